@@ -1,0 +1,2 @@
+export { AppError, isAppError, type AppErrorOptions } from "./app-error.ts";
+export { ERROR_CODES, HTTP_STATUS, type ErrorCode } from "./codes.ts";

@@ -1,0 +1,36 @@
+/** Types of environment variables that several processes share. */
+import { z } from "zod";
+
+/** A TCP port; 0 asks the operating system for a free one. */
+export const port = z.coerce.number().int().min(0).max(65_535);
+
+/** Where this process logs from: `silent` in tests, `info` in production. */
+export const logLevel = z.enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"]).default("info");
+
+/** `development` shows more (GraphiQL, introspection, open operations); `production` is closed. */
+export const mode = z.enum(["development", "production"]).default("production");
+
+/** A Postgres connection string. */
+export const postgresUrl = z.string().regex(/^postgres(ql)?:\/\/\S+$/, "expected postgresql://user:password@host:port/database");
+
+/** Redis or Valkey: one URL, or several joined by commas for a cluster. Unset: everything runs over Postgres. */
+export const redisUrl = z.string().regex(/^rediss?:\/\/\S+$/, "expected redis://host:port[,redis://host:port …]").optional();
+
+/** A public JWK or JWK Set, or a private JWK, as JSON text. */
+export const jwk = z.string().transform((text, context) => {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    const checked = z.looseObject({ kty: z.string(), kid: z.string() }).safeParse(parsed);
+    if (checked.success) return checked.data;
+  } catch {
+    // Falls through to the one message below.
+  }
+  context.addIssue({ code: "custom", message: "expected a JSON Web Key with kty and kid, as JSON" });
+  return z.NEVER;
+});
+
+/** A 256-bit secret in base64url. */
+export const secret256 = z
+  .string()
+  .regex(/^[\w-]{43}=?$/, "expected 32 random bytes in base64url")
+  .transform((text) => Buffer.from(text, "base64url"));

@@ -1,0 +1,22 @@
+/**
+ * Environment in, typed configuration out; parsed once per process.
+ * Not a place for defaults of one service: each service owns its schema in its `env.ts`.
+ */
+import { z } from "zod";
+
+/** The environment does not parse; `message` lists every problem at once. */
+export class EnvError extends Error {
+  override readonly name = "EnvError";
+  readonly code = "E_ENV_INVALID";
+}
+
+/** Parses `source` (default: this process's environment) by `schema`; an empty string counts as unset. Throws EnvError. */
+export function loadEnv<Schema extends z.ZodType>(
+  schema: Schema,
+  source: Readonly<Record<string, string | undefined>> = process.env,
+): z.output<Schema> {
+  const set = Object.fromEntries(Object.entries(source).filter(([, value]) => value !== ""));
+  const parsed = schema.safeParse(set);
+  if (!parsed.success) throw new EnvError(`The environment is not valid:\n${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}

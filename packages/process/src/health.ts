@@ -1,0 +1,49 @@
+/**
+ * Health: `live` is the event loop turning; `ready` is every dependency answering and no drain under way.
+ * A load balancer asks `ready` before it sends traffic.
+ */
+export interface Health {
+  /** Adds a dependency; `probe` rejects, or resolves to false, when it is not there. */
+  add(name: string, probe: () => Promise<unknown>): void;
+  /** Not ready from now on, whatever the probes say: set before draining. */
+  drain(): void;
+  /** `checks` maps each dependency to "ok" or to what is wrong with it, in words without secrets. */
+  ready(): Promise<{ ready: boolean; checks: Record<string, string> }>;
+}
+
+const PROBE_TIMEOUT_MS = 1_000;
+
+/** A registry of dependency probes, each given a second to answer. */
+export function createHealth(): Health {
+  const probes = new Map<string, () => Promise<unknown>>();
+  let draining = false;
+
+  async function check(probe: () => Promise<unknown>): Promise<string> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<string>((resolve) => {
+      timer = setTimeout(() => resolve("no answer within 1 s"), PROBE_TIMEOUT_MS);
+    });
+    try {
+      const answer = probe().then(
+        (value) => (value === false ? "not ready" : "ok"),
+        () => "unreachable",
+      );
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    add: (name, probe) => void probes.set(name, probe),
+    drain: () => {
+      draining = true;
+    },
+    ready: async () => {
+      const names = [...probes.keys()];
+      const answers = await Promise.all([...probes.values()].map(check));
+      const checks = Object.fromEntries(names.map((name, index) => [name, answers[index] ?? "not ready"]));
+      return { ready: !draining && answers.every((answer) => answer === "ok"), checks: draining ? { ...checks, drain: "under way" } : checks };
+    },
+  };
+}
