@@ -11,10 +11,15 @@ export const logLevel = z.enum(["silent", "fatal", "error", "warn", "info", "deb
 export const mode = z.enum(["development", "production"]).default("production");
 
 /** A Postgres connection string. */
-export const postgresUrl = z.string().regex(/^postgres(ql)?:\/\/\S+$/, "expected postgresql://user:password@host:port/database");
+export const postgresUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\/\S+$/, "expected postgresql://user:password@host:port/database");
 
 /** Redis or Valkey: one URL, or several joined by commas for a cluster. Unset: everything runs over Postgres. */
-export const redisUrl = z.string().regex(/^rediss?:\/\/\S+$/, "expected redis://host:port[,redis://host:port …]").optional();
+export const redisUrl = z
+  .string()
+  .regex(/^rediss?:\/\/\S+$/, "expected redis://host:port[,redis://host:port …]")
+  .optional();
 
 /** A public JWK or JWK Set, or a private JWK, as JSON text. */
 export const jwk = z.string().transform((text, context) => {

@@ -43,7 +43,10 @@ export function createHealth(): Health {
       const names = [...probes.keys()];
       const answers = await Promise.all([...probes.values()].map(check));
       const checks = Object.fromEntries(names.map((name, index) => [name, answers[index] ?? "not ready"]));
-      return { ready: !draining && answers.every((answer) => answer === "ok"), checks: draining ? { ...checks, drain: "under way" } : checks };
+      return {
+        ready: !draining && answers.every((answer) => answer === "ok"),
+        checks: draining ? { ...checks, drain: "under way" } : checks,
+      };
     },
   };
 }

@@ -1,0 +1,39 @@
+import type { CodegenConfig } from "@graphql-codegen/cli";
+
+/** GraphQL types a resolver returns as one of our own types: `Type: "file below src#Exported"`. */
+const MAPPERS: Record<string, Record<string, string>> = {
+  identity: {},
+  session: {},
+  "user-state": {},
+};
+
+/** Typed resolvers for each subgraph, from its own `.graphql` files only. */
+const config: CodegenConfig = {
+  silent: true,
+  generates: Object.fromEntries(
+    Object.entries(MAPPERS).map(([service, mappers]) => [
+      `services/${service}/src/generated/graphql.ts`,
+      {
+        schema: `services/${service}/src/**/*.graphql`,
+        plugins: ["typescript", "typescript-resolvers"],
+        config: {
+          federation: true,
+          useTypeImports: true,
+          enumsAsTypes: true,
+          avoidOptionals: { field: true, object: false, inputValue: false, defaultValue: false },
+          contextType: "../context.ts#Context",
+          mappers: Object.fromEntries(Object.entries(mappers).map(([type, from]) => [type, `../${from}`])),
+          mapperTypeSuffix: "Model",
+          scalars: {
+            ID: "string",
+            DateTime: { input: "string", output: "Date | string" },
+            JSON: { input: "unknown", output: "unknown" },
+            SafeInt: { input: "number", output: "number" },
+          },
+        },
+      },
+    ]),
+  ),
+};
+
+export default config;

@@ -1,0 +1,17 @@
+/** A signed-in caller, as the gateway verified it. Times are seconds since the epoch (RFC 7519 NumericDate). */
+export interface Viewer {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly deviceId: string;
+  /** client_id of the application the session belongs to. */
+  readonly applicationId: string;
+  readonly acr: string;
+  readonly amr: readonly string[];
+  readonly authTime: number;
+}
+
+/** Who calls a subgraph: a person, nobody in particular, or one of our own services on its own behalf. */
+export type Caller =
+  | { readonly kind: "viewer"; readonly viewer: Viewer }
+  | { readonly kind: "anonymous" }
+  | { readonly kind: "service"; readonly name: string };

@@ -1,0 +1,81 @@
+/**
+ * The sign-in grant: identity's signed, single-use word to the session subgraph that somebody has authenticated.
+ * The client carries it from `signIn` to `startSession`; that seam lets two teams own the two subgraphs.
+ */
+import { AppError } from "@continuo/errors";
+import { errors, importJWK, jwtVerify, SignJWT } from "jose";
+import { z } from "zod";
+import type { Jwk } from "./keys.ts";
+
+/** How long a grant may wait for its `startSession`. */
+export const GRANT_LIFE_SECONDS = 60;
+
+const ISSUER = "continuo-identity";
+const AUDIENCE = "continuo-session";
+const TYPE = "continuo-grant+jwt";
+
+/** What identity vouches for. `jti` makes it single-use; times are NumericDate seconds. */
+export const GrantClaims = z.object({
+  jti: z.uuid(),
+  sub: z.uuid(),
+  acr: z.string(),
+  amr: z.array(z.string()).min(1),
+  auth_time: z.number().int(),
+  exp: z.number().int(),
+});
+export type GrantClaims = z.infer<typeof GrantClaims>;
+
+export interface GrantSigner {
+  /** A grant for `sub`, good for GRANT_LIFE_SECONDS. */
+  sign(claims: Omit<GrantClaims, "exp">, now: Date): Promise<string>;
+}
+
+export interface GrantVerifier {
+  /** The claims of a genuine grant. Throws AppError UNAUTHENTICATED: GRANT_EXPIRED, GRANT_INVALID. Single use is the caller's to enforce, by `jti`. */
+  verify(grant: string, now: Date): Promise<GrantClaims>;
+}
+
+/** Signs with identity's private Ed25519 key. */
+export function createGrantSigner(privateJwk: Jwk): GrantSigner {
+  const key = importJWK(privateJwk, "Ed25519");
+  return {
+    async sign({ jti, sub, acr, amr, auth_time }, now) {
+      const issuedAt = Math.floor(now.getTime() / 1000);
+      return new SignJWT({ acr, amr, auth_time })
+        .setProtectedHeader({ alg: "Ed25519", typ: TYPE, kid: privateJwk.kid })
+        .setIssuer(ISSUER)
+        .setAudience(AUDIENCE)
+        .setSubject(sub)
+        .setJti(jti)
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(issuedAt + GRANT_LIFE_SECONDS)
+        .sign(await key);
+    },
+  };
+}
+
+/** Verifies with identity's public key. */
+export function createGrantVerifier(publicJwk: Jwk): GrantVerifier {
+  const key = importJWK(publicJwk, "Ed25519");
+  return {
+    async verify(grant, now) {
+      try {
+        const { payload } = await jwtVerify(grant, await key, {
+          issuer: ISSUER,
+          audience: AUDIENCE,
+          typ: TYPE,
+          algorithms: ["Ed25519"],
+          currentDate: now,
+        });
+        return GrantClaims.parse(payload);
+      } catch (cause) {
+        if (cause instanceof errors.JWTExpired) {
+          throw new AppError("UNAUTHENTICATED", "GRANT_EXPIRED", "The sign-in took too long: sign in again.", {
+            cause,
+          });
+        }
+        throw new AppError("UNAUTHENTICATED", "GRANT_INVALID", "The grant is not valid.", { cause });
+      }
+    },
+  };
+}

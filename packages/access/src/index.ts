@@ -1,0 +1,19 @@
+export { AccessTokenClaims, createAccessTokenVerifier, type AccessTokenVerifier } from "./access-token.ts";
+export { type Caller, type Viewer } from "./caller.ts";
+export {
+  createGrantSigner,
+  createGrantVerifier,
+  GRANT_LIFE_SECONDS,
+  GrantClaims,
+  type GrantSigner,
+  type GrantVerifier,
+} from "./grant.ts";
+export {
+  createIdentitySigner,
+  createIdentityVerifier,
+  IDENTITY_HEADER,
+  REQUEST_ID_HEADER,
+  type IdentitySigner,
+  type IdentityVerifier,
+} from "./internal-identity.ts";
+export { generateKey, type Jwk } from "./keys.ts";

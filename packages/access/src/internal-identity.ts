@@ -1,0 +1,168 @@
+/**
+ * The internal identity: the gateway's short-lived signed word to subgraphs about who is calling.
+ * Subgraphs accept nothing else, neither the public token nor plain headers (in the spirit of OAuth Transaction Tokens).
+ */
+import { AppError } from "@continuo/errors";
+import { importJWK, jwtVerify, SignJWT } from "jose";
+import { LRUCache } from "lru-cache";
+import { z } from "zod";
+import type { Caller } from "./caller.ts";
+import type { Jwk } from "./keys.ts";
+
+/** Carries the signed identity from gateway to subgraph. */
+export const IDENTITY_HEADER = "x-continuo-identity";
+/** Carries the request id through every service and log line. */
+export const REQUEST_ID_HEADER = "x-request-id";
+
+const ISSUER = "continuo-gateway";
+const AUDIENCE = "continuo-subgraphs";
+const TYPE = "continuo-identity+jwt";
+const LIFE_SECONDS = 60;
+/** A signature is used again for this long, so that a busy session does not cost one signature a request. */
+const REUSE_MS = 30_000;
+
+const Claims = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("viewer"),
+    sub: z.uuid(),
+    sid: z.uuid(),
+    did: z.uuid(),
+    client_id: z.string(),
+    acr: z.string(),
+    amr: z.array(z.string()),
+    auth_time: z.number().int(),
+  }),
+  z.object({ kind: z.literal("anonymous") }),
+  z.object({ kind: z.literal("service"), sub: z.string() }),
+]);
+
+export interface IdentitySigner {
+  /** A statement about the caller, valid for at least 30 s from now. */
+  sign(caller: Caller): Promise<string>;
+}
+
+export interface IdentityVerifier {
+  /** Who is calling. Throws AppError UNAUTHENTICATED, INTERNAL_IDENTITY_REQUIRED for anything not signed by the gateway. */
+  verify(statement: string | undefined): Promise<Caller>;
+}
+
+/** Signs with the gateway's private Ed25519 key. */
+export function createIdentitySigner(privateJwk: Jwk): IdentitySigner {
+  const key = importJWK(privateJwk, "Ed25519");
+  const recent = new LRUCache<string, Promise<string>>({ max: 50_000, ttl: REUSE_MS });
+
+  async function signNew(caller: Caller): Promise<string> {
+    const { sub, ...claims } = toClaims(caller);
+    const jwt = new SignJWT(claims)
+      .setProtectedHeader({ alg: "Ed25519", typ: TYPE, kid: privateJwk.kid })
+      .setIssuer(ISSUER)
+      .setAudience(AUDIENCE)
+      .setIssuedAt()
+      .setExpirationTime(`${LIFE_SECONDS}s`);
+    if (sub !== undefined) jwt.setSubject(sub);
+    return jwt.sign(await key);
+  }
+
+  return {
+    sign(caller) {
+      const id = cacheKey(caller);
+      const known = recent.get(id);
+      if (known) return known;
+      const signed = signNew(caller);
+      recent.set(id, signed);
+      signed.catch(() => recent.delete(id));
+      return signed;
+    },
+  };
+}
+
+/** Verifies with the gateway's public key. A statement seen before is not verified again while it lasts. */
+export function createIdentityVerifier(publicJwk: Jwk): IdentityVerifier {
+  const key = importJWK(publicJwk, "Ed25519");
+  const verified = new LRUCache<string, { caller: Caller; exp: number }>({ max: 50_000 });
+
+  return {
+    async verify(statement) {
+      if (statement === undefined) throw refused();
+      const known = verified.get(statement);
+      if (known && known.exp > Date.now() / 1000) return known.caller;
+      try {
+        const { payload } = await jwtVerify(statement, await key, {
+          issuer: ISSUER,
+          audience: AUDIENCE,
+          typ: TYPE,
+          algorithms: ["Ed25519"],
+          requiredClaims: ["exp"],
+        });
+        const caller = fromClaims(Claims.parse(payload));
+        verified.set(statement, { caller, exp: payload.exp ?? 0 });
+        return caller;
+      } catch (cause) {
+        throw refused(cause);
+      }
+    },
+  };
+}
+
+function refused(cause?: unknown): AppError {
+  return new AppError("UNAUTHENTICATED", "INTERNAL_IDENTITY_REQUIRED", "Only the gateway may call this service.", {
+    cause,
+  });
+}
+
+function cacheKey(caller: Caller): string {
+  switch (caller.kind) {
+    case "viewer": {
+      const { sessionId, acr, authTime } = caller.viewer;
+      return `viewer ${sessionId} ${acr} ${authTime}`;
+    }
+    case "service":
+      return `service ${caller.name}`;
+    case "anonymous":
+      return "anonymous";
+  }
+}
+
+function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
+  switch (caller.kind) {
+    case "viewer": {
+      const { userId, sessionId, deviceId, applicationId, acr, amr, authTime } = caller.viewer;
+      return {
+        kind: "viewer",
+        sub: userId,
+        sid: sessionId,
+        did: deviceId,
+        client_id: applicationId,
+        acr,
+        amr: [...amr],
+        auth_time: authTime,
+      };
+    }
+    case "service":
+      return { kind: "service", sub: caller.name };
+    case "anonymous":
+      return { kind: "anonymous" };
+  }
+}
+
+function fromClaims(claims: z.infer<typeof Claims>): Caller {
+  switch (claims.kind) {
+    case "viewer":
+      return {
+        kind: "viewer",
+        viewer: {
+          userId: claims.sub,
+          sessionId: claims.sid,
+          deviceId: claims.did,
+          applicationId: claims.client_id,
+          acr: claims.acr,
+          amr: claims.amr,
+          authTime: claims.auth_time,
+        },
+      };
+    case "service":
+      return { kind: "service", name: claims.sub };
+    case "anonymous":
+      return { kind: "anonymous" };
+  }
+}

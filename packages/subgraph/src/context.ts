@@ -1,0 +1,23 @@
+import type { Caller, Viewer } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+
+/** What every resolver of every subgraph may use; a service adds its own use cases to it. */
+export interface SubgraphContext {
+  readonly caller: Caller;
+  readonly requestId: string;
+  /** Carries the request id. */
+  readonly logger: Logger;
+}
+
+/** The signed-in caller. Throws UNAUTHENTICATED, SIGN_IN_REQUIRED. */
+export function requireViewer(context: SubgraphContext): Viewer {
+  if (context.caller.kind === "viewer") return context.caller.viewer;
+  throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
+}
+
+/** The name of the service that calls on its own behalf. Throws FORBIDDEN, SERVICE_ONLY. */
+export function requireService(caller: Caller): string {
+  if (caller.kind === "service") return caller.name;
+  throw new AppError("FORBIDDEN", "SERVICE_ONLY", "Only services may ask this.");
+}

@@ -1,0 +1,3 @@
+import type { SubgraphContext } from "@continuo/subgraph";
+
+export type Context = SubgraphContext;

@@ -1,0 +1,46 @@
+import { defineConfig } from "vitest/config";
+
+/**
+ * What a test needs is in its suffix: `.test.ts` nothing but loopback, `.pg.test.ts` Postgres, `.redis.test.ts` Redis,
+ * `.e2e.test.ts` whole processes.
+ */
+const POSTGRES = "packages/testkit/src/vitest-postgres.ts";
+const REDIS = "packages/testkit/src/vitest-redis.ts";
+const ignored = ["**/node_modules/**", "**/.data/**"];
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["**/*.test.ts", "**/*.test.mjs"],
+          exclude: [...ignored, "**/*.{pg,redis,e2e}.test.ts"],
+        },
+      },
+      {
+        test: {
+          name: "integration",
+          include: ["**/*.pg.test.ts", "**/*.redis.test.ts"],
+          exclude: ignored,
+          globalSetup: [POSTGRES, REDIS],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["**/*.e2e.test.ts"],
+          exclude: ignored,
+          globalSetup: [POSTGRES, REDIS],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // Whole systems in processes of their own: one at a time on a small machine.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
