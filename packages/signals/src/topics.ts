@@ -1,0 +1,10 @@
+/** The topics that cross services: who publishes, and what the number means. */
+
+/** Published by session: the sequence of the newest revocation. */
+export const REVOCATIONS_TOPIC = "revocations";
+
+/** Published by session: the user's `device_rev` after a change of one of their devices. */
+export const devicesTopic = (userId: string): string => `devices:${userId}`;
+
+/** Published by user-state: the user's newest revision. */
+export const stateTopic = (userId: string): string => `state:${userId}`;
