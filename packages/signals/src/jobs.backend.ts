@@ -1,0 +1,13 @@
+/** What BullMQ needs from a datastore: a backend for queues, one for workers, and what to close in the end. */
+import type { BackendFactory, ConnectionOptions, IQueueBackend } from "bullmq";
+
+export interface BackendSide {
+  readonly factory: BackendFactory<IQueueBackend>;
+  /** Only the Redis factory reads it, but BullMQ wants one. */
+  readonly connection: ConnectionOptions;
+}
+
+export interface JobsBackend extends AsyncDisposable {
+  readonly queue: BackendSide;
+  readonly worker: BackendSide;
+}

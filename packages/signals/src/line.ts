@@ -1,0 +1,80 @@
+/**
+ * A line: one connection that is opened again, with backoff, whenever it drops or stops answering.
+ * Not a pool, and it carries nothing over: whoever opens it says again what it wants to hear.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import type { Logger } from "@continuo/process";
+
+/** One open connection: `closed` settles when it is gone, `probe` rejects when it no longer answers. */
+export interface OpenLine extends AsyncDisposable {
+  readonly closed: Promise<void>;
+  probe(): Promise<void>;
+}
+
+export interface LineOptions {
+  /** Opens a connection, ready to hear; rejects within seconds when it cannot. */
+  open(): Promise<OpenLine>;
+  /** Called each time the line is open: what was said while it was not is lost. */
+  onOpen(): void;
+  readonly logger: Logger;
+  /** How often a silent connection is asked whether it is still there. Milliseconds. */
+  readonly probeEveryMs?: number;
+  readonly random?: () => number;
+}
+
+const BACKOFF_BASE_MS = 100;
+const BACKOFF_CAP_MS = 5_000;
+
+/** Milliseconds to wait after `failures` attempts in a row: full jitter, doubling up to 5 s. */
+export function backoffMs(failures: number, random: () => number): number {
+  return random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** failures);
+}
+
+/** Resolves when the first attempt is over, open or not: a line that is down at the start comes up by itself. */
+export async function startLine(options: LineOptions): Promise<AsyncDisposable> {
+  const { open, onOpen, logger, probeEveryMs = 10_000, random = Math.random } = options;
+  const stopping = new AbortController();
+  const attempted = Promise.withResolvers<void>();
+
+  async function untilLost(line: OpenLine): Promise<void> {
+    const lost = Promise.withResolvers<void>();
+    const stop = (): void => lost.resolve();
+    const probing = setInterval(() => void line.probe().catch(lost.reject), probeEveryMs);
+    stopping.signal.addEventListener("abort", stop);
+    void line.closed.then(() => lost.reject(new Error("the connection was closed")));
+    try {
+      if (!stopping.signal.aborted) await lost.promise;
+    } finally {
+      clearInterval(probing);
+      stopping.signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async function keepOpen(): Promise<void> {
+    let failures = 0;
+    while (!stopping.signal.aborted) {
+      try {
+        await using line = await open();
+        failures = 0;
+        onOpen();
+        attempted.resolve();
+        await untilLost(line);
+      } catch (cause) {
+        const delayMs = Math.round(backoffMs(failures, random));
+        failures += 1;
+        attempted.resolve();
+        logger.warn({ err: cause, failures, delayMs }, "signals are down: connecting again");
+        await pause(delayMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  const kept = keepOpen();
+  await attempted.promise;
+  return {
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      await kept;
+    },
+  };
+}

@@ -1,0 +1,144 @@
+/**
+ * The outbox: an event written in the business transaction, and handed to its queue after the commit.
+ * A row goes to the queue under its own id, so a second hand-over (the process died between the two) is the same job:
+ * the queue knows the id while the job exists and an hour after it completed; beyond that the handler's own
+ * idempotence by `jobId` decides. Order is not promised.
+ */
+import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Logger } from "@continuo/process";
+import type { Pool } from "pg";
+import { ZodError, z } from "zod";
+import type { JobDefinition, Jobs } from "./jobs.ts";
+import type { Pokes } from "./pokes.ts";
+
+/** A row of `<schema>.outbox` that is still to be written. */
+export interface OutboxRow {
+  readonly id: string;
+  readonly topic: string;
+  readonly payload: unknown;
+}
+
+/** The row that stands for one job; write it in the business transaction. Throws ZodError for a payload that does not parse. */
+export function outboxRow<Payload>(definition: JobDefinition<Payload>, payload: Payload, id: string = randomUUID()): OutboxRow {
+  return { id, topic: definition.name, payload: definition.schema.parse(payload) };
+}
+
+/** The topic to poke (with any number) after a commit that wrote to the outbox of `schema`; unpoked, the sweep finds it. */
+export function outboxTopic(schema: string): string {
+  return `outbox:${schema}`;
+}
+
+export interface OutboxRelayOptions {
+  /** The owner's pool: it reads and marks its own outbox. */
+  readonly pool: Pool;
+  /** The owner's Postgres schema. */
+  readonly schema: string;
+  readonly jobs: Jobs;
+  /** The jobs this relay hands over; rows of other topics wait for a relay that knows them. */
+  readonly definitions: readonly JobDefinition<unknown>[];
+  readonly pokes: Pokes;
+  readonly logger: Logger;
+  /** How often it looks unpoked. Milliseconds. */
+  readonly sweepMs?: number;
+  /** How long a row stays after its hand-over. Milliseconds. */
+  readonly retentionMs?: number;
+}
+
+const BATCH = 100;
+const PURGE_EVERY_MS = 10 * 60_000;
+const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
+
+/** Hands rows over until disposed; any number of relays may run on one outbox. */
+export async function startOutboxRelay(options: OutboxRelayOptions): Promise<AsyncDisposable> {
+  const { pool, schema, jobs, pokes, sweepMs = 5_000, retentionMs = 24 * 3_600_000 } = options;
+  if (!/^[a-z_][a-z0-9_]*$/.test(schema)) throw new RangeError(`not a schema name: ${schema}`);
+  const logger = options.logger.child({ component: "outbox", schema });
+  const definitions = new Map(options.definitions.map((definition) => [definition.name, definition]));
+  const unreadable = new Set<string>();
+  const stopping = new AbortController();
+  let awake = Promise.withResolvers<void>();
+  let purgedAt = 0;
+
+  async function handOver(row: z.infer<typeof Row>): Promise<string | undefined> {
+    const definition = definitions.get(row.topic);
+    if (definition === undefined) return undefined;
+    try {
+      await jobs.enqueue(definition, row.payload, { jobId: row.id });
+      return row.id;
+    } catch (cause) {
+      if (!(cause instanceof ZodError)) throw cause;
+      // It would fail in every round and hold up the others: leave it where it can be seen, until the next start.
+      unreadable.add(row.id);
+      logger.error({ err: cause, id: row.id, topic: row.topic }, "an outbox row does not parse and stays");
+      return undefined;
+    }
+  }
+
+  /** Returns whether there may be more. */
+  async function relayBatch(): Promise<boolean> {
+    const client = await pool.connect();
+    let fault: unknown;
+    try {
+      await client.query("BEGIN");
+      const { rows } = await client.query<Record<string, unknown>>(
+        `SELECT id, topic, payload FROM ${schema}.outbox
+          WHERE enqueued_at IS NULL AND topic = ANY($1::text[]) AND id <> ALL($2::uuid[])
+          ORDER BY created_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
+        [[...definitions.keys()], [...unreadable]],
+      );
+      const results = await Promise.allSettled(rows.map((row) => handOver(Row.parse(row))));
+      const handed = results.flatMap((result) => (result.status === "fulfilled" && result.value !== undefined ? [result.value] : []));
+      if (handed.length > 0) await client.query(`UPDATE ${schema}.outbox SET enqueued_at = now() WHERE id = ANY($1::uuid[])`, [handed]);
+      await client.query("COMMIT");
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed !== undefined) throw failed.reason;
+      return rows.length === BATCH;
+    } catch (cause) {
+      fault = cause;
+      throw cause;
+    } finally {
+      // A connection in an unknown state is thrown away: its transaction rolls back with it.
+      client.release(fault !== undefined);
+    }
+  }
+
+  async function purge(): Promise<void> {
+    if (Date.now() - purgedAt < PURGE_EVERY_MS) return;
+    purgedAt = Date.now();
+    await pool.query(`DELETE FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'`, [retentionMs]);
+  }
+
+  async function relay(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      awake = Promise.withResolvers();
+      try {
+        while (!stopping.signal.aborted && (await relayBatch()));
+        await purge();
+      } catch (cause) {
+        logger.warn({ err: cause }, "the outbox was not relayed: trying again");
+        await pause(sweepMs / 5, undefined, { signal: stopping.signal }).catch(() => undefined);
+        continue;
+      }
+      await sleep();
+    }
+  }
+
+  async function sleep(): Promise<void> {
+    const rest = new AbortController();
+    const swept = pause(sweepMs, undefined, { signal: AbortSignal.any([rest.signal, stopping.signal]) }).catch(() => undefined);
+    await Promise.race([awake.promise, swept]);
+    rest.abort();
+  }
+
+  const wake = (): void => awake.resolve();
+  const subscription = await pokes.subscribe(outboxTopic(schema), { onPoke: wake, onGap: wake });
+  const relaying = relay();
+  return {
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      await subscription[Symbol.asyncDispose]();
+      await relaying;
+    },
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * Pokes over Postgres: one LISTEN connection per process on one channel, and pg_notify through a connection of its own.
+ * Needs no privilege beyond CONNECT. Needs a session of its own: not a pooler in transaction mode.
+ */
+import type { Logger } from "@continuo/process";
+import pg from "pg";
+import { type OpenLine, startLine } from "./line.ts";
+import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.ts";
+import type { Pokes } from "./pokes.ts";
+
+const CHANNEL = "continuo_pokes";
+const TIMEOUT_MS = 5_000;
+
+/** Starts pokes on the database at `databaseUrl`; comes up by itself when the database does. */
+export async function startPostgresPokes(options: { databaseUrl: string; logger: Logger; probeEveryMs?: number }): Promise<Pokes> {
+  const { databaseUrl, logger } = options;
+  const connection = {
+    connectionString: databaseUrl,
+    application_name: "continuo-pokes",
+    keepAlive: true,
+    connectionTimeoutMillis: TIMEOUT_MS,
+    query_timeout: TIMEOUT_MS,
+  };
+  const listeners = createPokeListeners(logger);
+  await using stack = new AsyncDisposableStack();
+  let closed = false;
+
+  const publisher = stack.adopt(new pg.Pool({ ...connection, max: 1, idleTimeoutMillis: 0 }), (pool) => pool.end());
+  publisher.on("error", (cause) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
+
+  stack.use(await startLine({ ...options, open: () => listen(connection, listeners.poke), onOpen: listeners.gap }));
+
+  // While one statement is under way the next gathers: a burst costs few round trips, and the highest number wins.
+  let gathering = new Map<string, number>();
+  let flushing: Promise<void> = Promise.resolve();
+  let next: Promise<void> | undefined;
+
+  async function flush(): Promise<void> {
+    const payloads = [...gathering].map(([topic, number]) => `${topic}:${number}`);
+    gathering = new Map();
+    next = undefined;
+    try {
+      await publisher.query({
+        name: "poke",
+        text: `SELECT pg_notify('${CHANNEL}', payload) FROM unnest($1::text[]) AS payload`,
+        values: [payloads],
+      });
+    } catch (cause) {
+      logger.warn({ err: cause, lost: payloads.length }, "pokes were not published");
+    }
+  }
+
+  stack.defer(() => flushing);
+  stack.defer(() => {
+    closed = true;
+  });
+  const opened = stack.move();
+
+  return {
+    publish: async (topic, number) => {
+      if (closed) throw pokesClosed();
+      assertPoke(topic, number);
+      gathering.set(topic, Math.max(number, gathering.get(topic) ?? number));
+      next ??= flushing = flushing.then(flush);
+      await next;
+    },
+    subscribe: async (topic, listener) => {
+      if (closed) throw pokesClosed();
+      assertPoke(topic);
+      const remove = listeners.add(topic, listener);
+      return { [Symbol.asyncDispose]: async () => void remove() };
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+async function listen(config: pg.ClientConfig, onPoke: (topic: string, text: string) => void): Promise<OpenLine> {
+  const client = new pg.Client(config);
+  const closed = Promise.withResolvers<void>();
+  client.on("error", () => closed.resolve());
+  client.on("end", () => closed.resolve());
+  client.on("notification", ({ channel, payload = "" }) => {
+    const colon = payload.lastIndexOf(":");
+    if (channel === CHANNEL && colon > 0) onPoke(payload.slice(0, colon), payload.slice(colon + 1));
+  });
+  try {
+    await client.connect();
+    await client.query(`LISTEN ${CHANNEL}`);
+  } catch (cause) {
+    await client.end().catch(() => undefined);
+    throw cause;
+  }
+  return {
+    closed: closed.promise,
+    probe: async () => void (await client.query("SELECT 1")),
+    [Symbol.asyncDispose]: () => client.end(),
+  };
+}

@@ -1,0 +1,26 @@
+/**
+ * A poke says "this topic is now at that number": look again. It carries no data and may be lost;
+ * the truth is in Postgres. Not a queue: nobody keeps a poke for later (jobs do that).
+ */
+
+export interface PokeListener {
+  /** The topic is at `number` or beyond. */
+  onPoke(number: number): void;
+  /** Pokes may have been missed: read again from Postgres. */
+  onGap(): void;
+}
+
+/** Pokes between all processes of one installation. */
+export interface Pokes extends AsyncDisposable {
+  /**
+   * Tells every subscriber that `topic` is now at `number` (a safe integer). Best effort: a bus that is down is
+   * logged, not thrown. Pokes of one topic that pile up may arrive as one, with the highest number.
+   * Throws UNAVAILABLE/POKES_CLOSED after disposal.
+   */
+  publish(topic: string, number: number): Promise<void>;
+  /**
+   * Once resolved, every later poke of `topic` is heard, or a gap is. When the bus is down it resolves all the same
+   * and the gap is told when it is back: subscribe first, read second. Throws UNAVAILABLE/POKES_CLOSED after disposal.
+   */
+  subscribe(topic: string, listener: PokeListener): Promise<AsyncDisposable>;
+}

@@ -1,0 +1,55 @@
+/** What REDIS_URL means: one server, or a cluster when it lists several or says redis-cluster://. Redis and Valkey alike. */
+import { Cluster, Redis } from "ioredis";
+
+export interface RedisTarget {
+  readonly cluster: boolean;
+  /** redis:// or rediss:// URLs: the server, or nodes of the cluster to ask for the others. */
+  readonly urls: readonly [string, ...string[]];
+}
+
+/** Parses `redis://…`, `redis://a,redis://b` or `redis-cluster://…` (and their rediss forms). Throws TypeError. */
+export function parseRedisUrl(text: string): RedisTarget {
+  const parts = text.split(",").map((part) => part.trim());
+  const cluster = parts.length > 1 || /^rediss?-cluster:/.test(parts[0] ?? "");
+  const [first, ...others] = parts.map((part) => {
+    const url = part.replace(/^(rediss?)-cluster:/, "$1:");
+    if (!/^rediss?:\/\//.test(url)) throw new TypeError("REDIS_URL starts with redis://, rediss://, redis-cluster:// or rediss-cluster://");
+    return new URL(url).href;
+  });
+  if (first === undefined) throw new TypeError("REDIS_URL is empty");
+  return { cluster, urls: [first, ...others] };
+}
+
+/** Milliseconds before the next attempt to connect: full jitter, so that a fleet does not come back in one wave. */
+export function retryDelayMs(attempt: number): number {
+  return Math.ceil(Math.random() * Math.min(5_000, 100 * 2 ** attempt));
+}
+
+export interface RedisClientOptions {
+  /** How many reconnections a command outlives; null: it waits for as long as it takes. */
+  readonly maxRetriesPerRequest: number | null;
+  /** Whether a command waits for a server that is away, or fails at once. */
+  readonly enableOfflineQueue: boolean;
+  /** Milliseconds. */
+  readonly commandTimeout?: number;
+}
+
+/** A client for commands; it reconnects by itself. The caller listens to "error" and disconnects it in the end. */
+export function createRedis(target: RedisTarget, options: RedisClientOptions): Redis | Cluster {
+  const { enableOfflineQueue, ...node } = { connectTimeout: 5_000, ...options };
+  if (!target.cluster) return new Redis(target.urls[0], { ...node, enableOfflineQueue, retryStrategy: retryDelayMs });
+  const { username, password, protocol } = new URL(target.urls[0]);
+  const secure = protocol === "rediss:";
+  return new Cluster([...target.urls], {
+    clusterRetryStrategy: retryDelayMs,
+    enableOfflineQueue,
+    // Certificates name hosts, not the addresses they resolve to.
+    ...(secure ? { dnsLookup: (address, found) => found(null, address) } : {}),
+    redisOptions: {
+      ...node,
+      ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+      ...(password === "" ? {} : { password: decodeURIComponent(password) }),
+      ...(secure ? { tls: {} } : {}),
+    },
+  });
+}

@@ -1,0 +1,127 @@
+/** Queues, workers and schedules on BullMQ, over Postgres or Redis alike. */
+import { randomUUID } from "node:crypto";
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import { type IQueueBackend, type JobsOptions, Queue } from "bullmq";
+import { openPostgresBackend } from "./jobs.postgres.ts";
+import { openRedisBackend } from "./jobs.redis.ts";
+import type { JobDefinition, Jobs } from "./jobs.ts";
+import { startWorker } from "./worker.ts";
+
+/** How long a completed job's id is remembered, so that enqueueing it again does nothing. */
+const REMEMBER_COMPLETED = { age: 3_600, count: 10_000 };
+const KEEP_FAILED = { age: 30 * 24 * 3_600 };
+const ENQUEUE_TIMEOUT_MS = 5_000;
+const ASSERT_SCHEDULE_EVERY_MS = 60_000;
+
+export interface JobsStartOptions {
+  readonly databaseUrl: string;
+  readonly redisUrl?: string | undefined;
+  readonly logger: Logger;
+  /** Separates installations that share one Redis; over Postgres the database does. */
+  readonly prefix?: string;
+  /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
+  readonly lockMs?: number;
+}
+
+type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBackend>;
+
+/**
+ * Jobs over Redis when `redisUrl` is set, else over Postgres. Over Postgres it rejects when the database is not
+ * there or not migrated; over Redis it comes up by itself. Disposal waits for the handlers under way.
+ */
+export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
+  const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000 } = options;
+  const logger = options.logger.child({ component: "jobs" });
+  await using stack = new AsyncDisposableStack();
+  const backend = stack.use(redisUrl === undefined ? await openPostgresBackend({ databaseUrl, logger }) : openRedisBackend({ redisUrl, logger }));
+  const hashTag = `{${prefix}}`;
+
+  const queues = new Map<string, AnyQueue>();
+  stack.defer(async () => void (await Promise.allSettled([...queues.values()].map((queue) => queue.close()))));
+  const schedules = new Set<NodeJS.Timeout>();
+  const workers = new Set<AsyncDisposable>();
+  let closed = false;
+  stack.defer(async () => {
+    closed = true;
+    for (const timer of schedules) clearInterval(timer);
+    await Promise.all([...workers].map((worker) => worker[Symbol.asyncDispose]()));
+  });
+  const opened = stack.move();
+
+  function queueOf(name: string): AnyQueue {
+    if (closed) throw new AppError("UNAVAILABLE", "JOBS_CLOSED", "This process is shutting down.");
+    const known = queues.get(name);
+    if (known) return known;
+    const { factory, connection } = backend.queue;
+    const queue: AnyQueue = new Queue(name, { connection, prefix: hashTag }, factory);
+    queue.on("error", (cause) => logger.warn({ err: cause, queue: name }, "the job queue has trouble"));
+    queues.set(name, queue);
+    return queue;
+  }
+
+  function optionsOf<Payload>({ attempts, backoffMs }: JobDefinition<Payload>): JobsOptions {
+    return {
+      attempts,
+      backoff: { type: "exponential", delay: backoffMs, jitter: 0.5 },
+      removeOnComplete: REMEMBER_COMPLETED,
+      removeOnFail: KEEP_FAILED,
+    };
+  }
+
+  async function assertSchedule<Payload>(definition: JobDefinition<Payload>, everyMs: number, payload: Payload): Promise<void> {
+    const queue = queueOf(definition.name);
+    const current = await queue.getJobScheduler(definition.name);
+    const overdue = (current?.next ?? 0) < Date.now() - everyMs - ASSERT_SCHEDULE_EVERY_MS;
+    if (current?.every === everyMs && !overdue) return;
+    await queue.upsertJobScheduler(definition.name, { every: everyMs }, { name: definition.name, data: payload, opts: optionsOf(definition) });
+  }
+
+  return {
+    enqueue: async (definition, payload, { jobId = randomUUID(), delayMs } = {}) => {
+      const parsed = definition.schema.parse(payload);
+      if (jobId.includes(":") || /^\d*$/.test(jobId)) throw new RangeError("a job id has no colon and is not a number");
+      const queue = queueOf(definition.name);
+      await reach(queue.add(definition.name, parsed, { ...optionsOf(definition), jobId, ...(delayMs === undefined ? {} : { delay: delayMs }) }));
+    },
+
+    work: async (definition, handler, { concurrency = 5 } = {}) => {
+      queueOf(definition.name);
+      const worker = startWorker({ definition, handler, concurrency, backend: backend.worker, prefix: hashTag, lockMs, logger });
+      workers.add(worker);
+      return {
+        async [Symbol.asyncDispose]() {
+          workers.delete(worker);
+          await worker[Symbol.asyncDispose]();
+        },
+      };
+    },
+
+    every: async (definition, { everyMs, payload }) => {
+      const parsed = definition.schema.parse(payload ?? {});
+      await reach(assertSchedule(definition, everyMs, parsed));
+      const timer = setInterval(() => {
+        assertSchedule(definition, everyMs, parsed).catch((cause: unknown) => {
+          logger.warn({ err: cause, queue: definition.name }, "a schedule was not asserted");
+        });
+      }, ASSERT_SCHEDULE_EVERY_MS);
+      schedules.add(timer.unref());
+    },
+
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+async function reach(work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ENQUEUE_TIMEOUT_MS} ms`)), ENQUEUE_TIMEOUT_MS);
+  });
+  try {
+    await Promise.race([work, late]);
+  } catch (cause) {
+    throw new AppError("UNAVAILABLE", "JOBS_UNREACHABLE", "The job queue cannot be reached.", { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+}

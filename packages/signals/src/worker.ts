@@ -1,0 +1,85 @@
+/** One BullMQ worker: parses the payload, runs the handler, and gives back what it cannot finish. */
+import type { Logger } from "@continuo/process";
+import { type IQueueBackend, type Job, Worker, WaitingError } from "bullmq";
+import type { BackendSide } from "./jobs.backend.ts";
+import type { JobDefinition, JobHandler } from "./jobs.ts";
+
+/** A job whose process died this often while working on it is itself the suspect, and stays failed. */
+const MAX_DEATHS = 5;
+const RECONNECT_MS = 1_000;
+const QUIET_MS = 5_000;
+
+export interface WorkerStartOptions<Payload> {
+  readonly definition: JobDefinition<Payload>;
+  readonly handler: JobHandler<Payload>;
+  readonly concurrency: number;
+  readonly backend: BackendSide;
+  readonly prefix: string;
+  readonly lockMs: number;
+  readonly logger: Logger;
+}
+
+/** Starts to take jobs at once; disposal takes no more, asks those under way to stop, and waits for them. */
+export function startWorker<Payload>(options: WorkerStartOptions<Payload>): AsyncDisposable {
+  const { definition, handler, concurrency, backend, prefix, lockMs } = options;
+  const logger = options.logger.child({ queue: definition.name });
+  const underWay = new Map<string, AbortController>();
+  let closing = false;
+
+  async function process(job: Job, token?: string): Promise<void> {
+    const jobId = job.id ?? "";
+    const abort = new AbortController();
+    underWay.set(jobId, abort);
+    try {
+      const payload = definition.schema.parse(job.data);
+      await handler(payload, { jobId, attempt: job.attemptsStarted, signal: abort.signal, logger: logger.child({ jobId }) });
+    } catch (cause) {
+      if (!closing) throw cause;
+      // Stopped by us, not by a fault of its own: back to the queue, at no cost of an attempt.
+      await job.moveToWait(token);
+      throw new WaitingError();
+    } finally {
+      underWay.delete(jobId);
+    }
+  }
+
+  const worker = new Worker<unknown, void, string, IQueueBackend>(
+    definition.name,
+    process,
+    {
+      connection: backend.connection,
+      prefix,
+      concurrency,
+      lockDuration: lockMs,
+      stalledInterval: Math.ceil(lockMs / 2),
+      maxStalledCount: MAX_DEATHS,
+      runRetryDelay: RECONNECT_MS,
+    },
+    backend.factory,
+  );
+
+  let quietUntil = 0;
+  worker.on("error", (cause) => {
+    if (Date.now() < quietUntil) return;
+    quietUntil = Date.now() + QUIET_MS;
+    logger.warn({ err: cause }, "the worker has trouble");
+  });
+  worker.on("failed", (job, cause) => {
+    const done = job === undefined || job.attemptsMade >= definition.attempts;
+    const about = { err: cause, jobId: job?.id, attempts: job?.attemptsMade };
+    if (done) logger.error(about, "a job failed for good");
+    else logger.warn(about, "a job failed and will be tried again");
+  });
+  worker.on("stalled", (jobId) => logger.warn({ jobId }, "a job was taken from a worker that fell silent"));
+  worker.on("lockRenewalFailed", (jobIds) => {
+    for (const jobId of jobIds) underWay.get(jobId)?.abort(new Error("this worker has lost the job"));
+  });
+
+  return {
+    async [Symbol.asyncDispose]() {
+      closing = true;
+      for (const abort of underWay.values()) abort.abort(new Error("this worker is closing"));
+      await worker.close();
+    },
+  };
+}

@@ -1,0 +1,27 @@
+/** vitest globalSetup: provides `redisUrl` from TEST_REDIS_URL or from a throwaway server on PATH, else null. */
+import type { TestProject } from "vitest/node";
+import { findRedisServer, startRedisServer } from "./redis.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Null: no Redis to be had here, so tests that need one are skipped. */
+    redisUrl: string | null;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const given = process.env["TEST_REDIS_URL"];
+  if (given !== undefined && given !== "") {
+    project.provide("redisUrl", given);
+    return undefined;
+  }
+  const binary = findRedisServer();
+  if (binary === undefined) {
+    project.provide("redisUrl", null);
+    console.warn("\n  REDIS TESTS ARE SKIPPED: set TEST_REDIS_URL, or put redis-server on PATH.\n");
+    return undefined;
+  }
+  const server = await startRedisServer({ binary });
+  project.provide("redisUrl", server.url);
+  return () => server[Symbol.asyncDispose]();
+}
