@@ -11,8 +11,9 @@ import { createRedis, parseRedisUrl } from "./redis.ts";
 export function openRedisBackend(options: { redisUrl: string; logger: Logger }): JobsBackend {
   const target = parseRedisUrl(options.redisUrl);
   // A producer hears of a lost server soon; a worker waits for it to come back.
-  const producer = createRedis(target, { maxRetriesPerRequest: 1, enableOfflineQueue: true });
-  const consumer = createRedis(target, { maxRetriesPerRequest: null, enableOfflineQueue: true });
+  const producer = createRedis(target, { maxRetriesPerRequest: 1, enableOfflineQueue: true, socketTimeout: 5_000 });
+  // Its blocking twin is rightly silent for up to 10 s.
+  const consumer = createRedis(target, { maxRetriesPerRequest: null, enableOfflineQueue: true, socketTimeout: 15_000 });
   for (const redis of [producer, consumer]) {
     redis.on("error", (cause: unknown) => options.logger.warn({ err: cause }, "a job queue lost its connection"));
   }

@@ -36,16 +36,26 @@ export async function startLine(options: LineOptions): Promise<AsyncDisposable> 
   const stopping = new AbortController();
   const attempted = Promise.withResolvers<void>();
 
+  /** Asks again and again, one question at a time, until `stopped`. */
+  async function probe(line: OpenLine, stopped: AbortSignal): Promise<void> {
+    for (;;) {
+      await pause(probeEveryMs, undefined, { signal: stopped }).catch(() => undefined);
+      if (stopped.aborted) return;
+      await line.probe();
+    }
+  }
+
   async function untilLost(line: OpenLine): Promise<void> {
     const lost = Promise.withResolvers<void>();
     const stop = (): void => lost.resolve();
-    const probing = setInterval(() => void line.probe().catch(lost.reject), probeEveryMs);
+    const stopped = new AbortController();
     stopping.signal.addEventListener("abort", stop);
     void line.closed.then(() => lost.reject(new Error("the connection was closed")));
+    void probe(line, stopped.signal).catch(lost.reject);
     try {
       if (!stopping.signal.aborted) await lost.promise;
     } finally {
-      clearInterval(probing);
+      stopped.abort();
       stopping.signal.removeEventListener("abort", stop);
     }
   }

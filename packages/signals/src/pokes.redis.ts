@@ -23,7 +23,7 @@ export async function startRedisPokes(options: { redisUrl: string; logger: Logge
 
   // A poke for later is no poke: fail at once instead of queueing while the server is away.
   const publisher = stack.adopt(
-    createRedis(target, { enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS }),
+    createRedis(target, { enableOfflineQueue: false, maxRetriesPerRequest: 0, socketTimeout: TIMEOUT_MS }),
     (redis) => redis.disconnect(),
   );
   publisher.on("error", (cause: unknown) => logger.debug({ err: cause }, "the poke publisher lost its connection"));

@@ -30,8 +30,8 @@ export interface RedisClientOptions {
   readonly maxRetriesPerRequest: number | null;
   /** Whether a command waits for a server that is away, or fails at once. */
   readonly enableOfflineQueue: boolean;
-  /** Milliseconds. */
-  readonly commandTimeout?: number;
+  /** A server that owes an answer and is silent for this long is taken for dead: the client connects again. Milliseconds. */
+  readonly socketTimeout: number;
 }
 
 /** A client for commands; it reconnects by itself. The caller listens to "error" and disconnects it in the end. */

@@ -23,5 +23,5 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   }
   const server = await startRedisServer({ binary });
   project.provide("redisUrl", server.url);
-  return () => server[Symbol.asyncDispose]();
+  return async () => server[Symbol.asyncDispose]();
 }

@@ -1,0 +1,4 @@
+import { openPostgresBus } from "./fixtures/bus.ts";
+import { describeOutbox } from "./outbox.suite.ts";
+
+describeOutbox("Postgres", openPostgresBus);

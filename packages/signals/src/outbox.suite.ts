@@ -1,0 +1,152 @@
+/** What the outbox promises, whatever carries its jobs and pokes. */
+import { randomUUID } from "node:crypto";
+import pg from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Bus, OpenBus } from "./fixtures/bus.ts";
+import { startChild } from "./fixtures/child.ts";
+import { silent, tell } from "./fixtures/settings.ts";
+import type { Jobs } from "./jobs.ts";
+import { type OutboxRow, outboxRow, outboxTopic, startOutboxRelay } from "./outbox.ts";
+import type { Pokes } from "./pokes.ts";
+import { startJobs } from "./start-jobs.ts";
+import { startPokes } from "./start-pokes.ts";
+
+const soon = { timeout: 20_000, interval: 10 };
+const NEVER_MS = 3_600_000;
+
+export function describeOutbox(name: string, openBus: OpenBus): void {
+  describe(`the outbox over ${name}`, () => {
+    let bus: Bus;
+    let pool: pg.Pool;
+    let jobs: Jobs;
+    let pokes: Pokes;
+    const ran: string[] = [];
+
+    beforeAll(async () => {
+      bus = await openBus();
+      pool = new pg.Pool({ connectionString: bus.databaseUrl, application_name: "outbox-owner" });
+      pool.on("error", () => undefined);
+      jobs = await startJobs({ ...bus, logger: silent });
+      pokes = await startPokes({ ...bus, logger: silent });
+      await jobs.work(tell, async ({ subject }) => void ran.push(subject));
+    });
+    afterAll(async () => {
+      await pokes[Symbol.asyncDispose]();
+      await jobs[Symbol.asyncDispose]();
+      await pool.end();
+      await bus[Symbol.asyncDispose]();
+    });
+    beforeEach(async () => {
+      ran.length = 0;
+      await pool.query("DELETE FROM session.outbox");
+    });
+
+    const relay = (options: { jobs?: Jobs; sweepMs?: number; retentionMs?: number } = {}): Promise<AsyncDisposable> =>
+      startOutboxRelay({ pool, schema: "session", jobs, definitions: [tell], pokes, logger: silent, sweepMs: NEVER_MS, ...options });
+
+    async function write(...rows: OutboxRow[]): Promise<void> {
+      await pool.query(
+        `INSERT INTO session.outbox (id, topic, payload)
+         SELECT id, topic, payload FROM jsonb_to_recordset($1::jsonb) AS t(id uuid, topic text, payload jsonb)`,
+        [JSON.stringify(rows)],
+      );
+    }
+    const pending = async (): Promise<number> =>
+      (await pool.query("SELECT 1 FROM session.outbox WHERE enqueued_at IS NULL")).rows.length;
+
+    test("an event is handed over at a poke", async () => {
+      await using _ = await relay();
+      await write(outboxRow(tell, { subject: "poked" }));
+      await vi.waitFor(async () => {
+        await pokes.publish(outboxTopic("session"), 0);
+        expect(ran).toEqual(["poked"]);
+      }, soon);
+      await vi.waitFor(async () => expect(await pending()).toBe(0), soon);
+    });
+
+    test("an event that nobody poked for is found by the sweep", async () => {
+      await using _ = await relay({ sweepMs: 50 });
+      await write(outboxRow(tell, { subject: "swept" }));
+      await vi.waitFor(() => expect(ran).toEqual(["swept"]), soon);
+    });
+
+    test("an event of a transaction that rolled back is never handed over", async () => {
+      await using _ = await relay({ sweepMs: 50 });
+      const client = await pool.connect();
+      await client.query("BEGIN");
+      await client.query("INSERT INTO session.outbox (id, topic, payload) VALUES ($1, $2, $3)", [randomUUID(), tell.name, { subject: "undone" }]);
+      await client.query("ROLLBACK");
+      client.release();
+      await write(outboxRow(tell, { subject: "done" }));
+      await vi.waitFor(() => expect(ran).toEqual(["done"]), soon);
+    });
+
+    test("four relays at once hand each of 500 events over once", async () => {
+      await write(...Array.from({ length: 500 }, (_, number) => outboxRow(tell, { subject: String(number) })));
+      const relays = await Promise.all([relay(), relay(), relay(), relay()]);
+      await vi.waitFor(() => expect(ran.length).toBeGreaterThanOrEqual(500), soon);
+      await Promise.all(relays.map((each) => each[Symbol.asyncDispose]()));
+      expect(await pending()).toBe(0);
+      expect(ran.toSorted((a, b) => Number(a) - Number(b))).toEqual(Array.from({ length: 500 }, (_, number) => String(number)));
+    });
+
+    test.each(["before-enqueue", "after-enqueue"])("a relay killed %s loses nothing and doubles nothing", async (mode) => {
+      await write(outboxRow(tell, { subject: mode }));
+      const child = startChild("relay", { databaseUrl: bus.databaseUrl, redisUrl: bus.redisUrl, mode });
+      await expect(child.line("never")).rejects.toThrow("ended");
+      if (mode === "after-enqueue") await vi.waitFor(() => expect(ran).toEqual([mode]), soon);
+      expect(await pending()).toBe(1);
+      await using _ = await relay({ sweepMs: 50 });
+      await vi.waitFor(async () => expect(await pending()).toBe(0), soon);
+      await write(outboxRow(tell, { subject: "next" }));
+      await vi.waitFor(() => expect(ran).toEqual([mode, "next"]), soon);
+    });
+
+    test("while the queue refuses, events wait; afterwards all are handed over", async () => {
+      let refuse = true;
+      const moody: Jobs = {
+        ...jobs,
+        enqueue: async (...job) => {
+          if (refuse) throw new Error("the queue is away");
+          await jobs.enqueue(...job);
+        },
+      };
+      await using _ = await relay({ jobs: moody, sweepMs: 50 });
+      await write(outboxRow(tell, { subject: "patient" }));
+      await pokes.publish(outboxTopic("session"), 0);
+      expect(await pending()).toBe(1);
+      refuse = false;
+      await vi.waitFor(() => expect(ran).toEqual(["patient"]), soon);
+    });
+
+    test("a row that does not parse stays where it can be seen and holds nobody up; a foreign topic waits", async () => {
+      await write(
+        { id: randomUUID(), topic: tell.name, payload: { wrong: true } },
+        { id: randomUUID(), topic: "somebody-elses", payload: {} },
+        outboxRow(tell, { subject: "sound" }),
+      );
+      await using _ = await relay({ sweepMs: 50 });
+      await vi.waitFor(() => expect(ran).toEqual(["sound"]), soon);
+      await vi.waitFor(async () => expect(await pending()).toBe(2), soon);
+    });
+
+    test("rows are deleted once they are older than the retention, but never before their hand-over", async () => {
+      await write(outboxRow(tell, { subject: "short-lived" }), { id: randomUUID(), topic: "somebody-elses", payload: {} });
+      await using first = await relay({ sweepMs: 50 });
+      await vi.waitFor(() => expect(ran).toEqual(["short-lived"]), soon);
+      await first[Symbol.asyncDispose]();
+      await using _ = await relay({ sweepMs: 50, retentionMs: 0 });
+      await vi.waitFor(async () => expect((await pool.query("SELECT topic FROM session.outbox")).rows).toEqual([{ topic: "somebody-elses" }]), soon);
+    });
+
+    test("a relay whose database connection is killed goes on", async () => {
+      await using _ = await relay({ sweepMs: 50 });
+      const admin = new pg.Client(bus.adminUrl);
+      await admin.connect();
+      await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ('outbox-owner', 'continuo-pokes') AND datname = current_database()");
+      await admin.end();
+      await vi.waitFor(() => write(outboxRow(tell, { subject: "afterwards" })), soon);
+      await vi.waitFor(() => expect(ran).toContain("afterwards"), soon);
+    });
+  });
+}
