@@ -1,0 +1,5 @@
+export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from "./embedded/embedded-postgres.ts";
+export { assertMigrated } from "./migrations/history.ts";
+export { JOBS_SCHEMA, migrate, type MigrateOptions } from "./migrations/migrate.ts";
+export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from "./migrations/roles.ts";
+export { SetupError } from "./setup-error.ts";

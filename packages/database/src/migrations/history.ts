@@ -1,0 +1,68 @@
+/**
+ * The migrations on disk and the ledger in the database (`public._prisma_migrations`, Prisma's own).
+ * Reading only: `migrate.ts` applies.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ClientBase, Pool } from "pg";
+import { SetupError } from "../setup-error.ts";
+
+/** The repository's `prisma/`: schema files, migrations, grants. */
+export const prismaDirectory = fileURLToPath(new URL("../../../../prisma/", import.meta.url));
+/** `prisma/migrations`. */
+export const migrationsDirectory = join(prismaDirectory, "migrations");
+
+export interface Migration {
+  /** The directory's name, `<timestamp>_<name>`. */
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** A schema file of one owner, `prisma/<owner>.prisma`. */
+export interface SchemaFile {
+  readonly owner: string;
+  readonly path: string;
+  readonly content: string;
+}
+
+/** Every migration on disk, oldest first. */
+export async function loadMigrations(directory = migrationsDirectory): Promise<Migration[]> {
+  return Promise.all(
+    (await migrationNames(directory)).map(async (name) => ({ name, sql: await readFile(join(directory, name, "migration.sql"), "utf8") })),
+  );
+}
+
+/** Every schema file that has models, by name; one without describes a Postgres schema whose tables are not ours. */
+export async function loadSchemaFiles(): Promise<SchemaFile[]> {
+  const names = (await readdir(prismaDirectory)).filter((name) => name.endsWith(".prisma")).toSorted();
+  const files = await Promise.all(
+    names.map(async (name) => {
+      const path = join(prismaDirectory, name);
+      return { owner: name.slice(0, -".prisma".length), path, content: await readFile(path, "utf8") };
+    }),
+  );
+  return files.filter(({ content }) => /^model /m.test(content));
+}
+
+/** Names of the migrations that the ledger says are applied; empty when there is no ledger. */
+export async function loadApplied(database: ClientBase | Pool): Promise<Set<string>> {
+  const { rows: found } = await database.query<{ ledger: string | null }>("SELECT to_regclass('public._prisma_migrations') AS ledger");
+  if (!found[0]?.ledger) return new Set();
+  const { rows } = await database.query<{ migration_name: string }>(
+    "SELECT migration_name FROM public._prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL",
+  );
+  return new Set(rows.map((row) => row.migration_name));
+}
+
+/** Refuses a database that lacks the newest migration on disk. Throws SetupError E_DB_NOT_MIGRATED. */
+export async function assertMigrated(database: ClientBase | Pool): Promise<void> {
+  const newest = (await migrationNames(migrationsDirectory)).at(-1);
+  if (newest === undefined || (await loadApplied(database)).has(newest)) return;
+  throw new SetupError("E_DB_NOT_MIGRATED", `The database lacks the migration ${newest}.`, "Run: npm run migrate");
+}
+
+async function migrationNames(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).toSorted();
+}

@@ -1,0 +1,86 @@
+/**
+ * Brings a database to what this version of the code expects: roles, tables, queues, rights. Running it again changes nothing.
+ * The only code that connects as administrator.
+ */
+import type { Logger } from "@continuo/process";
+import { runMigrations as migrateQueues } from "bullmq";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import pg from "pg";
+import { SetupError } from "../setup-error.ts";
+import { loadApplied, loadMigrations, prismaDirectory, type Migration } from "./history.ts";
+import { ensureRoles, type RolePasswords } from "./roles.ts";
+import { openSchemaEngine } from "./schema-engine.ts";
+
+export interface MigrateOptions {
+  /** A role that may create roles and schemas. */
+  readonly adminUrl: string;
+  readonly rolePasswords: RolePasswords;
+  readonly log: Logger;
+}
+
+/** The Postgres schema of the queues (BullMQ's own tables). */
+export const JOBS_SCHEMA = "jobs";
+const MINIMUM_MAJOR = 18;
+/** Two migrate steps started at once take turns. The number only has to be ours. */
+const MIGRATION_LOCK = 1_853_189_219;
+
+/** Migrates; returns the names of the migrations it applied. Throws SetupError E_DB_UNREACHABLE, E_DB_VERSION, E_DB_MIGRATION. */
+export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions): Promise<string[]> {
+  const admin = await connect(adminUrl);
+  try {
+    await assertVersion(admin);
+    await admin.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    await ensureRoles(admin, adminUrl, rolePasswords);
+    const applied = await applyPending(admin, adminUrl);
+    await migrateQueues(admin, JOBS_SCHEMA);
+    await admin.query(await readFile(join(prismaDirectory, "grants.sql"), "utf8"));
+    log.info({ applied }, applied.length === 0 ? "the database is up to date" : "the database has been migrated");
+    return applied;
+  } finally {
+    // Ending the session also gives the lock back.
+    await admin.end();
+  }
+}
+
+async function connect(adminUrl: string): Promise<pg.Client> {
+  const admin = new pg.Client({ connectionString: adminUrl, application_name: "continuo-migrate", connectionTimeoutMillis: 10_000 });
+  admin.on("error", () => undefined);
+  try {
+    await admin.connect();
+    return admin;
+  } catch (cause) {
+    const { host, pathname } = new URL(adminUrl);
+    const why = cause instanceof AggregateError ? cause.errors.map(String).join("; ") : String(cause);
+    throw new SetupError(
+      "E_DB_UNREACHABLE",
+      `The database ${pathname.slice(1)} on ${host} cannot be reached: ${why.replace(/^(\w*[eE]rror: )+/, "")}.`,
+      "Check that the server runs there, and user, password and database name in DATABASE_URL.",
+      cause,
+    );
+  }
+}
+
+async function assertVersion(admin: pg.Client): Promise<void> {
+  const { rows } = await admin.query<{ major: number }>("SELECT current_setting('server_version_num')::int / 10000 AS major");
+  const major = rows[0]?.major ?? 0;
+  if (major >= MINIMUM_MAJOR) return;
+  throw new SetupError("E_DB_VERSION", `The database server is Postgres ${major}; Continuo needs ${MINIMUM_MAJOR} or later.`, `Point DATABASE_URL to a Postgres ${MINIMUM_MAJOR} server.`);
+}
+
+async function applyPending(admin: pg.Client, adminUrl: string): Promise<string[]> {
+  const applied = await loadApplied(admin);
+  const migrations = await loadMigrations();
+  if (migrations.every(({ name }) => applied.has(name))) return [];
+  return applyMigrations(adminUrl, migrations);
+}
+
+async function applyMigrations(adminUrl: string, migrations: readonly Migration[]): Promise<string[]> {
+  await using engine = await openSchemaEngine(adminUrl);
+  try {
+    return await engine.apply(migrations);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.split("\n   0:")[0]?.trim() : String(cause);
+    throw new SetupError("E_DB_MIGRATION", `A migration was not applied: ${why}`, "Correct what it names; the ledger is the table public._prisma_migrations.", cause);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The login roles of Continuo's processes: each reaches its own Postgres schema and no other.
+ * What each may do there is `prisma/grants.sql`.
+ */
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
+import pg from "pg";
+
+/** Process → its role. */
+export const ROLES = {
+  identity: "continuo_identity",
+  session: "continuo_session",
+  userState: "continuo_user_state",
+  gateway: "continuo_gateway",
+} as const;
+
+export type RoleOwner = keyof typeof ROLES;
+export type Role = (typeof ROLES)[RoleOwner];
+/** The password of each role, in clear. */
+export type RolePasswords = Readonly<Record<RoleOwner, string>>;
+
+/** The connection string of a role on the database of `adminUrl`, other parameters (TLS) kept. */
+export function roleUrl(adminUrl: string, role: Role, password: string): string {
+  const url = new URL(adminUrl);
+  url.username = role;
+  url.password = encodeURIComponent(password);
+  return url.href;
+}
+
+/** Makes the roles that are missing, and gives those that cannot log in their password. */
+export async function ensureRoles(admin: pg.ClientBase, adminUrl: string, passwords: RolePasswords): Promise<void> {
+  const owners = Object.keys(ROLES).filter(isOwner);
+  const able = await Promise.all(owners.map((owner) => canLogIn(roleUrl(adminUrl, ROLES[owner], passwords[owner]))));
+  for (const [index, owner] of owners.entries()) {
+    if (!able[index]) await giveLogin(admin, ROLES[owner], passwords[owner]);
+  }
+}
+
+function isOwner(owner: string): owner is RoleOwner {
+  return owner in ROLES;
+}
+
+async function canLogIn(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    await client.end();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function giveLogin(admin: pg.ClientBase, role: Role, password: string): Promise<void> {
+  const { rowCount } = await admin.query("SELECT FROM pg_roles WHERE rolname = $1", [role]);
+  const verb = rowCount === 0 ? "CREATE" : "ALTER";
+  await admin.query(`${verb} ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD '${scramVerifier(password, randomBytes(16))}'`);
+}
+
+/** What Postgres stores for a password (RFC 5803): sent instead of it, the password itself never reaches a server log. */
+export function scramVerifier(password: string, salt: Buffer, iterations = 4_096): string {
+  const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");
+  const key = (name: string): Buffer => createHmac("sha256", salted).update(name).digest();
+  const stored = createHash("sha256").update(key("Client Key")).digest("base64");
+  return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${stored}:${key("Server Key").toString("base64")}`;
+}

@@ -1,0 +1,17 @@
+/**
+ * Something about this machine or its configuration is wrong: a code, one sentence, and what to do.
+ * Not an error of a request: clients never see it.
+ */
+export class SetupError extends Error {
+  override readonly name = "SetupError";
+  /** `E_PG_…` for the embedded Postgres, `E_DB_…` for any database. */
+  readonly code: string;
+  /** What the reader can do about it, as an instruction. */
+  readonly fix: string;
+
+  constructor(code: string, sentence: string, fix: string, cause?: unknown) {
+    super(sentence, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.fix = fix;
+  }
+}

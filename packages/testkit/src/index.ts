@@ -1,0 +1,1 @@
+export { createTestDatabase, testRolePasswords, type TestDatabase } from "./database.ts";
