@@ -10,4 +10,6 @@ export interface BackendSide {
 export interface JobsBackend extends AsyncDisposable {
   readonly queue: BackendSide;
   readonly worker: BackendSide;
+  /** Runs `work` while no other process of the installation runs work of that `name`. */
+  alone(name: string, work: () => Promise<void>): Promise<void>;
 }

@@ -6,6 +6,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { PostgresConnection, PostgresQueueBackend } from "bullmq";
 import type { Logger } from "@continuo/process";
+import pg from "pg";
 import type { JobsBackend } from "./jobs.backend.ts";
 
 /** The Postgres schema of BullMQ's tables. */
@@ -60,6 +61,18 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
     worker: {
       factory: (name, opts) => new PatientBackend(connect(2), name, { ...opts, connection: databaseUrl }, true, name),
       connection: {},
+    },
+    // BullMQ's upsert of a schedule reads before it writes: two at once in one millisecond would end the schedule.
+    alone: async (name, work) => {
+      const client = new pg.Client({ connectionString: databaseUrl, application_name: "continuo-jobs", connectionTimeoutMillis: 5_000 });
+      client.on("error", () => undefined);
+      try {
+        await client.connect();
+        await client.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`${JOBS_SCHEMA}:${name}`]);
+        await work();
+      } finally {
+        await client.end();
+      }
     },
     [Symbol.asyncDispose]: () => shared.close(),
   };

@@ -20,6 +20,8 @@ export function openRedisBackend(options: { redisUrl: string; logger: Logger }):
   return {
     queue: { factory: createRedisBackend, connection: producer },
     worker: { factory: createRedisBackend, connection: consumer },
+    // Each of BullMQ's scripts is atomic there.
+    alone: (_, work) => work(),
     [Symbol.asyncDispose]: async () => {
       producer.disconnect();
       consumer.disconnect();

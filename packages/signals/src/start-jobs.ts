@@ -70,11 +70,18 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
   }
 
   async function assertSchedule<Payload>(definition: JobDefinition<Payload>, everyMs: number, payload: Payload): Promise<void> {
-    const queue = queueOf(definition.name);
-    const current = await queue.getJobScheduler(definition.name);
-    const overdue = (current?.next ?? 0) < Date.now() - everyMs - ASSERT_SCHEDULE_EVERY_MS;
-    if (current?.every === everyMs && !overdue) return;
-    await queue.upsertJobScheduler(definition.name, { every: everyMs }, { name: definition.name, data: payload, opts: optionsOf(definition) });
+    const { name } = definition;
+    const queue = queueOf(name);
+    const stands = async (): Promise<boolean> => {
+      const current = await queue.getJobScheduler(name);
+      const late = Date.now() - (current?.next ?? 0);
+      return current?.every === everyMs && late < ASSERT_SCHEDULE_EVERY_MS;
+    };
+    if (await stands()) return;
+    await backend.alone(name, async () => {
+      if (await stands()) return;
+      await queue.upsertJobScheduler(name, { every: everyMs }, { name, data: payload, opts: optionsOf(definition) });
+    });
   }
 
   return {

@@ -27,6 +27,8 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
   let closing = false;
 
   async function process(job: Job, token?: string): Promise<void> {
+    // BullMQ may claim one more while it closes.
+    if (closing) return giveBack(job, token);
     const jobId = job.id ?? "";
     const abort = new AbortController();
     underWay.set(jobId, abort);
@@ -35,12 +37,16 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
       await handler(payload, { jobId, attempt: job.attemptsStarted, signal: abort.signal, logger: logger.child({ jobId }) });
     } catch (cause) {
       if (!closing) throw cause;
-      // Stopped by us, not by a fault of its own: back to the queue, at no cost of an attempt.
-      await job.moveToWait(token);
-      throw new WaitingError();
+      await giveBack(job, token);
     } finally {
       underWay.delete(jobId);
     }
+  }
+
+  /** Stopped by us, not by a fault of its own: back to the queue, at no cost of an attempt. */
+  async function giveBack(job: Job, token: string | undefined): Promise<never> {
+    await job.moveToWait(token);
+    throw new WaitingError();
   }
 
   const worker = new Worker<unknown, void, string, IQueueBackend>(

@@ -1,1 +1,3 @@
 export { createTestDatabase, testRolePasswords, type TestDatabase } from "./database.ts";
+export { startFaultProxy, targetOf, throughProxy, type FaultProxy } from "./fault-proxy.ts";
+export { findRedisServer, freePort, startRedisServer, type RedisServer } from "./redis.ts";
