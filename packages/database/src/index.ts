@@ -2,4 +2,6 @@ export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOpti
 export { assertMigrated } from "./migrations/history.ts";
 export { JOBS_SCHEMA, migrate, type MigrateOptions } from "./migrations/migrate.ts";
 export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from "./migrations/roles.ts";
-export { SetupError } from "./setup-error.ts";
+export { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
+export { MigrateEnv } from "./env.ts";
+export { runCommand, SetupError } from "./setup-error.ts";

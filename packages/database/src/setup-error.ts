@@ -14,4 +14,20 @@ export class SetupError extends Error {
     this.code = code;
     this.fix = fix;
   }
+
+  /** For a terminal: code, sentence and fix, on two lines. */
+  explain(): string {
+    return `${this.code}  ${this.message}\n  Fix: ${this.fix}`;
+  }
+}
+
+/** Runs a command line's work; a SetupError is explained on stderr and makes the exit code 1. */
+export async function runCommand(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (cause) {
+    if (!(cause instanceof SetupError)) throw cause;
+    process.stderr.write(`${cause.explain()}\n`);
+    process.exitCode = 1;
+  }
 }

@@ -5,7 +5,7 @@
 import { migrate, startEmbeddedPostgres } from "@continuo/database";
 import { createLogger } from "@continuo/process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -39,5 +39,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function startThrowaway(stack: AsyncDisposableStack, log: ReturnType<typeof createLogger>): Promise<string> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-test-"));
+  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
   return stack.use(await startEmbeddedPostgres({ dataDirectory, tuning: "throwaway", log })).adminUrl;
 }

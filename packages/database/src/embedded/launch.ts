@@ -20,7 +20,7 @@ export function launch(options: Launch): ChildProcess {
     cwd: options.directory,
     detached: true,
     stdio: options.stdio,
-    env: { LC_ALL: "C", TZ: "UTC", PATH: process.env["PATH"] },
+    env: { LC_ALL: "C", TZ: "UTC" },
     ...(options.account && { uid: options.account.uid, gid: options.account.gid }),
   });
 }

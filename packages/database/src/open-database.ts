@@ -1,0 +1,68 @@
+/**
+ * One process's way to its database: a Prisma client and hand-written SQL on the same pool.
+ * It knows no schema: the caller brings the client that it generated from its own schema file.
+ */
+import type { Logger } from "@continuo/process";
+import { PrismaPg } from "@prisma/adapter-pg";
+import pg from "pg";
+
+/** What we need of a generated client: made with an adapter, and able to disconnect. */
+interface PrismaClientClass<Client> {
+  new (options: { adapter: PrismaPg }): Client;
+}
+
+export interface DatabaseOptions<Client> {
+  /** With the process's own role. */
+  readonly url: string;
+  readonly PrismaClient: PrismaClientClass<Client>;
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName: string;
+  /** Connections at most. */
+  readonly poolSize: number;
+  readonly log: Logger;
+}
+
+export interface Database<Client> extends AsyncDisposable {
+  readonly prisma: Client;
+  /** For statements that Prisma cannot say or that are hot; give those a `name` and Postgres plans them once per connection. */
+  readonly pool: pg.Pool;
+}
+
+/** Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits for none. */
+export function openDatabase<Client extends { $disconnect(): Promise<void> }>(options: DatabaseOptions<Client>): Database<Client> {
+  const { url, PrismaClient, applicationName, poolSize, log } = options;
+  const pool = new pg.Pool({
+    connectionString: url,
+    application_name: applicationName,
+    max: poolSize,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+  });
+  // Without listeners a lost connection, idle or in a transaction, would end the process.
+  pool.on("error", (cause) => log.warn({ err: cause }, "an idle database connection was lost"));
+  pool.on("connect", (client) => client.on("error", (cause) => log.warn({ err: cause }, "a database connection was lost")));
+  const prisma = new PrismaClient({ adapter: new PrismaPg(pool, { statementNameGenerator: createStatementNames() }) });
+  return {
+    prisma,
+    pool,
+    async [Symbol.asyncDispose]() {
+      await prisma.$disconnect();
+      await pool.end();
+    },
+  };
+}
+
+/** Statements beyond this many stay unnamed: `IN` lists of every length must not fill the server's memory. */
+const NAMED_STATEMENTS_LIMIT = 500;
+
+/** Names each distinct statement, so that a connection parses and plans it once. */
+export function createStatementNames(limit = NAMED_STATEMENTS_LIMIT): (query: { sql: string }) => string {
+  const names = new Map<string, string>();
+  return ({ sql }) => {
+    const known = names.get(sql);
+    if (known !== undefined || names.size >= limit) return known ?? "";
+    const name = `prisma_${names.size}`;
+    names.set(sql, name);
+    return name;
+  };
+}
