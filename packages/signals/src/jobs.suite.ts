@@ -219,6 +219,29 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => jobs.enqueue(job, { subject: "after" }), soon);
     });
 
+    test("closing ends while the queue cannot be reached", async () => {
+      const jobs = await start();
+      const job = someJob();
+      const ran: string[] = [];
+      await jobs.work(job, async ({ subject }) => void ran.push(subject));
+      await jobs.enqueue(job, { subject: "before" });
+      await vi.waitFor(() => expect(ran).toEqual(["before"]), soon);
+      bus.proxy.down();
+      await jobs[Symbol.asyncDispose]();
+      bus.proxy.heal();
+    });
+
+    test("an interval said anew replaces the old one", async () => {
+      await using jobs = await start();
+      const job = defineJob({ name: someJob().name, schema: z.object({}), attempts: 1, backoffMs: 10 });
+      let runs = 0;
+      await jobs.work(job, async () => void (runs += 1));
+      await jobs.every(job, { everyMs: 3_600_000 });
+      await vi.waitFor(() => expect(runs).toBe(1), soon);
+      await jobs.every(job, { everyMs: 200 });
+      await vi.waitFor(() => expect(runs).toBeGreaterThan(3), soon);
+    });
+
     test("after disposal enqueueing says that the process is closing", async () => {
       const jobs = await start();
       await jobs[Symbol.asyncDispose]();

@@ -53,7 +53,8 @@ export async function startLine(options: LineOptions): Promise<AsyncDisposable> 
     void line.closed.then(() => lost.reject(new Error("the connection was closed")));
     void probe(line, stopped.signal).catch(lost.reject);
     try {
-      if (!stopping.signal.aborted) await lost.promise;
+      if (stopping.signal.aborted) stop();
+      await lost.promise;
     } finally {
       stopped.abort();
       stopping.signal.removeEventListener("abort", stop);

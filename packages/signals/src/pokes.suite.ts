@@ -169,6 +169,15 @@ export function describePokes(name: string, openBus: OpenBus): void {
       await pokeUntilHeard(pokes, topic, listener);
     });
 
+    test("closing ends while the bus is down", async () => {
+      const pokes = await start();
+      await pokes.subscribe(randomUUID(), ear());
+      bus.proxy.down();
+      await pokes.publish("topic", 1);
+      await pokes[Symbol.asyncDispose]();
+      bus.proxy.heal();
+    });
+
     test("after disposal publishing and subscribing say that the process is closing", async () => {
       const pokes = await start();
       await pokes[Symbol.asyncDispose]();

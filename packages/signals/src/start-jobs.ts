@@ -12,7 +12,6 @@ import { startWorker } from "./worker.ts";
 const REMEMBER_COMPLETED = { age: 3_600, count: 10_000 };
 const KEEP_FAILED = { age: 30 * 24 * 3_600 };
 const ENQUEUE_TIMEOUT_MS = 5_000;
-const ASSERT_SCHEDULE_EVERY_MS = 60_000;
 
 export interface JobsStartOptions {
   readonly databaseUrl: string;
@@ -22,6 +21,8 @@ export interface JobsStartOptions {
   readonly prefix?: string;
   /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
   readonly lockMs?: number;
+  /** How often a process looks whether its schedules still stand. Milliseconds. */
+  readonly assertSchedulesEveryMs?: number;
 }
 
 type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBackend>;
@@ -31,7 +32,7 @@ type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBacken
  * there or not migrated; over Redis it comes up by itself. Disposal waits for the handlers under way.
  */
 export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
-  const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000 } = options;
+  const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000, assertSchedulesEveryMs = 60_000 } = options;
   const logger = options.logger.child({ component: "jobs" });
   await using stack = new AsyncDisposableStack();
   const backend = stack.use(redisUrl === undefined ? await openPostgresBackend({ databaseUrl, logger }) : openRedisBackend({ redisUrl, logger }));
@@ -75,7 +76,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     const stands = async (): Promise<boolean> => {
       const current = await queue.getJobScheduler(name);
       const late = Date.now() - (current?.next ?? 0);
-      return current?.every === everyMs && late < ASSERT_SCHEDULE_EVERY_MS;
+      return current?.every === everyMs && late < assertSchedulesEveryMs;
     };
     if (await stands()) return;
     await backend.alone(name, async () => {
@@ -111,7 +112,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
         assertSchedule(definition, everyMs, parsed).catch((cause: unknown) => {
           logger.warn({ err: cause, queue: definition.name }, "a schedule was not asserted");
         });
-      }, ASSERT_SCHEDULE_EVERY_MS);
+      }, assertSchedulesEveryMs);
       schedules.add(timer.unref());
     },
 
