@@ -37,6 +37,9 @@ export function openDatabase<Client extends { $disconnect(): Promise<void> }>(op
     max: poolSize,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
+    // A process that hangs must not keep others waiting for the rows it has locked.
+    statement_timeout: 30_000,
+    idle_in_transaction_session_timeout: 30_000,
   });
   // Without listeners a lost connection, idle or in a transaction, would end the process.
   pool.on("error", (cause) => log.warn({ err: cause }, "an idle database connection was lost"));

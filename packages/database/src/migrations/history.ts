@@ -45,20 +45,21 @@ export async function loadSchemaFiles(): Promise<SchemaFile[]> {
   return files.filter(({ content }) => /^model /m.test(content));
 }
 
-/** Names of the migrations that the ledger says are applied; empty when there is no ledger. */
-export async function loadApplied(database: ClientBase | Pool): Promise<Set<string>> {
+/** Names of the migrations in the ledger: `applied`, and `begun` (their process died on the way). Both empty when there is no ledger. */
+export async function loadLedger(database: ClientBase | Pool): Promise<{ applied: Set<string>; begun: Set<string> }> {
   const { rows: found } = await database.query<{ ledger: string | null }>("SELECT to_regclass('public._prisma_migrations') AS ledger");
-  if (!found[0]?.ledger) return new Set();
-  const { rows } = await database.query<{ migration_name: string }>(
-    "SELECT migration_name FROM public._prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL",
+  if (!found[0]?.ledger) return { applied: new Set(), begun: new Set() };
+  const { rows } = await database.query<{ name: string; finished: boolean }>(
+    "SELECT migration_name AS name, finished_at IS NOT NULL AS finished FROM public._prisma_migrations WHERE rolled_back_at IS NULL",
   );
-  return new Set(rows.map((row) => row.migration_name));
+  const names = (finished: boolean): Set<string> => new Set(rows.filter((row) => row.finished === finished).map((row) => row.name));
+  return { applied: names(true), begun: names(false) };
 }
 
 /** Refuses a database that lacks the newest migration on disk. Throws SetupError E_DB_NOT_MIGRATED. */
 export async function assertMigrated(database: ClientBase | Pool): Promise<void> {
   const newest = (await migrationNames(migrationsDirectory)).at(-1);
-  if (newest === undefined || (await loadApplied(database)).has(newest)) return;
+  if (newest === undefined || (await loadLedger(database)).applied.has(newest)) return;
   throw new SetupError("E_DB_NOT_MIGRATED", `The database lacks the migration ${newest}.`, "Run: npm run migrate");
 }
 

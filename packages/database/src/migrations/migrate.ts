@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import { SetupError } from "../setup-error.ts";
-import { loadApplied, loadMigrations, prismaDirectory, type Migration } from "./history.ts";
+import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
 import { ensureRoles, type RolePasswords } from "./roles.ts";
 import { openSchemaEngine } from "./schema-engine.ts";
 
@@ -69,18 +69,17 @@ async function assertVersion(admin: pg.Client): Promise<void> {
 }
 
 async function applyPending(admin: pg.Client, adminUrl: string): Promise<string[]> {
-  const applied = await loadApplied(admin);
+  const { applied, begun } = await loadLedger(admin);
   const migrations = await loadMigrations();
   if (migrations.every(({ name }) => applied.has(name))) return [];
-  return applyMigrations(adminUrl, migrations);
-}
-
-async function applyMigrations(adminUrl: string, migrations: readonly Migration[]): Promise<string[]> {
   await using engine = await openSchemaEngine(adminUrl);
   try {
+    // A migration is one transaction, and we hold the lock: what has begun and not finished has left nothing.
+    for (const name of begun) await engine.markRolledBack(name);
     return await engine.apply(migrations);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.split("\n   0:")[0]?.trim() : String(cause);
-    throw new SetupError("E_DB_MIGRATION", `A migration was not applied: ${why}`, "Correct what it names; the ledger is the table public._prisma_migrations.", cause);
+    const names = [...(await loadLedger(admin)).begun].join(", ") || "a migration";
+    throw new SetupError("E_DB_MIGRATION", `Could not apply ${names}: ${why}.`, "Correct the migration and run: npm run migrate", cause);
   }
 }

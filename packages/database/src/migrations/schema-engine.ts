@@ -3,7 +3,7 @@
  * The ledger it writes is the one `prisma migrate` reads.
  */
 import { PrismaPg } from "@prisma/adapter-pg";
-import { bindMigrationAwareSqlAdapterFactory, ColumnTypeEnum } from "@prisma/driver-adapter-utils";
+import { bindMigrationAwareSqlAdapterFactory, ColumnTypeEnum, type ErrorRegistry } from "@prisma/driver-adapter-utils";
 import * as engineModule from "@prisma/schema-engine-wasm/schema_engine_bg";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -23,6 +23,8 @@ const NO_SCHEMA: SchemaFile = { owner: "", path: "schema.prisma", content: 'data
 export interface SchemaEngine extends AsyncDisposable {
   /** Applies what the ledger lacks, in order, each migration whole or not at all; returns the names. */
   apply(migrations: readonly Migration[]): Promise<string[]>;
+  /** Writes in the ledger that a migration which began and did not finish has left nothing behind, so that it may be applied again. */
+  markRolledBack(name: string): Promise<void>;
   /** The SQL from what the database has (in the Postgres schemas that `file` names) to what `file` says; empty when equal. */
   difference(file: SchemaFile): Promise<string>;
 }
@@ -38,7 +40,7 @@ export async function openSchemaEngine(url: string): Promise<SchemaEngine> {
   return {
     async apply(migrations) {
       using engine = await open([NO_SCHEMA]);
-      const { appliedMigrationNames } = await engine.applyMigrations({
+      const applying = engine.applyMigrations({
         migrationsList: {
           baseDir: migrationsDirectory,
           lockfile: { path: "migration_lock.toml", content: 'provider = "postgresql"\n' },
@@ -50,7 +52,14 @@ export async function openSchemaEngine(url: string): Promise<SchemaEngine> {
         },
         filters: FILTERS,
       });
+      const { appliedMigrationNames } = await applying.catch((cause: unknown) => {
+        throw reveal(cause, factory.errorRegistry);
+      });
       return appliedMigrationNames;
+    },
+    async markRolledBack(name) {
+      using engine = await open([NO_SCHEMA]);
+      await engine.markMigrationRolledBack({ migrationName: name });
     },
     async difference(file) {
       using engine = await open([file]);
@@ -112,11 +121,23 @@ declare const WebAssembly: {
   instantiate(module: unknown, imports: object): Promise<{ exports: Record<string, unknown> }>;
 };
 
+/** Called with the engine's last words; without it they are lost. */
+function panic(words: string): never {
+  throw new Error(`Prisma's schema engine failed: ${words}`);
+}
+
+/** The engine numbers what the database said ("External error id#0") and keeps it apart. */
+function reveal(cause: unknown, registry: ErrorRegistry): unknown {
+  const id = /External error id#(\d+)/.exec(cause instanceof Error ? cause.message : "")?.[1];
+  return (id === undefined ? undefined : registry.consumeError(Number(id))?.error) ?? cause;
+}
+
 let loading: Promise<void> | undefined;
 
 /** Instantiates the module by hand: Node warns about the `import` of WebAssembly that the package's own entry does. */
 function loadWasm(): Promise<void> {
   loading ??= (async () => {
+    Object.assign(globalThis, { PRISMA_WASM_PANIC_REGISTRY: { set_message: panic } });
     const entry = createRequire(import.meta.url).resolve("@prisma/schema-engine-wasm");
     const module = await WebAssembly.compile(await readFile(join(dirname(entry), "schema_engine_bg.wasm")));
     const { exports } = await WebAssembly.instantiate(module, { "./schema_engine_bg.js": { ...engineModule } });

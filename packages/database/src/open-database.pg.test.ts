@@ -1,0 +1,68 @@
+import { createLogger } from "@continuo/process";
+import type { PrismaPg } from "@prisma/adapter-pg";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it, vi } from "vitest";
+import { startEmbeddedPostgres } from "./embedded/embedded-postgres.ts";
+import { openDatabase } from "./open-database.ts";
+
+/** As much of a Prisma client as stands between it and the pool: one session of the adapter, for all its life. */
+class AdapterClient {
+  readonly #session: ReturnType<PrismaPg["connect"]>;
+
+  constructor({ adapter }: { adapter: PrismaPg }) {
+    this.#session = adapter.connect();
+  }
+
+  async one(sql: string): Promise<unknown> {
+    const session = await this.#session;
+    const { rows } = await session.queryRaw({ sql, args: [], argTypes: [] });
+    return rows[0]?.[0];
+  }
+
+  async $disconnect(): Promise<void> {
+    await (await this.#session).dispose();
+  }
+}
+
+const log = createLogger({ name: "test", level: "silent" });
+const server = await startEmbeddedPostgres({ dataDirectory: await mkdtemp(join(tmpdir(), "continuo-client-")), tuning: "throwaway", log });
+const open = () => openDatabase({ url: server.adminUrl, PrismaClient: AdapterClient, applicationName: "test", poolSize: 4, log });
+afterAll(() => server[Symbol.asyncDispose]());
+
+it("Prisma and hand-written SQL share one pool, under the process's name", async () => {
+  await using database = open();
+  expect(await database.prisma.one("SELECT current_setting('application_name')")).toBe("test");
+  await database.pool.query("SELECT 1");
+  expect(database.pool.totalCount).toBe(1);
+});
+
+it("a statement is prepared once per connection, whoever sends it", async () => {
+  await using database = open();
+  for (let round = 0; round < 3; round += 1) {
+    await database.prisma.one("SELECT 'by Prisma'");
+    await database.pool.query({ name: "by_hand", text: "SELECT 'by hand'" });
+  }
+  const { rows } = await database.pool.query("SELECT name FROM pg_prepared_statements ORDER BY name");
+  expect(rows).toEqual([{ name: "by_hand" }, { name: "prisma_0" }]);
+});
+
+it("the process outlives a kill of the server with connections idle, busy and in a transaction, and is served again", async () => {
+  await using database = open();
+  const inTransaction = await database.pool.connect();
+  await inTransaction.query("BEGIN");
+  const idle = await database.pool.connect();
+  idle.release();
+  const lost = new Promise((resolve) => inTransaction.once("end", resolve));
+  const busy = database.pool.query("SELECT pg_sleep(60)");
+
+  process.kill(server.pid, "SIGKILL");
+  await expect(busy).rejects.toThrow();
+  await lost;
+  await expect(inTransaction.query("COMMIT")).rejects.toThrow();
+  inTransaction.release(true);
+
+  await vi.waitFor(async () => expect(await database.prisma.one("SELECT 1")).toBe(1), { timeout: 20_000 });
+  expect((await database.pool.query("SELECT 2 AS two")).rows).toEqual([{ two: 2 }]);
+});
