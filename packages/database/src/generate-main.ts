@@ -26,7 +26,12 @@ async function generate(file: SchemaFile): Promise<void> {
   await promisify(execFile)(process.execPath, [prisma, "generate", "--schema", file.path], {
     cwd: repository,
     // `generate` never runs the schema engine, yet wants to download it unless told where it is: any existing file will do.
-    env: { ...process.env, PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, PRISMA_HIDE_UPDATE_MESSAGE: "1", CHECKPOINT_DISABLE: "1" },
+    env: {
+      ...process.env,
+      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
+      PRISMA_HIDE_UPDATE_MESSAGE: "1",
+      CHECKPOINT_DISABLE: "1",
+    },
   });
   await mkdir(dirname(stampFile), { recursive: true });
   await writeFile(stampFile, stamp);

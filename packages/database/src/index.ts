@@ -1,6 +1,10 @@
-export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from "./embedded/embedded-postgres.ts";
+export {
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+} from "./embedded/embedded-postgres.ts";
 export { assertMigrated } from "./migrations/history.ts";
-export { JOBS_SCHEMA, migrate, type MigrateOptions } from "./migrations/migrate.ts";
+export { migrate, type MigrateOptions } from "./migrations/migrate.ts";
 export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from "./migrations/roles.ts";
 export { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
 export { MigrateEnv } from "./env.ts";

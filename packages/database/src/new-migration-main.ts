@@ -15,7 +15,12 @@ import { runCommand, SetupError } from "./setup-error.ts";
 
 await runCommand(async () => {
   const name = process.argv[2] ?? "";
-  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new SetupError("E_DB_MIGRATION_NAME", "A migration needs a name in snake_case.", "node packages/database/src/new-migration-main.ts add_device_icon");
+  if (!/^[a-z][a-z0-9_]*$/.test(name))
+    throw new SetupError(
+      "E_DB_MIGRATION_NAME",
+      "A migration needs a name in snake_case.",
+      "node packages/database/src/new-migration-main.ts add_device_icon",
+    );
   const sql = await differenceToSchemaFiles();
   if (sql === "") {
     process.stdout.write("The migrations already say what the schema files say.\n");

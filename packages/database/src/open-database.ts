@@ -4,7 +4,7 @@
  */
 import type { Logger } from "@continuo/process";
 import { PrismaPg } from "@prisma/adapter-pg";
-import pg from "pg";
+import { Pool } from "pg";
 
 /** What we need of a generated client: made with an adapter, and able to disconnect. */
 interface PrismaClientClass<Client> {
@@ -25,13 +25,15 @@ export interface DatabaseOptions<Client> {
 export interface Database<Client> extends AsyncDisposable {
   readonly prisma: Client;
   /** For statements that Prisma cannot say or that are hot; give those a `name` and Postgres plans them once per connection. */
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
 }
 
 /** Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits for none. */
-export function openDatabase<Client extends { $disconnect(): Promise<void> }>(options: DatabaseOptions<Client>): Database<Client> {
+export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
+  options: DatabaseOptions<Client>,
+): Database<Client> {
   const { url, PrismaClient, applicationName, poolSize, log } = options;
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: url,
     application_name: applicationName,
     max: poolSize,
@@ -41,9 +43,11 @@ export function openDatabase<Client extends { $disconnect(): Promise<void> }>(op
     statement_timeout: 30_000,
     idle_in_transaction_session_timeout: 30_000,
   });
-  // Without listeners a lost connection, idle or in a transaction, would end the process.
-  pool.on("error", (cause) => log.warn({ err: cause }, "an idle database connection was lost"));
-  pool.on("connect", (client) => client.on("error", (cause) => log.warn({ err: cause }, "a database connection was lost")));
+  // Without both listeners a lost connection, idle or in a transaction, would end the process.
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => {
+    client.on("error", (cause) => log.warn({ err: cause }, "a database connection was lost"));
+  });
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool, { statementNameGenerator: createStatementNames() }) });
   return {
     prisma,

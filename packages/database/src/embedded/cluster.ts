@@ -4,7 +4,21 @@
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chmod, chown, lchown, link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import {
+  access,
+  chmod,
+  chown,
+  lchown,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { SetupError } from "../setup-error.ts";
@@ -32,9 +46,7 @@ export async function openCluster(
   options: { account: Account | undefined; binaries: Binaries; durable: boolean; now: Date },
 ): Promise<Cluster> {
   const directory = join(home, "cluster");
-  await mkdir(home, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw new SetupError("E_PG_DATA_WRITE", `The directory ${home} cannot be made.`, "Make its parent writable, or choose another data directory.", cause);
-  });
+  await makeWritable(home);
   await clearLeftovers(home);
   if ((await exists(directory)) && !(await exists(join(directory, "PG_VERSION")))) {
     await rename(directory, `${directory}.broken-${options.now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`);
@@ -44,10 +56,28 @@ export async function openCluster(
   const version = (await readFile(join(directory, "PG_VERSION"), "utf8").catch(refuseForeign(directory))).trim();
   if (version !== MAJOR) {
     const fix = `Move ${home} away to begin afresh, or serve it with Postgres ${version} and set DATABASE_URL.`;
-    throw new SetupError("E_PG_DATA_VERSION", `The data in ${directory} was written by Postgres ${version}, and this is Postgres ${MAJOR}.`, fix);
+    throw new SetupError(
+      "E_PG_DATA_VERSION",
+      `The data in ${directory} was written by Postgres ${version}, and this is Postgres ${MAJOR}.`,
+      fix,
+    );
   }
   const account = await adoptOwner(directory, options.account);
   return { home, directory, logFile: join(home, "postgres.log"), account, ...(await readSettings(home)) };
+}
+
+async function makeWritable(home: string): Promise<void> {
+  try {
+    await mkdir(home, { recursive: true, mode: 0o700 });
+    await access(home, constants.W_OK);
+  } catch (cause) {
+    throw new SetupError(
+      "E_PG_DATA_WRITE",
+      `The embedded Postgres cannot write its data to ${home}.`,
+      "Make that directory writable, or choose another data directory.",
+      cause,
+    );
+  }
 }
 
 /** Keeps `port` for the next start, so that URLs stay what they were. */
@@ -75,8 +105,14 @@ async function makeCluster(
     program: binaries.initdb,
     directory: data,
     arguments: [
-      "--username=postgres", "--auth=scram-sha-256", "--pwfile=../password", "--encoding=UTF8",
-      "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--lc-messages=C", "--no-instructions",
+      "--username=postgres",
+      "--auth=scram-sha-256",
+      "--pwfile=../password",
+      "--encoding=UTF8",
+      "--locale-provider=builtin",
+      "--builtin-locale=C.UTF-8",
+      "--lc-messages=C",
+      "--no-instructions",
       ...(durable ? [] : ["--no-sync"]),
     ],
     account,
@@ -88,7 +124,11 @@ async function makeCluster(
   if (code !== 0) {
     await rm(scratch, { recursive: true, force: true });
     const sentence = `A new Postgres cluster could not be made in ${home}: ${complaint.trim().split("\n")[0] || String(code)}.`;
-    throw new SetupError("E_PG_INIT", sentence, "Check free space and rights there, or set DATABASE_URL to a Postgres server of your own.");
+    throw new SetupError(
+      "E_PG_INIT",
+      sentence,
+      "Check free space and rights there, or set DATABASE_URL to a Postgres server of your own.",
+    );
   }
   // Losing this race means that another start has just made the same cluster.
   await rename(data, directory).catch(() => undefined);
@@ -112,7 +152,12 @@ async function readSettings(home: string): Promise<Settings> {
     await chmod(file, 0o600);
     return Settings.parse(JSON.parse(await readFile(file, "utf8")));
   } catch (cause) {
-    throw new SetupError("E_PG_PASSWORD", `The password of the embedded Postgres cannot be read from ${file}.`, `Restore that file, or move ${home} away to begin afresh.`, cause);
+    throw new SetupError(
+      "E_PG_PASSWORD",
+      `The password of the embedded Postgres cannot be read from ${file}.`,
+      `Restore that file, or move ${home} away to begin afresh.`,
+      cause,
+    );
   }
 }
 
@@ -125,13 +170,19 @@ async function adoptOwner(directory: string, account: Account | undefined): Prom
   }
   if (uid !== 0) return { uid, gid };
   const entries = await readdir(directory, { recursive: true });
-  for (const path of [directory, ...entries.map((entry) => join(directory, entry))]) await lchown(path, account.uid, account.gid);
+  for (const path of [directory, ...entries.map((entry) => join(directory, entry))])
+    await lchown(path, account.uid, account.gid);
   return account;
 }
 
 function refuseForeign(directory: string): (cause: unknown) => never {
   return (cause) => {
-    throw new SetupError("E_PG_DATA_OWNER", `The data in ${directory} belongs to another user.`, "Start as that user (or as root), or choose another data directory.", cause);
+    throw new SetupError(
+      "E_PG_DATA_OWNER",
+      `The data in ${directory} belongs to another user.`,
+      "Start as that user (or as root), or choose another data directory.",
+      cause,
+    );
   };
 }
 

@@ -6,8 +6,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import pg from "pg";
+import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
 import { SetupError } from "../setup-error.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./embedded-postgres.ts";
 import { isRunning } from "./process-table.ts";
@@ -23,7 +24,7 @@ const start = (options: { dataDirectory?: string; port?: number } = {}): Promise
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   client.on("error", () => undefined);
   await client.connect();
   try {
@@ -79,7 +80,12 @@ describe("an embedded Postgres", () => {
 
   it("listens on the loopback interface alone, with no socket file", async () => {
     await using server = await start();
-    expect(await query(server.adminUrl, "SELECT current_setting('listen_addresses') || current_setting('unix_socket_directories')")).toEqual(["127.0.0.1"]);
+    expect(
+      await query(
+        server.adminUrl,
+        "SELECT current_setting('listen_addresses') || current_setting('unix_socket_directories')",
+      ),
+    ).toEqual(["127.0.0.1"]);
   });
 
   it("comes back by itself on the same port, nothing acknowledged lost, when its postmaster is killed", async () => {
@@ -87,7 +93,9 @@ describe("an embedded Postgres", () => {
     const { pid } = server;
     await query(server.adminUrl, "INSERT INTO notes VALUES ('before the kill')");
     process.kill(pid, "SIGKILL");
-    await vi.waitFor(async () => expect(await notes(server.adminUrl)).toContain("before the kill"), { timeout: 20_000 });
+    await vi.waitFor(async () => expect(await notes(server.adminUrl)).toContain("before the kill"), {
+      timeout: 20_000,
+    });
     expect(server.pid).not.toBe(pid);
   });
 
@@ -127,7 +135,9 @@ describe("an embedded Postgres", () => {
   });
 
   it("moves to another port when somebody has taken the one it had", async () => {
-    const { port } = JSON.parse(await readFile(join(home, "server.json"), "utf8")) as { port: number };
+    const { port } = z
+      .object({ port: z.number() })
+      .parse(JSON.parse(await readFile(join(home, "server.json"), "utf8")));
     await using squatter = await squat(port);
     await using server = await start();
     expect(server.port).not.toBe(squatter.port);
@@ -135,7 +145,10 @@ describe("an embedded Postgres", () => {
   });
 
   it("starts although the number in its pid file now belongs to another program", async () => {
-    await writeFile(join(home, "cluster/postmaster.pid"), `${process.pid}\n${join(home, "cluster")}\n1\n5432\n\n127.0.0.1\n\nready\n`);
+    await writeFile(
+      join(home, "cluster/postmaster.pid"),
+      `${process.pid}\n${join(home, "cluster")}\n1\n5432\n\n127.0.0.1\n\nready\n`,
+    );
     await using server = await start();
     expect(await notes(server.adminUrl)).toContain("first");
   });
@@ -182,9 +195,11 @@ async function startInAnotherProcess(): Promise<{ child: ReturnType<typeof spawn
     const { adminUrl, pid } = await startEmbeddedPostgres({ dataDirectory: ${JSON.stringify(home)}, tuning: "durable", log });
     console.log(JSON.stringify({ adminUrl, pid }));
   `;
-  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = (await once(child.stdout, "data")) as [Buffer];
-  return { child, ...(JSON.parse(line.toString()) as { adminUrl: string; pid: number }) };
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = await once(child.stdout, "data");
+  return { child, ...z.object({ adminUrl: z.string(), pid: z.number() }).parse(JSON.parse(String(line))) };
 }
 
 async function squat(port: number): Promise<AsyncDisposable & { port: number }> {

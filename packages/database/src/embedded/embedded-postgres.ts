@@ -11,7 +11,14 @@ import { loadAccount } from "./account.ts";
 import { loadBinaries } from "./binaries.ts";
 import { openCluster, rememberPort, type Cluster } from "./cluster.ts";
 import { freePort } from "./free-port.ts";
-import { disownPid, findPostmaster, startPostmaster, stopPostmaster, type Postmaster, type Tuning } from "./postmaster.ts";
+import {
+  disownPid,
+  findPostmaster,
+  startPostmaster,
+  stopPostmaster,
+  type Postmaster,
+  type Tuning,
+} from "./postmaster.ts";
 import { inUse, openSession, serves, takeOver, type Session } from "./session.ts";
 
 export interface EmbeddedPostgresOptions {
@@ -43,28 +50,35 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const { tuning, log } = options;
   const account = await loadAccount();
   const binaries = await loadBinaries(account);
-  const cluster = await openCluster(resolve(options.dataDirectory), { account, binaries, durable: tuning === "durable", now: new Date() });
+  const cluster = await openCluster(resolve(options.dataDirectory), {
+    account,
+    binaries,
+    durable: tuning === "durable",
+    now: new Date(),
+  });
   await stopOrphan(cluster, log);
   const port = await choosePort(options.port, cluster.port);
   const start = (): Promise<Postmaster> => startPostmaster(cluster, { program: binaries.postgres, port, tuning });
 
   let postmaster = await start();
   let session = await superviseFrom(cluster, postmaster);
-  let closing = false;
+  const closing = new AbortController();
+  const { signal } = closing;
   const supervision = supervise();
 
   async function supervise(): Promise<void> {
     for (;;) {
       await session.ended;
-      if (closing) return;
-      log.error({ pid: postmaster.pid }, "the embedded Postgres broke off: bringing it back");
-      for (let attempt = 0; !closing; attempt += 1) {
-        await delay(RESTART_PAUSES_MS[Math.min(attempt, RESTART_PAUSES_MS.length - 1)]);
+      if (signal.aborted) return;
+      log.error({ postmaster: postmaster.pid }, "the embedded Postgres broke off: bringing it back");
+      for (let attempt = 0; !signal.aborted; attempt += 1) {
+        const pause = RESTART_PAUSES_MS[Math.min(attempt, RESTART_PAUSES_MS.length - 1)];
+        await delay(pause, undefined, { signal }).catch(() => undefined);
         try {
           // When a single backend crashes, the postmaster lives on and restarts all of them.
           if (!(await findPostmaster(cluster))) postmaster = await start();
           session = await superviseFrom(cluster, postmaster);
-          log.info({ pid: postmaster.pid, port }, "the embedded Postgres is back");
+          log.info({ postmaster: postmaster.pid, port }, "the embedded Postgres is back");
           break;
         } catch (cause) {
           log.error({ err: cause }, "the embedded Postgres did not come back: trying again");
@@ -74,8 +88,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 
   async function close(): Promise<void> {
-    if (closing) return;
-    closing = true;
+    if (signal.aborted) return;
+    closing.abort();
     await stopPostmaster(postmaster.pid);
     await supervision;
     // A restart that was under way when closing began.
@@ -112,7 +126,7 @@ async function stopOrphan(cluster: Cluster, log: Logger): Promise<void> {
       try {
         if (!(await serves(session, cluster, pid))) return await disownPid(cluster);
         await takeOver(session, cluster);
-        log.warn({ pid }, "an earlier start left its Postgres running: stopping it");
+        log.warn({ postmaster: pid }, "an earlier start left its Postgres running: stopping it");
         return await stopPostmaster(pid);
       } finally {
         await session.client.end().catch(() => undefined);
@@ -120,14 +134,19 @@ async function stopOrphan(cluster: Cluster, log: Logger): Promise<void> {
     }
     if (performance.now() > deadline) {
       const fix = `Stop process ${pid}; if it is not this server, remove ${cluster.directory}/postmaster.pid.`;
-      throw new SetupError("E_PG_STUCK", `Process ${pid} holds the database in ${cluster.home} and does not answer.`, fix);
+      throw new SetupError(
+        "E_PG_STUCK",
+        `Process ${pid} holds the database in ${cluster.home} and does not answer.`,
+        fix,
+      );
     }
     await delay(POLL_MS);
   }
 }
 
 async function choosePort(wanted: number | undefined, last: number | undefined): Promise<number> {
-  const port = wanted === undefined ? ((last && (await freePort(last))) ?? (await freePort(0))) : await freePort(wanted);
+  const port =
+    wanted === undefined ? ((last && (await freePort(last))) ?? (await freePort(0))) : await freePort(wanted);
   if (port === undefined) throw portBusy(wanted ?? 0);
   return port;
 }
@@ -157,11 +176,19 @@ function explain(words: string, cluster: Cluster, port: number): SetupError {
   if (/postmaster\.pid" already exists/.test(words)) return inUse(cluster);
   const why = words.split("\n").findLast((line) => /FATAL|PANIC|rror/.test(line)) ?? "it said nothing";
   const fix = `Read ${cluster.logFile}, or set DATABASE_URL to a Postgres server of your own.`;
-  return new SetupError("E_PG_START", `The embedded Postgres did not start: ${why.replace(/^.*?(FATAL|PANIC): +/, "")}.`, fix);
+  return new SetupError(
+    "E_PG_START",
+    `The embedded Postgres did not start: ${why.replace(/^.*?(FATAL|PANIC): +/, "")}.`,
+    fix,
+  );
 }
 
 function portBusy(port: number): SetupError {
-  return new SetupError("E_PG_PORT_BUSY", `Postgres cannot use port ${port}: another program holds it.`, "Stop that program, or choose another port.");
+  return new SetupError(
+    "E_PG_PORT_BUSY",
+    `Postgres cannot use port ${port}: another program holds it.`,
+    "Stop that program, or choose another port.",
+  );
 }
 
 async function ensureDatabase({ client }: Session): Promise<void> {

@@ -67,9 +67,15 @@ export async function disownPid(cluster: Cluster): Promise<void> {
 }
 
 /** Starts a postmaster on `port`; it may still be recovering when this returns. */
-export async function startPostmaster(cluster: Cluster, options: { program: string; port: number; tuning: Tuning }): Promise<Postmaster> {
+export async function startPostmaster(
+  cluster: Cluster,
+  options: { program: string; port: number; tuning: Tuning },
+): Promise<Postmaster> {
   const settings = { ...SETTINGS, ...(options.tuning === "throwaway" && THROWAWAY), port: String(options.port) };
-  const full = await stat(cluster.logFile).then(({ size }) => size > LOG_LIMIT_BYTES, () => false);
+  const full = await stat(cluster.logFile).then(
+    ({ size }) => size > LOG_LIMIT_BYTES,
+    () => false,
+  );
   await using log = await open(cluster.logFile, full ? "w" : "a", 0o600);
   const { size } = await log.stat();
   const child = launch({
@@ -107,7 +113,11 @@ export async function stopPostmaster(pid: number): Promise<void> {
 /** A shell that waits for our end of a pipe to close: when we die without stopping Postgres, it does. */
 function guardAgainstOurDeath(pid: number, discard: string | undefined): ChildProcess {
   const script = `read -r word || { kill -INT "$1"; [ -z "$2" ] || { while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"; } }`;
-  const guard = spawn("sh", ["-c", script, "postgres-guard", String(pid), discard ?? ""], { detached: true, stdio: ["pipe", "ignore", "ignore"], cwd: "/" });
+  const guard = spawn("sh", ["-c", script, "postgres-guard", String(pid), discard ?? ""], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+    cwd: "/",
+  });
   guard.on("error", () => undefined);
   guard.stdin?.on("error", () => undefined);
   guard.unref();

@@ -19,7 +19,10 @@ export function programOf(pid: number): string | undefined {
       const [, name, state] = /^\d+ \((.*)\) (\S)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8")) ?? [];
       return state === "Z" || state === "X" ? undefined : name;
     }
-    const [, state, , name] = /^(\S+)\s+(.*\/)?(.+)$/.exec(execFileSync("ps", ["-o", "stat=,comm=", "-p", String(pid)], { encoding: "utf8" }).trim()) ?? [];
+    const [, state, , name] =
+      /^(\S+)\s+(.*\/)?(.+)$/.exec(
+        execFileSync("ps", ["-o", "stat=,comm=", "-p", String(pid)], { encoding: "utf8" }).trim(),
+      ) ?? [];
     return state?.startsWith("Z") ? undefined : name;
   } catch {
     return undefined;

@@ -3,7 +3,7 @@
  * the lock ends with the session, so a killed supervisor never leaves it behind.
  */
 import { realpath } from "node:fs/promises";
-import pg from "pg";
+import { Client, DatabaseError } from "pg";
 import { SetupError } from "../setup-error.ts";
 import type { Cluster } from "./cluster.ts";
 
@@ -12,14 +12,14 @@ const SUPERVISOR_LOCK = "4859223969220162927";
 const WRONG_PASSWORD = new Set(["28P01", "28000"]);
 
 export interface Session {
-  readonly client: pg.Client;
+  readonly client: Client;
   /** Resolves when the connection is gone, for whatever reason. */
   readonly ended: Promise<void>;
 }
 
 /** A superuser session, or undefined while the server is not accepting any. Throws SetupError E_PG_PASSWORD. */
 export async function openSession(cluster: Cluster, port: number): Promise<Session | undefined> {
-  const client = new pg.Client({
+  const client = new Client({
     host: "127.0.0.1",
     port,
     user: "postgres",
@@ -33,7 +33,7 @@ export async function openSession(cluster: Cluster, port: number): Promise<Sessi
     await client.connect();
     return { client, ended };
   } catch (cause) {
-    if (!(cause instanceof pg.DatabaseError) || !WRONG_PASSWORD.has(cause.code ?? "")) return undefined;
+    if (!(cause instanceof DatabaseError) || !WRONG_PASSWORD.has(cause.code ?? "")) return undefined;
     throw new SetupError(
       "E_PG_PASSWORD",
       `The Postgres on port ${port} does not accept the password kept in ${cluster.home}.`,
@@ -52,12 +52,18 @@ export async function serves({ client }: Session, cluster: Cluster, pid: number)
 
 /** Takes the supervisor's lock for this session. Throws SetupError E_PG_IN_USE when another supervisor holds it. */
 export async function takeOver({ client }: Session, cluster: Cluster): Promise<void> {
-  const { rows } = await client.query<{ taken: boolean }>("SELECT pg_try_advisory_lock($1) AS taken", [SUPERVISOR_LOCK]);
+  const { rows } = await client.query<{ taken: boolean }>("SELECT pg_try_advisory_lock($1) AS taken", [
+    SUPERVISOR_LOCK,
+  ]);
   if (rows[0]?.taken) return;
   throw inUse(cluster);
 }
 
 /** Another living start owns the cluster. */
 export function inUse(cluster: Cluster): SetupError {
-  return new SetupError("E_PG_IN_USE", `Another start is already using the database in ${cluster.home}.`, "Stop that one first, or choose another data directory.");
+  return new SetupError(
+    "E_PG_IN_USE",
+    `Another start is already using the database in ${cluster.home}.`,
+    "Stop that one first, or choose another data directory.",
+  );
 }

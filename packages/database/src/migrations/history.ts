@@ -29,7 +29,10 @@ export interface SchemaFile {
 /** Every migration on disk, oldest first. */
 export async function loadMigrations(directory = migrationsDirectory): Promise<Migration[]> {
   return Promise.all(
-    (await migrationNames(directory)).map(async (name) => ({ name, sql: await readFile(join(directory, name, "migration.sql"), "utf8") })),
+    (await migrationNames(directory)).map(async (name) => ({
+      name,
+      sql: await readFile(join(directory, name, "migration.sql"), "utf8"),
+    })),
   );
 }
 
@@ -47,12 +50,15 @@ export async function loadSchemaFiles(): Promise<SchemaFile[]> {
 
 /** Names of the migrations in the ledger: `applied`, and `begun` (their process died on the way). Both empty when there is no ledger. */
 export async function loadLedger(database: ClientBase | Pool): Promise<{ applied: Set<string>; begun: Set<string> }> {
-  const { rows: found } = await database.query<{ ledger: string | null }>("SELECT to_regclass('public._prisma_migrations') AS ledger");
+  const { rows: found } = await database.query<{ ledger: string | null }>(
+    "SELECT to_regclass('public._prisma_migrations') AS ledger",
+  );
   if (!found[0]?.ledger) return { applied: new Set(), begun: new Set() };
   const { rows } = await database.query<{ name: string; finished: boolean }>(
     "SELECT migration_name AS name, finished_at IS NOT NULL AS finished FROM public._prisma_migrations WHERE rolled_back_at IS NULL",
   );
-  const names = (finished: boolean): Set<string> => new Set(rows.filter((row) => row.finished === finished).map((row) => row.name));
+  const names = (finished: boolean): Set<string> =>
+    new Set(rows.filter((row) => row.finished === finished).map((row) => row.name));
   return { applied: names(true), begun: names(false) };
 }
 
@@ -65,5 +71,8 @@ export async function assertMigrated(database: ClientBase | Pool): Promise<void>
 
 async function migrationNames(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).toSorted();
+  return entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .toSorted();
 }

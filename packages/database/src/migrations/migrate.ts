@@ -6,7 +6,7 @@ import type { Logger } from "@continuo/process";
 import { runMigrations as migrateQueues } from "bullmq";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import pg from "pg";
+import { Client } from "pg";
 import { SetupError } from "../setup-error.ts";
 import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
 import { ensureRoles, type RolePasswords } from "./roles.ts";
@@ -20,7 +20,7 @@ export interface MigrateOptions {
 }
 
 /** The Postgres schema of the queues (BullMQ's own tables). */
-export const JOBS_SCHEMA = "jobs";
+const JOBS_SCHEMA = "jobs";
 const MINIMUM_MAJOR = 18;
 /** Two migrate steps started at once take turns. The number only has to be ours. */
 const MIGRATION_LOCK = 1_853_189_219;
@@ -43,8 +43,12 @@ export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions):
   }
 }
 
-async function connect(adminUrl: string): Promise<pg.Client> {
-  const admin = new pg.Client({ connectionString: adminUrl, application_name: "continuo-migrate", connectionTimeoutMillis: 10_000 });
+async function connect(adminUrl: string): Promise<Client> {
+  const admin = new Client({
+    connectionString: adminUrl,
+    application_name: "continuo-migrate",
+    connectionTimeoutMillis: 10_000,
+  });
   admin.on("error", () => undefined);
   try {
     await admin.connect();
@@ -61,14 +65,20 @@ async function connect(adminUrl: string): Promise<pg.Client> {
   }
 }
 
-async function assertVersion(admin: pg.Client): Promise<void> {
-  const { rows } = await admin.query<{ major: number }>("SELECT current_setting('server_version_num')::int / 10000 AS major");
+async function assertVersion(admin: Client): Promise<void> {
+  const { rows } = await admin.query<{ major: number }>(
+    "SELECT current_setting('server_version_num')::int / 10000 AS major",
+  );
   const major = rows[0]?.major ?? 0;
   if (major >= MINIMUM_MAJOR) return;
-  throw new SetupError("E_DB_VERSION", `The database server is Postgres ${major}; Continuo needs ${MINIMUM_MAJOR} or later.`, `Point DATABASE_URL to a Postgres ${MINIMUM_MAJOR} server.`);
+  throw new SetupError(
+    "E_DB_VERSION",
+    `The database server is Postgres ${major}; Continuo needs ${MINIMUM_MAJOR} or later.`,
+    `Point DATABASE_URL to a Postgres ${MINIMUM_MAJOR} server.`,
+  );
 }
 
-async function applyPending(admin: pg.Client, adminUrl: string): Promise<string[]> {
+async function applyPending(admin: Client, adminUrl: string): Promise<string[]> {
   const { applied, begun } = await loadLedger(admin);
   const migrations = await loadMigrations();
   if (migrations.every(({ name }) => applied.has(name))) return [];
@@ -80,6 +90,11 @@ async function applyPending(admin: pg.Client, adminUrl: string): Promise<string[
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.split("\n   0:")[0]?.trim() : String(cause);
     const names = [...(await loadLedger(admin)).begun].join(", ") || "a migration";
-    throw new SetupError("E_DB_MIGRATION", `Could not apply ${names}: ${why}.`, "Correct the migration and run: npm run migrate", cause);
+    throw new SetupError(
+      "E_DB_MIGRATION",
+      `Could not apply ${names}: ${why}.`,
+      "Correct the migration and run: npm run migrate",
+      cause,
+    );
   }
 }

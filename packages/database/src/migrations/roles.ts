@@ -3,7 +3,7 @@
  * What each may do there is `prisma/grants.sql`.
  */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
-import pg from "pg";
+import { Client, type ClientBase } from "pg";
 
 /** Process → its role. */
 export const ROLES = {
@@ -27,7 +27,7 @@ export function roleUrl(adminUrl: string, role: Role, password: string): string 
 }
 
 /** Makes the roles that are missing, and gives those that cannot log in their password. */
-export async function ensureRoles(admin: pg.ClientBase, adminUrl: string, passwords: RolePasswords): Promise<void> {
+export async function ensureRoles(admin: ClientBase, adminUrl: string, passwords: RolePasswords): Promise<void> {
   const owners = Object.keys(ROLES).filter(isOwner);
   const able = await Promise.all(owners.map((owner) => canLogIn(roleUrl(adminUrl, ROLES[owner], passwords[owner]))));
   for (const [index, owner] of owners.entries()) {
@@ -40,7 +40,7 @@ function isOwner(owner: string): owner is RoleOwner {
 }
 
 async function canLogIn(url: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   client.on("error", () => undefined);
   try {
     await client.connect();
@@ -51,10 +51,12 @@ async function canLogIn(url: string): Promise<boolean> {
   }
 }
 
-async function giveLogin(admin: pg.ClientBase, role: Role, password: string): Promise<void> {
+async function giveLogin(admin: ClientBase, role: Role, password: string): Promise<void> {
   const { rowCount } = await admin.query("SELECT FROM pg_roles WHERE rolname = $1", [role]);
   const verb = rowCount === 0 ? "CREATE" : "ALTER";
-  await admin.query(`${verb} ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD '${scramVerifier(password, randomBytes(16))}'`);
+  await admin.query(
+    `${verb} ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD '${scramVerifier(password, randomBytes(16))}'`,
+  );
 }
 
 /** What Postgres stores for a password (RFC 5803): sent instead of it, the password itself never reaches a server log. */

@@ -8,7 +8,7 @@ import * as engineModule from "@prisma/schema-engine-wasm/schema_engine_bg";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import pg from "pg";
+import { Pool, type QueryConfig } from "pg";
 import type { Migration, SchemaFile } from "./history.ts";
 import { migrationsDirectory } from "./history.ts";
 
@@ -17,7 +17,11 @@ const FILTERS = { externalTables: [], externalEnums: [] };
 const CATALOG_CHAR = 18;
 const CHAR_ARRAY = 1002;
 /** Applying SQL files needs no model, but the engine wants to know the dialect. */
-const NO_SCHEMA: SchemaFile = { owner: "", path: "schema.prisma", content: 'datasource db {\n  provider = "postgresql"\n}\n' };
+const NO_SCHEMA: SchemaFile = {
+  owner: "",
+  path: "schema.prisma",
+  content: 'datasource db {\n  provider = "postgresql"\n}\n',
+};
 
 /** One engine on one database; closing it ends its connections. */
 export interface SchemaEngine extends AsyncDisposable {
@@ -35,7 +39,11 @@ export async function openSchemaEngine(url: string): Promise<SchemaEngine> {
   const pool = openCatalogPool(url);
   const factory = bindMigrationAwareSqlAdapterFactory(new EnginePg(pool));
   const open = (files: readonly SchemaFile[]): Promise<engineModule.SchemaEngine> =>
-    engineModule.SchemaEngine.new({ datamodels: files.map(({ path, content }) => [path, content]) }, () => undefined, factory);
+    engineModule.SchemaEngine.new(
+      { datamodels: files.map(({ path, content }) => [path, content]) },
+      () => undefined,
+      factory,
+    );
 
   return {
     async apply(migrations) {
@@ -89,7 +97,9 @@ class EnginePg extends PrismaPg {
     const queryRaw = adapter.queryRaw.bind(adapter);
     adapter.queryRaw = async (query) => {
       const result = await queryRaw(query);
-      const columnTypes = result.columnTypes.map((type) => (type === ColumnTypeEnum.CharacterArray ? ColumnTypeEnum.Character : type));
+      const columnTypes = result.columnTypes.map((type) =>
+        type === ColumnTypeEnum.CharacterArray ? ColumnTypeEnum.Character : type,
+      );
       return { ...result, columnTypes };
     };
     adapter.executeScript = async (script) => {
@@ -99,12 +109,12 @@ class EnginePg extends PrismaPg {
   }
 }
 
-function openCatalogPool(url: string): pg.Pool {
-  const pool = new pg.Pool({ connectionString: url, max: 2 });
+function openCatalogPool(url: string): Pool {
+  const pool = new Pool({ connectionString: url, max: 2 });
   pool.on("error", () => undefined);
   const query = pool.query.bind(pool);
   return Object.assign(pool, {
-    query: async (config: pg.QueryConfig) => {
+    query: async (config: QueryConfig) => {
       const result = await query(config);
       // A script of several statements has no one result.
       for (const field of Array.isArray(result) ? [] : result.fields) {
