@@ -1,0 +1,137 @@
+/**
+ * What this machine must have, one check each: `npm run doctor` runs all of them, a start the quick ones.
+ * A check resolves to a sentence when all is well, and throws a SetupError when it is not.
+ */
+import { accessSync, constants, mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { capture } from "./child.mjs";
+import { explainInstall, inspect } from "./install.mjs";
+import { data, pinnedNode, root } from "./place.mjs";
+import { findRedisServer } from "./redis.mjs";
+import { SetupError } from "./setup-error.mjs";
+
+const GATEWAY_PORT = 4000;
+const MIB = 1024 * 1024;
+const INSTALL_MIB = 1_500;
+const RUN_MIB = 200;
+const EMBEDDED_PLATFORMS = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"];
+
+/** The folder takes files: data, logs and dependencies go there. */
+export async function checkFolder() {
+  try {
+    accessSync(root, constants.W_OK);
+    mkdirSync(data, { recursive: true });
+    const probe = join(data, `.probe-${process.pid}`);
+    writeFileSync(probe, "");
+    rmSync(probe);
+    return root;
+  } catch {
+    throw new SetupError(
+      "E_FOLDER_READ_ONLY",
+      `${root} cannot be written to.`,
+      "Make it writable for you, or use a copy that is.",
+    );
+  }
+}
+
+export async function checkDisk() {
+  const { bavail, bsize } = statfsSync(root);
+  const free = Math.floor((bavail * bsize) / MIB);
+  const needed = inspect() === "ready" ? RUN_MIB : INSTALL_MIB;
+  if (free >= needed) return `${free} MiB free`;
+  throw new SetupError(
+    "E_DISK_FULL",
+    `Only ${free} MiB are free; ${needed} MiB are needed.`,
+    "Free some space and run this again.",
+  );
+}
+
+/** The gateway's port can be had (`PORT`, else 4000). */
+export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT)) {
+  if (port === 0) return "any free port";
+  const cause = await new Promise((resolve) => {
+    const server = createServer()
+      .once("error", resolve)
+      .listen(port, process.env.HOST || "127.0.0.1", () => server.close(() => resolve(undefined)));
+  });
+  if (cause === undefined) return `${port} is free`;
+  if (cause.code === "EACCES")
+    throw new SetupError(
+      "E_PORT_BUSY",
+      `Port ${port} is not yours to use.`,
+      "Use one above 1023: PORT=0 npm start takes a free one.",
+    );
+  const fix = "Stop the program that holds it, or run: PORT=0 npm start (any free port).";
+  throw new SetupError(
+    "E_PORT_BUSY",
+    `Port ${port} is busy: ${(await isContinuo(port)) ? "Continuo runs there already" : "another program holds it"}.`,
+    fix,
+  );
+}
+
+async function isContinuo(port) {
+  return fetch(`http://127.0.0.1:${port}/live`, { signal: AbortSignal.timeout(500) }).then(
+    async (answer) => answer.ok && (await answer.text()).includes('"live"'),
+    () => false,
+  );
+}
+
+async function checkNode() {
+  if (inspect() !== "ready") return `${process.versions.node} installs, 24 from npm will run`;
+  const { output } = await capture(pinnedNode, ["--version"]);
+  return `${process.versions.node} installs, ${output.trim().slice(1)} runs`;
+}
+
+async function checkRegistry() {
+  const { code, output } = await capture("npm", ["view", "pnpm", "version", "--fetch-retries=0"]);
+  if (code === 0) return "reachable";
+  if (inspect() === "ready") return "not reachable, and not needed: everything is installed";
+  throw explainInstall(output);
+}
+
+export async function checkDatabase() {
+  const url = process.env.DATABASE_URL;
+  if (url) return `DATABASE_URL: ${placeOf(url)}`;
+  const platform = `${process.platform}-${process.arch}`;
+  if (EMBEDDED_PLATFORMS.includes(platform)) return `embedded, data in ${join(data, "postgres")}`;
+  throw new SetupError(
+    "E_PLATFORM",
+    `There is no embedded Postgres for ${platform}.`,
+    "Set DATABASE_URL to a Postgres 18 server of your own.",
+  );
+}
+
+async function checkRedis() {
+  const url = process.env.REDIS_URL;
+  if (url) return `REDIS_URL: ${url.split(",").map(placeOf).join(", ")}`;
+  const forTests = findRedisServer() ?? "none found, their Redis half would be skipped";
+  return `not used: Postgres carries pokes and jobs (tests: ${forTests})`;
+}
+
+/** Host and path of a URL, without user and password. */
+function placeOf(url) {
+  if (!URL.canParse(url)) return "not a URL";
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
+}
+
+async function checkDependencies() {
+  const state = inspect();
+  return state === "ready" ? "installed" : `${state}: the next command installs them`;
+}
+
+/** Name and check, in the order of the doctor's table. */
+export const CHECKS = [
+  ["node", checkNode],
+  ["folder", checkFolder],
+  ["disk", checkDisk],
+  ["npm registry", checkRegistry],
+  ["dependencies", checkDependencies],
+  ["gateway port", checkPort],
+  ["postgres", checkDatabase],
+  ["redis", checkRedis],
+];
+
+/** Those that a start asks first: milliseconds, no network. */
+export const BEFORE_START = [checkFolder, checkDisk, checkPort, checkDatabase];

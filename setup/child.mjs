@@ -1,0 +1,53 @@
+/** Child processes: run in view, or captured; signals reach each exactly once; exit codes come back. */
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { delimiter } from "node:path";
+import { bin, root } from "./place.mjs";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
+/** Ctrl-C comes twice: from the terminal, and passed on by npm. A second press takes longer than this. */
+const SAME_PRESS_MS = 500;
+
+/** The environment of a child: the pinned Node is the first on its PATH. */
+export function childEnv(extra = {}) {
+  return { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ""}`, ...extra };
+}
+
+/**
+ * Runs a program in full view and resolves to its exit code (128 + n for a signal).
+ * It gets a session of its own, so that a terminal's Ctrl-C reaches it through us alone. With `tether`, it has an IPC
+ * channel that breaks when we die: whoever listens to `disconnect` is never left behind.
+ */
+export function run(program, args, { env = childEnv(), tether = false } = {}) {
+  const child = spawn(program, args, {
+    cwd: root,
+    env,
+    detached: true,
+    stdio: ["ignore", "inherit", "inherit", ...(tether ? ["ipc"] : [])],
+  });
+  let passedOnAt = -Infinity;
+  const passOn = (signal) => {
+    if (performance.now() - passedOnAt < SAME_PRESS_MS) return;
+    passedOnAt = performance.now();
+    child.kill(signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, passOn);
+  return ended(child).finally(() => {
+    for (const signal of SIGNALS) process.off(signal, passOn);
+  });
+}
+
+/** Runs a program out of view and resolves to its exit code and all it said. */
+export async function capture(program, args, { env = childEnv(), cwd = root } = {}) {
+  const child = spawn(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
+  return { code: await ended(child), output };
+}
+
+function ended(child) {
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve(code ?? 128 + (constants.signals[signal] ?? 0)));
+  });
+}

@@ -1,0 +1,79 @@
+/**
+ * Generated code, which is not committed: Prisma clients (needed to run) and GraphQL resolver types (needed to check).
+ * Each kind is made again only when something it is made from has changed.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { capture } from "./child.mjs";
+import { lockHash } from "./install.mjs";
+import { bin, modules, pinnedNode, root } from "./place.mjs";
+import { SetupError } from "./setup-error.mjs";
+
+const KINDS = {
+  clients: {
+    name: "Prisma clients",
+    sources: () => files("prisma", ".prisma"),
+    output: "src/database/generated",
+    program: [pinnedNode, "packages/database/src/generate-main.ts"],
+  },
+  types: {
+    name: "GraphQL types",
+    sources: () => ["codegen.ts", ...files("services", ".graphql")],
+    output: "src/generated",
+    program: [join(bin, "graphql-codegen"), "--config", "codegen.ts"],
+  },
+};
+
+/** Those of `kinds` (`clients`, `types`) that are missing or stale. */
+export function stale(kinds) {
+  return kinds.filter((kind) => {
+    const outputs = services().map((service) => join(root, "services", service, KINDS[kind].output));
+    return !outputs.every((folder) => existsSync(folder)) || readStamp(kind) !== fingerprint(kind);
+  });
+}
+
+/** Generates `kinds`. Throws SetupError E_GENERATE_FAILED. */
+export async function generate(kinds) {
+  for (const kind of kinds) {
+    const { name, program } = KINDS[kind];
+    rmSync(stampFile(kind), { force: true });
+    const { code, output } = await capture(program[0], program.slice(1));
+    if (code !== 0) {
+      process.stderr.write(`\n${output}\n`);
+      throw new SetupError(
+        "E_GENERATE_FAILED",
+        `The ${name} could not be generated.`,
+        "Correct the schema named above and run: npm run generate",
+      );
+    }
+    writeFileSync(stampFile(kind), fingerprint(kind));
+  }
+}
+
+function fingerprint(kind) {
+  const hash = createHash("sha256").update(lockHash());
+  for (const file of KINDS[kind].sources()) hash.update(file).update(readFileSync(join(root, file)));
+  return hash.digest("hex");
+}
+
+const stampFile = (kind) => join(modules, `.continuo-generated-${kind}`);
+
+function readStamp(kind) {
+  return existsSync(stampFile(kind)) ? readFileSync(stampFile(kind), "utf8") : undefined;
+}
+
+function services() {
+  return readdirSync(join(root, "services"));
+}
+
+/** Paths below `folder` (node_modules left out) that end in `ending`, in order. */
+function files(folder, ending) {
+  return readdirSync(join(root, folder), { withFileTypes: true })
+    .flatMap((entry) => {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) return entry.name === "node_modules" ? [] : files(path, ending);
+      return entry.name.endsWith(ending) ? [path] : [];
+    })
+    .sort();
+}

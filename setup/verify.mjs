@@ -1,0 +1,97 @@
+/**
+ * `npm run check` (what needs no running) and `npm test` (that, then every test). The first failure ends the run.
+ * The very last line is always `N passed, N failed`, with `, N skipped` when there are any.
+ */
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { capture, childEnv, run } from "./child.mjs";
+import { bin, data, pinnedNode } from "./place.mjs";
+import { canInstallRedis, findRedisServer, installRedis } from "./redis.mjs";
+import { SetupError } from "./setup-error.mjs";
+import { phase, say } from "./terminal.mjs";
+
+const tool = (name, ...args) => [join(bin, name), ...args];
+
+/** Name, and the command that exits with 0 when all is well. */
+const STATIC = [
+  ["formatting", tool("oxfmt", "--check", ".")],
+  ["lint", tool("oxlint", "--deny-warnings")],
+  ["types", tool("tsc", "-p", ".")],
+  ["dead code", tool("knip")],
+  ["supergraph", [pinnedNode, "gateway/src/compose-main.ts", "--check"]],
+];
+
+export async function check() {
+  for (const [name, command] of STATIC) {
+    const failed = await phase(name, () => verify(command)).catch((cause) => cause);
+    if (!failed) continue;
+    if (!(failed instanceof Failed)) throw failed;
+    say(`\n${failed.output.trim()}\n\n${name} failed: ${failed.command}`);
+    return 1;
+  }
+  return 0;
+}
+
+class Failed extends Error {
+  constructor(command, output) {
+    super(command);
+    this.command = command;
+    this.output = output;
+  }
+}
+
+async function verify([program, ...args]) {
+  const { code, output } = await capture(program, args);
+  if (code !== 0) throw new Failed(`${program.split("/").at(-1)} ${args.join(" ")}`, output);
+}
+
+/** Everything, or with arguments the checks left out and vitest given them. */
+export async function test(args) {
+  if (args.length === 0 && (await check()) !== 0) {
+    say("\nNo test was run.\n0 passed, 1 failed");
+    return 1;
+  }
+  const redis = await findRedis();
+  const results = join(data, "test-results.json");
+  mkdirSync(data, { recursive: true });
+  rmSync(results, { force: true });
+  const code = await run(
+    tool("vitest")[0],
+    ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`, ...args],
+    {
+      env: childEnv(redis),
+    },
+  );
+  const { passed, failed, skipped } = readResults(results, code);
+  if (skipped > 0)
+    say(
+      `\n${skipped} tests were skipped${Object.keys(redis).length === 0 && !findRedisServer() ? ": there was no Redis" : ""}.`,
+    );
+  say(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+  return code === 0 && failed > 0 ? 1 : code;
+}
+
+/** The environment that tells the tests where Redis is. Throws E_REDIS_MISSING where nobody would read a warning. */
+async function findRedis() {
+  const given = process.env.TEST_REDIS_URL || process.env.REDIS_URL;
+  if (given) return { TEST_REDIS_URL: given };
+  if (!findRedisServer() && canInstallRedis()) await phase("redis-server, by apt-get", installRedis);
+  if (findRedisServer()) return {};
+  const fix = "Put redis-server on PATH, or set TEST_REDIS_URL.";
+  if (process.env.CI)
+    throw new SetupError("E_REDIS_MISSING", "There is no Redis, and this run may not skip what needs one.", fix);
+  say(`\n  !! NO REDIS HERE: the tests that need one are SKIPPED. ${fix} !!\n`);
+  return {};
+}
+
+/** Counts of a run; one that ended badly without a failed test (a file that does not load, an error outside) counts as one failed. */
+export function readResults(file, code) {
+  let results;
+  try {
+    results = JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const { numPassedTests: passed, numFailedTests, numPendingTests, numTodoTests } = results;
+  return { passed, failed: numFailedTests || (code === 0 ? 0 : 1), skipped: numPendingTests + numTodoTests };
+}
