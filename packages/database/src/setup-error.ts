@@ -1,3 +1,5 @@
+import { EnvError } from "@continuo/process";
+
 /**
  * Something about this machine or its configuration is wrong: a code, one sentence, and what to do.
  * Not an error of a request: clients never see it.
@@ -21,13 +23,14 @@ export class SetupError extends Error {
   }
 }
 
-/** Runs a command line's work; a SetupError is explained on stderr and makes the exit code 1. */
+/** Runs a command line's work; what the reader can mend is explained on stderr and makes the exit code 1. */
 export async function runCommand(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (cause) {
-    if (!(cause instanceof SetupError)) throw cause;
-    process.stderr.write(`${cause.explain()}\n`);
+    if (cause instanceof SetupError) process.stderr.write(`${cause.explain()}\n`);
+    else if (cause instanceof EnvError) process.stderr.write(`${cause.code}  ${cause.message}\n`);
+    else throw cause;
     process.exitCode = 1;
   }
 }

@@ -5,10 +5,10 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startEmbeddedPostgres } from "../embedded/embedded-postgres.ts";
 import { assertMigrated, loadLedger, loadMigrations, loadSchemaFiles } from "./history.ts";
-import { migrate } from "./migrate.ts";
+import { migrate, MIGRATION_LOCK } from "./migrate.ts";
 import { ROLES, roleUrl } from "./roles.ts";
 import { openSchemaEngine } from "./schema-engine.ts";
 
@@ -86,6 +86,17 @@ describe("migrating", async () => {
     ]);
     expect(applied.toSorted((a, b) => b.length - a.length)).toEqual([names, []]);
     expect(await migrate({ adminUrl, rolePasswords, log })).toEqual([]);
+  });
+
+  it("waits for another that is under way", async () => {
+    await withClient(adminUrl, async (other) => {
+      await other.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
+      const migrating = migrate({ adminUrl, rolePasswords, log });
+      const waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted";
+      await vi.waitFor(async () => expect((await other.query(waiting, [MIGRATION_LOCK])).rowCount).toBe(1));
+      await other.query("SELECT pg_advisory_unlock($1)", [MIGRATION_LOCK]);
+      expect(await migrating).toEqual([]);
+    });
   });
 
   it("lets every role in with its password, and with a new one after it has changed", async () => {

@@ -22,8 +22,8 @@ export interface MigrateOptions {
 /** The Postgres schema of the queues (BullMQ's own tables). */
 const JOBS_SCHEMA = "jobs";
 const MINIMUM_MAJOR = 18;
-/** Two migrate steps started at once take turns. The number only has to be ours. */
-const MIGRATION_LOCK = 1_853_189_219;
+/** The advisory lock by which migrate steps started at once take turns. The number only has to be ours. */
+export const MIGRATION_LOCK = 1_853_189_219;
 
 /** Migrates; returns the names of the migrations it applied. Throws SetupError E_DB_UNREACHABLE, E_DB_VERSION, E_DB_MIGRATION. */
 export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions): Promise<string[]> {
