@@ -12,6 +12,6 @@ if (Number(version.split(".")[0]) < 20) {
   );
   process.exit(1);
 }
-import("./commands.mjs").then(function (commands) {
+void import("./commands.mjs").then(function (commands) {
   return commands.runCommand(process.argv[2], process.argv.slice(3));
 });

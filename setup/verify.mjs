@@ -14,15 +14,15 @@ const tool = (name, ...args) => [join(bin, name), ...args];
 
 /** Name, and the command that exits with 0 when all is well. */
 const STATIC = [
-  ["formatting", tool("oxfmt", "--check", ".")],
-  ["lint", tool("oxlint", "--deny-warnings")],
-  ["types", tool("tsc", "-p", ".")],
-  ["dead code", tool("knip")],
-  ["supergraph", [pinnedNode, "gateway/src/compose-main.ts", "--check"]],
+  { name: "formatting", command: tool("oxfmt", "--check", ".") },
+  { name: "lint", command: tool("oxlint", "--deny-warnings") },
+  { name: "types", command: tool("tsc", "-p", ".") },
+  { name: "dead code", command: tool("knip") },
+  { name: "supergraph", command: [pinnedNode, "gateway/src/compose-main.ts", "--check"] },
 ];
 
 export async function check() {
-  for (const [name, command] of STATIC) {
+  for (const { name, command } of STATIC) {
     const failed = await phase(name, () => verify(command)).catch((cause) => cause);
     if (!failed) continue;
     if (!(failed instanceof Failed)) throw failed;
