@@ -15,10 +15,13 @@ export const postgresUrl = z
   .string()
   .regex(/^postgres(ql)?:\/\/\S+$/, "expected postgresql://user:password@host:port/database");
 
-/** Redis or Valkey: one URL, or several joined by commas for a cluster. Unset: everything runs over Postgres. */
+/** Redis or Valkey: one URL; several joined by commas, or redis-cluster://, for a cluster. Unset: everything runs over Postgres. */
 export const redisUrl = z
   .string()
-  .regex(/^rediss?:\/\/\S+$/, "expected redis://host:port[,redis://host:port …]")
+  .regex(
+    /^rediss?(-cluster)?:\/\/\S+$/,
+    "expected redis://host:port[,redis://host:port …] or redis-cluster://host:port",
+  )
   .optional();
 
 /** A public JWK or JWK Set, or a private JWK, as JSON text. */

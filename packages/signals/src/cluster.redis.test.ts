@@ -21,7 +21,11 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
     const heard = new Map<string, number>();
     const topics = Array.from({ length: 30 }, () => randomUUID());
     let gaps = 0;
-    for (const topic of topics) await there.subscribe(topic, { onPoke: (number) => void heard.set(topic, number), onGap: () => void (gaps += 1) });
+    for (const topic of topics)
+      await there.subscribe(topic, {
+        onPoke: (number) => void heard.set(topic, number),
+        onGap: () => void (gaps += 1),
+      });
     await Promise.all(topics.map((topic) => here.publish(topic, 1)));
     await vi.waitFor(() => expect([...heard.values()]).toEqual(topics.map(() => 1)), soon);
 
@@ -47,7 +51,7 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
     await using pokes = await startPokes(bus);
     await using jobs = await startJobs({ ...bus, assertSchedulesEveryMs: 200 });
     const tick = defineJob({ name: "tick", schema: z.object({}), attempts: 1, backoffMs: 10 });
-    const listener = { onPoke: vi.fn(), onGap: vi.fn() };
+    const listener = { onPoke: vi.fn<(number: number) => void>(), onGap: vi.fn<() => void>() };
     const ran: string[] = [];
     let ticks = 0;
     await pokes.subscribe("topic", listener);
@@ -57,7 +61,7 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
     await vi.waitFor(() => expect(ticks).toBeGreaterThan(1), soon);
 
     await first[Symbol.asyncDispose]();
-    await using _ = await startRedisServer({ binary, port: first.port });
+    await using second = await startRedisServer({ binary, port: first.port });
     ticks = 0;
     await vi.waitFor(() => expect(listener.onGap).toHaveBeenCalled(), soon);
     await vi.waitFor(async () => {
@@ -67,5 +71,8 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
     await vi.waitFor(() => jobs.enqueue(tell, { subject: "afterwards" }, { jobId: "afterwards" }), soon);
     await vi.waitFor(() => expect(ran).toEqual(["afterwards"]), soon);
     await vi.waitFor(() => expect(ticks).toBeGreaterThan(1), soon);
+
+    // Everything else closes after the server has gone for good.
+    await second[Symbol.asyncDispose]();
   });
 });

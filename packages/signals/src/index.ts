@@ -1,6 +1,5 @@
 export type { EnqueueOptions, JobContext, JobDefinition, JobHandler, Jobs } from "./jobs.ts";
 export { defineJob } from "./jobs.ts";
-export { JOBS_SCHEMA } from "./jobs.postgres.ts";
 export { type OutboxRelayOptions, type OutboxRow, outboxRow, outboxTopic, startOutboxRelay } from "./outbox.ts";
 export type { PokeListener, Pokes } from "./pokes.ts";
 export { type JobsStartOptions, startJobs } from "./start-jobs.ts";

@@ -1,8 +1,8 @@
 /** What BullMQ needs from a datastore: a backend for queues, one for workers, and what to close in the end. */
-import type { BackendFactory, ConnectionOptions, IQueueBackend } from "bullmq";
+import type { BackendFactory, ConnectionOptions } from "bullmq";
 
 export interface BackendSide {
-  readonly factory: BackendFactory<IQueueBackend>;
+  readonly factory: BackendFactory;
   /** Only the Redis factory reads it, but BullMQ wants one. */
   readonly connection: ConnectionOptions;
 }

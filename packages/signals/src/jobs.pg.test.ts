@@ -9,5 +9,5 @@ describeJobs("Postgres", openPostgresBus);
 test("jobs over a Postgres that cannot be reached do not start", async () => {
   await using bus = await openPostgresBus();
   bus.proxy.down();
-  await expect(startJobs({ ...bus, logger: silent })).rejects.toThrow();
+  await expect(startJobs({ ...bus, logger: silent })).rejects.toThrow("Connection terminated");
 });

@@ -6,11 +6,10 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { PostgresConnection, PostgresQueueBackend } from "bullmq";
 import type { Logger } from "@continuo/process";
-import pg from "pg";
+import { Client } from "pg";
 import type { JobsBackend } from "./jobs.backend.ts";
 
-/** The Postgres schema of BullMQ's tables. */
-export const JOBS_SCHEMA = "jobs";
+const JOBS_SCHEMA = "jobs";
 
 const LONGEST_WAIT_SECONDS = 5;
 const PAUSE_AFTER_ERROR_MS = 500;
@@ -21,7 +20,9 @@ class PatientBackend extends PostgresQueueBackend {
     return LONGEST_WAIT_SECONDS;
   }
 
-  override async moveToActive(...claim: Parameters<PostgresQueueBackend["moveToActive"]>): ReturnType<PostgresQueueBackend["moveToActive"]> {
+  override async moveToActive(
+    ...claim: Parameters<PostgresQueueBackend["moveToActive"]>
+  ): ReturnType<PostgresQueueBackend["moveToActive"]> {
     try {
       return await super.moveToActive(...claim);
     } catch (cause) {
@@ -46,7 +47,7 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
       keepAlive: true,
       max,
     });
-    connection.on("error", (cause: unknown) => logger.warn({ err: cause }, "a job queue lost its connection"));
+    connection.on("error", (cause: unknown) => logger.debug({ err: cause }, "a job queue lost its connection"));
     return connection;
   }
 
@@ -64,7 +65,11 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
     },
     // BullMQ's upsert of a schedule reads before it writes: two at once in one millisecond would end the schedule.
     alone: async (name, work) => {
-      const client = new pg.Client({ connectionString: databaseUrl, application_name: "continuo-jobs", connectionTimeoutMillis: 5_000 });
+      const client = new Client({
+        connectionString: databaseUrl,
+        application_name: "continuo-jobs",
+        connectionTimeoutMillis: 5_000,
+      });
       client.on("error", () => undefined);
       try {
         await client.connect();

@@ -41,7 +41,10 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       const ran: string[] = [];
       await jobs.work(job, async ({ subject }) => void ran.push(subject), { concurrency: 1 });
       const jobId = randomUUID();
-      await Promise.all([jobs.enqueue(job, { subject: "once" }, { jobId }), jobs.enqueue(job, { subject: "once" }, { jobId })]);
+      await Promise.all([
+        jobs.enqueue(job, { subject: "once" }, { jobId }),
+        jobs.enqueue(job, { subject: "once" }, { jobId }),
+      ]);
       await vi.waitFor(() => expect(ran).toEqual(["once"]), soon);
       await jobs.enqueue(job, { subject: "once" }, { jobId });
       await jobs.enqueue(job, { subject: "last" });
@@ -58,7 +61,15 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       });
       const jobId = randomUUID();
       await jobs.enqueue(job, { subject: "stubborn" }, { jobId });
-      await vi.waitFor(() => expect(attempts).toEqual([[jobId, 1], [jobId, 2], [jobId, 3]]), soon);
+      await vi.waitFor(
+        () =>
+          expect(attempts).toEqual([
+            [jobId, 1],
+            [jobId, 2],
+            [jobId, 3],
+          ]),
+        soon,
+      );
     });
 
     test("a job that fails each of its attempts stays failed, and is not run for a second enqueueing of its id", async () => {
@@ -214,7 +225,10 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       const job = someJob();
       await jobs.enqueue(job, { subject: "before" });
       bus.proxy.down();
-      await expect(jobs.enqueue(job, { subject: "meanwhile" })).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "JOBS_UNREACHABLE" });
+      await expect(jobs.enqueue(job, { subject: "meanwhile" })).rejects.toMatchObject({
+        code: "UNAVAILABLE",
+        reason: "JOBS_UNREACHABLE",
+      });
       bus.proxy.heal();
       await vi.waitFor(() => jobs.enqueue(job, { subject: "after" }), soon);
     });
@@ -245,7 +259,10 @@ export function describeJobs(name: string, openBus: OpenBus): void {
     test("after disposal enqueueing says that the process is closing", async () => {
       const jobs = await start();
       await jobs[Symbol.asyncDispose]();
-      await expect(jobs.enqueue(tell, { subject: "x" })).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "JOBS_CLOSED" });
+      await expect(jobs.enqueue(tell, { subject: "x" })).rejects.toMatchObject({
+        code: "UNAVAILABLE",
+        reason: "JOBS_CLOSED",
+      });
     });
   });
 }

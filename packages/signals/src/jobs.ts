@@ -46,7 +46,11 @@ export interface Jobs extends AsyncDisposable {
    */
   enqueue<Payload>(definition: JobDefinition<Payload>, payload: Payload, options?: EnqueueOptions): Promise<void>;
   /** Starts to work on jobs of `definition`, `concurrency` (default 5) at a time; closing waits for those under way. */
-  work<Payload>(definition: JobDefinition<Payload>, handler: JobHandler<Payload>, options?: { concurrency?: number }): Promise<AsyncDisposable>;
+  work<Payload>(
+    definition: JobDefinition<Payload>,
+    handler: JobHandler<Payload>,
+    options?: { concurrency?: number },
+  ): Promise<AsyncDisposable>;
   /**
    * One job every `everyMs`, however many processes say so (the last interval said counts), the first at once.
    * The process keeps asserting it, so that a queue that lost its data has it again within a minute.
@@ -57,6 +61,7 @@ export interface Jobs extends AsyncDisposable {
 
 /** Declares a job. Throws RangeError for a name that is not kebab-case. */
 export function defineJob<Payload>(definition: JobDefinition<Payload>): JobDefinition<Payload> {
-  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(definition.name)) throw new RangeError(`a job's name is kebab-case: ${definition.name}`);
+  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(definition.name))
+    throw new RangeError(`a job's name is kebab-case: ${definition.name}`);
   return Object.freeze(definition);
 }

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, double, nat, property } from "fast-check";
 import { expect, test, vi } from "vitest";
 import { silent } from "./fixtures/settings.ts";
 import { backoffMs, type OpenLine, startLine } from "./line.ts";
@@ -18,9 +18,18 @@ function someLine(probe: () => Promise<void> = async () => undefined): OpenLine 
   };
 }
 
+/** Opens one line after the other. */
+function opens(...lines: OpenLine[]): () => Promise<OpenLine> {
+  return async () => {
+    const next = lines.shift();
+    if (next === undefined) throw new Error("no line is left");
+    return next;
+  };
+}
+
 test("the wait before the next attempt is random, doubles, and stays within 5 s", () => {
-  fc.assert(
-    fc.property(fc.nat(2_000), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (failures, random) => {
+  assert(
+    property(nat(2_000), double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (failures, random) => {
       const wait = backoffMs(failures, () => random);
       expect(wait).toBeGreaterThanOrEqual(0);
       expect(wait).toBeLessThan(Math.min(5_000, 100 * 2 ** failures));
@@ -30,8 +39,8 @@ test("the wait before the next attempt is random, doubles, and stays within 5 s"
 
 test("a line that is lost is closed and opened again", async () => {
   const lines = [someLine(), someLine()] as const;
-  const open = vi.fn(async () => (open.mock.calls.length === 1 ? lines[0] : lines[1]));
-  const onOpen = vi.fn();
+  const open = opens(lines[0], lines[1]);
+  const onOpen = vi.fn<() => void>();
   await using _ = await startLine({ open, onOpen, logger: silent, random: () => 0 });
   expect(onOpen).toHaveBeenCalledTimes(1);
   lines[0].lose();
@@ -42,19 +51,19 @@ test("a line that is lost is closed and opened again", async () => {
 test("a line that no longer answers is closed and opened again", async () => {
   const mute = someLine(() => Promise.reject(new Error("no answer")));
   const sound = someLine();
-  const open = vi.fn(async () => (open.mock.calls.length === 1 ? mute : sound));
-  const onOpen = vi.fn();
+  const open = opens(mute, sound);
+  const onOpen = vi.fn<() => void>();
   await using _ = await startLine({ open, onOpen, logger: silent, random: () => 0, probeEveryMs: 1 });
   await vi.waitFor(() => expect(onOpen).toHaveBeenCalledTimes(2), soon);
   expect([mute.closings, sound.closings]).toEqual([1, 0]);
 });
 
 test("a line that cannot be opened does not hold up the start, and is tried until it can", async () => {
-  const open = vi.fn(async () => {
+  const open = vi.fn<() => Promise<OpenLine>>(async () => {
     if (open.mock.calls.length < 4) throw new Error("down");
     return someLine();
   });
-  const onOpen = vi.fn();
+  const onOpen = vi.fn<() => void>();
   await using _ = await startLine({ open, onOpen, logger: silent, random: () => 0 });
   await vi.waitFor(() => expect(onOpen).toHaveBeenCalledTimes(1), soon);
   expect(open).toHaveBeenCalledTimes(4);
@@ -62,7 +71,7 @@ test("a line that cannot be opened does not hold up the start, and is tried unti
 
 test("disposal closes the line and opens no other", async () => {
   const only = someLine();
-  const open = vi.fn(async () => only);
+  const open = vi.fn<() => Promise<OpenLine>>(async () => only);
   const line = await startLine({ open, onOpen: () => undefined, logger: silent });
   await line[Symbol.asyncDispose]();
   only.lose();
@@ -71,11 +80,13 @@ test("disposal closes the line and opens no other", async () => {
 });
 
 test("disposal does not wait out the backoff", async () => {
+  const open = vi.fn<() => Promise<OpenLine>>(() => Promise.reject(new Error("down")));
   const line = await startLine({
-    open: () => Promise.reject(new Error("down")),
+    open,
     onOpen: () => undefined,
     logger: silent,
     random: () => 1_000_000,
   });
   await line[Symbol.asyncDispose]();
+  expect(open).toHaveBeenCalledTimes(1);
 });

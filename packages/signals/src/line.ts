@@ -13,9 +13,9 @@ export interface OpenLine extends AsyncDisposable {
 
 export interface LineOptions {
   /** Opens a connection, ready to hear; rejects within seconds when it cannot. */
-  open(): Promise<OpenLine>;
+  readonly open: () => Promise<OpenLine>;
   /** Called each time the line is open: what was said while it was not is lost. */
-  onOpen(): void;
+  readonly onOpen: () => void;
   readonly logger: Logger;
   /** How often a silent connection is asked whether it is still there. Milliseconds. */
   readonly probeEveryMs?: number;

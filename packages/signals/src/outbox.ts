@@ -20,7 +20,11 @@ export interface OutboxRow {
 }
 
 /** The row that stands for one job; write it in the business transaction. Throws ZodError for a payload that does not parse. */
-export function outboxRow<Payload>(definition: JobDefinition<Payload>, payload: Payload, id: string = randomUUID()): OutboxRow {
+export function outboxRow<Payload>(
+  definition: JobDefinition<Payload>,
+  payload: Payload,
+  id: string = randomUUID(),
+): OutboxRow {
   return { id, topic: definition.name, payload: definition.schema.parse(payload) };
 }
 
@@ -88,8 +92,11 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
         [[...definitions.keys()], [...unreadable]],
       );
       const results = await Promise.allSettled(rows.map((row) => handOver(Row.parse(row))));
-      const handed = results.flatMap((result) => (result.status === "fulfilled" && result.value !== undefined ? [result.value] : []));
-      if (handed.length > 0) await client.query(`UPDATE ${schema}.outbox SET enqueued_at = now() WHERE id = ANY($1::uuid[])`, [handed]);
+      const handed = results.flatMap((result) =>
+        result.status === "fulfilled" && result.value !== undefined ? [result.value] : [],
+      );
+      if (handed.length > 0)
+        await client.query(`UPDATE ${schema}.outbox SET enqueued_at = now() WHERE id = ANY($1::uuid[])`, [handed]);
       await client.query("COMMIT");
       const failed = results.find((result) => result.status === "rejected");
       if (failed !== undefined) throw failed.reason;
@@ -106,7 +113,9 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   async function purge(): Promise<void> {
     if (Date.now() - purgedAt < PURGE_EVERY_MS) return;
     purgedAt = Date.now();
-    await pool.query(`DELETE FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'`, [retentionMs]);
+    await pool.query(`DELETE FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'`, [
+      retentionMs,
+    ]);
   }
 
   async function relay(): Promise<void> {
@@ -126,7 +135,9 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
 
   async function sleep(): Promise<void> {
     const rest = new AbortController();
-    const swept = pause(sweepMs, undefined, { signal: AbortSignal.any([rest.signal, stopping.signal]) }).catch(() => undefined);
+    const swept = pause(sweepMs, undefined, { signal: AbortSignal.any([rest.signal, stopping.signal]) }).catch(
+      () => undefined,
+    );
     await Promise.race([awake.promise, swept]);
     rest.abort();
   }

@@ -9,8 +9,8 @@ export interface PokeListeners {
   topics(): string[];
   /** Returns a function that takes the listener out again and says whether it was the topic's last. */
   add(topic: string, listener: PokeListener): () => boolean;
-  poke(topic: string, text: string): void;
-  gap(): void;
+  readonly poke: (topic: string, text: string) => void;
+  readonly gap: () => void;
 }
 
 /** An empty registry. */
@@ -54,7 +54,8 @@ export function createPokeListeners(logger: Logger): PokeListeners {
 
 /** Guards what callers pass: a topic is 1 to 255 characters, a number a safe integer. Throws RangeError. */
 export function assertPoke(topic: string, number = 0): void {
-  if (topic.length === 0 || topic.length > MAX_TOPIC_LENGTH) throw new RangeError(`a topic has 1 to ${MAX_TOPIC_LENGTH} characters`);
+  if (topic.length === 0 || topic.length > MAX_TOPIC_LENGTH)
+    throw new RangeError(`a topic has 1 to ${MAX_TOPIC_LENGTH} characters`);
   if (!Number.isSafeInteger(number)) throw new RangeError("a poke's number is a safe integer");
 }
 

@@ -3,7 +3,7 @@
  * Needs no privilege beyond CONNECT. Needs a session of its own: not a pooler in transaction mode.
  */
 import type { Logger } from "@continuo/process";
-import pg from "pg";
+import { Client, type ClientConfig, Pool } from "pg";
 import { type OpenLine, startLine } from "./line.ts";
 import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.ts";
 import type { Pokes } from "./pokes.ts";
@@ -12,7 +12,11 @@ const CHANNEL = "continuo_pokes";
 const TIMEOUT_MS = 5_000;
 
 /** Starts pokes on the database at `databaseUrl`; comes up by itself when the database does. */
-export async function startPostgresPokes(options: { databaseUrl: string; logger: Logger; probeEveryMs?: number }): Promise<Pokes> {
+export async function startPostgresPokes(options: {
+  databaseUrl: string;
+  logger: Logger;
+  probeEveryMs?: number;
+}): Promise<Pokes> {
   const { databaseUrl, logger } = options;
   const connection = {
     connectionString: databaseUrl,
@@ -25,7 +29,7 @@ export async function startPostgresPokes(options: { databaseUrl: string; logger:
   await using stack = new AsyncDisposableStack();
   let closed = false;
 
-  const publisher = stack.adopt(new pg.Pool({ ...connection, max: 1, idleTimeoutMillis: 0 }), (pool) => pool.end());
+  const publisher = stack.adopt(new Pool({ ...connection, max: 1, idleTimeoutMillis: 0 }), (pool) => pool.end());
   publisher.on("error", (cause) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
 
   stack.use(await startLine({ ...options, open: () => listen(connection, listeners.poke), onOpen: listeners.gap }));
@@ -74,8 +78,8 @@ export async function startPostgresPokes(options: { databaseUrl: string; logger:
   };
 }
 
-async function listen(config: pg.ClientConfig, onPoke: (topic: string, text: string) => void): Promise<OpenLine> {
-  const client = new pg.Client(config);
+async function listen(config: ClientConfig, onPoke: (topic: string, text: string) => void): Promise<OpenLine> {
+  const client = new Client(config);
   const closed = Promise.withResolvers<void>();
   client.on("error", () => closed.resolve());
   client.on("end", () => closed.resolve());

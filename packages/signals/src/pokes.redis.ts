@@ -14,7 +14,11 @@ const PREFIX = "continuo:poke:";
 const TIMEOUT_MS = 5_000;
 
 /** Starts pokes on the server or cluster at `redisUrl`; comes up by itself when Redis does. */
-export async function startRedisPokes(options: { redisUrl: string; logger: Logger; probeEveryMs?: number }): Promise<Pokes> {
+export async function startRedisPokes(options: {
+  redisUrl: string;
+  logger: Logger;
+  probeEveryMs?: number;
+}): Promise<Pokes> {
   const { logger } = options;
   const target = parseRedisUrl(options.redisUrl);
   const listeners = createPokeListeners(logger);
@@ -97,6 +101,8 @@ export async function startRedisPokes(options: { redisUrl: string; logger: Logge
 /** Resolves when the first attempt to connect is over, either way. */
 async function attempted(redis: EventEmitter): Promise<void> {
   const over = new AbortController();
-  await Promise.race(["ready", "error", "close"].map((event) => once(redis, event, { signal: over.signal }).catch(() => undefined)));
+  await Promise.race(
+    ["ready", "error", "close"].map((event) => once(redis, event, { signal: over.signal }).catch(() => undefined)),
+  );
   over.abort();
 }

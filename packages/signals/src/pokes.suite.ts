@@ -70,7 +70,9 @@ export function describePokes(name: string, openBus: OpenBus): void {
           return listener;
         }),
       );
-      await Promise.all(Array.from({ length: 10 }, (_, number) => topics.map((topic) => pokes.publish(topic, number))).flat());
+      await Promise.all(
+        Array.from({ length: 10 }, (_, number) => topics.map((topic) => pokes.publish(topic, number))).flat(),
+      );
       await vi.waitFor(() => expect(ears.every(({ heard }) => heard.at(-1) === 9)).toBe(true), soon);
     });
 
@@ -174,7 +176,7 @@ export function describePokes(name: string, openBus: OpenBus): void {
       await pokes.subscribe(randomUUID(), ear());
       bus.proxy.down();
       await pokes.publish("topic", 1);
-      await pokes[Symbol.asyncDispose]();
+      await expect(pokes[Symbol.asyncDispose]()).resolves.toBeUndefined();
       bus.proxy.heal();
     });
 
@@ -182,7 +184,10 @@ export function describePokes(name: string, openBus: OpenBus): void {
       const pokes = await start();
       await pokes[Symbol.asyncDispose]();
       await expect(pokes.publish("topic", 1)).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "POKES_CLOSED" });
-      await expect(pokes.subscribe("topic", ear())).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "POKES_CLOSED" });
+      await expect(pokes.subscribe("topic", ear())).rejects.toMatchObject({
+        code: "UNAVAILABLE",
+        reason: "POKES_CLOSED",
+      });
     });
 
     test.each([

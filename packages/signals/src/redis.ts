@@ -13,7 +13,8 @@ export function parseRedisUrl(text: string): RedisTarget {
   const cluster = parts.length > 1 || /^rediss?-cluster:/.test(parts[0] ?? "");
   const [first, ...others] = parts.map((part) => {
     const url = part.replace(/^(rediss?)-cluster:/, "$1:");
-    if (!/^rediss?:\/\//.test(url)) throw new TypeError("REDIS_URL starts with redis://, rediss://, redis-cluster:// or rediss-cluster://");
+    if (!/^rediss?:\/\//.test(url))
+      throw new TypeError("REDIS_URL starts with redis://, rediss://, redis-cluster:// or rediss-cluster://");
     return new URL(url).href;
   });
   if (first === undefined) throw new TypeError("REDIS_URL is empty");
@@ -32,16 +33,19 @@ export interface RedisClientOptions {
   readonly enableOfflineQueue: boolean;
   /** A server that owes an answer and is silent for this long is taken for dead: the client connects again. Milliseconds. */
   readonly socketTimeout: number;
+  /** Once aborted, neither this client nor a duplicate of it connects again. */
+  readonly closing?: AbortSignal;
 }
 
 /** A client for commands; it reconnects by itself. The caller listens to "error" and disconnects it in the end. */
 export function createRedis(target: RedisTarget, options: RedisClientOptions): Redis | Cluster {
-  const { enableOfflineQueue, ...node } = { connectTimeout: 5_000, ...options };
-  if (!target.cluster) return new Redis(target.urls[0], { ...node, enableOfflineQueue, retryStrategy: retryDelayMs });
+  const { enableOfflineQueue, closing, ...node } = { connectTimeout: 5_000, ...options };
+  const retryStrategy = (attempt: number): number | null => (closing?.aborted ? null : retryDelayMs(attempt));
+  if (!target.cluster) return new Redis(target.urls[0], { ...node, enableOfflineQueue, retryStrategy });
   const { username, password, protocol } = new URL(target.urls[0]);
   const secure = protocol === "rediss:";
   return new Cluster([...target.urls], {
-    clusterRetryStrategy: retryDelayMs,
+    clusterRetryStrategy: retryStrategy,
     enableOfflineQueue,
     // Certificates name hosts, not the addresses they resolve to.
     ...(secure ? { dnsLookup: (address, found) => found(null, address) } : {}),

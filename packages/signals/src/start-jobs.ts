@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { type IQueueBackend, type JobsOptions, Queue } from "bullmq";
-import { openPostgresBackend } from "./jobs.postgres.ts";
-import { openRedisBackend } from "./jobs.redis.ts";
+import type { JobsBackend } from "./jobs.backend.ts";
 import type { JobDefinition, Jobs } from "./jobs.ts";
+import { sparingly } from "./sparingly.ts";
 import { startWorker } from "./worker.ts";
 
 /** How long a completed job's id is remembered, so that enqueueing it again does nothing. */
@@ -35,7 +35,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
   const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000, assertSchedulesEveryMs = 60_000 } = options;
   const logger = options.logger.child({ component: "jobs" });
   await using stack = new AsyncDisposableStack();
-  const backend = stack.use(redisUrl === undefined ? await openPostgresBackend({ databaseUrl, logger }) : openRedisBackend({ redisUrl, logger }));
+  const backend = stack.use(await openBackend(databaseUrl, redisUrl, logger));
   const hashTag = `{${prefix}}`;
 
   const queues = new Map<string, AnyQueue>();
@@ -56,7 +56,10 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     if (known) return known;
     const { factory, connection } = backend.queue;
     const queue: AnyQueue = new Queue(name, { connection, prefix: hashTag }, factory);
-    queue.on("error", (cause) => logger.warn({ err: cause, queue: name }, "the job queue has trouble"));
+    queue.on(
+      "error",
+      sparingly((cause) => logger.warn({ err: cause, queue: name }, "a job queue has trouble")),
+    );
     queues.set(name, queue);
     return queue;
   }
@@ -70,7 +73,11 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     };
   }
 
-  async function assertSchedule<Payload>(definition: JobDefinition<Payload>, everyMs: number, payload: Payload): Promise<void> {
+  async function assertSchedule<Payload>(
+    definition: JobDefinition<Payload>,
+    everyMs: number,
+    payload: Payload,
+  ): Promise<void> {
     const { name } = definition;
     const queue = queueOf(name);
     const stands = async (): Promise<boolean> => {
@@ -90,12 +97,26 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
       const parsed = definition.schema.parse(payload);
       if (jobId.includes(":") || /^\d*$/.test(jobId)) throw new RangeError("a job id has no colon and is not a number");
       const queue = queueOf(definition.name);
-      await reach(queue.add(definition.name, parsed, { ...optionsOf(definition), jobId, ...(delayMs === undefined ? {} : { delay: delayMs }) }));
+      await reach(
+        queue.add(definition.name, parsed, {
+          ...optionsOf(definition),
+          jobId,
+          ...(delayMs === undefined ? {} : { delay: delayMs }),
+        }),
+      );
     },
 
     work: async (definition, handler, { concurrency = 5 } = {}) => {
       queueOf(definition.name);
-      const worker = startWorker({ definition, handler, concurrency, backend: backend.worker, prefix: hashTag, lockMs, logger });
+      const worker = startWorker({
+        definition,
+        handler,
+        concurrency,
+        backend: backend.worker,
+        prefix: hashTag,
+        lockMs,
+        logger,
+      });
       workers.add(worker);
       return {
         async [Symbol.asyncDispose]() {
@@ -118,6 +139,16 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
 
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** Loads only the driver it uses. */
+async function openBackend(databaseUrl: string, redisUrl: string | undefined, logger: Logger): Promise<JobsBackend> {
+  if (redisUrl === undefined) {
+    const { openPostgresBackend } = await import("./jobs.postgres.ts");
+    return openPostgresBackend({ databaseUrl, logger });
+  }
+  const { openRedisBackend } = await import("./jobs.redis.ts");
+  return openRedisBackend({ redisUrl, logger });
 }
 
 async function reach(work: Promise<unknown>): Promise<void> {

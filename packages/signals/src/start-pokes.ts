@@ -1,7 +1,7 @@
 import type { Logger } from "@continuo/process";
-import { startPostgresPokes } from "./pokes.postgres.ts";
-import { startRedisPokes } from "./pokes.redis.ts";
 import type { Pokes } from "./pokes.ts";
+
+export type { PokeListener, Pokes } from "./pokes.ts";
 
 export interface PokesStartOptions {
   readonly databaseUrl: string;
@@ -12,7 +12,13 @@ export interface PokesStartOptions {
 }
 
 /** Pokes over Redis when `redisUrl` is set, else over Postgres. Never fails for a bus that is down: it comes up by itself. */
-export function startPokes({ databaseUrl, redisUrl, ...options }: PokesStartOptions): Promise<Pokes> {
+export async function startPokes({ databaseUrl, redisUrl, ...options }: PokesStartOptions): Promise<Pokes> {
   const logger = options.logger.child({ component: "pokes" });
-  return redisUrl === undefined ? startPostgresPokes({ ...options, databaseUrl, logger }) : startRedisPokes({ ...options, redisUrl, logger });
+  // A process loads only the driver it uses: each is tens of megabytes.
+  if (redisUrl === undefined) {
+    const { startPostgresPokes } = await import("./pokes.postgres.ts");
+    return startPostgresPokes({ ...options, databaseUrl, logger });
+  }
+  const { startRedisPokes } = await import("./pokes.redis.ts");
+  return startRedisPokes({ ...options, redisUrl, logger });
 }

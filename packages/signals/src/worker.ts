@@ -1,13 +1,15 @@
 /** One BullMQ worker: parses the payload, runs the handler, and gives back what it cannot finish. */
+import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
 import { type IQueueBackend, type Job, Worker, WaitingError } from "bullmq";
 import type { BackendSide } from "./jobs.backend.ts";
 import type { JobDefinition, JobHandler } from "./jobs.ts";
+import { sparingly } from "./sparingly.ts";
 
 /** A job whose process died this often while working on it is itself the suspect, and stays failed. */
 const MAX_DEATHS = 5;
 const RECONNECT_MS = 1_000;
-const QUIET_MS = 5_000;
+const CLOSE_GRACE_MS = 3_000;
 
 export interface WorkerStartOptions<Payload> {
   readonly definition: JobDefinition<Payload>;
@@ -24,6 +26,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
   const { definition, handler, concurrency, backend, prefix, lockMs } = options;
   const logger = options.logger.child({ queue: definition.name });
   const underWay = new Map<string, AbortController>();
+  const running = new Set<Promise<void>>();
   let closing = false;
 
   async function process(job: Job, token?: string): Promise<void> {
@@ -34,7 +37,14 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
     underWay.set(jobId, abort);
     try {
       const payload = definition.schema.parse(job.data);
-      await handler(payload, { jobId, attempt: job.attemptsStarted, signal: abort.signal, logger: logger.child({ jobId }) });
+      const run = handler(payload, {
+        jobId,
+        attempt: job.attemptsStarted,
+        signal: abort.signal,
+        logger: logger.child({ jobId }),
+      });
+      running.add(run);
+      await run.finally(() => running.delete(run));
     } catch (cause) {
       if (!closing) throw cause;
       await giveBack(job, token);
@@ -64,12 +74,10 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
     backend.factory,
   );
 
-  let quietUntil = 0;
-  worker.on("error", (cause) => {
-    if (Date.now() < quietUntil) return;
-    quietUntil = Date.now() + QUIET_MS;
-    logger.warn({ err: cause }, "the worker has trouble");
-  });
+  worker.on(
+    "error",
+    sparingly((cause) => logger.warn({ err: cause }, "a worker has trouble with its queue")),
+  );
   worker.on("failed", (job, cause) => {
     const done = job === undefined || job.attemptsMade >= definition.attempts;
     const about = { err: cause, jobId: job?.id, attempts: job?.attemptsMade };
@@ -85,7 +93,23 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
     async [Symbol.asyncDispose]() {
       closing = true;
       for (const abort of underWay.values()) abort.abort(new Error("this worker is closing"));
-      await worker.close();
+      const closed = worker.close();
+      while (running.size > 0) await Promise.allSettled(running);
+      // BullMQ waits for a queue that is away; its jobs will be taken from us, so we need not.
+      if (!(await endsWithin(closed, CLOSE_GRACE_MS))) {
+        logger.warn("the queue does not answer: closing without it");
+        worker.disconnect().catch(() => undefined);
+      }
     },
   };
+}
+
+async function endsWithin(work: Promise<void>, ms: number): Promise<boolean> {
+  const late = new AbortController();
+  const timer = pause(ms, false, { signal: late.signal }).catch(() => false);
+  try {
+    return await Promise.race([work.then(() => true), timer]);
+  } finally {
+    late.abort();
+  }
 }

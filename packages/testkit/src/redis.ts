@@ -10,7 +10,9 @@ import { createInterface } from "node:readline";
 
 /** The path of `redis-server` or `valkey-server`, if one is on PATH. */
 export function findRedisServer(path = process.env["PATH"] ?? ""): string | undefined {
-  const candidates = ["redis-server", "valkey-server"].flatMap((name) => path.split(delimiter).map((folder) => join(folder, name)));
+  const candidates = ["redis-server", "valkey-server"].flatMap((name) =>
+    path.split(delimiter).map((folder) => join(folder, name)),
+  );
   return candidates.find((candidate) => {
     try {
       accessSync(candidate, constants.X_OK);
@@ -27,13 +29,31 @@ export interface RedisServer extends AsyncDisposable {
 }
 
 /** Starts `binary` on `port` (default: a free one) and waits until it accepts connections; disposal stops it. */
-export async function startRedisServer(options: { binary: string; port?: number; args?: readonly string[] }): Promise<RedisServer> {
+export async function startRedisServer(options: {
+  binary: string;
+  port?: number;
+  args?: readonly string[];
+}): Promise<RedisServer> {
   const { binary, args = [] } = options;
   const port = options.port ?? (await freePort());
   const folder = await mkdtemp(join(tmpdir(), "continuo-redis-"));
   const server = spawn(
     binary,
-    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder, "--maxmemory-policy", "noeviction", ...args],
+    [
+      "--port",
+      String(port),
+      "--bind",
+      "127.0.0.1",
+      "--save",
+      "",
+      "--appendonly",
+      "no",
+      "--dir",
+      folder,
+      "--maxmemory-policy",
+      "noeviction",
+      ...args,
+    ],
     { stdio: ["ignore", "pipe", "ignore"] },
   );
   const exited = once(server, "exit");

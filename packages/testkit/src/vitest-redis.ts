@@ -18,7 +18,7 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   const binary = findRedisServer();
   if (binary === undefined) {
     project.provide("redisUrl", null);
-    console.warn("\n  REDIS TESTS ARE SKIPPED: set TEST_REDIS_URL, or put redis-server on PATH.\n");
+    process.stderr.write("\n  REDIS TESTS ARE SKIPPED: set TEST_REDIS_URL, or put redis-server on PATH.\n\n");
     return undefined;
   }
   const server = await startRedisServer({ binary });

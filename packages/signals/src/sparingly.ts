@@ -1,0 +1,10 @@
+/** Passes the first of a burst on and drops the rest: a dependency that is down for an hour is a few lines, not thousands. */
+export function sparingly<Value>(tell: (value: Value) => void, quietMs = 5_000): (value: Value) => void {
+  let quietUntil = 0;
+  return (value) => {
+    const now = performance.now();
+    if (now < quietUntil) return;
+    quietUntil = now + quietMs;
+    tell(value);
+  };
+}
