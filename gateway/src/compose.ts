@@ -19,7 +19,8 @@ export class CompositionError extends Error {
   readonly code = "E_COMPOSITION";
 }
 
-const HEADER = "# Composed from services/*/src/**/*.graphql by `npm run compose`. Do not edit: change the subgraph.\n\n";
+const HEADER =
+  "# Composed from services/*/src/**/*.graphql by `npm run compose`. Do not edit: change the subgraph.\n\n";
 
 const FIXES: Readonly<Record<string, string>> = {
   INVALID_FIELD_SHARING: "let one subgraph own the field, or mark it @shareable in each",
@@ -43,7 +44,9 @@ export function loadSubgraphs(servicesDirectory: string): SubgraphDefinition[] {
       const files = readdirSync(directory, { recursive: true, encoding: "utf8" })
         .filter((file) => file.endsWith(".graphql"))
         .sort();
-      return files.length === 0 ? [] : [{ name, typeDefs: concatAST(files.map((file) => parseFile(name, directory, file))) }];
+      return files.length === 0
+        ? []
+        : [{ name, typeDefs: concatAST(files.map((file) => parseFile(name, directory, file))) }];
     });
 }
 
@@ -66,9 +69,7 @@ function parseFile(subgraph: string, directory: string, file: string): DocumentN
 }
 
 function describe(error: GraphQLError): string {
-  const places = (error.nodes ?? []).flatMap(({ loc }) =>
-    loc ? [`${loc.source.name}:${loc.startToken.line}`] : [],
-  );
+  const places = (error.nodes ?? []).flatMap(({ loc }) => (loc ? [`${loc.source.name}:${loc.startToken.line}`] : []));
   const own = error.source && error.locations?.[0] ? [`${error.source.name}:${error.locations[0].line}`] : [];
   const code = error.extensions["code"];
   const fix = typeof code === "string" ? FIXES[code] : undefined;

@@ -1,0 +1,139 @@
+/** The gateway's composition root. */
+import { createAccessTokenVerifier, createIdentitySigner } from "@continuo/access";
+import { createHealth, createLogger, type Logger } from "@continuo/process";
+import { type Pokes, startPokes } from "@continuo/signals";
+import { createRemoteJWKSet } from "jose";
+import { hostname } from "node:os";
+import { startActivity } from "./activity.ts";
+import { createAdmissions } from "./caller.ts";
+import type { Env } from "./env.ts";
+import { sessionEnded } from "./errors.ts";
+import { createFront, serveGraphQL, serveKeys } from "./front.ts";
+import { serveGraphiQL } from "./graphiql/page.ts";
+import { createApolloGraph } from "./graph/apollo-graph.ts";
+import { loadSupergraph } from "./graph/supergraph-file.ts";
+import { createRevocationFeed } from "./revocation/revocation-feed.ts";
+import { createRevocationSet } from "./revocation/revocation-set.ts";
+import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
+import { MAX_TOKENS, startServer } from "./server.ts";
+import { createSocketRegistry } from "./socket/socket-registry.ts";
+import { createSocketServer } from "./socket/socket-server.ts";
+import { serveUpgrades } from "./socket/upgrade.ts";
+import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
+import { SOURCES } from "./subscription/sources.ts";
+import { createSubscriptions } from "./subscription/subscriptions.ts";
+
+const KEYS_PATH = "/.well-known/jwks.json";
+
+export interface App extends AsyncDisposable {
+  /** Where the gateway is reached, for example `http://127.0.0.1:4000`. */
+  readonly url: string;
+}
+
+/** What a test may put in place of what the environment says. */
+export interface Overrides {
+  readonly logger?: Logger;
+  readonly pokes?: Pokes;
+  /** Milliseconds; see the parts that wait. */
+  readonly waits?: {
+    readonly readEveryMs?: number | undefined;
+    readonly recheckMs?: number | undefined;
+    readonly pingEveryMs?: number | undefined;
+    readonly backoffMs?: ((failures: number) => number) | undefined;
+    readonly answerWithinMs?: number | undefined;
+  };
+}
+
+/** The environment has one of the two; with Redis the database is not needed. */
+function openPokes({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): Promise<Pokes> {
+  return startPokes({ databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger });
+}
+
+/** Starts the gateway. It listens at once, and is ready when the subgraphs and the revocation feed are. */
+export async function startApp(env: Env, overrides: Overrides = {}): Promise<App> {
+  const logger = overrides.logger ?? createLogger({ name: "gateway", level: env.LOG_LEVEL });
+  const { waits = {} } = overrides;
+  const isDevelopment = env.MODE === "development";
+  const monotonic = (): number => performance.now();
+  await using stack = new AsyncDisposableStack();
+
+  const health = createHealth();
+  const signer = createIdentitySigner(env.GATEWAY_PRIVATE_KEY);
+  const urls = { identity: env.IDENTITY_URL, session: env.SESSION_URL, "user-state": env.USER_STATE_URL };
+  const connect = (name: keyof typeof urls): SubgraphClient =>
+    stack.use(createSubgraphClient({ name, url: urls[name], signer, logger, answerWithinMs: waits.answerWithinMs }));
+  const session = connect("session");
+  const clients = new Map([connect("identity"), session, connect("user-state")].map((client) => [client.name, client]));
+  for (const [name, client] of clients) health.add(name, () => client.isReady());
+
+  const pokes = overrides.pokes ?? stack.use(await openPokes(env, logger));
+  const revocations = createRevocationSet(monotonic);
+  const registry = createSocketRegistry();
+  const feed = createRevocationFeed({
+    fetchPage: revocationPages(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
+    apply: ({ sessionIds, reason }) => endSessions(sessionIds, reason),
+    now: monotonic,
+    logger,
+  });
+  stack.use(await startRevocations({ feed, pokes, logger, readEveryMs: waits.readEveryMs }));
+  health.add("revocations", async () => feed.isCurrent());
+
+  function endSessions(sessionIds: readonly string[], endReason: string): number {
+    for (const sessionId of sessionIds) revocations.add(sessionId, endReason);
+    return sessionIds.reduce((closed, sessionId) => closed + registry.endSession(sessionId, endReason), 0);
+  }
+
+  async function assertStanding(sessionId: string): Promise<void> {
+    await feed.assertCurrent();
+    const endReason = revocations.endReasonOf(sessionId);
+    if (endReason !== undefined) throw sessionEnded(endReason);
+  }
+
+  const keys = createRemoteJWKSet(new URL(`${env.SESSION_URL}${KEYS_PATH}`));
+  const verifier = createAccessTokenVerifier({ issuer: env.TOKEN_ISSUER, audience: env.TOKEN_AUDIENCE, keys });
+  const admissions = createAdmissions({ verifier, assertStanding });
+  const activity = stack.use(startActivity({ session, logger }));
+
+  const graph = createApolloGraph({ supergraphSdl: loadSupergraph(), clients, logger });
+  const server = stack.adopt(await startServer({ graph, activity, isDevelopment, logger }), (started) =>
+    started.stop(),
+  );
+  const http = stack.adopt(await createFront({ health, allowedOrigins: env.ALLOWED_ORIGINS, logger }), (front) =>
+    front.close(),
+  );
+  serveGraphQL(http, { server, admissions, logger });
+  serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
+  if (isDevelopment) serveGraphiQL(http);
+
+  const subscriptions = createSubscriptions({
+    graph,
+    clients,
+    sources: SOURCES,
+    pokes,
+    recheck: assertStanding,
+    maxTokens: MAX_TOKENS,
+    hideSuggestions: !isDevelopment,
+    logger,
+    recheckMs: waits.recheckMs,
+    backoffMs: waits.backoffMs,
+  });
+  const sockets = stack.use(
+    createSocketServer({
+      schema: graph.schema,
+      server,
+      subscriptions,
+      admissions,
+      registry,
+      endReasonOf: revocations.endReasonOf,
+      logger,
+      pingEveryMs: waits.pingEveryMs,
+    }),
+  );
+  serveUpgrades(http.server, sockets, env.ALLOWED_ORIGINS);
+  stack.defer(() => health.drain());
+
+  const url = await http.listen({ host: env.HOST, port: env.PORT });
+  logger.info({ url }, "gateway is listening");
+  const opened = stack.move();
+  return { url, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}

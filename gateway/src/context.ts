@@ -1,0 +1,20 @@
+import type { Caller } from "@continuo/access";
+import type { Logger } from "@continuo/process";
+
+/** Who acts, by a token: what the activity report needs beyond the viewer. */
+export interface TokenGrant {
+  readonly grantId: string;
+  readonly generation: number;
+}
+
+/** What the gateway knows of one operation. */
+export interface GatewayContext {
+  readonly caller: Caller;
+  /** Where the caller's token came from; absent for the anonymous. */
+  readonly grant?: TokenGrant;
+  readonly requestId: string;
+  /** Carries the request id. */
+  readonly logger: Logger;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal;
+}

@@ -1,0 +1,48 @@
+import { envTypes, loadEnv as parseEnv } from "@continuo/process";
+import { z } from "zod";
+
+const baseUrl = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
+
+const origins = z
+  .string()
+  .default("")
+  .transform((text) =>
+    text
+      .split(",")
+      .map((origin) => origin.trim())
+      .filter(Boolean),
+  )
+  .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, "expected origins such as https://app.example.com")));
+
+/** The environment of a gateway process. */
+export const Env = z
+  .object({
+    HOST: z.string().default("127.0.0.1").describe("Address to listen on."),
+    PORT: envTypes.port.default(4000).describe("Port to listen on."),
+    LOG_LEVEL: envTypes.logLevel,
+    MODE: envTypes.mode,
+    GATEWAY_PRIVATE_KEY: envTypes.jwk.describe("Signs the internal identity; the subgraphs hold its public half."),
+    IDENTITY_URL: baseUrl.describe("Base of the identity subgraph, for example http://127.0.0.1:4101."),
+    SESSION_URL: baseUrl.describe("Base of the session subgraph."),
+    USER_STATE_URL: baseUrl.describe("Base of the user-state subgraph."),
+    TOKEN_ISSUER: z.url().describe("`iss` of the access tokens to accept."),
+    TOKEN_AUDIENCE: z.string().default("continuo").describe("`aud` of the access tokens to accept."),
+    REPLICA: z
+      .string()
+      .max(255)
+      .optional()
+      .describe("Name under which this replica confirms revocations; default host:port."),
+    ALLOWED_ORIGINS: origins.describe(
+      "Browser origins that may call, separated by commas; the gateway's own always may.",
+    ),
+    DATABASE_URL: envTypes.postgresUrl.optional().describe("Only to listen for pokes, when REDIS_URL is not set."),
+    REDIS_URL: envTypes.redisUrl,
+  })
+  .refine((env) => env.DATABASE_URL !== undefined || env.REDIS_URL !== undefined, {
+    path: ["DATABASE_URL"],
+    error: "set DATABASE_URL or REDIS_URL: pokes need one of them",
+  });
+export type Env = z.output<typeof Env>;
+
+/** Reads this process's environment. Throws EnvError with every problem at once. */
+export const loadEnv = (source?: Readonly<Record<string, string | undefined>>): Env => parseEnv(Env, source);

@@ -1,0 +1,114 @@
+/**
+ * The shape of every error that leaves the gateway: code, reason, details, request id; over HTTP and over WebSocket alike.
+ * What is neither ours nor GraphQL's complaint about the request is a bug: masked here, logged where it happens.
+ */
+import { unwrapResolverError } from "@apollo/server/errors";
+import { AppError, HTTP_STATUS, isAppError } from "@continuo/errors";
+import { GraphQLError, type GraphQLFormattedError } from "graphql";
+import { currentRequestId } from "./request-id.ts";
+import { isErrorCode, UNEXPECTED } from "./subgraph/subgraph-error.ts";
+
+/** Apollo's codes for a request that is at fault itself, and the reason we give. */
+const REQUEST_FAULTS: Readonly<Record<string, string>> = {
+  GRAPHQL_PARSE_FAILED: "DOCUMENT_INVALID",
+  GRAPHQL_VALIDATION_FAILED: "DOCUMENT_INVALID",
+  BAD_USER_INPUT: "VARIABLES_INVALID",
+  BAD_REQUEST: "REQUEST_INVALID",
+  OPERATION_RESOLUTION_FAILURE: "OPERATION_UNKNOWN",
+  PERSISTED_QUERY_NOT_FOUND: "PERSISTED_QUERY_NOT_FOUND",
+  PERSISTED_QUERY_NOT_SUPPORTED: "PERSISTED_QUERY_NOT_SUPPORTED",
+};
+
+/** For ApolloServer's `formatError`. */
+export function formatError(formatted: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
+  const { path, locations } = formatted;
+  const place = { ...(path && { path }), ...(locations && { locations }) };
+  const cause = unwrapResolverError(thrown);
+  if (isAppError(cause)) return { message: cause.message, ...place, extensions: extensionsOf(cause) };
+  const { code, reason, details } = formatted.extensions ?? {};
+  const fault = typeof code === "string" && reason === undefined ? REQUEST_FAULTS[code] : undefined;
+  if (fault !== undefined) return shape(formatted.message, place, { code: "BAD_USER_INPUT", reason: fault });
+  if (isErrorCode(code) && typeof reason === "string")
+    return shape(formatted.message, place, { code, reason, ...(details !== undefined && { details }) });
+  return shape(UNEXPECTED.message, place, UNEXPECTED.extensions);
+}
+
+/** Shapes an error for the socket, where Apollo does not. */
+export function formatGraphQLError(error: GraphQLError): GraphQLFormattedError {
+  return formatError(error.toJSON(), error);
+}
+
+/** An AppError in GraphQL's clothes. */
+export function toGraphQLError(error: AppError): GraphQLError {
+  const { code, reason, details } = error;
+  return new GraphQLError(error.message, {
+    originalError: error,
+    extensions: { code, reason, ...(details && { details }) },
+  });
+}
+
+/** The caller's session is over. */
+export function sessionEnded(endReason: string): AppError {
+  return new AppError("UNAUTHENTICATED", "SESSION_ENDED", "The session has ended.", { details: { endReason } });
+}
+
+/** A request that GraphQL itself finds at fault. */
+export function requestFault(reason: string, message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason, http: { status: 400 } } });
+}
+
+/** The answer to a whole HTTP request that failed before or around GraphQL. */
+export interface HttpFault {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: { readonly errors: readonly GraphQLFormattedError[] };
+}
+
+/** Turns something thrown into that answer. Needs the request id, as no operation is under way yet. */
+export function toHttpFault(thrown: unknown, requestId: string): HttpFault {
+  const error = isAppError(thrown) ? thrown : fromFramework(thrown);
+  const body = { errors: [{ message: error.message, extensions: { ...extensionsOf(error), requestId } }] };
+  return { status: statusOf(thrown, error), headers: challenge(error), body };
+}
+
+function statusOf(thrown: unknown, error: AppError): number {
+  return isAppError(thrown) ? HTTP_STATUS[error.code] : frameworkStatus(thrown);
+}
+
+/** RFC 6750 section 3: what is wrong with the token. */
+function challenge({ code, message }: AppError): Record<string, string> {
+  if (code !== "UNAUTHENTICATED") return {};
+  return {
+    "www-authenticate": `Bearer error="invalid_token", error_description="${message.replaceAll(/["\\]/g, "'")}"`,
+  };
+}
+
+function fromFramework(thrown: unknown): AppError {
+  const status = frameworkStatus(thrown);
+  if (status === 413) return new AppError("BAD_USER_INPUT", "BODY_TOO_LARGE", "The request is larger than 1 MiB.");
+  if (status < 500) return new AppError("BAD_USER_INPUT", "REQUEST_INVALID", "The request is not valid.");
+  return new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", UNEXPECTED.message, { cause: thrown });
+}
+
+function frameworkStatus(thrown: unknown): number {
+  const status =
+    typeof thrown === "object" && thrown !== null && "statusCode" in thrown ? thrown.statusCode : undefined;
+  return typeof status === "number" && status >= 400 && status < 600 ? status : 500;
+}
+
+function extensionsOf({ code, reason, details }: AppError): Record<string, unknown> {
+  return withRequestId({ code, reason, ...(details && { details }) });
+}
+
+function shape(
+  message: string,
+  place: Pick<GraphQLFormattedError, "path" | "locations">,
+  extensions: Readonly<Record<string, unknown>>,
+): GraphQLFormattedError {
+  return { message, ...place, extensions: withRequestId(extensions) };
+}
+
+function withRequestId(extensions: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const requestId = currentRequestId();
+  return { ...extensions, ...(requestId !== undefined && { requestId }) };
+}

@@ -1,0 +1,111 @@
+/** The public HTTP front: GraphQL, health, the signing keys, CORS, and the door to the sockets. */
+import type { ApolloServer } from "@apollo/server";
+import fastifyCors from "@fastify/cors";
+import { fastifyApolloHandler } from "@as-integrations/fastify";
+import { REQUEST_ID_HEADER } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import type { Health, Logger } from "@continuo/process";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import { randomUUID } from "node:crypto";
+import type { Admission, Admissions } from "./caller.ts";
+import type { GatewayContext } from "./context.ts";
+import { toHttpFault } from "./errors.ts";
+import { withRequestId } from "./request-id.ts";
+
+const BODY_LIMIT_BYTES = 1024 * 1024;
+const KEEP_ALIVE_MS = 65_000;
+const REQUEST_ID = /^[\w-]{1,64}$/;
+const PREFLIGHT_SECONDS = 600;
+
+/** The HTTP server, without routes of its own that need the graph; not listening yet. */
+export async function createFront(options: {
+  health: Health;
+  allowedOrigins: readonly string[];
+  logger: Logger;
+}): Promise<FastifyInstance> {
+  const { health, allowedOrigins, logger } = options;
+  const loggerInstance: FastifyBaseLogger = logger;
+  const http = Fastify({
+    loggerInstance,
+    disableRequestLogging: true,
+    bodyLimit: BODY_LIMIT_BYTES,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: 30_000,
+    genReqId: ({ headers }) => {
+      const given = headers[REQUEST_ID_HEADER];
+      return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
+    },
+  });
+  http.addHook("onRequest", async (request, reply) => {
+    reply.headers({
+      [REQUEST_ID_HEADER]: request.id,
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+    });
+  });
+  await http.register(fastifyCors, {
+    origin: [...allowedOrigins],
+    methods: ["GET", "POST"],
+    allowedHeaders: ["authorization", "content-type", REQUEST_ID_HEADER, "apollo-require-preflight"],
+    exposedHeaders: [REQUEST_ID_HEADER, "www-authenticate"],
+    maxAge: PREFLIGHT_SECONDS,
+  });
+  http.setErrorHandler((thrown, request, reply) => {
+    const fault = toHttpFault(thrown, request.id);
+    if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
+    return reply.code(fault.status).headers(fault.headers).send(fault.body);
+  });
+  http.setNotFoundHandler(() => {
+    throw new AppError("NOT_FOUND", "ROUTE_UNKNOWN", "There is nothing here.");
+  });
+  http.get("/live", () => ({ live: true }));
+  http.get("/ready", async (_request, reply) => {
+    const state = await health.ready();
+    return reply.code(state.ready ? 200 : 503).send(state);
+  });
+  return http;
+}
+
+/** Serves GraphQL over HTTP; the caller is judged before the body is read. */
+export function serveGraphQL(
+  http: FastifyInstance,
+  options: { server: ApolloServer<GatewayContext>; admissions: Admissions; logger: Logger },
+): void {
+  const { server, admissions, logger } = options;
+  const admitted = new WeakMap<FastifyRequest, Admission>();
+  const handle = fastifyApolloHandler(server, {
+    context: async (request) => {
+      const { caller, claims } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
+      return {
+        caller,
+        ...(claims && { grant: { grantId: claims.gid, generation: claims.gen } }),
+        requestId: request.id,
+        logger: logger.child({ requestId: request.id }),
+      };
+    },
+  });
+  http.route({
+    method: ["GET", "POST"],
+    url: "/graphql",
+    onRequest: async (request) => {
+      admitted.set(request, await admissions.admit(request.headers.authorization));
+    },
+    handler(request, reply) {
+      return withRequestId(request.id, () => handle.call(http, request, reply));
+    },
+  });
+}
+
+/** Passes the public signing keys on, with the life that their owner gives them. */
+export function serveKeys(
+  http: FastifyInstance,
+  path: string,
+  read: () => Promise<{ body: string; cacheControl: string | undefined }>,
+): void {
+  http.get(path, async (_request, reply) => {
+    const { body, cacheControl } = await read();
+    return reply
+      .headers({ "content-type": "application/json", "cache-control": cacheControl ?? "no-store" })
+      .send(body);
+  });
+}

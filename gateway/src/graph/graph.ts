@@ -1,0 +1,39 @@
+/**
+ * The federated graph as the rest of the gateway sees it. Behind this stand @apollo/gateway and its query planner, which
+ * are under the Elastic License 2.0: another planner or executor replaces `apollo-graph.ts` and nothing else.
+ */
+import type { ApolloServerOptionsWithGateway } from "@apollo/server";
+import type { DocumentNode, ExecutionResult, GraphQLSchema } from "graphql";
+import type { GatewayContext } from "../context.ts";
+import type { SubgraphError } from "../subgraph/subgraph-error.ts";
+
+/** What the owner of a subscription's field answered: one event, not yet completed by the other subgraphs. */
+export interface SourceEvent {
+  readonly data: Record<string, unknown>;
+  readonly errors: readonly SubgraphError[];
+}
+
+/** How a subscription is answered: where its events come from, and what completes them. */
+export interface SubscriptionPlan {
+  readonly source: {
+    readonly subgraph: string;
+    /** The subscription that the subgraph's schema describes, as text. */
+    readonly operation: string;
+    readonly operationName: string | undefined;
+  };
+  /** Fetches the rest from the other subgraphs. Takes `event` as its own and changes it. */
+  complete(
+    event: SourceEvent,
+    variables: Readonly<Record<string, unknown>>,
+    context: GatewayContext,
+  ): Promise<ExecutionResult<Record<string, unknown>, Record<string, unknown>>>;
+}
+
+export interface Graph {
+  /** What clients see. */
+  readonly schema: GraphQLSchema;
+  /** Answers queries and mutations, for ApolloServer. */
+  readonly gateway: ApolloServerOptionsWithGateway<GatewayContext>["gateway"];
+  /** Plans a valid subscription operation. Throws GraphQLError when it cannot be planned. */
+  planSubscription(document: DocumentNode, operationName: string | undefined): SubscriptionPlan;
+}

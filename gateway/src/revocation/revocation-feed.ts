@@ -1,0 +1,118 @@
+/**
+ * Follows session's revocation log: reads what is new, applies it, confirms it with the next read.
+ * A second without news is a read like any other, so each success also says how current this gateway is; after three
+ * seconds without one it no longer trusts its memory, and each operation first waits for a read ("strict").
+ */
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+
+/** One entry of the log. */
+export interface Revocation {
+  readonly seq: number;
+  readonly sessionIds: readonly string[];
+  readonly reason: string;
+}
+
+/** What this gateway did about an entry. */
+export interface Acknowledgement {
+  readonly seq: number;
+  readonly socketsClosed: number;
+}
+
+export interface RevocationPage {
+  readonly head: number;
+  readonly hasMore: boolean;
+  readonly revocations: readonly Revocation[];
+}
+
+export interface RevocationFeed {
+  /** Reads until there is nothing more. One at a time: a caller during a read shares the next outcome. */
+  read(): Promise<void>;
+  /** Resolves when the gateway's knowledge is current. Throws UNAVAILABLE/REVOCATION_UNKNOWN when it cannot become so. */
+  assertCurrent(): Promise<void>;
+  /** Whether the last success is recent enough to rely on. */
+  isCurrent(): boolean;
+  /** A poke: the log is at `seq`. Reads if that is news. */
+  notice(seq: number): void;
+}
+
+/** Older than this, what we know is not relied on. Milliseconds. */
+const STALE_AFTER_MS = 3_000;
+
+/** `now` is milliseconds on a clock that never goes back; `apply` ends what is open and returns how many sockets it closed. */
+export function createRevocationFeed(options: {
+  fetchPage: (after: number | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage>;
+  apply: (revocation: Revocation) => number;
+  now: () => number;
+  logger: Logger;
+}): RevocationFeed {
+  const { fetchPage, apply, now, logger } = options;
+  let cursor: number | null = null;
+  let acks: Acknowledgement[] = [];
+  let currentAt = Number.NEGATIVE_INFINITY;
+  let reading: Promise<void> | undefined;
+  let again = false;
+  let strict = true;
+
+  const isCurrent = (): boolean => now() - currentAt < STALE_AFTER_MS;
+
+  async function readPage(): Promise<boolean> {
+    const sent = acks;
+    const askedAt = now();
+    const page = await fetchPage(cursor, sent);
+    acks = acks.slice(sent.length);
+    for (const revocation of page.revocations) {
+      acks.push({ seq: revocation.seq, socketsClosed: apply(revocation) });
+      cursor = revocation.seq;
+    }
+    // A log that is behind what was read from it is another log: a database was put back to an earlier state.
+    const restarted: boolean = cursor !== null && page.head < cursor;
+    if (restarted) cursor = null;
+    const more = page.hasMore || restarted;
+    if (!more) currentAt = askedAt;
+    return more || acks.length > 0;
+  }
+
+  async function readAll(): Promise<void> {
+    do {
+      again = false;
+      while (await readPage());
+    } while (again);
+    if (strict) logger.info({ cursor }, "revocations are current");
+    strict = false;
+  }
+
+  function read(): Promise<void> {
+    reading ??= readAll().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  }
+
+  return {
+    read,
+    isCurrent,
+    async assertCurrent() {
+      if (isCurrent()) return;
+      if (!strict) logger.warn("revocations are not current: every operation waits for a read");
+      strict = true;
+      try {
+        await read();
+      } catch (cause) {
+        throw new AppError(
+          "UNAVAILABLE",
+          "REVOCATION_UNKNOWN",
+          "Whether the session still stands cannot be known right now.",
+          {
+            cause,
+          },
+        );
+      }
+    },
+    notice(seq) {
+      if (cursor !== null && seq <= cursor) return;
+      again = true;
+      read().catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"));
+    },
+  };
+}

@@ -1,0 +1,60 @@
+/** Keeps the revocation feed going: at once, on each poke, and every second. */
+import type { Logger } from "@continuo/process";
+import { type Pokes, REVOCATIONS_TOPIC } from "@continuo/signals";
+import { z } from "zod";
+import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
+import type { RevocationFeed, RevocationPage, Acknowledgement } from "./revocation-feed.ts";
+
+/** How long the log may stay unread. Milliseconds. */
+const READ_EVERY_MS = 1_000;
+
+const Page = z.object({
+  head: z.number().int().nonnegative(),
+  hasMore: z.boolean(),
+  revocations: z.array(z.object({ seq: z.number().int(), sessionIds: z.array(z.string()), reason: z.string() })),
+});
+
+/** How a page of the log is asked of the session service, as this replica. */
+export function revocationPages(
+  session: SubgraphClient,
+  replica: string,
+): (after: number | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage> {
+  return async (after, acks) => Page.parse(await session.post("/internal/revocations", { replica, after, acks }));
+}
+
+/** Starts following. It is current once the first read succeeds, which it does not wait for. */
+export async function startRevocations(options: {
+  feed: RevocationFeed;
+  pokes: Pokes;
+  logger: Logger;
+  readEveryMs?: number | undefined;
+}): Promise<AsyncDisposable> {
+  const { feed, pokes, logger, readEveryMs = READ_EVERY_MS } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let reading: Promise<void> = Promise.resolve();
+  let stopped = false;
+
+  function beat(): void {
+    reading = feed
+      .read()
+      .catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"))
+      .finally(() => {
+        if (!stopped) timer = setTimeout(beat, readEveryMs);
+      });
+  }
+
+  const listening = await pokes.subscribe(REVOCATIONS_TOPIC, {
+    onPoke: (seq) => feed.notice(seq),
+    onGap: () => feed.notice(Number.MAX_SAFE_INTEGER),
+  });
+  beat();
+
+  return {
+    async [Symbol.asyncDispose]() {
+      stopped = true;
+      clearTimeout(timer);
+      await listening[Symbol.asyncDispose]();
+      await reading;
+    },
+  };
+}

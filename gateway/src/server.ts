@@ -1,0 +1,92 @@
+/** ApolloServer over the graph: parses, validates, runs and shapes queries and mutations, from HTTP and from sockets. */
+import { ApolloServer, type ApolloServerPlugin } from "@apollo/server";
+import { unwrapResolverError } from "@apollo/server/errors";
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginInlineTraceDisabled,
+  ApolloServerPluginLandingPageDisabled,
+  ApolloServerPluginSchemaReportingDisabled,
+  ApolloServerPluginUsageReportingDisabled,
+} from "@apollo/server/plugin/disabled";
+import { isAppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import type { Activity } from "./activity.ts";
+import type { GatewayContext } from "./context.ts";
+import { formatError, requestFault } from "./errors.ts";
+import { apolloLogger } from "./graph/apollo-logger.ts";
+import type { Graph } from "./graph/graph.ts";
+
+/** The most tokens an operation may have; a dashboard's largest has a few hundred. */
+export const MAX_TOKENS = 5_000;
+
+/** Started, and not yet reachable: the front and the sockets hand operations to it. */
+export async function startServer(options: {
+  graph: Graph;
+  activity: Activity;
+  isDevelopment: boolean;
+  logger: Logger;
+}): Promise<ApolloServer<GatewayContext>> {
+  const { graph, activity, isDevelopment, logger } = options;
+  const server = new ApolloServer<GatewayContext>({
+    gateway: graph.gateway,
+    introspection: isDevelopment,
+    hideSchemaDetailsFromClientErrors: !isDevelopment,
+    includeStacktraceInErrorResponses: false,
+    csrfPrevention: true,
+    allowBatchedHttpRequests: false,
+    persistedQueries: false,
+    maxRecursiveSelections: true,
+    parseOptions: { maxTokens: MAX_TOKENS },
+    stopOnTerminationSignals: false,
+    formatError,
+    logger: apolloLogger(logger),
+    plugins: [
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginInlineTraceDisabled(),
+      ApolloServerPluginLandingPageDisabled(),
+      ApolloServerPluginSchemaReportingDisabled(),
+      ApolloServerPluginUsageReportingDisabled(),
+      operations(activity),
+    ],
+  });
+  await server.start();
+  return server;
+}
+
+/** Refuses what cannot be run here, notes activity, and writes one log line an operation. */
+function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
+  return {
+    async requestDidStart() {
+      const startedAt = performance.now();
+      return {
+        async didResolveOperation({ operation, request, contextValue }) {
+          if (!operation)
+            throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
+          if (operation.operation === "subscription")
+            throw requestFault("SUBSCRIPTION_OVER_HTTP", "Subscriptions run over a WebSocket (graphql-transport-ws).");
+          activity.note(contextValue);
+        },
+        async didEncounterErrors({ errors, contextValue }) {
+          for (const error of errors) {
+            const cause = unwrapResolverError(error);
+            const isKnown = isAppError(cause) || error.extensions["code"] !== undefined || !error.originalError;
+            if (!isKnown) contextValue.logger.error({ err: cause }, "operation failed");
+          }
+        },
+        async willSendResponse({ operationName, operation, contextValue, errors }) {
+          const { caller, logger } = contextValue;
+          logger.info(
+            {
+              operation: operationName ?? operation?.operation,
+              ms: Math.round((performance.now() - startedAt) * 10) / 10,
+              caller: caller.kind,
+              ...(caller.kind === "viewer" && { sessionId: caller.viewer.sessionId }),
+              ...(errors && { errors: errors.length }),
+            },
+            "operation",
+          );
+        },
+      };
+    },
+  };
+}

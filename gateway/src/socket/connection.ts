@@ -1,0 +1,108 @@
+/**
+ * One WebSocket: frames in and out, keepalive, expiry, and the ways it ends.
+ * What the frames mean is the protocol's affair, who may speak is decided in `socket-server.ts`.
+ */
+import { isAppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import { CloseCode, type WebSocket as Transport } from "graphql-ws";
+import type { WebSocket } from "ws";
+
+export interface Connection {
+  /** What the protocol server speaks through. */
+  readonly transport: Transport;
+  /** Sends a message now, in front of the closing that may follow. */
+  send(message: string): void;
+  /** The first close counts. `reason` has at most 123 bytes. */
+  close(code: number, reason: string): void;
+  /** Closes as Forbidden/TOKEN_EXPIRED at `exp` (NumericDate seconds). */
+  expireAt(exp: number): void;
+}
+
+/** The server is going away; stock clients reconnect. */
+export const GOING_AWAY = 1001;
+/** Try again later; stock clients do. */
+export const TRY_AGAIN = 1013;
+
+/** Takes over an open socket. `beforePing` may close it instead; a client that does not answer a ping is cut off. */
+export function createConnection(options: {
+  socket: WebSocket;
+  pingEveryMs: number;
+  beforePing: () => void;
+  logger: Logger;
+}): Connection {
+  const { socket, pingEveryMs, beforePing, logger } = options;
+  let isAlive = true;
+  let expiry: NodeJS.Timeout | undefined;
+
+  const keepalive = setInterval(() => {
+    if (!isAlive) return socket.terminate();
+    beforePing();
+    if (socket.readyState !== socket.OPEN) return;
+    isAlive = false;
+    socket.ping();
+  }, pingEveryMs);
+
+  socket.on("pong", () => {
+    isAlive = true;
+  });
+  socket.on("error", (cause) => logger.debug({ err: cause }, "socket failed"));
+  socket.once("close", () => {
+    clearInterval(keepalive);
+    clearTimeout(expiry);
+  });
+
+  function close(code: number, reason: string): void {
+    if (socket.readyState === socket.OPEN) socket.close(code, reason);
+  }
+
+  /** What a frame's handling threw says how the socket ends. */
+  function closeFor(thrown: unknown): void {
+    if (isAppError(thrown) && thrown.code === "UNAUTHENTICATED") return close(CloseCode.Forbidden, closeReason(thrown));
+    if (isAppError(thrown)) return close(TRY_AGAIN, closeReason(thrown));
+    // graphql-ws throws this for a message that only a server may send.
+    if (thrown instanceof Error && thrown.message.startsWith("Unexpected message of type"))
+      return close(CloseCode.BadRequest, "Invalid message received");
+    logger.error({ err: thrown }, "a socket message could not be handled");
+    close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
+  }
+
+  const transport: Transport = {
+    protocol: socket.protocol,
+    // Resolves once the message is on its way, so that a slow client slows its own streams down and nothing piles up.
+    send: (data) =>
+      new Promise((resolve, reject) => {
+        if (socket.readyState !== socket.OPEN) return resolve();
+        socket.send(data, (cause) => (cause && socket.readyState === socket.OPEN ? reject(cause) : resolve()));
+      }),
+    close: (code, reason) => close(code ?? CloseCode.InternalServerError, reason ?? ""),
+    onMessage: (handle) => {
+      socket.on("message", (data) => {
+        handle(String(data)).catch(closeFor);
+      });
+    },
+  };
+
+  return {
+    transport,
+    close,
+    send(message) {
+      if (socket.readyState === socket.OPEN) socket.send(message);
+    },
+    expireAt(exp) {
+      clearTimeout(expiry);
+      expiry = setTimeout(() => close(CloseCode.Forbidden, "TOKEN_EXPIRED"), Math.max(0, exp * 1000 - Date.now()));
+    },
+  };
+}
+
+/** Why a session's socket is closed, in the words of a close frame. */
+export function closeReason({
+  reason,
+  details,
+}: {
+  reason: string;
+  details?: Readonly<Record<string, unknown>> | undefined;
+}): string {
+  const endReason = details?.["endReason"];
+  return typeof endReason === "string" ? `${reason}: ${endReason}` : reason;
+}

@@ -1,0 +1,194 @@
+/**
+ * The way to one subgraph: pooled connections, a deadline, a size limit, two headers of ours and none of the client's.
+ * Knows no query plans; the data source and the cursor streams ask through it.
+ */
+import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentitySigner } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import { randomUUID } from "node:crypto";
+import { Pool } from "undici";
+import { fromSubgraph, isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "./subgraph-error.ts";
+
+/** For whom, and until when, a subgraph is asked. */
+export interface Scope {
+  readonly caller: Caller;
+  readonly requestId: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface SubgraphRequest {
+  readonly query: string;
+  readonly variables?: Record<string, unknown>;
+  readonly operationName?: string | undefined;
+}
+
+/** `failed` means that no part of the answer could be had, and `errors` say why, without paths. */
+export interface SubgraphAnswer {
+  readonly data: Record<string, unknown> | null;
+  readonly errors: readonly SubgraphError[];
+  readonly failed: boolean;
+}
+
+export interface SubgraphClient extends AsyncDisposable {
+  readonly name: string;
+  /** Runs an operation. Never throws: an outage is an answer with UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  graphql(request: SubgraphRequest, scope: Scope): Promise<SubgraphAnswer>;
+  /** Posts JSON as the gateway itself, and returns the JSON answered. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  post(path: string, body: unknown): Promise<unknown>;
+  /** Reads a public JSON document. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  get(path: string): Promise<{ body: string; cacheControl: string | undefined }>;
+  /** Whether the subgraph says that it is ready. */
+  isReady(): Promise<boolean>;
+}
+
+const ANSWER_WITHIN_MS = 10_000;
+const ANSWER_GATEWAY_WITHIN_MS = 2_000;
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+const CONNECTIONS = 64;
+/** Well below the 65 s after which a subgraph closes an idle connection. */
+const KEEP_ALIVE_MS = 30_000;
+/** The connection failed; whether the request arrived is not known, so only a read is sent again. */
+const CONNECTION_FAULTS = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT"]);
+const GATEWAY: Caller = { kind: "service", name: "gateway" };
+
+/** Connections to the subgraph at `url` (its base). Opens none before the first request. */
+export function createSubgraphClient(options: {
+  name: string;
+  url: string;
+  signer: IdentitySigner;
+  logger: Logger;
+  answerWithinMs?: number | undefined;
+}): SubgraphClient {
+  const { name, url, signer, answerWithinMs = ANSWER_WITHIN_MS } = options;
+  const logger = options.logger.child({ subgraph: name });
+  const { origin, pathname } = new URL(url);
+  const base = pathname.replace(/\/+$/, "");
+  const pool = new Pool(origin, {
+    connections: CONNECTIONS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxResponseSize: MAX_ANSWER_BYTES,
+    connectTimeout: 2_000,
+    allowH2: false,
+  });
+
+  async function send(
+    method: "GET" | "POST",
+    path: string,
+    body: unknown,
+    scope: Scope,
+    withinMs: number,
+  ): Promise<Reply> {
+    const deadline = AbortSignal.timeout(withinMs);
+    const reply = await pool.request({
+      method,
+      path: `${base}${path}`,
+      headers: {
+        accept: "application/json",
+        ...(body !== undefined && { "content-type": "application/json" }),
+        [IDENTITY_HEADER]: await signer.sign(scope.caller),
+        [REQUEST_ID_HEADER]: scope.requestId,
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal: scope.signal ? AbortSignal.any([scope.signal, deadline]) : deadline,
+    });
+    const cacheControl = reply.headers["cache-control"];
+    return {
+      status: reply.statusCode,
+      text: await reply.body.text(),
+      cacheControl: typeof cacheControl === "string" ? cacheControl : undefined,
+    };
+  }
+
+  async function sendOnBehalf(request: SubgraphRequest, scope: Scope): Promise<Reply> {
+    const attempt = (): Promise<Reply> => send("POST", "/graphql", request, scope, answerWithinMs);
+    try {
+      return await attempt();
+    } catch (cause) {
+      if (request.query.startsWith("mutation") || !isConnectionFault(cause) || scope.signal?.aborted) throw cause;
+      return attempt();
+    }
+  }
+
+  async function sendAsGateway(method: "GET" | "POST", path: string, body: unknown): Promise<Reply> {
+    const scope = { caller: GATEWAY, requestId: randomUUID() };
+    try {
+      const reply = await send(method, path, body, scope, ANSWER_GATEWAY_WITHIN_MS);
+      if (reply.status >= 200 && reply.status < 300) return reply;
+      throw new Error(`${name} answered ${reply.status} to ${path}`);
+    } catch (cause) {
+      throw new AppError("UNAVAILABLE", "SUBGRAPH_UNAVAILABLE", UNAVAILABLE.message, { cause });
+    }
+  }
+
+  return {
+    name,
+    async graphql(request, scope) {
+      try {
+        return toAnswer(await sendOnBehalf(request, scope));
+      } catch (cause) {
+        if (!scope.signal?.aborted) logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
+        return failure(isTooLarge(cause) ? UNEXPECTED : UNAVAILABLE);
+      }
+    },
+    async post(path, body) {
+      const { text } = await sendAsGateway("POST", path, body);
+      return text === "" ? undefined : JSON.parse(text);
+    },
+    async get(path) {
+      const { text, cacheControl } = await sendAsGateway("GET", path, undefined);
+      return { body: text, cacheControl };
+    },
+    async isReady() {
+      return sendAsGateway("GET", "/ready", undefined).then(
+        () => true,
+        () => false,
+      );
+    },
+    [Symbol.asyncDispose]: () => pool.destroy(),
+  };
+
+  function toAnswer(reply: Reply): SubgraphAnswer {
+    const answer = parseJson(reply.text);
+    if (!isRecord(answer) || !("data" in answer || Array.isArray(answer["errors"]))) {
+      logger.error({ status: reply.status }, "subgraph answered something that is not GraphQL");
+      return failure(reply.status >= 500 ? UNAVAILABLE : UNEXPECTED);
+    }
+    const data = isRecord(answer["data"]) ? answer["data"] : null;
+    const sent: unknown[] = Array.isArray(answer["errors"]) ? answer["errors"] : [];
+    const errors = sent.map(fromSubgraph);
+    if (errors.some(({ extensions }) => extensions.code === "INTERNAL_SERVER_ERROR"))
+      logger.error({ status: reply.status, sent }, "subgraph reported a fault");
+    return { data, errors, failed: data === null && errors.every(({ path }) => path === undefined) };
+  }
+}
+
+interface Reply {
+  readonly status: number;
+  readonly text: string;
+  readonly cacheControl: string | undefined;
+}
+
+function failure(error: SubgraphError): SubgraphAnswer {
+  return { data: null, errors: [error], failed: true };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function codeOf(cause: unknown): unknown {
+  return typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
+}
+
+function isConnectionFault(cause: unknown): boolean {
+  const code = codeOf(cause);
+  return typeof code === "string" && CONNECTION_FAULTS.has(code);
+}
+
+function isTooLarge(cause: unknown): boolean {
+  return codeOf(cause) === "UND_ERR_RES_EXCEEDED_MAX_SIZE";
+}

@@ -1,0 +1,123 @@
+/**
+ * Turns reads after a cursor into a stream of events: one read at the start, one after each poke or gap, one every so
+ * often in case a poke was lost. Pull-based: while the client is slow nothing is read, and any number of pokes is one
+ * read more. Not an async generator, whose `return` would wait for the next event before it lets go.
+ */
+import type { PokeListener } from "@continuo/signals";
+
+/** What a read found. `event` is asked for only when the page is passed on. */
+export interface CursorPage<Event> {
+  readonly to: string;
+  readonly hasMore: boolean;
+  event(): Promise<Event>;
+}
+
+export interface CursorStreamOptions<Event> {
+  /** The client's cursor; null reads from the beginning. */
+  readonly cursor: string | null;
+  /** Reads after `cursor`. `isFirst` until one read has succeeded. What it throws ends the stream, unless it is an outage. */
+  readonly read: (cursor: string | null, isFirst: boolean, signal: AbortSignal) => Promise<CursorPage<Event>>;
+  readonly isOutage: (thrown: unknown) => boolean;
+  /** Starts listening for pokes. */
+  readonly listen: (listener: PokeListener) => Promise<AsyncDisposable>;
+  /** How long to trust silence. Milliseconds. */
+  readonly recheckMs: number;
+  /** How long to wait after the nth failure in a row. Milliseconds. */
+  readonly backoffMs: (failures: number) => number;
+}
+
+/** Opens the stream: it listens first and reads second, so that nothing falls in between. */
+export async function openCursorStream<Event>(
+  options: CursorStreamOptions<Event>,
+): Promise<AsyncIterableIterator<Event, undefined>> {
+  const { read, isOutage, recheckMs, backoffMs } = options;
+  const closing = new AbortController();
+  const { signal } = closing;
+  let { cursor } = options;
+  let isFirst = true;
+  let isDue = true;
+  let wake: (() => void) | undefined;
+
+  /** Resolves after `ms`, when the stream closes, or when `wake` is called. */
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resume, ms);
+      function resume(): void {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", resume);
+        wake = undefined;
+        resolve();
+      }
+      signal.addEventListener("abort", resume);
+      wake = resume;
+    });
+  }
+
+  function due(): void {
+    isDue = true;
+    wake?.();
+  }
+
+  const listening = await options.listen({ onPoke: due, onGap: due });
+
+  async function close(): Promise<void> {
+    if (signal.aborted) return;
+    closing.abort();
+    await listening[Symbol.asyncDispose]();
+  }
+
+  /** The next page to pass on, or undefined when the stream has closed. */
+  async function nextPage(): Promise<CursorPage<Event> | undefined> {
+    for (let failures = 0; !signal.aborted;) {
+      if (!isDue) {
+        await pause(recheckMs);
+        isDue = true;
+        continue;
+      }
+      isDue = false;
+      try {
+        const page = await read(cursor, isFirst, signal);
+        failures = 0;
+        const isNews = isFirst || page.to !== cursor;
+        if (!isNews) continue;
+        isFirst = false;
+        isDue ||= page.hasMore;
+        cursor = page.to;
+        return page;
+      } catch (cause) {
+        if (signal.aborted) return undefined;
+        if (!isOutage(cause)) throw cause;
+        isDue = true;
+        failures += 1;
+        await backOff(backoffMs(failures));
+      }
+    }
+    return undefined;
+  }
+
+  /** Unlike `pause`, not cut short by pokes: a dead owner is not asked faster because much is happening. */
+  async function backOff(ms: number): Promise<void> {
+    const until = performance.now() + ms;
+    for (let left = ms; left > 0 && !signal.aborted; left = until - performance.now()) await pause(left);
+  }
+
+  const stream: AsyncIterableIterator<Event, undefined> = {
+    [Symbol.asyncIterator]: () => stream,
+    async next() {
+      try {
+        const page = await nextPage();
+        const event = page && (await page.event());
+        if (event !== undefined && !signal.aborted) return { done: false, value: event };
+        return { done: true, value: undefined };
+      } catch (cause) {
+        await close();
+        throw cause;
+      }
+    },
+    async return() {
+      await close();
+      return { done: true, value: undefined };
+    },
+  };
+  return stream;
+}

@@ -1,0 +1,23 @@
+/**
+ * Where the events of each subscription come from: a query of the same owner that reads after a cursor, and the topic
+ * that says when to read again. A new subscription is a field and its query in the owner's graph, and a line here.
+ */
+import type { Viewer } from "@continuo/access";
+import { devicesTopic, stateTopic } from "@continuo/signals";
+
+export interface Source {
+  /** The owner's query: the same result type and arguments, with `since`, `to` and `hasMore`. */
+  readonly query: string;
+  /** The topic whose pokes say that the viewer's cursor may be behind. */
+  readonly topic: (viewer: Viewer) => string;
+  /** Arguments that speak for the client's own cursor, and are not sent with one that the client has not confirmed. */
+  readonly firstReadOnly: readonly string[];
+}
+
+/** By the name of the subscription's root field. */
+export type Sources = Readonly<Record<string, Source>>;
+
+export const SOURCES: Sources = {
+  stateChanges: { query: "pullState", topic: ({ userId }) => stateTopic(userId), firstReadOnly: ["clientId"] },
+  deviceChanged: { query: "deviceChanges", topic: ({ userId }) => devicesTopic(userId), firstReadOnly: [] },
+};

@@ -1,0 +1,20 @@
+import { GraphQLError } from "graphql";
+import type { SubgraphError } from "../subgraph/subgraph-error.ts";
+import { UNEXPECTED } from "../subgraph/subgraph-error.ts";
+
+/** The owner could not give a batch. Ends the stream, unless it is an outage that may pass. */
+export class StreamError extends Error {
+  override readonly name = "StreamError";
+  readonly errors: readonly GraphQLError[];
+  /** Whether reading again later may succeed without the client changing anything. */
+  readonly isOutage: boolean;
+
+  constructor(errors: readonly SubgraphError[]) {
+    const told = errors.length > 0 ? errors : [UNEXPECTED];
+    super(told.map(({ extensions }) => `${extensions.code} ${extensions.reason}`).join(", "));
+    this.errors = told.map(
+      ({ message, path, extensions }) => new GraphQLError(message, { path: path ?? null, extensions }),
+    );
+    this.isOutage = told.every(({ extensions: { code } }) => code === "UNAVAILABLE" || code === "RATE_LIMITED");
+  }
+}

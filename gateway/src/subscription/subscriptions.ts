@@ -1,0 +1,196 @@
+/** Live operations: checked and planned once per text, then a stream of completed events per subscriber. */
+import { isAppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import type { Pokes } from "@continuo/signals";
+import {
+  type DocumentNode,
+  type ExecutionResult,
+  getOperationAST,
+  getVariableValues,
+  GraphQLError,
+  OperationTypeNode,
+  parse,
+  validate,
+  type VariableDefinitionNode,
+} from "graphql";
+import { LRUCache } from "lru-cache";
+import type { GatewayContext } from "../context.ts";
+import { requestFault } from "../errors.ts";
+import type { Graph, SubscriptionPlan } from "../graph/graph.ts";
+import { placeErrors } from "../subgraph/data-source.ts";
+import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
+import { isRecord } from "../subgraph/subgraph-error.ts";
+import { type CursorReads, toCursorReads } from "./cursor-query.ts";
+import { type CursorPage, openCursorStream } from "./cursor-stream.ts";
+import type { Sources } from "./sources.ts";
+import { StreamError } from "./stream-error.ts";
+
+/** An operation as a client sends it over a socket. */
+export interface OperationRequest {
+  readonly query: string;
+  readonly operationName?: string | null | undefined;
+  readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
+}
+
+/** An operation that may run: a stream of events, or something for the ordinary server. */
+export interface PreparedOperation {
+  readonly document: DocumentNode;
+  /** Only a subscription has it. */
+  readonly open?: (context: GatewayContext) => Promise<AsyncIterableIterator<Event, undefined>>;
+}
+
+export interface Subscriptions {
+  /** Parses, and for a subscription validates, plans and coerces the variables. Returns what is wrong instead of throwing. */
+  prepare(request: OperationRequest): PreparedOperation | readonly GraphQLError[];
+}
+
+type Event = ExecutionResult<Record<string, unknown>, Record<string, unknown>>;
+
+interface Planned {
+  readonly document: DocumentNode;
+  readonly subscription?: {
+    readonly plan: SubscriptionPlan;
+    readonly reads: CursorReads;
+    readonly client: SubgraphClient;
+    readonly variableDefinitions: readonly VariableDefinitionNode[];
+  };
+}
+
+const RECHECK_MS = 20_000;
+const MAX_BACKOFF_MS = 10_000;
+const CACHED_TEXTS = 1_000;
+
+/** `recheck` throws when a session no longer stands, or when that is unknown; it is asked before every read. */
+export function createSubscriptions(options: {
+  graph: Graph;
+  clients: ReadonlyMap<string, SubgraphClient>;
+  sources: Sources;
+  pokes: Pokes;
+  recheck: (sessionId: string) => Promise<void>;
+  maxTokens: number;
+  hideSuggestions: boolean;
+  logger: Logger;
+  recheckMs?: number | undefined;
+  backoffMs?: ((failures: number) => number) | undefined;
+}): Subscriptions {
+  const { graph, clients, sources, pokes, recheck, maxTokens, hideSuggestions, logger } = options;
+  const { recheckMs = RECHECK_MS, backoffMs = jitter } = options;
+  const planned = new LRUCache<string, Planned>({ max: CACHED_TEXTS });
+
+  function plan({ query, operationName }: OperationRequest): Planned | readonly GraphQLError[] {
+    const document = parse(query, { maxTokens });
+    const operation = getOperationAST(document, operationName);
+    if (!operation)
+      return [requestFault("OPERATION_UNKNOWN", "The document has no such operation, or several and no name.")];
+    if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return { document };
+    const faults = validate(graph.schema, document, undefined, { hideSuggestions });
+    if (faults.length > 0) return faults.map((fault) => asFault("DOCUMENT_INVALID", fault));
+    const plan = graph.planSubscription(document, operationName ?? undefined);
+    const client = clients.get(plan.source.subgraph);
+    if (!client) return [requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.")];
+    const reads = toCursorReads(plan.source.operation, sources);
+    return {
+      document,
+      subscription: { plan, reads, client, variableDefinitions: operation.variableDefinitions ?? [] },
+    };
+  }
+
+  function planOnce(request: OperationRequest): Planned | readonly GraphQLError[] {
+    const key = `${request.operationName ?? ""}\n${request.query}`;
+    const known = planned.get(key);
+    if (known) return known;
+    try {
+      const fresh = plan(request);
+      if ("document" in fresh) planned.set(key, fresh);
+      return fresh;
+    } catch (cause) {
+      // A syntax error; or graphql-js and the planner, which throw at @skip on the root field instead of reporting it.
+      if (!(cause instanceof GraphQLError)) logger.info({ err: cause }, "a subscription could not be planned");
+      const own = cause instanceof GraphQLError && "reason" in cause.extensions;
+      if (own) return [cause];
+      return [
+        cause instanceof GraphQLError
+          ? asFault("DOCUMENT_INVALID", cause)
+          : requestFault(
+              "SUBSCRIPTION_UNSUPPORTED",
+              "This subscription cannot be planned: leave @skip and @include off its field.",
+            ),
+      ];
+    }
+  }
+
+  return {
+    prepare(request) {
+      const ready = planOnce(request);
+      if (!("document" in ready)) return ready;
+      const { document, subscription } = ready;
+      if (!subscription) return { document };
+      const { errors, coerced } = getVariableValues(
+        graph.schema,
+        subscription.variableDefinitions,
+        request.variables ?? {},
+        {
+          maxErrors: 20,
+        },
+      );
+      if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
+      return { document, open: (context) => open(subscription, coerced, context) };
+    },
+  };
+
+  function open(
+    { plan, reads, client }: NonNullable<Planned["subscription"]>,
+    variables: Readonly<Record<string, unknown>>,
+    context: GatewayContext,
+  ): Promise<AsyncIterableIterator<Event, undefined>> {
+    const { caller } = context;
+    if (caller.kind !== "viewer") throw new Error("a subscription has a signed-in caller");
+    const { viewer } = caller;
+
+    async function read(cursor: string | null, isFirst: boolean, signal: AbortSignal): Promise<CursorPage<Event>> {
+      await recheck(viewer.sessionId);
+      const query = isFirst ? reads.first : reads.next;
+      const asked = { ...pick(variables, query.variableNames), [reads.cursorVariable]: cursor };
+      const scope = { ...context, signal };
+      const { operationName } = plan.source;
+      const answer = await client.graphql({ query: query.text, variables: asked, operationName }, scope);
+      const batch = answer.data?.[reads.responseKey];
+      const to = isRecord(batch) ? batch[reads.toKey] : undefined;
+      if (answer.data === null || !isRecord(batch) || typeof to !== "string")
+        throw new StreamError(placeErrors(answer, query.text, asked));
+      const event = { data: answer.data, errors: answer.errors };
+      return { to, hasMore: batch[reads.hasMoreKey] === true, event: () => plan.complete(event, variables, scope) };
+    }
+
+    return openCursorStream({
+      cursor: reads.cursorOf(variables),
+      read,
+      isOutage,
+      listen: (listener) => pokes.subscribe(reads.source.topic(viewer), listener),
+      recheckMs,
+      backoffMs,
+    });
+  }
+}
+
+function isOutage(thrown: unknown): boolean {
+  return thrown instanceof StreamError ? thrown.isOutage : isAppError(thrown) && thrown.code === "UNAVAILABLE";
+}
+
+function asFault(reason: string, { message, nodes, source, positions }: GraphQLError): GraphQLError {
+  return new GraphQLError(message, {
+    nodes: nodes ?? null,
+    source: source ?? null,
+    positions: positions ?? null,
+    extensions: { code: "BAD_USER_INPUT", reason },
+  });
+}
+
+function pick(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(names.filter((name) => Object.hasOwn(from, name)).map((name) => [name, from[name]]));
+}
+
+/** Full jitter, so that replicas do not return to a recovering owner in step. */
+function jitter(failures: number): number {
+  return 50 + Math.random() * Math.min(MAX_BACKOFF_MS, 250 * 2 ** failures);
+}
