@@ -53,7 +53,7 @@ export interface Jobs extends AsyncDisposable {
   ): Promise<AsyncDisposable>;
   /**
    * One job every `everyMs`, however many processes say so (the last interval said counts), the first at once.
-   * The process keeps asserting it, so that a queue that lost its data has it again within a minute.
+   * The process keeps asserting it, so that a queue that lost its data has it again within half a minute.
    * `payload` is `{}` unless given.
    */
   every<Payload>(definition: JobDefinition<Payload>, options: { everyMs: number; payload?: Payload }): Promise<void>;

@@ -53,6 +53,8 @@ const BATCH = 100;
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
+const ignore = (): void => undefined;
+
 /** Hands rows over until disposed; any number of relays may run on one outbox. */
 export async function startOutboxRelay(options: OutboxRelayOptions): Promise<AsyncDisposable> {
   const { pool, schema, jobs, pokes, sweepMs = 5_000, retentionMs = 24 * 3_600_000 } = options;
@@ -82,6 +84,8 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   /** Returns whether there may be more. */
   async function relayBatch(): Promise<boolean> {
     const client = await pool.connect();
+    // A pool listens only to idle connections: one that dies between two queries would take the process with it.
+    client.on("error", ignore);
     let fault: unknown;
     try {
       await client.query("BEGIN");
@@ -106,6 +110,7 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       throw cause;
     } finally {
       // A connection in an unknown state is thrown away: its transaction rolls back with it.
+      client.off("error", ignore);
       client.release(fault !== undefined);
     }
   }

@@ -32,7 +32,7 @@ type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBacken
  * there or not migrated; over Redis it comes up by itself. Disposal waits for the handlers under way.
  */
 export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
-  const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000, assertSchedulesEveryMs = 60_000 } = options;
+  const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000, assertSchedulesEveryMs = 15_000 } = options;
   const logger = options.logger.child({ component: "jobs" });
   await using stack = new AsyncDisposableStack();
   const backend = stack.use(await openBackend(databaseUrl, redisUrl, logger));
@@ -88,6 +88,8 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     if (await stands()) return;
     await backend.alone(name, async () => {
       if (await stands()) return;
+      // Afresh: BullMQ would keep the old interval's offset, and run the new one at the wrong times.
+      await queue.removeJobScheduler(name);
       await queue.upsertJobScheduler(name, { every: everyMs }, { name, data: payload, opts: optionsOf(definition) });
     });
   }
