@@ -2,7 +2,7 @@ import type { CodegenConfig } from "@graphql-codegen/cli";
 
 /** GraphQL types a resolver returns as one of our own types: `Type: "file below src#Exported"`. */
 const MAPPERS: Record<string, Record<string, string>> = {
-  identity: {},
+  identity: { User: "user/user.ts#User" },
   session: {},
   "user-state": {},
 };

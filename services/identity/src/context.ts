@@ -1,3 +1,12 @@
 import type { SubgraphContext } from "@continuo/subgraph";
+import type { SignIn } from "./password/sign-in.ts";
+import type { SignUp } from "./password/sign-up.ts";
+import type { Users } from "./user/user.ts";
 
-export type Context = SubgraphContext;
+/** What identity's resolvers may use. */
+export interface Context extends SubgraphContext {
+  /** For this request's caller. */
+  readonly users: Users;
+  readonly signUp: SignUp;
+  readonly signIn: SignIn;
+}

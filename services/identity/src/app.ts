@@ -1,0 +1,67 @@
+/** Composition root of the identity subgraph: what it is made of, and in which order that opens and closes. */
+import { createGrantSigner, createIdentityVerifier } from "@continuo/access";
+import { assertMigrated, openDatabase } from "@continuo/database";
+import { createHealth, createLogger } from "@continuo/process";
+import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
+import { availableParallelism } from "node:os";
+import { v7 as newId } from "uuid";
+import type { Context } from "./context.ts";
+import { PrismaClient } from "./database/generated/client.ts";
+import type { Env } from "./env.ts";
+import { createGrants } from "./grant/grant.ts";
+import { createPasswordHasher } from "./password/argon2id.ts";
+import { passwordResolvers } from "./password/password.resolvers.ts";
+import { createPasswordStore } from "./password/password.store.ts";
+import { createSignIn } from "./password/sign-in.ts";
+import { createSignUp } from "./password/sign-up.ts";
+import { userResolvers } from "./user/user.resolvers.ts";
+import { createUserStore } from "./user/user.store.ts";
+import { createUsers } from "./user/user.ts";
+
+/** One of libuv's four threads stays free for files and names. */
+const HASHES_AT_ONCE = Math.min(availableParallelism(), 3);
+const HASHES_WAITING = 100;
+
+/** Opens the database and the port, and serves until it is disposed of. */
+export async function startApp(env: Env): Promise<Subgraph> {
+  const logger = createLogger({ name: "identity", level: env.LOG_LEVEL });
+  const health = createHealth();
+  await using opening = new AsyncDisposableStack();
+
+  const { prisma, pool } = opening.use(
+    openDatabase({
+      url: env.DATABASE_URL,
+      PrismaClient,
+      applicationName: "continuo-identity",
+      poolSize: env.DATABASE_POOL_SIZE,
+      log: logger,
+    }),
+  );
+  await assertMigrated(pool);
+  health.add("database", async () => pool.query("SELECT 1"));
+
+  const now = (): Date => new Date();
+  const hasher = createPasswordHasher({ parallel: HASHES_AT_ONCE, waiting: HASHES_WAITING });
+  const store = createPasswordStore(pool);
+  const grants = createGrants(createGrantSigner(env.GRANT_PRIVATE_KEY), newId);
+  const signUp = createSignUp({ store, hasher, newId, now });
+  const signIn = createSignIn({ store, hasher, grants, now });
+  const userStore = createUserStore(prisma);
+
+  const subgraph = opening.use(
+    await startSubgraph<Context>({
+      name: "identity",
+      host: env.HOST,
+      port: env.PORT,
+      typeDefs: loadTypeDefs(import.meta.dirname),
+      resolvers: { ...userResolvers, ...passwordResolvers },
+      identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
+      health,
+      logger,
+      context: (base) => ({ ...base, users: createUsers(userStore, base.caller), signUp, signIn }),
+    }),
+  );
+
+  const opened = opening.move();
+  return { url: subgraph.url, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
+}

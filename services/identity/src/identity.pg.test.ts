@@ -1,0 +1,241 @@
+/** The identity subgraph over HTTP on real Postgres, called as the gateway calls it. */
+import {
+  createGrantVerifier,
+  createIdentitySigner,
+  generateKey,
+  IDENTITY_HEADER,
+  type Caller,
+  type GrantVerifier,
+  type IdentitySigner,
+  type Jwk,
+} from "@continuo/access";
+import { createTestDatabase } from "@continuo/testkit";
+import { Pool } from "pg";
+import { v4, v7 as newId } from "uuid";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startApp } from "./app.ts";
+import { loadEnv } from "./env.ts";
+import { createPasswordHasher } from "./password/argon2id.ts";
+import { seed } from "./seed.ts";
+
+const PASSWORD = "seven green apples on a hill";
+const SIGN_UP = "mutation ($input: SignUpInput!) { signUp(input: $input) { email } }";
+const SIGN_IN = "mutation ($input: SignInWithPasswordInput!) { signInWithPassword(input: $input) { grant expiresAt } }";
+const ANONYMOUS: Caller = { kind: "anonymous" };
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly data: Record<string, unknown> | null;
+  readonly errors: { message: string; extensions: Record<string, unknown> }[];
+}
+
+const resources = new AsyncDisposableStack();
+let url: string;
+let pool: Pool;
+let databaseUrl: string;
+let gateway: IdentitySigner;
+let grants: GrantVerifier;
+let keys: { gateway: { publicJwk: Jwk; privateJwk: Jwk }; grant: { publicJwk: Jwk; privateJwk: Jwk } };
+
+beforeAll(async () => {
+  keys = { gateway: await generateKey("Ed25519"), grant: await generateKey("Ed25519") };
+  const database = resources.use(await createTestDatabase());
+  databaseUrl = database.url.identity;
+  pool = resources.adopt(new Pool({ connectionString: databaseUrl }), async (opened) => opened.end());
+  const env = loadEnv({
+    PORT: "0",
+    LOG_LEVEL: "silent",
+    DATABASE_URL: databaseUrl,
+    GATEWAY_PUBLIC_KEY: JSON.stringify(keys.gateway.publicJwk),
+    GRANT_PRIVATE_KEY: JSON.stringify(keys.grant.privateJwk),
+  });
+  url = resources.use(await startApp(env)).url;
+  gateway = createIdentitySigner(keys.gateway.privateJwk);
+  grants = createGrantVerifier(keys.grant.publicJwk);
+});
+afterAll(async () => resources.disposeAsync());
+
+async function post(body: unknown, headers: Record<string, string>): Promise<Answer> {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  const { data = null, errors = [] } = JSON.parse(text);
+  return { status: response.status, text, data, errors };
+}
+
+const as = async (caller: Caller, query: string, variables: Record<string, unknown> = {}): Promise<Answer> =>
+  post({ query, variables }, { [IDENTITY_HEADER]: await gateway.sign(caller) });
+
+const viewer = (userId: string): Caller => ({
+  kind: "viewer",
+  viewer: {
+    userId,
+    sessionId: newId(),
+    deviceId: v4(),
+    applicationId: "continuo",
+    acr: "aal1",
+    amr: ["pwd"],
+    authTime: Math.floor(Date.now() / 1000),
+  },
+});
+
+async function signUp(email: string, password = PASSWORD): Promise<Answer> {
+  return as(ANONYMOUS, SIGN_UP, { input: { email, password } });
+}
+
+async function signIn(email: string, password = PASSWORD): Promise<Answer> {
+  return as(ANONYMOUS, SIGN_IN, { input: { email, password } });
+}
+
+async function grantOf(answer: Answer): Promise<Awaited<ReturnType<GrantVerifier["verify"]>>> {
+  const { signInWithPassword } = answer.data ?? {};
+  expect(signInWithPassword).toMatchObject({ grant: expect.any(String), expiresAt: expect.stringMatching(/Z$/) });
+  const { grant } = Object(signInWithPassword);
+  return grants.verify(grant, new Date());
+}
+
+const refusal = (answer: Answer): unknown[] => answer.errors.map(({ extensions }) => extensions);
+
+describe("signing up and in", () => {
+  test("ends in a grant for the person who signed up, a new one each time", async () => {
+    expect((await signUp("Grace@Example.com")).data).toEqual({ signUp: { email: "grace@example.com" } });
+    const [first, second] = [
+      await grantOf(await signIn("grace@example.com")),
+      await grantOf(await signIn("GRACE@example.com")),
+    ];
+    expect(first).toMatchObject({ acr: "aal1", amr: ["pwd"] });
+    expect(second.sub).toBe(first.sub);
+    expect(second.jti).not.toBe(first.jti);
+    expect((await as(viewer(first.sub), "{ me { id email createdAt } }")).data).toEqual({
+      me: { id: first.sub, email: "grace@example.com", createdAt: expect.stringMatching(/^\d{4}-.*\.\d{3}Z$/) },
+    });
+  });
+
+  test("answers alike whether or not an address was free, and leaves its owner's password alone", async () => {
+    const free = await signUp("hedy@example.com");
+    const taken = await signUp("hedy@example.com", "another password for the same");
+    expect(taken).toEqual(free);
+    expect((await signIn("hedy@example.com", "another password for the same")).data).toBeNull();
+    expect((await signIn("hedy@example.com")).errors).toEqual([]);
+  });
+
+  test("refuses alike an unknown address, a wrong password and a locked one", async () => {
+    await signUp("joan@example.com");
+    await signUp("lise@example.com");
+    await pool.query(
+      "UPDATE identity.authenticators SET failures = 100 FROM identity.users u WHERE u.id = user_id AND u.email = $1",
+      ["lise@example.com"],
+    );
+    const unknown = await signIn("nobody@example.com");
+    expect(refusal(unknown)).toEqual([{ code: "UNAUTHENTICATED", reason: "CREDENTIALS_INVALID" }]);
+    expect(await signIn("joan@example.com", "not the password at all")).toEqual(unknown);
+    expect(await signIn("lise@example.com")).toEqual(unknown);
+  });
+
+  test("renews a hash that was made at a lower cost", async () => {
+    await signUp("mary@example.com");
+    const cheap = createPasswordHasher({
+      parallel: 1,
+      waiting: 0,
+      cost: { memoryKib: 1_024, passes: 1, parallelism: 1 },
+    });
+    const secretOf = async (): Promise<string> =>
+      (
+        await pool.query<{ secret: string }>(
+          "SELECT a.secret FROM identity.authenticators a JOIN identity.users u ON u.id = a.user_id WHERE u.email = $1",
+          ["mary@example.com"],
+        )
+      ).rows[0]?.secret ?? "";
+    await pool.query("UPDATE identity.authenticators SET secret = $1 WHERE secret = $2", [
+      await cheap.hash(PASSWORD),
+      await secretOf(),
+    ]);
+    await grantOf(await signIn("mary@example.com"));
+    expect(await secretOf()).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
+    await grantOf(await signIn("mary@example.com"));
+  });
+
+  test.each([
+    [{ email: "not an address", password: PASSWORD }, "INPUT_INVALID"],
+    [{ email: "short@example.com", password: "too short" }, "PASSWORD_TOO_SHORT"],
+    [{ email: "long@example.com", password: `${PASSWORD} x1`.repeat(20) }, "PASSWORD_TOO_LONG"],
+    [{ email: "common@example.com", password: "qwertyuiop123456789" }, "PASSWORD_TOO_COMMON"],
+    [{ email: "broken@example.com", password: `${PASSWORD}\ud800` }, "INPUT_INVALID"],
+  ])("says what is wrong with %j: %s", async (input, reason) => {
+    const answer = await as(ANONYMOUS, SIGN_UP, { input });
+    expect(refusal(answer)).toEqual([expect.objectContaining({ code: "BAD_USER_INPUT", reason })]);
+    expect(answer.text).not.toContain(input.password);
+  });
+
+  test("works with the demo people, however often they are seeded", async () => {
+    await seed({ DATABASE_URL: databaseUrl, LOG_LEVEL: "silent" });
+    await seed({ DATABASE_URL: databaseUrl, LOG_LEVEL: "silent" });
+    for (const email of ["ada@example.com", "alan@example.com"]) {
+      await grantOf(await signIn(email, "correct horse battery staple"));
+    }
+  });
+});
+
+describe("a person", () => {
+  test("as an entity is readable by themself alone, and others are null beside them", async () => {
+    await signUp("emmy@example.com");
+    await signUp("sofia@example.com");
+    const [emmy, sofia] = [
+      await grantOf(await signIn("emmy@example.com")),
+      await grantOf(await signIn("sofia@example.com")),
+    ];
+    const query = "query ($people: [_Any!]!) { _entities(representations: $people) { ... on User { email } } }";
+    const people = [emmy.sub, sofia.sub, newId(), "not-a-uuid", emmy.sub].map((id) => ({ __typename: "User", id }));
+    const own = { email: "emmy@example.com" };
+    const answer = await as(viewer(emmy.sub), query, { people });
+    expect(answer).toMatchObject({ data: { _entities: [own, null, null, null, own] }, errors: [] });
+    expect((await as(ANONYMOUS, query, { people })).data).toEqual({ _entities: [null, null, null, null, null] });
+  });
+
+  test("who is not signed in, or disabled, is nobody", async () => {
+    expect((await as(ANONYMOUS, "{ me { id } }")).data).toEqual({ me: null });
+    await signUp("gone@example.com");
+    const { sub } = await grantOf(await signIn("gone@example.com"));
+    await pool.query("UPDATE identity.users SET disabled_at = now() WHERE id = $1", [sub]);
+    expect((await as(viewer(sub), "{ me { id } }")).data).toEqual({ me: null });
+  });
+});
+
+describe("a caller other than the gateway", () => {
+  test.each<[string, () => Promise<Record<string, string>>]>([
+    ["without an identity", async () => ({})],
+    ["with an access token", async () => ({ authorization: "Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln" })],
+    ["with a plain header", async () => ({ [IDENTITY_HEADER]: JSON.stringify({ kind: "service", name: "gateway" }) })],
+    [
+      "with an identity signed by another key",
+      async () => ({
+        [IDENTITY_HEADER]: await createIdentitySigner((await generateKey("Ed25519")).privateJwk).sign(ANONYMOUS),
+      }),
+    ],
+    [
+      "with an identity signed by our own grant key",
+      async () => ({ [IDENTITY_HEADER]: await createIdentitySigner(keys.grant.privateJwk).sign(ANONYMOUS) }),
+    ],
+  ])("%s is refused before anything runs, and sees no stack", async (_case, headers) => {
+    const answer = await post(
+      { query: SIGN_UP, variables: { input: { email: "x@example.com", password: PASSWORD } } },
+      await headers(),
+    );
+    expect(answer.status).toBe(401);
+    expect(refusal(answer)).toEqual([
+      { code: "UNAUTHENTICATED", reason: "INTERNAL_IDENTITY_REQUIRED", requestId: expect.any(String) },
+    ]);
+    expect(answer.text).not.toMatch(/\bat \S+:\d+|node_modules|stack/);
+  });
+});
+
+test("a document or variable that does not fit gets a code and a reason", async () => {
+  const unknownField = await as(ANONYMOUS, "{ me { shoeSize } }");
+  expect(refusal(unknownField)).toEqual([{ code: "BAD_USER_INPUT", reason: "DOCUMENT_INVALID" }]);
+  const wrongType = await as(ANONYMOUS, SIGN_UP, { input: { email: 1, password: PASSWORD } });
+  expect(refusal(wrongType)).toEqual([{ code: "BAD_USER_INPUT", reason: "VARIABLES_INVALID" }]);
+});

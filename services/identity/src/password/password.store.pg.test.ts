@@ -1,0 +1,103 @@
+import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
+import { Pool } from "pg";
+import { v7 as newId } from "uuid";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { MAX_FAILURES, type PasswordStore } from "./password.ts";
+import { createPasswordStore } from "./password.store.ts";
+
+let database: TestDatabase;
+let pool: Pool;
+let store: PasswordStore;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = new Pool({ connectionString: database.url.identity, max: 10 });
+  store = createPasswordStore(pool);
+});
+afterAll(async () => {
+  await pool.end();
+  await database[Symbol.asyncDispose]();
+});
+
+const person = (email: string, secret = "$argon2id$one") => ({
+  userId: newId(),
+  authenticatorId: newId(),
+  email,
+  secret,
+  at: new Date("2026-11-24T06:00:00.000Z"),
+});
+
+const failures = async (authenticatorId: string): Promise<unknown> =>
+  (await pool.query("SELECT failures FROM identity.authenticators WHERE id = $1", [authenticatorId])).rows[0]?.failures;
+
+const inParallel = async <Result>(count: number, work: (index: number) => Promise<Result>): Promise<Result[]> =>
+  Promise.all(Array.from({ length: count }, async (_, index) => work(index)));
+
+test("of many sign-ups of one address at once exactly one makes a person, with exactly one password", async () => {
+  const people = await inParallel(20, async (index) => {
+    const one = person("race@example.com", `$argon2id$${index}`);
+    await store.createPerson(one);
+    return one;
+  });
+  const { rows } = await pool.query<{ id: string; secret: string }>(
+    "SELECT u.id, a.secret FROM identity.users u JOIN identity.authenticators a ON a.user_id = u.id WHERE u.email = $1",
+    ["race@example.com"],
+  );
+  expect(rows).toHaveLength(1);
+  expect(people.find(({ userId }) => userId === rows[0]?.id)?.secret).toBe(rows[0]?.secret);
+});
+
+test("signing up again changes neither the person nor their password", async () => {
+  const first = person("again@example.com");
+  await store.createPerson(first);
+  await store.createPerson(person("again@example.com", "$argon2id$of-somebody-else"));
+  expect(await store.startAttempt("again@example.com")).toEqual({
+    authenticatorId: first.authenticatorId,
+    userId: first.userId,
+    secret: first.secret,
+  });
+});
+
+test("a hundred failures in a row lock a password, also when guesses arrive together", async () => {
+  const victim = person("locked@example.com");
+  await store.createPerson(victim);
+  const attempts = await inParallel(MAX_FAILURES + 50, async () => store.startAttempt(victim.email));
+  expect(attempts.filter((attempt) => attempt !== null)).toHaveLength(MAX_FAILURES);
+  expect(await store.startAttempt(victim.email)).toBeNull();
+  expect(await failures(victim.authenticatorId)).toBe(MAX_FAILURES);
+});
+
+test("a success on the last attempt starts the count again", async () => {
+  const owner = person("lucky@example.com");
+  await store.createPerson(owner);
+  await inParallel(MAX_FAILURES, async () => store.startAttempt(owner.email));
+  const at = new Date("2026-11-24T07:00:00.000Z");
+  await store.succeed(owner.authenticatorId, at);
+  await store.succeed(owner.authenticatorId, new Date("2026-11-24T06:30:00.000Z"));
+  expect(await failures(owner.authenticatorId)).toBe(0);
+  expect(await store.startAttempt(owner.email)).not.toBeNull();
+  const { rows } = await pool.query("SELECT last_used_at FROM identity.authenticators WHERE id = $1", [
+    owner.authenticatorId,
+  ]);
+  expect(rows[0]).toEqual({ last_used_at: at });
+});
+
+test("nobody signs in as somebody unknown, disabled or with a revoked password", async () => {
+  const [disabled, revoked] = [person("disabled@example.com"), person("revoked@example.com")];
+  await store.createPerson(disabled);
+  await store.createPerson(revoked);
+  await pool.query("UPDATE identity.users SET disabled_at = now() WHERE id = $1", [disabled.userId]);
+  await pool.query("UPDATE identity.authenticators SET revoked_at = now() WHERE id = $1", [revoked.authenticatorId]);
+  for (const email of ["unknown@example.com", disabled.email, revoked.email]) {
+    expect(await store.startAttempt(email)).toBeNull();
+  }
+  expect(await failures(disabled.authenticatorId)).toBe(0);
+});
+
+test("a hash is renewed only if it is still the one that was verified", async () => {
+  const owner = person("renewed@example.com", "$argon2id$old");
+  await store.createPerson(owner);
+  await store.rehash(owner.authenticatorId, "$argon2id$old", "$argon2id$new");
+  await store.rehash(owner.authenticatorId, "$argon2id$old", "$argon2id$late");
+  expect((await store.startAttempt(owner.email))?.secret).toBe("$argon2id$new");
+});

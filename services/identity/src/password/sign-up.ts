@@ -1,0 +1,29 @@
+import { assertAcceptable, type PasswordStore } from "./password.ts";
+import type { PasswordHasher } from "./argon2id.ts";
+
+/** Both normalised. */
+export interface Credentials {
+  readonly email: string;
+  readonly password: string;
+}
+
+/**
+ * Creates a person who signs in by password. Whether the address was free shows neither in the answer nor in its time.
+ * Throws BAD_USER_INPUT: PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON; UNAVAILABLE: TOO_BUSY.
+ */
+export type SignUp = (credentials: Credentials) => Promise<{ email: string }>;
+
+export function createSignUp(options: {
+  store: Pick<PasswordStore, "createPerson">;
+  hasher: Pick<PasswordHasher, "hash">;
+  newId: () => string;
+  now: () => Date;
+}): SignUp {
+  const { store, hasher, newId, now } = options;
+  return async ({ email, password }) => {
+    assertAcceptable(password, email);
+    const secret = await hasher.hash(password);
+    await store.createPerson({ userId: newId(), authenticatorId: newId(), email, secret, at: now() });
+    return { email };
+  };
+}
