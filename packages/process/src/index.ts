@@ -2,4 +2,4 @@ export { EnvError, loadEnv } from "./env.ts";
 export * as envTypes from "./env-types.ts";
 export { createHealth, type Health } from "./health.ts";
 export { runProcess } from "./lifecycle.ts";
-export { createLogger, type LogLevel, type Logger } from "./log.ts";
+export { createLogger, sendLogsTo, type LogLevel, type Logger } from "./log.ts";

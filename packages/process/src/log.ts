@@ -1,5 +1,5 @@
 /** Structured logs on stdout, one JSON object a line. Tokens and secrets never appear: names that may hold one are redacted. */
-import { pino, stdTimeFunctions, type Logger } from "pino";
+import { destination, pino, stdTimeFunctions, type DestinationStream, type Logger } from "pino";
 
 export type { Logger } from "pino";
 
@@ -7,13 +7,21 @@ export type LogLevel = "silent" | "fatal" | "error" | "warn" | "info" | "debug" 
 
 const SECRETS = ["authorization", "cookie", "password", "accessToken", "refreshToken", "grant", "token", "dpop"];
 
+let target: DestinationStream | undefined;
+
+/** From here on, new loggers of this process append to `file` and not to stdout: for a process that talks to a person there. */
+export function sendLogsTo(file: string): void {
+  target = destination({ dest: file, mkdir: true });
+}
+
 /** The logger of one process; `name` is the process's own (`session`, `session-worker`, `gateway` …). */
 export function createLogger(options: { name: string; level: LogLevel }): Logger {
-  return pino({
+  const settings = {
     name: options.name,
     level: options.level,
     base: { name: options.name, pid: process.pid },
     timestamp: stdTimeFunctions.isoTime,
     redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[redacted]" },
-  });
+  };
+  return target ? pino(settings, target) : pino(settings);
 }

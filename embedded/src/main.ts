@@ -1,0 +1,46 @@
+/** What `npm start` runs. It talks to a person on the terminal; logs go to a file. */
+import { SetupError } from "@continuo/database";
+import { createLogger, EnvError, runProcess, sendLogsTo } from "@continuo/process";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { startEmbedded, type Embedded } from "./app.ts";
+import { type Env, loadEnv } from "./env.ts";
+import { createTerminal } from "./terminal.ts";
+import { welcome } from "./welcome.ts";
+
+const { values } = parseArgs({ options: { since: { type: "string" } }, allowPositionals: true });
+const startedAt = Number(values.since ?? Date.now());
+const terminal = createTerminal(process.stdout);
+const env = readEnv();
+const logFile = join(env.DATA_DIRECTORY, "logs/continuo.log");
+sendLogsTo(logFile);
+// Whoever started us holds the other end of this channel: when it breaks, nobody is there to stop us any more.
+process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
+await runProcess(start, { logger: createLogger({ name: "continuo", level: env.LOG_LEVEL }) });
+
+function readEnv(): Env {
+  try {
+    return loadEnv();
+  } catch (cause) {
+    if (cause instanceof EnvError) terminal.say(`${cause.code}  ${cause.message}`);
+    process.exit(1);
+  }
+}
+
+async function start(): Promise<Embedded> {
+  try {
+    const embedded = await startEmbedded(env, terminal);
+    const seconds = (Date.now() - startedAt) / 1_000;
+    terminal.say(welcome({ url: embedded.url, seconds, dataDirectory: env.DATA_DIRECTORY }));
+    return embedded;
+  } catch (cause) {
+    terminal.say(`\n${explain(cause)}`);
+    throw cause;
+  }
+}
+
+function explain(cause: unknown): string {
+  if (cause instanceof SetupError) return cause.explain();
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return `It did not start: ${why}\n  Fix: read ${logFile}, or run: npm run doctor`;
+}

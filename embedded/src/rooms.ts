@@ -1,0 +1,45 @@
+/**
+ * The environment of each room of one system, as text, the way a process gets it: where the variables' names meet.
+ * Ports and addresses are the caller's to add.
+ */
+import type { RoleOwner } from "@continuo/database";
+import type { Secrets } from "./secrets.ts";
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** Names whoever made an access token; it says nothing about where the gateway listens. */
+const TOKEN = { TOKEN_ISSUER: "http://continuo.localhost", TOKEN_AUDIENCE: "continuo" };
+
+/** `session` and `userState` serve the subgraph and its worker alike. */
+export function roomEnvironments(options: {
+  readonly secrets: Pick<Secrets, "gatewayKey" | "grantKey" | "masterKey" | "cursorKey">;
+  readonly databaseUrl: Readonly<Record<RoleOwner, string>>;
+  readonly redisUrl?: string | undefined;
+  readonly mode: "development" | "production";
+  readonly logLevel: string;
+}): Readonly<Record<RoleOwner, Environment>> {
+  const { secrets, databaseUrl, redisUrl = "", mode, logLevel } = options;
+  const all = { HOST: "127.0.0.1", LOG_LEVEL: logLevel, MODE: mode, REDIS_URL: redisUrl };
+  const subgraph = { ...all, GATEWAY_PUBLIC_KEY: JSON.stringify(secrets.gatewayKey.publicJwk) };
+  return {
+    identity: {
+      ...subgraph,
+      DATABASE_URL: databaseUrl.identity,
+      GRANT_PRIVATE_KEY: JSON.stringify(secrets.grantKey.privateJwk),
+    },
+    session: {
+      ...subgraph,
+      ...TOKEN,
+      DATABASE_URL: databaseUrl.session,
+      GRANT_PUBLIC_KEY: JSON.stringify(secrets.grantKey.publicJwk),
+      MASTER_KEY: secrets.masterKey,
+    },
+    userState: { ...subgraph, DATABASE_URL: databaseUrl.userState, CURSOR_KEY: secrets.cursorKey },
+    gateway: {
+      ...all,
+      ...TOKEN,
+      DATABASE_URL: databaseUrl.gateway,
+      GATEWAY_PRIVATE_KEY: JSON.stringify(secrets.gatewayKey.privateJwk),
+    },
+  };
+}
