@@ -1,0 +1,50 @@
+/** Sockets as a revocation sees them: open, watching, and closed by the server with a code. */
+import { once } from "node:events";
+import { WebSocket } from "ws";
+import { z } from "zod";
+
+/** A server that has not closed by then has failed. */
+const PATIENCE_MS = 10_000;
+
+const Message = z.looseObject({ type: z.string() });
+
+/** A plain socket, once it is open. */
+export async function openSocket(url: string): Promise<WebSocket> {
+  const socket = new WebSocket(url, { perMessageDeflate: false });
+  await once(socket, "open");
+  return socket;
+}
+
+/** A graphql-ws socket (graphql-transport-ws) of that caller, once its one subscription has told its first event. */
+export async function openSubscription(url: string, accessToken: string, query: string): Promise<WebSocket> {
+  const socket = new WebSocket(url, "graphql-transport-ws", { perMessageDeflate: false });
+  const watching = Promise.withResolvers<void>();
+  socket.on("message", (data) => {
+    const text = Buffer.isBuffer(data) ? data.toString() : "";
+    const message = Message.parse(JSON.parse(text));
+    switch (message.type) {
+      case "connection_ack":
+        return socket.send(JSON.stringify({ type: "subscribe", id: "1", payload: { query } }));
+      case "ping":
+        return socket.send(JSON.stringify({ type: "pong" }));
+      case "next":
+        return watching.resolve();
+      default:
+        return watching.reject(new Error(`the subscription was answered ${text}`));
+    }
+  });
+  socket.on("close", (code, reason) => watching.reject(new Error(`closed with ${code} ${String(reason)}`)));
+  socket.on("error", watching.reject);
+  await once(socket, "open");
+  socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${accessToken}` } }));
+  await watching.promise;
+  return socket;
+}
+
+/** Resolves when the server closes the socket for the end of its session; rejects on any other end. */
+export async function closedByRevocation(socket: WebSocket): Promise<void> {
+  const [code, reason]: unknown[] = await once(socket, "close", { signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (code !== 4403 || !String(reason).startsWith("SESSION_ENDED")) {
+    throw new Error(`the socket closed with ${String(code)} ${String(reason)}`);
+  }
+}

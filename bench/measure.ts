@@ -1,0 +1,75 @@
+/**
+ * The arithmetic of a comparison: contenders in turn, medians with their spread, ratios round by round.
+ * It measures nothing itself: a turn is whatever its caller does with one contender.
+ */
+
+/** What a turn found, by name: `ops/s`, `p99 ms` … A name that a contender cannot measure is absent. */
+export type Turn = Readonly<Record<string, number>>;
+
+/** A median and the extremes around it, all in the unit of what was given. */
+export interface Spread {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A contender's turns, in the order in which it took them. */
+export interface Series {
+  readonly name: string;
+  readonly turns: readonly Turn[];
+}
+
+/** The value in the middle; of an even number, the mean of the two. Throws RangeError for nothing. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[Math.floor(sorted.length / 2)];
+  const lower = sorted[Math.ceil(sorted.length / 2) - 1];
+  if (upper === undefined || lower === undefined) throw new RangeError("there is no median of nothing");
+  return lower + (upper - lower) / 2;
+}
+
+/** Median, least and greatest. Throws RangeError for nothing. */
+export function spread(values: readonly number[]): Spread {
+  return { median: median(values), low: Math.min(...values), high: Math.max(...values) };
+}
+
+/** The measures of a series, in the order of first mention. */
+export function measuresOf(...all: readonly Series[]): string[] {
+  return [...new Set(all.flatMap(({ turns }) => turns.flatMap((turn) => Object.keys(turn))))];
+}
+
+/** The spread of one measure over a series; undefined where some turn lacks it. */
+export function spreadOf({ turns }: Series, measure: string): Spread | undefined {
+  const values = turns.map((turn) => turn[measure]);
+  return values.length > 0 && values.every((value) => value !== undefined) ? spread(values) : undefined;
+}
+
+/**
+ * Ours divided by the yardstick's, round by round, then the spread of that: what disturbs a whole round disturbs both.
+ * Undefined where either lacks the measure. Throws RangeError when one took more turns than the other.
+ */
+export function ratioOf(ours: Series, yardstick: Series, measure: string): Spread | undefined {
+  if (ours.turns.length !== yardstick.turns.length) throw new RangeError("a ratio needs as many turns of each");
+  const ratios = ours.turns.flatMap((turn, round) => {
+    const mine = turn[measure];
+    const theirs = yardstick.turns[round]?.[measure];
+    return mine === undefined || theirs === undefined || theirs === 0 ? [] : [mine / theirs];
+  });
+  return ratios.length > 0 && ratios.length === ours.turns.length ? spread(ratios) : undefined;
+}
+
+/** A B A B …: each contender once a round, for `rounds` rounds, after one round that does not count. */
+export async function takeTurns<Contender extends { readonly name: string }>(
+  contenders: readonly Contender[],
+  rounds: number,
+  turn: (contender: Contender) => Promise<Turn>,
+): Promise<Series[]> {
+  const series = contenders.map((contender) => ({ contender, name: contender.name, turns: new Array<Turn>() }));
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const { contender, turns } of series) {
+      const found = await turn(contender);
+      if (round > 0) turns.push(found);
+    }
+  }
+  return series.map(({ name, turns }) => ({ name, turns }));
+}

@@ -1,0 +1,78 @@
+/** People made for a benchmark, through the public graph like anybody: they sign up, sign in, and are on devices. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { z } from "zod";
+import { wireRequest, type GraphQLClient } from "./drivers/graphql-client.ts";
+import { dataOf, PULL, PUSH, SIGN_IN, SIGN_UP, START_SESSION } from "./operations.ts";
+import { nextChanges, pushInput, type Replica } from "./replica.ts";
+
+/** The application that they use; its policy is made for benchmarks. */
+export const APPLICATION = "bench";
+
+/** Somebody, signed in on a device. */
+export interface SignedIn {
+  readonly email: string;
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly sessionId: string;
+  readonly accessToken: string;
+  readonly refreshToken: string;
+}
+
+const PASSWORD = "a password for benchmarks only";
+/** Hashing passwords is slow on purpose; more at once would only wait. */
+const AT_ONCE = 4;
+
+/** New people, each signed in on a first device. */
+export async function signUpPeople(client: GraphQLClient, count: number): Promise<SignedIn[]> {
+  return inTurn(count, async () => {
+    const email = `bench-${randomBytes(8).toString("hex")}@example.com`;
+    await client.post(wireRequest(SIGN_UP, { email, password: PASSWORD }));
+    return signIn(client, email);
+  });
+}
+
+/** Signs in on a new device, or again on `deviceId`. */
+export async function signIn(client: GraphQLClient, email: string, deviceId?: string): Promise<SignedIn> {
+  const proof = await client.post(wireRequest(SIGN_IN, { email, password: PASSWORD }));
+  const { grant } = dataOf(SIGN_IN, proof).signInWithPassword;
+  const device = { name: "Bench device", platform: "PHONE", ...(deviceId && { id: deviceId }) };
+  const input = { grant, applicationId: APPLICATION, device };
+  const begun = await client.post(wireRequest(START_SESSION, { input }));
+  const { accessToken, refreshToken, session } = dataOf(START_SESSION, begun).startSession;
+  const userId = subjectOf(accessToken);
+  return { email, userId, deviceId: session.device.id, sessionId: session.id, accessToken, refreshToken };
+}
+
+/** A replica of each person's state that has pushed `count` changes. */
+export async function openReplicas(
+  client: GraphQLClient,
+  people: readonly SignedIn[],
+  count: number,
+): Promise<Replica[]> {
+  return inTurn(people.length, async (index) => {
+    const person = people[index];
+    if (!person) throw new RangeError("no such person");
+    const { accessToken, userId } = person;
+    const { epoch, headRev } = dataOf(PULL, await client.post(wireRequest(PULL, {}, accessToken))).pullState;
+    const replica: Replica = { accessToken, userId, clientId: randomUUID(), epoch, lastSeq: 0, headRev };
+    const now = Date.now();
+    const input = pushInput(replica, nextChanges(0, count, now), now);
+    const { pushState } = dataOf(PUSH, await client.post(wireRequest(PUSH, { input }, accessToken)));
+    return { ...replica, lastSeq: pushState.lastSeq, headRev: pushState.headRev };
+  });
+}
+
+/** Makes `count` things, a few at a time, in their order. */
+export async function inTurn<Thing>(count: number, make: (index: number) => Promise<Thing>): Promise<Thing[]> {
+  const made: Thing[] = [];
+  for (let from = 0; from < count; from += AT_ONCE) {
+    const batch = Array.from({ length: Math.min(AT_ONCE, count - from) }, (_, index) => make(from + index));
+    made.push(...(await Promise.all(batch)));
+  }
+  return made;
+}
+
+function subjectOf(accessToken: string): string {
+  const payload: unknown = JSON.parse(Buffer.from(accessToken.split(".")[1] ?? "", "base64url").toString());
+  return z.object({ sub: z.string() }).parse(payload).sub;
+}

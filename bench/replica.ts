@@ -1,0 +1,52 @@
+/** A replica of somebody's state as a benchmark plays it: where its queue stands, and the next changes it would send. */
+import { z } from "zod";
+
+export const Replica = z.object({
+  accessToken: z.string(),
+  userId: z.string(),
+  clientId: z.string(),
+  epoch: z.string(),
+  /** The last seq that is settled. */
+  lastSeq: z.number(),
+  headRev: z.number(),
+});
+export type Replica = z.infer<typeof Replica>;
+
+export interface Change {
+  readonly seq: number;
+  readonly namespace: string;
+  readonly key: string;
+  readonly field: string;
+  readonly op: "SET";
+  readonly value: string;
+  readonly stamp: { readonly ms: number; readonly counter: number };
+}
+
+/** Somebody's settings: changed over and over, so that the table stays as long as it is. */
+const KEYS = 40;
+
+/** The next `count` changes after `lastSeq`, each of another key. */
+export function nextChanges(lastSeq: number, count: number, nowMs: number): Change[] {
+  return Array.from({ length: count }, (_, index) => {
+    const seq = lastSeq + 1 + index;
+    const stamp = { ms: nowMs, counter: index };
+    return {
+      seq,
+      namespace: "preferences",
+      key: `setting-${seq % KEYS}`,
+      field: "value",
+      op: "SET",
+      value: `chosen ${seq}`,
+      stamp,
+    };
+  });
+}
+
+/** The input of `pushState` that sends `ops`. */
+export function pushInput(
+  { clientId, epoch, headRev }: Replica,
+  ops: readonly Change[],
+  clientNow: number,
+): Record<string, unknown> {
+  return { clientId, epoch, clientNow, baseRev: headRev, ops };
+}

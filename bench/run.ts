@@ -1,0 +1,85 @@
+/** The run: one system under test, one benchmark after the other on it. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { me } from "./benchmarks/me.ts";
+import { pull } from "./benchmarks/pull.ts";
+import { push1, push20 } from "./benchmarks/push.ts";
+import { refresh } from "./benchmarks/refresh.ts";
+import { revokeToClose } from "./benchmarks/revoke-to-close.ts";
+import { sessionDeviceQuery } from "./benchmarks/session-device-query.ts";
+import type { Benchmark, Effort } from "./contender.ts";
+import { measuresOf, ratioOf, takeTurns } from "./measure.ts";
+import { formatTable, type Comparison } from "./report.ts";
+import { openSubject, query, type Subject } from "./subject.ts";
+
+const BENCHMARKS: readonly Benchmark[] = [sessionDeviceQuery, me, refresh, push1, push20, pull, revokeToClose];
+const RESULTS = join(import.meta.dirname, "results");
+
+/** Whether every benchmark ran to its end. Throws when a name is unknown, and when interrupted. */
+export async function runBenchmarks(names: readonly string[], effort: Effort, signal: AbortSignal): Promise<boolean> {
+  const chosen = choose(names);
+  const stopped = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(new Error("Interrupted.")), { once: true });
+    if (signal.aborted) reject(new Error("Interrupted."));
+  });
+  stopped.catch(() => undefined);
+
+  await using subject = await openSubject();
+  const machine = await describeMachine(subject);
+  console.log(`${Object.values(machine).join(" · ")}\n`);
+  let complete = true;
+  for (const benchmark of chosen) {
+    try {
+      const comparison = await Promise.race([runOne(benchmark, subject, effort), stopped]);
+      console.log(formatTable(comparison));
+      await writeResult(comparison, machine, effort);
+    } catch (cause) {
+      signal.throwIfAborted();
+      complete = false;
+      console.error(`${benchmark.name} failed: ${cause instanceof Error ? cause.message : String(cause)}\n`);
+    }
+  }
+  return complete;
+}
+
+function choose(names: readonly string[]): readonly Benchmark[] {
+  const known = BENCHMARKS.map(({ name }) => name);
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`There is no ${unknown.join(", ")}. There are: ${known.join(", ")}.`);
+  return names.length === 0 ? BENCHMARKS : BENCHMARKS.filter(({ name }) => names.includes(name));
+}
+
+async function runOne(benchmark: Benchmark, subject: Subject, effort: Effort): Promise<Comparison> {
+  await using stack = new AsyncDisposableStack();
+  const contenders = await benchmark.open(subject, effort, stack);
+  const [ours, ...yardsticks] = await takeTurns(contenders, effort.rounds, (contender) => contender.turn());
+  if (!ours) throw new Error("nobody took part");
+  return { name: benchmark.name, what: benchmark.what(effort), series: [ours, ...yardsticks] };
+}
+
+type Machine = Readonly<Record<"cpu" | "cores" | "memory" | "platform" | "node" | "postgres" | "at", string>>;
+
+async function describeMachine({ databaseUrl }: Subject): Promise<Machine> {
+  const [version] = await query(databaseUrl, "SELECT current_setting('server_version') AS version");
+  return {
+    cpu: cpus()[0]?.model ?? "unknown CPU",
+    cores: `${availableParallelism()} cores`,
+    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    platform: `${process.platform}-${process.arch}`,
+    node: `Node ${process.versions.node}`,
+    postgres: `Postgres ${Object.values(version ?? {}).join("")}`,
+    at: new Date().toISOString(),
+  };
+}
+
+async function writeResult(comparison: Comparison, machine: Machine, effort: Effort): Promise<void> {
+  const [ours, ...yardsticks] = comparison.series;
+  const ratios = yardsticks.map((yardstick) => ({
+    to: yardstick.name,
+    ...Object.fromEntries(measuresOf(ours, yardstick).map((measure) => [measure, ratioOf(ours, yardstick, measure)])),
+  }));
+  await mkdir(RESULTS, { recursive: true });
+  const text = JSON.stringify({ ...comparison, ratios, effort, machine }, null, 2);
+  await writeFile(join(RESULTS, `${comparison.name}.json`), `${text}\n`);
+}

@@ -1,0 +1,21 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { startChild } from "../child.ts";
+import type { Subject } from "../subject.ts";
+import { floorRefreshToken } from "./floor-tokens.ts";
+
+export interface Floor {
+  readonly url: string;
+  readonly pid: number;
+  /** A refresh token of the floor's own for a grant. */
+  refreshToken(grantId: string, generation: number): string;
+}
+
+/** Starts the floor over the same database, with the key set that our access tokens are signed by. */
+export async function openFloor(subject: Subject, stack: AsyncDisposableStack): Promise<Floor> {
+  const refreshKey = randomBytes(32).toString("base64url");
+  const keySet = await (await fetch(subject.keySetUrl)).text();
+  const settings = { databaseUrl: subject.databaseUrl, keySet, refreshKey };
+  const { ready, pid } = stack.use(await startChild(new URL("floor.ts", import.meta.url), settings, z.string()));
+  return { url: ready, pid, refreshToken: (grantId, generation) => floorRefreshToken(refreshKey, grantId, generation) };
+}
