@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 
 /**
@@ -8,10 +9,14 @@ const POSTGRES = "packages/testkit/src/vitest-postgres.ts";
 const REDIS = "packages/testkit/src/vitest-redis.ts";
 const ignored = ["**/node_modules/**", "**/.data/**"];
 
+/** graphql is entered as Node enters it: Vite would take its `module` file, and so a second, foreign copy. */
+const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve("graphql") }] };
+
 export default defineConfig({
   test: {
     projects: [
       {
+        resolve,
         test: {
           name: "unit",
           include: ["**/*.test.ts", "**/*.test.mjs"],
@@ -19,6 +24,7 @@ export default defineConfig({
         },
       },
       {
+        resolve,
         test: {
           name: "integration",
           include: ["**/*.pg.test.ts", "**/*.redis.test.ts"],
@@ -30,6 +36,7 @@ export default defineConfig({
         },
       },
       {
+        resolve,
         test: {
           name: "e2e",
           include: ["**/*.e2e.test.ts"],

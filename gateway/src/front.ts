@@ -5,7 +5,7 @@ import { fastifyApolloHandler } from "@as-integrations/fastify";
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Health, Logger } from "@continuo/process";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
 import { randomUUID } from "node:crypto";
 import type { Admission, Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
@@ -27,7 +27,7 @@ export async function createFront(options: {
   const loggerInstance: FastifyBaseLogger = logger;
   const http = Fastify({
     loggerInstance,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: 30_000,
@@ -52,7 +52,7 @@ export async function createFront(options: {
   });
   http.setErrorHandler((thrown, request, reply) => {
     const fault = toHttpFault(thrown, request.id);
-    if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
+    if (fault.status >= 500) request.log.error({ err: thrown }, "request failed");
     return reply.code(fault.status).headers(fault.headers).send(fault.body);
   });
   http.setNotFoundHandler(() => {

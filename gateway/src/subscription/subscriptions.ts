@@ -10,6 +10,7 @@ import {
   GraphQLError,
   OperationTypeNode,
   parse,
+  type SelectionNode,
   validate,
   type VariableDefinitionNode,
 } from "graphql";
@@ -83,6 +84,9 @@ export function createSubscriptions(options: {
     if (!operation)
       return [requestFault("OPERATION_UNKNOWN", "The document has no such operation, or several and no name.")];
     if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return { document };
+    // graphql-js throws at them instead of reporting them, and the planner has no plan for them.
+    if (operation.selectionSet.selections.some(isConditional))
+      return [requestFault("SUBSCRIPTION_UNSUPPORTED", "A subscription's own field takes no @skip or @include.")];
     const faults = validate(graph.schema, document, undefined, { hideSuggestions });
     if (faults.length > 0) return faults.map((fault) => asFault("DOCUMENT_INVALID", fault));
     const plan = graph.planSubscription(document, operationName ?? undefined);
@@ -104,18 +108,11 @@ export function createSubscriptions(options: {
       if ("document" in fresh) planned.set(key, fresh);
       return fresh;
     } catch (cause) {
-      // A syntax error; or graphql-js and the planner, which throw at @skip on the root field instead of reporting it.
-      if (!(cause instanceof GraphQLError)) logger.info({ err: cause }, "a subscription could not be planned");
-      const own = cause instanceof GraphQLError && "reason" in cause.extensions;
-      if (own) return [cause];
-      return [
-        cause instanceof GraphQLError
-          ? asFault("DOCUMENT_INVALID", cause)
-          : requestFault(
-              "SUBSCRIPTION_UNSUPPORTED",
-              "This subscription cannot be planned: leave @skip and @include off its field.",
-            ),
-      ];
+      if (!(cause instanceof GraphQLError)) {
+        logger.error({ err: cause }, "a subscription could not be planned");
+        return [requestFault("SUBSCRIPTION_UNSUPPORTED", "This subscription cannot be run.")];
+      }
+      return ["reason" in cause.extensions ? cause : asFault("DOCUMENT_INVALID", cause)];
     }
   }
 
@@ -171,6 +168,10 @@ export function createSubscriptions(options: {
       backoffMs,
     });
   }
+}
+
+function isConditional({ directives }: SelectionNode): boolean {
+  return directives?.some(({ name }) => name.value === "skip" || name.value === "include") ?? false;
 }
 
 function isOutage(thrown: unknown): boolean {

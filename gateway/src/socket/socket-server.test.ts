@@ -1,0 +1,239 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { type House, type Person, startHouse } from "../fixtures/house.ts";
+import { createTestClient, exchange, refusedUpgrade } from "../fixtures/socket-client.ts";
+
+const STATE = `subscription { stateChanges { from to entries { key value } } }`;
+const DEVICES = `subscription { deviceChanged { devices { name syncStatus { ackedRev } } } }`;
+
+describe("the gateway over WebSocket", () => {
+  let house: House;
+  let ada: Person;
+  beforeAll(async () => {
+    house = await startHouse({ overrides: { waits: { pingEveryMs: 100 } } });
+  });
+  afterAll(() => house[Symbol.asyncDispose]());
+  beforeEach(() => {
+    ada = house.join(2);
+  });
+
+  const init = async (token: Promise<string> | string): Promise<object> => ({
+    type: "connection_init",
+    payload: { authorization: `Bearer ${await token}` },
+  });
+  const subscribe = (query: string, id = "1"): object => ({ id, type: "subscribe", payload: { query } });
+
+  it("runs queries and mutations like HTTP does, and counts them as activity", async () => {
+    await using phone = createTestClient(house.socketUrl, await house.token(ada));
+    const query = phone.run(`{ me { email } }`);
+    const mutation = phone.run(`mutation { renameDevice(id: "nobody's", name: "x") { id } }`);
+    await vi.waitFor(() => expect([query.isComplete(), mutation.isComplete()]).toEqual([true, true]));
+    expect(query.results).toEqual([{ data: { me: { email: `${ada.userId}@example.com` } } }]);
+    expect(mutation.results).toMatchObject([
+      {
+        data: null,
+        errors: [{ extensions: { code: "NOT_FOUND", reason: "DEVICE_NOT_FOUND", requestId: expect.any(String) } }],
+      },
+    ]);
+    await vi.waitFor(() => expect(house.state.seen.map(({ sessionId }) => sessionId)).toContain(ada.sessionId), 3_000);
+  });
+
+  it("does not count a subscription as activity", async () => {
+    await using phone = createTestClient(house.socketUrl, await house.token(ada));
+    const live = phone.run(STATE);
+    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await using other = createTestClient(house.socketUrl, await house.token(house.join()));
+    const query = other.run(`{ me { id } }`);
+    const before = house.state.seen.length;
+    await vi.waitFor(() => expect(query.isComplete() && house.state.seen.length).toBeGreaterThan(before), 3_000);
+    expect(house.state.seen.map(({ sessionId }) => sessionId)).not.toContain(ada.sessionId);
+  });
+
+  describe("on revocation", () => {
+    it("tells each open operation why and closes the session's sockets, and only those", async () => {
+      await using phone = createTestClient(house.socketUrl, await house.token(ada));
+      await using laptop = createTestClient(
+        house.socketUrl,
+        await house.token({ ...ada, sessionId: house.join().sessionId }),
+      );
+      const lost = [phone.run(STATE), phone.run(DEVICES)];
+      const kept = laptop.run(STATE);
+      await vi.waitFor(() => expect([...lost, kept].map(({ results }) => results.length)).toEqual([1, 1, 1]));
+      await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY");
+      await vi.waitFor(() =>
+        expect(phone.closes).toEqual([{ code: 4403, reason: "SESSION_ENDED: SIGNED_OUT_REMOTELY" }]),
+      );
+      for (const operation of lost)
+        expect(operation.failure()).toMatchObject([
+          {
+            extensions: {
+              code: "UNAUTHENTICATED",
+              reason: "SESSION_ENDED",
+              details: { endReason: "SIGNED_OUT_REMOTELY" },
+              requestId: expect.any(String),
+            },
+          },
+        ]);
+      await vi.waitFor(() => expect(house.state.acks.at(-1)).toMatchObject({ socketsClosed: 1 }));
+      await house.write(ada, "note", "still here");
+      await vi.waitFor(() => expect(kept.results).toHaveLength(2));
+    });
+
+    it("closes sockets also when the poke was lost", async () => {
+      await using phone = createTestClient(house.socketUrl, await house.token(ada));
+      const live = phone.run(STATE);
+      await vi.waitFor(() => expect(live.results).toHaveLength(1));
+      house.pokes.lose = true;
+      await house.revoke(ada.sessionId, "EVICTED");
+      house.pokes.lose = false;
+      await vi.waitFor(() => expect(phone.closes).toEqual([{ code: 4403, reason: "SESSION_ENDED: EVICTED" }]));
+    });
+  });
+
+  it("closes a socket when its token expires, and a stock client resumes with a new one", async () => {
+    const tokens = [await house.token(ada, { expiresIn: 1 }), await house.token(ada)];
+    await using phone = createTestClient(house.socketUrl, async () => tokens.shift() ?? "", 3);
+    const live = phone.run(STATE);
+    await vi.waitFor(() => expect(phone.closes).toEqual([{ code: 4403, reason: "TOKEN_EXPIRED" }]), 3_000);
+    await vi.waitFor(() => expect(live.results.length).toBeGreaterThan(1));
+    expect(live.failure()).toBeUndefined();
+  });
+
+  describe("refuses at connection_init", () => {
+    const refusals: [string, string, (house: House, person: Person) => Promise<object>][] = [
+      ["nobody in particular", "SIGN_IN_REQUIRED", async () => ({ type: "connection_init", payload: {} })],
+      ["an expired token", "TOKEN_EXPIRED", (house, person) => init(house.token(person, { expiresIn: -1 }))],
+      ["a forged token", "TOKEN_INVALID", (house, person) => init(house.token(person, { foreignKey: true }))],
+      [
+        "a foreign token",
+        "TOKEN_INVALID",
+        (house, person) => init(house.token(person, { issuer: "http://else.test" })),
+      ],
+      [
+        "a revoked session",
+        "SESSION_ENDED: SIGNED_OUT",
+        async (house, person) => {
+          const acked = house.state.acks.length;
+          await house.revoke(person.sessionId, "SIGNED_OUT");
+          await vi.waitFor(() => expect(house.state.acks.length).toBeGreaterThan(acked));
+          return init(house.token(person));
+        },
+      ],
+    ];
+    it.each(refusals)("%s", async (_who, reason, message) => {
+      const closed = await exchange(house.socketUrl, [await message(house, ada), subscribe(STATE)]);
+      expect(closed).toMatchObject({ code: 4403, reason });
+    });
+  });
+
+  describe("closes a socket that breaks the protocol:", () => {
+    it.each([
+      ["a frame that is not JSON", 4400, async () => ["}{"]],
+      [
+        "a frame that only a server sends",
+        4400,
+        async (token: string) => [await init(token), { id: "1", type: "next", payload: {} }],
+      ],
+      ["an operation before connection_init", 4401, async () => [subscribe(STATE)]],
+      ["a second connection_init", 4429, async (token: string) => [await init(token), await init(token)]],
+      [
+        "two operations of one id",
+        4409,
+        async (token: string) => [await init(token), subscribe(STATE), subscribe(STATE)],
+      ],
+      ["a message of more than 256 KiB", 1009, async () => ["x".repeat(256 * 1024 + 1)]],
+      ["silence instead of connection_init", 4408, async () => []],
+    ])("%s", async (_what, code, messages) => {
+      const token = await house.token(ada);
+      const frames = await messages(token);
+      expect(await exchange(house.socketUrl, frames)).toMatchObject({ code });
+    });
+
+    it("another subprotocol", async () => {
+      const closed = await exchange(house.socketUrl, [], { protocol: "graphql-ws" }).catch((cause: unknown) => cause);
+      expect(String(closed)).toMatch(/subprotocol|4406/i);
+    });
+  });
+
+  it("accepts pages of its own and of allowed origins, and no others", async () => {
+    const evil = await refusedUpgrade(house.socketUrl, "https://evil.example.com");
+    expect(evil).toBe(403);
+    expect(await refusedUpgrade(`${house.socketUrl}/other`)).toBe(404);
+    const frames = ["}{"];
+    expect(await exchange(house.socketUrl, frames, { origin: "https://app.example.com" })).toMatchObject({
+      code: 4400,
+    });
+    expect(await exchange(house.socketUrl, frames, { origin: house.url })).toMatchObject({ code: 4400 });
+  });
+
+  it("answers a faulty operation for itself and leaves the others alive", async () => {
+    await using phone = createTestClient(house.socketUrl, await house.token(ada));
+    const live = phone.run(STATE);
+    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    const faults: [string, string][] = [
+      ["subscription {", "DOCUMENT_INVALID"],
+      ["subscription { shoeSize }", "DOCUMENT_INVALID"],
+      ["subscription ($never: Boolean!) { stateChanges @skip(if: $never) { to } }", "SUBSCRIPTION_UNSUPPORTED"],
+      ["subscription { stateChanges { to } deviceChanged { to } }", "DOCUMENT_INVALID"],
+      ["subscription ($since: String!) { stateChanges(since: $since) { to } }", "VARIABLES_INVALID"],
+      [`subscription { stateChanges(since: "forged") { to } }`, "CURSOR_INVALID"],
+      ["query A { me { id } } query B { me { id } }", "OPERATION_UNKNOWN"],
+    ];
+    for (const [query, reason] of faults) {
+      const faulty = phone.run(query);
+      await vi.waitFor(() =>
+        expect([query, faulty.failure()]).toMatchObject([
+          query,
+          [{ extensions: { code: "BAD_USER_INPUT", reason, requestId: expect.any(String) } }],
+        ]),
+      );
+    }
+    await house.write(ada, "note", 1);
+    await vi.waitFor(() => expect(live.results).toHaveLength(2));
+    expect(phone.closes).toEqual([]);
+  });
+
+  it("bounds the operations of a socket and the sockets of a session", async () => {
+    await using phone = createTestClient(house.socketUrl, await house.token(ada));
+    const running = Array.from({ length: 51 }, () => phone.run(STATE));
+    await vi.waitFor(() => expect(running.filter(({ results }) => results.length === 1)).toHaveLength(50));
+    expect(running.map(({ failure }) => failure()).filter(Boolean)).toMatchObject([
+      [{ extensions: { code: "RATE_LIMITED", reason: "TOO_MANY_OPERATIONS" } }],
+    ]);
+    const token = await house.token(ada);
+    const others = Array.from({ length: 31 }, () => createTestClient(house.socketUrl, token));
+    const first = others.map((client) => client.run(STATE));
+    await vi.waitFor(() => expect(first.filter(({ results }) => results.length === 1)).toHaveLength(31), 3_000);
+    expect(await exchange(house.socketUrl, [await init(token)])).toMatchObject({
+      code: 1013,
+      reason: "TOO_MANY_SOCKETS",
+    });
+    await Promise.all(others.map((client) => client[Symbol.asyncDispose]()));
+  });
+
+  it("lets go of everything when clients leave, also when nothing ever happened", async () => {
+    await using phone = createTestClient(house.socketUrl, await house.token(ada));
+    const keep = phone.run(STATE);
+    await vi.waitFor(() => expect(keep.results).toHaveLength(1));
+    const idle = house.pokes.listeners;
+    for (let round = 0; round < 20; round += 1) {
+      const some = Array.from({ length: 25 }, () => phone.run(STATE));
+      await vi.waitFor(() => expect(some.every(({ results }) => results.length === 1)).toBe(true), 5_000);
+      for (const { stop } of some) stop();
+      await vi.waitFor(() => expect(house.pokes.listeners).toBe(idle));
+    }
+    phone.client.terminate();
+    await vi.waitFor(() => expect(house.pokes.listeners).toBe(idle - 1));
+  }, 30_000);
+});
+
+describe("a gateway that is going away", () => {
+  it("tells its sockets so, and a stock client is told to come back", async () => {
+    const house = await startHouse();
+    const phone = createTestClient(house.socketUrl, await house.token(house.join()));
+    const live = phone.run(STATE);
+    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await house[Symbol.asyncDispose]();
+    await vi.waitFor(() => expect(phone.closes).toEqual([{ code: 1001, reason: "GOING_AWAY" }]));
+    await phone[Symbol.asyncDispose]();
+  });
+});
