@@ -59,9 +59,9 @@ describe("a ratio", () => {
   });
 
   test("of medians would differ: each round has its own", () => {
-    expect(ratioOf(series("ours", 1, 6, 9), series("yardstick", 2, 2, 3), "ops/s")).toEqual({
+    expect(ratioOf(series("ours", 1, 6, 9), series("yardstick", 2, 2, 9), "ops/s")).toEqual({
       low: 0.5,
-      median: 3,
+      median: 1,
       high: 3,
     });
   });
