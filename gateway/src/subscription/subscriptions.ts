@@ -58,8 +58,10 @@ interface Planned {
 }
 
 const RECHECK_MS = 20_000;
+const MAX_VARIABLE_ERRORS = 20;
 const MAX_BACKOFF_MS = 10_000;
 const CACHED_TEXTS = 1_000;
+const CACHED_CHARACTERS = 4 * 1024 * 1024;
 
 /** `recheck` throws when a session no longer stands, or when that is unknown; it is asked before every read. */
 export function createSubscriptions(options: {
@@ -76,7 +78,11 @@ export function createSubscriptions(options: {
 }): Subscriptions {
   const { graph, clients, sources, pokes, recheck, maxTokens, hideSuggestions, logger } = options;
   const { recheckMs = RECHECK_MS, backoffMs = jitter } = options;
-  const planned = new LRUCache<string, Planned>({ max: CACHED_TEXTS });
+  const planned = new LRUCache<string, Planned>({
+    max: CACHED_TEXTS,
+    maxSize: CACHED_CHARACTERS,
+    sizeCalculation: (_planned, text) => text.length,
+  });
 
   function plan({ query, operationName }: OperationRequest): Planned | readonly GraphQLError[] {
     const document = parse(query, { maxTokens });
@@ -126,9 +132,7 @@ export function createSubscriptions(options: {
         graph.schema,
         subscription.variableDefinitions,
         request.variables ?? {},
-        {
-          maxErrors: 20,
-        },
+        { maxErrors: MAX_VARIABLE_ERRORS },
       );
       if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
       return { document, open: (context) => open(subscription, coerced, context) };

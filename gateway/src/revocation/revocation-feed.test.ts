@@ -1,0 +1,159 @@
+import { createLogger } from "@continuo/process";
+import { describe, expect, it } from "vitest";
+import {
+  type Acknowledgement,
+  createRevocationFeed,
+  type Revocation,
+  type RevocationFeed,
+  type RevocationPage,
+} from "./revocation-feed.ts";
+
+interface Log {
+  readonly feed: RevocationFeed;
+  readonly applied: string[];
+  readonly asked: { after: number | null; acks: readonly Acknowledgement[] }[];
+  entries: Revocation[];
+  now: number;
+  isDown: boolean;
+  /** Holds the next answer back until called. */
+  hold(): () => void;
+}
+
+/** A log of revocations that gives two entries a page. */
+function createLog(): Log {
+  let held: Promise<void> | undefined;
+  const log: Log = {
+    applied: [],
+    asked: [],
+    entries: [],
+    now: 0,
+    isDown: false,
+    hold() {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      held = promise;
+      return resolve;
+    },
+    feed: createRevocationFeed({
+      async fetchPage(after, acks): Promise<RevocationPage> {
+        log.asked.push({ after, acks });
+        const waiting = held;
+        held = undefined;
+        await waiting;
+        if (log.isDown) throw new Error("down");
+        const newer = log.entries.filter(({ seq }) => after === null || seq > after);
+        return { head: log.entries.at(-1)?.seq ?? 0, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
+      },
+      apply: ({ sessionIds }) => log.applied.push(...sessionIds) && sessionIds.length,
+      now: () => log.now,
+      logger: createLogger({ name: "test", level: "silent" }),
+    }),
+  };
+  return log;
+}
+
+const entry = (seq: number): Revocation => ({ seq, sessionIds: [`s${seq}`], reason: "SIGNED_OUT" });
+
+describe("the revocation feed", () => {
+  it("reads every page from the beginning, and confirms what it did with the reads that follow", async () => {
+    const log = createLog();
+    log.entries = [1, 2, 3].map(entry);
+    await log.feed.read();
+    expect(log.applied).toEqual(["s1", "s2", "s3"]);
+    expect(log.asked).toEqual([
+      { after: null, acks: [] },
+      { after: 2, acks: [1, 2].map((seq) => ({ seq, socketsClosed: 1 })) },
+      { after: 3, acks: [{ seq: 3, socketsClosed: 1 }] },
+    ]);
+  });
+
+  it("confirms again what a failed read took with it", async () => {
+    const log = createLog();
+    log.entries = [entry(1)];
+    const release = log.hold();
+    const reading = log.feed.read();
+    release();
+    await reading;
+    log.entries.push(entry(2));
+    log.isDown = true;
+    await expect(log.feed.read()).rejects.toThrow("down");
+    log.isDown = false;
+    await log.feed.read();
+    expect(log.asked.flatMap(({ acks }) => acks.map(({ seq }) => seq))).toEqual([1, 2]);
+  });
+
+  it("is current for three seconds after it asked, not after it was answered", async () => {
+    const log = createLog();
+    expect(log.feed.isCurrent()).toBe(false);
+    const release = log.hold();
+    const reading = log.feed.read();
+    log.now = 2_000;
+    release();
+    await reading;
+    expect(log.feed.isCurrent()).toBe(true);
+    log.now = 3_000;
+    expect(log.feed.isCurrent()).toBe(false);
+  });
+
+  it("costs an operation nothing while it is current", async () => {
+    const log = createLog();
+    await log.feed.read();
+    log.isDown = true;
+    log.now = 2_999;
+    await log.feed.assertCurrent();
+    expect(log.asked).toHaveLength(1);
+  });
+
+  it("makes all operations wait for one read when it is not, and refuses them when that fails", async () => {
+    const log = createLog();
+    await log.feed.read();
+    log.now = 3_000;
+    const release = log.hold();
+    const waiting = [log.feed.assertCurrent(), log.feed.assertCurrent(), log.feed.assertCurrent()];
+    log.entries.push(entry(1));
+    release();
+    await Promise.all(waiting);
+    expect(log.applied).toEqual(["s1"]);
+    expect(log.asked.map(({ after }) => after)).toEqual([null, null, 1]);
+
+    log.now = 7_000;
+    log.isDown = true;
+    await expect(log.feed.assertCurrent()).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "REVOCATION_UNKNOWN" });
+    log.isDown = false;
+    await log.feed.assertCurrent();
+  });
+
+  it("is not current until it has caught up", async () => {
+    const log = createLog();
+    log.entries = [1, 2, 3, 4, 5].map(entry);
+    const reading = log.feed.read();
+    await Promise.resolve();
+    expect(log.feed.isCurrent()).toBe(false);
+    await reading;
+    expect(log.feed.isCurrent()).toBe(true);
+  });
+
+  it("reads once more when a poke comes during a read, and not for old news", async () => {
+    const log = createLog();
+    log.entries = [entry(1)];
+    await log.feed.read();
+    const before = log.asked.length;
+    log.feed.notice(1);
+    expect(log.asked).toHaveLength(before);
+    const release = log.hold();
+    const reading = log.feed.read();
+    log.feed.notice(2);
+    release();
+    log.entries.push(entry(2));
+    await reading;
+    expect(log.applied).toEqual(["s1", "s2"]);
+  });
+
+  it("starts over when the log is behind what was read from it", async () => {
+    const log = createLog();
+    log.entries = [7, 8].map(entry);
+    await log.feed.read();
+    log.entries = [entry(1)];
+    await log.feed.read();
+    expect(log.applied).toEqual(["s7", "s8", "s1"]);
+  });
+});

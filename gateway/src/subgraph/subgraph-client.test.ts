@@ -1,0 +1,117 @@
+import { createIdentitySigner, generateKey } from "@continuo/access";
+import { createLogger } from "@continuo/process";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import { afterEach, expect, it } from "vitest";
+import { createSubgraphClient, type Scope, type SubgraphClient } from "./subgraph-client.ts";
+
+const SCOPE: Scope = { caller: { kind: "anonymous" }, requestId: "r1" };
+let stack = new AsyncDisposableStack();
+afterEach(async () => {
+  await stack.disposeAsync();
+  stack = new AsyncDisposableStack();
+});
+
+/** A subgraph that answers as told, and a client for it. */
+async function serve(answer: RequestListener): Promise<{ client: SubgraphClient; asked: () => number }> {
+  let asked = 0;
+  const server = createServer((request, response) => {
+    asked += 1;
+    answer(request, response);
+  }).listen(0, "127.0.0.1");
+  stack.defer(async () => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server, "listening");
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const { privateJwk } = await generateKey("Ed25519");
+  const client = stack.use(
+    createSubgraphClient({
+      name: "films",
+      url: `http://127.0.0.1:${port}`,
+      signer: createIdentitySigner(privateJwk),
+      logger: createLogger({ name: "test", level: "silent" }),
+      answerWithinMs: 1_000,
+    }),
+  );
+  return { client, asked: () => asked };
+}
+
+const unavailable = {
+  data: null,
+  errors: [{ extensions: { code: "UNAVAILABLE", reason: "SUBGRAPH_UNAVAILABLE" } }],
+  failed: true,
+};
+const unexpected = { data: null, errors: [{ extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" } }] };
+
+it("sends a read again when its connection breaks", async () => {
+  let isBroken = true;
+  const { client, asked } = await serve((request, response) => {
+    if (isBroken) request.socket.destroy();
+    else response.end(`{"data":{"a":1}}`);
+    isBroken = false;
+  });
+  expect(await client.graphql({ query: "query { a }" }, SCOPE)).toEqual({ data: { a: 1 }, errors: [], failed: false });
+  expect(asked()).toBe(2);
+});
+
+it("never sends a mutation again", async () => {
+  const { client, asked } = await serve((request) => void request.socket.destroy());
+  expect(await client.graphql({ query: "mutation { a }" }, SCOPE)).toMatchObject(unavailable);
+  expect(asked()).toBe(1);
+});
+
+it("waits no longer than its deadline", async () => {
+  const { client, asked } = await serve(() => undefined);
+  expect(await client.graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
+  expect(asked()).toBe(1);
+});
+
+it("stops when nobody waits any more", async () => {
+  const aborting = new AbortController();
+  const { client } = await serve(() => aborting.abort());
+  expect(await client.graphql({ query: "{ a }" }, { ...SCOPE, signal: aborting.signal })).toMatchObject(unavailable);
+});
+
+it.each([
+  ["a proxy's error page", 502, "<html>", unavailable],
+  ["something that is not GraphQL", 200, "<html>", unexpected],
+  ["JSON that is not GraphQL", 200, "[]", unexpected],
+  ["an answer beyond the size limit", 200, `{"data":{"a":"${"x".repeat(9 * 1024 * 1024)}"}}`, unexpected],
+])("takes %s for a failure", async (_what, status, body, answer) => {
+  const { client } = await serve((_request, response) => response.writeHead(status).end(body));
+  expect(await client.graphql({ query: "{ a }" }, SCOPE)).toMatchObject(answer);
+});
+
+it.each([
+  ["INTERNAL_IDENTITY_REQUIRED", "UNAUTHENTICATED"],
+  ["DOCUMENT_INVALID", "BAD_USER_INPUT"],
+])("does not blame the client for %s", async (reason, code) => {
+  const refusal = JSON.stringify({ errors: [{ message: "inner words", extensions: { code, reason } }] });
+  const { client } = await serve((_request, response) => response.writeHead(400).end(refusal));
+  const answer = await client.graphql({ query: "{ a }" }, SCOPE);
+  expect(answer).toMatchObject(unexpected);
+  expect(JSON.stringify(answer)).not.toContain("inner words");
+});
+
+it("drops codes that are not ours, and everything in extensions that nobody named", async () => {
+  const errors = [
+    { message: "m", path: ["a"], extensions: { code: "DOWNSTREAM", reason: "X", stacktrace: ["at secret.ts"] } },
+    {
+      message: "m",
+      path: ["b"],
+      extensions: { code: "CONFLICT", reason: "MOVED", details: { rev: 1 }, stacktrace: [] },
+    },
+  ];
+  const { client } = await serve((_request, response) => response.end(JSON.stringify({ data: {}, errors })));
+  expect((await client.graphql({ query: "{ a }" }, SCOPE)).errors).toEqual([
+    {
+      message: "Something went wrong on our side.",
+      path: ["a"],
+      extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
+    },
+    { message: "m", path: ["b"], extensions: { code: "CONFLICT", reason: "MOVED", details: { rev: 1 } } },
+  ]);
+});

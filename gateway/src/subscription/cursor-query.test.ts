@@ -1,0 +1,101 @@
+import { buildSchema, loadTypeDefs } from "@continuo/subgraph";
+import { type GraphQLSchema, parse, validate } from "graphql";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { toCursorReads } from "./cursor-query.ts";
+import { type Sources, SOURCES } from "./sources.ts";
+
+const SERVICES = join(import.meta.dirname, "../../../services");
+const schemaOf = (service: string): GraphQLSchema => buildSchema(loadTypeDefs(join(SERVICES, service, "src")), {});
+const OWNERS: Readonly<Record<string, GraphQLSchema>> = {
+  stateChanges: schemaOf("user-state"),
+  deviceChanged: schemaOf("session"),
+};
+
+describe("a read after a cursor", () => {
+  it("asks the owner's query, and for its own position beside what the client wants", () => {
+    const reads = toCursorReads(
+      `subscription Live__0($since: String, $names: [String!]) {
+         changes: stateChanges(since: $since, namespaces: $names) { entries { key } to }
+       }`,
+      SOURCES,
+    );
+    expect(reads.first).toEqual({
+      text: `query Live__0($names: [String!], $cursor: String) {
+  changes: pullState(namespaces: $names, since: $cursor) {
+    entries {
+      key
+    }
+    to
+    cursor_to: to
+    cursor_hasMore: hasMore
+  }
+}`,
+      variableNames: ["names"],
+    });
+    expect(reads).toMatchObject({
+      responseKey: "changes",
+      toKey: "cursor_to",
+      hasMoreKey: "cursor_hasMore",
+      cursorVariable: "cursor",
+    });
+  });
+
+  it.each([
+    [`subscription ($s: String) { stateChanges(since: $s) { to } }`, { s: "a" }, "a"],
+    [`subscription ($s: String) { stateChanges(since: $s) { to } }`, { s: null }, null],
+    [`subscription ($s: String) { stateChanges(since: $s) { to } }`, {}, null],
+    [`subscription { stateChanges(since: "b") { to } }`, {}, "b"],
+    [`subscription { stateChanges(since: null) { to } }`, {}, null],
+    [`subscription { stateChanges { to } }`, {}, null],
+  ])("starts where the client says: %s", (operation, variables, cursor) => {
+    expect(toCursorReads(operation, SOURCES).cursorOf(variables)).toBe(cursor);
+  });
+
+  it("speaks for the client's replica only with the client's own cursor", () => {
+    const reads = toCursorReads(`subscription ($c: ID) { stateChanges(clientId: $c) { to } }`, SOURCES);
+    expect([reads.first.variableNames, reads.next.variableNames]).toEqual([["c"], []]);
+    expect(reads.first.text).toContain("clientId: $c");
+    expect(reads.next.text).not.toContain("clientId");
+  });
+
+  it("is a valid query of the owner, whatever the client's names and conditions are", () => {
+    const operations = [
+      `subscription { stateChanges { to } }`,
+      `subscription ($cursor: String) { cursor_to: stateChanges(since: $cursor) { cursor_to: from cursor_hasMore: epoch } }`,
+      `subscription ($cursor: Boolean!, $cursor_: String) { stateChanges(since: $cursor_) { entries @include(if: $cursor) { key } } }`,
+      `subscription ($on: Boolean!) { stateChanges { ...F } } fragment F on StateBatch { entries @skip(if: $on) { key } }`,
+      `subscription ($c: ID, $n: [String!]) { stateChanges(since: "x", clientId: $c, namespaces: $n) { to reset } }`,
+      `subscription ($s: String) { deviceChanged(since: $s) { devices { __typename id } } }`,
+    ];
+    for (const operation of operations) {
+      const reads = toCursorReads(operation, SOURCES);
+      const owner = OWNERS[operation.includes("deviceChanged") ? "deviceChanged" : "stateChanges"];
+      expect(owner).toBeDefined();
+      for (const { text } of [reads.first, reads.next]) expect(owner && validate(owner, parse(text))).toEqual([]);
+    }
+  });
+
+  it("does not exist for a field without a source", () => {
+    expect(() => toCursorReads(`subscription { toString { to } }`, SOURCES)).toThrow("cannot be subscribed to");
+  });
+});
+
+describe("every subscription of the graph", () => {
+  it.each(Object.entries(OWNERS))("%s has a query that takes its arguments and gives its type", (name, owner) => {
+    const sources: Sources = SOURCES;
+    const field = owner.getSubscriptionType()?.getFields()[name];
+    const query = owner.getQueryType()?.getFields()[sources[name]?.query ?? ""];
+    expect(String(query?.type)).toBe(String(field?.type));
+    const argumentsOf = (of: typeof field): string[] =>
+      (of?.args ?? []).map((argument) => `${argument.name}: ${argument.type}`);
+    expect(argumentsOf(query)).toEqual(expect.arrayContaining(argumentsOf(field)));
+  });
+
+  it("has a source", () => {
+    const fields = Object.values(OWNERS).flatMap((owner) =>
+      Object.keys(owner.getSubscriptionType()?.getFields() ?? {}),
+    );
+    expect(Object.keys(SOURCES).sort()).toEqual(fields.sort());
+  });
+});

@@ -1,0 +1,179 @@
+import type { PokeListener } from "@continuo/signals";
+import fc from "fast-check";
+import { describe, expect, it, vi } from "vitest";
+import { type CursorPage, openCursorStream } from "./cursor-stream.ts";
+
+interface Owner {
+  /** How many changes there are; a cursor is how many of them were read. */
+  head: number;
+  pageSize: number;
+  /** What the next reads throw, one after the other. */
+  failures: unknown[];
+  readonly reads: { cursor: string | null; isFirst: boolean }[];
+  readonly listeners: Set<PokeListener>;
+  poke(): void;
+}
+
+const OUTAGE = new Error("outage");
+
+function createOwner(): Owner {
+  return {
+    head: 0,
+    pageSize: 10,
+    failures: [],
+    reads: [],
+    listeners: new Set(),
+    poke() {
+      for (const { onPoke } of this.listeners) onPoke(this.head);
+    },
+  };
+}
+
+function open(
+  owner: Owner,
+  cursor: string | null = null,
+  recheckMs = 60_000,
+): Promise<AsyncIterableIterator<string, undefined>> {
+  return openCursorStream<string>({
+    cursor,
+    recheckMs,
+    backoffMs: () => 1,
+    isOutage: (thrown) => thrown === OUTAGE,
+    async listen(listener) {
+      owner.listeners.add(listener);
+      return {
+        async [Symbol.asyncDispose]() {
+          owner.listeners.delete(listener);
+        },
+      };
+    },
+    async read(after, isFirst): Promise<CursorPage<string>> {
+      owner.reads.push({ cursor: after, isFirst });
+      const failure = owner.failures.shift();
+      if (failure !== undefined) throw failure;
+      const from = Number(after ?? 0);
+      const to = Math.min(owner.head, from + owner.pageSize);
+      return { to: String(to), hasMore: to < owner.head, event: async () => `${from}-${to}` };
+    },
+  });
+}
+
+describe("a stream by cursor", () => {
+  it("sends the first batch even when it is empty, and then only what is new", async () => {
+    const owner = createOwner();
+    const stream = await open(owner);
+    expect(await stream.next()).toEqual({ done: false, value: "0-0" });
+    const next = stream.next();
+    owner.poke();
+    await vi.waitFor(() => expect(owner.reads).toHaveLength(2));
+    owner.head = 3;
+    owner.poke();
+    expect(await next).toEqual({ done: false, value: "0-3" });
+    await stream.return?.();
+  });
+
+  it("reads on while there is more, without a poke", async () => {
+    const owner = createOwner();
+    owner.head = 25;
+    const stream = await open(owner);
+    expect([await stream.next(), await stream.next(), await stream.next()].map(({ value }) => value)).toEqual([
+      "0-10",
+      "10-20",
+      "20-25",
+    ]);
+    await stream.return?.();
+  });
+
+  it("makes one read of any number of pokes while the client is slow", async () => {
+    const owner = createOwner();
+    const stream = await open(owner);
+    await stream.next();
+    for (let change = 1; change <= 100; change += 1) {
+      owner.head = change % 10;
+      owner.poke();
+    }
+    owner.head = 9;
+    expect(await stream.next()).toEqual({ done: false, value: "0-9" });
+    expect(owner.reads).toHaveLength(2);
+    await stream.return?.();
+  });
+
+  it("hears a poke that comes during a read", async () => {
+    const owner = createOwner();
+    const stream = await open(owner);
+    const first = stream.next();
+    owner.poke();
+    await first;
+    owner.head = 1;
+    expect(await stream.next()).toEqual({ done: false, value: "0-1" });
+    await stream.return?.();
+  });
+
+  it("finds out without a poke, a little later", async () => {
+    const owner = createOwner();
+    const stream = await open(owner, null, 5);
+    await stream.next();
+    owner.head = 1;
+    expect(await stream.next()).toEqual({ done: false, value: "0-1" });
+    await stream.return?.();
+  });
+
+  it("outlives an outage, keeping its place", async () => {
+    const owner = createOwner();
+    owner.head = 7;
+    owner.failures = [OUTAGE, OUTAGE];
+    const stream = await open(owner, "4");
+    expect(await stream.next()).toEqual({ done: false, value: "4-7" });
+    expect(owner.reads).toEqual(Array.from({ length: 3 }, () => ({ cursor: "4", isFirst: true })));
+    await stream.return?.();
+  });
+
+  it("ends with what the owner refuses, and lets go", async () => {
+    const owner = createOwner();
+    owner.failures = [new Error("refused")];
+    const stream = await open(owner);
+    await expect(stream.next()).rejects.toThrow("refused");
+    expect(owner.listeners.size).toBe(0);
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it("ends at once for a client that leaves while nothing happens", async () => {
+    const owner = createOwner();
+    const stream = await open(owner);
+    await stream.next();
+    const waiting = stream.next();
+    await stream.return?.();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    expect(owner.listeners.size).toBe(0);
+  });
+
+  it("delivers every change once and in order, whatever pokes, outages and page sizes come", async () => {
+    const steps = fc.array(fc.constantFrom("change", "poke", "outage", "lost"), { maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(steps, fc.integer({ min: 1, max: 4 }), async (happenings, pageSize) => {
+        const owner = createOwner();
+        owner.pageSize = pageSize;
+        const stream = await open(owner, null, 2);
+        const seen: string[] = [];
+        const consuming = (async () => {
+          for await (const batch of stream) {
+            seen.push(batch);
+            if (batch.endsWith("-31")) return;
+          }
+        })();
+        for (const happening of happenings) {
+          if (happening === "change") owner.head += 1;
+          if (happening === "change" || happening === "poke") owner.poke();
+          if (happening === "outage") owner.failures.push(OUTAGE);
+          if (happening === "lost") await Promise.resolve();
+        }
+        owner.head = 31;
+        await consuming;
+        const bounds = seen.map((batch) => batch.split("-").map(Number));
+        expect(bounds[0]?.[0]).toBe(0);
+        for (const [index, [from]] of bounds.entries()) if (index > 0) expect(from).toBe(bounds[index - 1]?.[1]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
