@@ -3,7 +3,7 @@
  * Minting is the session subgraph's; whether a valid token's session has been revoked is the gateway's.
  */
 import { createHash } from "node:crypto";
-import { AppError } from "@continuo/errors";
+import { AppError, isAppError } from "@continuo/errors";
 import { errors, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
@@ -46,9 +46,18 @@ export function createAccessTokenVerifier(options: {
   const { issuer, audience, keys, now = () => new Date() } = options;
   const verified = new LRUCache<string, AccessTokenClaims>({ max: CACHED_TOKENS });
 
+  const findKey: JWTVerifyGetKey = async (header, jws) => {
+    try {
+      return await keys(header, jws);
+    } catch (cause) {
+      if (cause instanceof errors.JWKSNoMatchingKey || cause instanceof errors.JWKSMultipleMatchingKeys) throw cause;
+      throw new AppError("UNAVAILABLE", "KEYS_UNAVAILABLE", "The signing keys cannot be read right now.", { cause });
+    }
+  };
+
   async function check(token: string): Promise<AccessTokenClaims> {
     try {
-      const { payload } = await jwtVerify(token, keys, {
+      const { payload } = await jwtVerify(token, findKey, {
         issuer,
         audience,
         typ: "at+jwt",
@@ -57,13 +66,8 @@ export function createAccessTokenVerifier(options: {
       });
       return AccessTokenClaims.parse(payload);
     } catch (cause) {
+      if (isAppError(cause)) throw cause;
       if (cause instanceof errors.JWTExpired) throw expired();
-      if (
-        cause instanceof errors.JWKSTimeout ||
-        (cause instanceof errors.JOSEError === false && cause instanceof z.ZodError === false)
-      ) {
-        throw new AppError("UNAVAILABLE", "KEYS_UNAVAILABLE", "The signing keys cannot be read right now.", { cause });
-      }
       throw new AppError("UNAUTHENTICATED", "TOKEN_INVALID", "The access token is not valid.", { cause });
     }
   }

@@ -65,7 +65,7 @@ export function createIdentitySigner(privateJwk: Jwk): IdentitySigner {
 
   return {
     sign(caller) {
-      const id = cacheKey(caller);
+      const id = JSON.stringify(caller);
       const known = recent.get(id);
       if (known) return known;
       const signed = signNew(caller);
@@ -108,19 +108,6 @@ function refused(cause?: unknown): AppError {
   return new AppError("UNAUTHENTICATED", "INTERNAL_IDENTITY_REQUIRED", "Only the gateway may call this service.", {
     cause,
   });
-}
-
-function cacheKey(caller: Caller): string {
-  switch (caller.kind) {
-    case "viewer": {
-      const { sessionId, acr, authTime } = caller.viewer;
-      return `viewer ${sessionId} ${acr} ${authTime}`;
-    }
-    case "service":
-      return `service ${caller.name}`;
-    case "anonymous":
-      return "anonymous";
-  }
 }
 
 function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {

@@ -24,11 +24,10 @@ export function createHealth(): Health {
       timer = setTimeout(() => resolve("no answer within 1 s"), PROBE_TIMEOUT_MS);
     });
     try {
-      const answer = probe().then(
-        (value) => (value === false ? "not ready" : "ok"),
-        () => "unreachable",
-      );
-      return await Promise.race([answer, late]);
+      const ask = async (): Promise<string> => ((await probe()) === false ? "not ready" : "ok");
+      return await Promise.race([ask(), late]);
+    } catch {
+      return "unreachable";
     } finally {
       clearTimeout(timer);
     }

@@ -1,6 +1,6 @@
 /**
  * The life of a process: start, wait for a signal, close everything in reverse order of opening, exit.
- * A second signal, or a close that takes too long, exits at once with 1.
+ * A second signal, a stop that takes too long or an unexpected error exits at once with 1.
  */
 import type { Logger } from "./log.ts";
 
@@ -12,28 +12,31 @@ export async function runProcess(
   options: { logger: Logger; stopTimeoutMs?: number },
 ): Promise<void> {
   const { logger, stopTimeoutMs = 20_000 } = options;
-  const stopping = Promise.withResolvers<string>();
-  let signalled = false;
-  for (const signal of SIGNALS) {
-    process.on(signal, () => {
-      if (signalled) process.exit(1);
-      signalled = true;
-      stopping.resolve(signal);
+  const stopping = Promise.withResolvers<void>();
+  let isStopping = false;
+
+  const onSignal = (signal: string): void => {
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    logger.info({ signal }, "stopping");
+    // From here on, so that a start that hangs cannot keep the process either.
+    setTimeout(() => {
+      logger.error({ stopTimeoutMs }, "stopping took too long: exiting now");
+      process.exit(1);
+    }, stopTimeoutMs).unref();
+    stopping.resolve();
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+    process.on(event, (cause: unknown) => {
+      logger.fatal({ err: cause }, "an error that nobody expected: exiting now");
+      process.exit(1);
     });
   }
-  process.on("unhandledRejection", (cause) => {
-    logger.fatal({ err: cause }, "a promise was rejected and nobody looked: stopping");
-    process.exit(1);
-  });
 
   try {
     const started = await start();
-    const signal = await stopping.promise;
-    logger.info({ signal }, "stopping");
-    setTimeout(() => {
-      logger.error({ stopTimeoutMs }, "closing took too long: exiting now");
-      process.exit(1);
-    }, stopTimeoutMs).unref();
+    await stopping.promise;
     await started[Symbol.asyncDispose]();
     logger.info("stopped");
     process.exit(0);

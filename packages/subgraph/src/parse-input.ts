@@ -1,5 +1,5 @@
 import { AppError } from "@continuo/errors";
-import { z } from "zod";
+import type { z } from "zod";
 
 /** Parses what the GraphQL types cannot say. Throws BAD_USER_INPUT, INPUT_INVALID with the path and problem of each fault. */
 export function parseInput<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {

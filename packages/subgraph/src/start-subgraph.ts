@@ -12,7 +12,7 @@ import { fastifyApolloDrainPlugin, fastifyApolloHandler } from "@as-integrations
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
 import { HTTP_STATUS, isAppError } from "@continuo/errors";
 import type { Health, Logger } from "@continuo/process";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
 import type { DocumentNode } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
@@ -53,9 +53,11 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const loggerInstance: FastifyBaseLogger = logger;
   const http = Fastify({
     loggerInstance,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    // What arrives on an open connection while we close is still served; the connection ends with it.
+    return503OnClosing: false,
     genReqId: (request) => {
       const given = request.headers[REQUEST_ID_HEADER];
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
@@ -76,7 +78,18 @@ export async function startSubgraph<Context extends SubgraphContext>(
       requestLog(),
     ],
   });
+  await using opening = new AsyncDisposableStack();
   await apollo.start();
+  // Its drain plugin closes `http`, which finishes what is under way.
+  opening.defer(async () => apollo.stop());
+  let isClosing = false;
+  opening.defer(() => {
+    isClosing = true;
+    health.drain();
+  });
+  http.addHook("onSend", async (_request, reply) => {
+    if (isClosing) void reply.header("connection", "close");
+  });
 
   const callerOf = (request: FastifyRequest): Promise<Caller> => {
     const statement = request.headers[IDENTITY_HEADER];
@@ -91,16 +104,14 @@ export async function startSubgraph<Context extends SubgraphContext>(
       .send({ errors: [{ message: fault.message, extensions: { ...fault.extensions, requestId: request.id } }] });
   });
   http.setNotFoundHandler((request, reply) =>
-    reply
-      .code(404)
-      .send({
-        errors: [
-          {
-            message: "There is nothing here.",
-            extensions: { code: "NOT_FOUND", reason: "ROUTE_UNKNOWN", requestId: request.id },
-          },
-        ],
-      }),
+    reply.code(404).send({
+      errors: [
+        {
+          message: "There is nothing here.",
+          extensions: { code: "NOT_FOUND", reason: "ROUTE_UNKNOWN", requestId: request.id },
+        },
+      ],
+    }),
   );
   http.get("/live", () => ({ live: true }));
   http.get("/ready", async (_request, reply) => {
@@ -112,7 +123,8 @@ export async function startSubgraph<Context extends SubgraphContext>(
   http.post(
     "/graphql",
     {
-      preHandler: async (request) => {
+      // Before the body is read.
+      onRequest: async (request) => {
         callers.set(request, await callerOf(request));
       },
     },
@@ -129,14 +141,8 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const address = await http.listen({ host, port });
   logger.info({ address }, `${name} is listening`);
 
-  return {
-    url: `${address}/graphql`,
-    async [Symbol.asyncDispose]() {
-      health.drain();
-      await apollo.stop();
-      await http.close();
-    },
-  };
+  const opened = opening.move();
+  return { url: `${address}/graphql`, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }
 
 function asFault(thrown: unknown): {

@@ -175,7 +175,7 @@ describe("signing up and in", () => {
     await seed({ DATABASE_URL: databaseUrl, LOG_LEVEL: "silent" });
     await seed({ DATABASE_URL: databaseUrl, LOG_LEVEL: "silent" });
     for (const email of ["ada@example.com", "alan@example.com"]) {
-      await grantOf(await signIn(email, "correct horse battery staple"));
+      expect(await grantOf(await signIn(email, "correct horse battery staple"))).toHaveProperty("sub");
     }
   });
 });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ARGON2_COST, createPasswordHasher } from "./argon2id.ts";
 

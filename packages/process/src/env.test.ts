@@ -1,0 +1,59 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { envTypes, EnvError, loadEnv } from "./index.ts";
+
+const Env = z.object({
+  PORT: envTypes.port.default(4000),
+  DATABASE_URL: envTypes.postgresUrl,
+  MASTER_KEY: envTypes.secret256,
+  GATEWAY_PUBLIC_KEY: envTypes.jwk,
+  REDIS_URL: envTypes.redisUrl,
+  LOG_LEVEL: envTypes.logLevel,
+  MODE: envTypes.mode,
+});
+const complete = {
+  DATABASE_URL: "postgresql://continuo_session:secret-word@127.0.0.1:5432/continuo",
+  MASTER_KEY: Buffer.alloc(32, 7).toString("base64url"),
+  GATEWAY_PUBLIC_KEY: JSON.stringify({ kty: "OKP", crv: "Ed25519", x: "abc", kid: "one" }),
+};
+
+describe("an environment", () => {
+  test("becomes typed configuration, with defaults for what is unset or empty", () => {
+    const env = loadEnv(Env, { ...complete, PORT: "", REDIS_URL: undefined, HOME: "/home/ada" });
+    expect(env).toMatchObject({ PORT: 4000, LOG_LEVEL: "info", MODE: "production" });
+    expect(env).not.toHaveProperty("HOME");
+    expect(env.MASTER_KEY).toEqual(Buffer.alloc(32, 7));
+    expect(env.GATEWAY_PUBLIC_KEY.kid).toBe("one");
+  });
+
+  test("that is wrong in several ways says all of them at once, and repeats no value", () => {
+    const wrong = {
+      PORT: "70000",
+      DATABASE_URL: "mysql://root:hunter2@db/continuo",
+      MASTER_KEY: "hunter2",
+      GATEWAY_PUBLIC_KEY: '{"kty":"OKP","d":"hunter2"',
+      MODE: "prod",
+    };
+    const problem = (): unknown => loadEnv(Env, wrong);
+    expect(problem).toThrow(EnvError);
+    for (const name of Object.keys(wrong)) expect(problem).toThrow(name);
+    expect(problem).not.toThrow("hunter2");
+  });
+
+  test.each([
+    ["redis://127.0.0.1:6379", true],
+    ["rediss://default:pw@cache.example:6380/0", true],
+    ["redis://a:6379,redis://b:6379", true],
+    ["http://a:6379", false],
+    ["redis://a b", false],
+  ])("takes %j for Redis: %s", (url, ok) => {
+    expect(envTypes.redisUrl.safeParse(url).success).toBe(ok);
+  });
+
+  test.each([["A".repeat(42)], ["A".repeat(44)], ["+".repeat(43)], [""]])(
+    "takes no secret but 256 bits in base64url: %j",
+    (text) => {
+      expect(envTypes.secret256.safeParse(text).success).toBe(false);
+    },
+  );
+});

@@ -1,0 +1,34 @@
+import { spawnSync } from "node:child_process";
+import { expect, test } from "vitest";
+
+function log(statement: string): Record<string, unknown> {
+  const script = `
+    import { createLogger } from ${JSON.stringify(new URL("index.ts", import.meta.url).href)};
+    const logger = createLogger({ name: "sample", level: "info" });
+    ${statement}`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module-typescript", "--eval", script], {
+    encoding: "utf8",
+  });
+  return JSON.parse(stdout);
+}
+
+test("a log line says which process wrote it and when", () => {
+  expect(log(`logger.child({ requestId: "r1" }).info({ ms: 3 }, "request")`)).toMatchObject({
+    name: "sample",
+    pid: expect.any(Number),
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+    requestId: "r1",
+    ms: 3,
+    msg: "request",
+  });
+});
+
+test("what may hold a token or a password is not written, wherever it lies", () => {
+  const line = log(`logger.info({
+    password: "hunter2",
+    headers: { authorization: "Bearer hunter2", cookie: "hunter2" },
+    input: { variables: { refreshToken: "hunter2", grant: "hunter2", email: "ada@example.com" } },
+  })`);
+  expect(JSON.stringify(line)).not.toContain("hunter2");
+  expect(line).toMatchObject({ input: { variables: { email: "ada@example.com" } } });
+});
