@@ -4,7 +4,12 @@ import type { CodegenConfig } from "@graphql-codegen/cli";
 const MAPPERS: Record<string, Record<string, string>> = {
   identity: { User: "user/user.ts#User" },
   session: {},
-  "user-state": {},
+  "user-state": {
+    Namespace: "namespace/namespace.ts#Namespace",
+    PushStatePayload: "entry/entry.ts#PushReceipt",
+    StateBatch: "stream/stream.ts#StateBatch",
+    Device: "sync-status/sync-status.ts#DeviceReference",
+  },
 };
 
 /** Typed resolvers for each subgraph, from its own `.graphql` files only. */

@@ -1,0 +1,105 @@
+/** The composition root of the user-state subgraph. */
+import { createIdentityVerifier } from "@continuo/access";
+import { assertMigrated, openDatabase } from "@continuo/database";
+import { createHealth, createLogger } from "@continuo/process";
+import { startPokes, stateTopic } from "@continuo/signals";
+import { loadTypeDefs, startSubgraph } from "@continuo/subgraph";
+import DataLoader from "dataloader";
+import { v7 as uuidv7 } from "uuid";
+import type { Context } from "./context.ts";
+import { PrismaClient } from "./database/generated/client.ts";
+import { createEntries } from "./entry/entry.ts";
+import { entryResolvers } from "./entry/entry.resolvers.ts";
+import { createEntryStore } from "./entry/entry.store.ts";
+import type { Env } from "./env.ts";
+import { createNamespaces } from "./namespace/namespace.ts";
+import { namespaceResolvers } from "./namespace/namespace.resolvers.ts";
+import { createNamespaceStore } from "./namespace/namespace.store.ts";
+import { DateTime, SafeInt } from "./scalars.ts";
+import { createCursors } from "./stream/cursor.ts";
+import { createStream } from "./stream/stream.ts";
+import { streamResolvers } from "./stream/stream.resolvers.ts";
+import { createStreamStore } from "./stream/stream.store.ts";
+import { createSyncStatuses } from "./sync-status/sync-status.ts";
+import { syncStatusResolvers } from "./sync-status/sync-status.resolvers.ts";
+import { createSyncStatusStore } from "./sync-status/sync-status.store.ts";
+
+export interface App extends AsyncDisposable {
+  /** Where GraphQL is served. */
+  readonly url: string;
+}
+
+const NAME = "user-state";
+
+/** Opens the database and the bus, then serves. Throws SetupError when the database is not migrated. */
+export async function startApp(env: Env): Promise<App> {
+  const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
+  await using stack = new AsyncDisposableStack();
+
+  const { prisma, pool } = stack.use(
+    openDatabase({
+      url: env.DATABASE_URL,
+      PrismaClient,
+      applicationName: `continuo-${NAME}`,
+      poolSize: env.DATABASE_POOL_SIZE,
+      log: logger,
+    }),
+  );
+  await assertMigrated(pool);
+  const health = createHealth();
+  health.add("database", () => pool.query("SELECT 1"));
+  const pokes = stack.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
+
+  const namespaces = createNamespaces({ store: createNamespaceStore(prisma), now: () => performance.now() });
+  const entries = createEntries({
+    store: createEntryStore(pool),
+    namespaces,
+    newEpoch: uuidv7,
+    // Not awaited: the commit is what is acknowledged, and readers look again by themselves.
+    changed: (userId, headRev) => {
+      pokes.publish(stateTopic(userId), headRev).catch((cause: unknown) => {
+        logger.warn({ err: cause }, "a change of state was not announced");
+      });
+    },
+  });
+  const stream = createStream({
+    store: createStreamStore(pool),
+    namespaces,
+    cursors: createCursors(env.CURSOR_KEY),
+    newEpoch: uuidv7,
+  });
+  const syncStatuses = createSyncStatuses(createSyncStatusStore(pool));
+
+  const subgraph = stack.use(
+    await startSubgraph<Context>({
+      name: NAME,
+      host: env.HOST,
+      port: env.PORT,
+      typeDefs: loadTypeDefs(import.meta.dirname),
+      resolvers: {
+        SafeInt,
+        DateTime,
+        Query: { ...namespaceResolvers.Query, ...streamResolvers.Query },
+        Mutation: entryResolvers.Mutation,
+        Subscription: streamResolvers.Subscription,
+        Namespace: namespaceResolvers.Namespace,
+        Device: syncStatusResolvers.Device,
+      },
+      identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
+      health,
+      logger,
+      context: (base) => {
+        let loader: DataLoader<string, Awaited<ReturnType<typeof syncStatuses.ofDevices>>[number]> | undefined;
+        return {
+          ...base,
+          namespaces,
+          entries,
+          stream,
+          syncStatusOf: (viewer) => (loader ??= new DataLoader((ids) => syncStatuses.ofDevices(viewer, ids))),
+        };
+      },
+    }),
+  );
+  const opened = stack.move();
+  return { url: subgraph.url, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}

@@ -1,0 +1,19 @@
+import { defineJob, type Jobs } from "@continuo/signals";
+import { z } from "zod";
+import type { createRetention } from "./retention.ts";
+
+/** Forgets what is due. Its name is the queue's, which all services share: hence whose state it retains. */
+export const retainState = defineJob({ name: "retain-state", schema: z.object({}), attempts: 5, backoffMs: 10_000 });
+
+const EVERY_MS = 3_600_000;
+
+/** Runs retention once an hour, in one of the workers there are. */
+export async function startRetention(jobs: Jobs, retain: ReturnType<typeof createRetention>): Promise<AsyncDisposable> {
+  const worker = await jobs.work(
+    retainState,
+    async (_payload, { signal, logger }) => logger.info(await retain(signal), "forgot what was due"),
+    { concurrency: 1 },
+  );
+  await jobs.every(retainState, { everyMs: EVERY_MS });
+  return worker;
+}

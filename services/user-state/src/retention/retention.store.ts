@@ -1,0 +1,76 @@
+/** Retention in Postgres. Whatever it takes from a user it takes under the lock of their head row, as a push does. */
+import type { Pool, PoolClient } from "pg";
+import { inTransaction } from "../database/transaction.ts";
+import type { RetentionStore } from "./retention.ts";
+
+const FORGET_ANSWERS = `
+  DELETE FROM user_state.op_outcomes
+  WHERE (user_id, client_id, seq) IN (
+    SELECT user_id, client_id, seq FROM user_state.op_outcomes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+  )`;
+
+/** Skips users with a push under way: the next round finds them. */
+const LOCK_USERS_WITH_IDLE_REPLICAS = `
+  SELECT user_id FROM user_state.user_heads
+  WHERE user_id IN (SELECT DISTINCT user_id FROM user_state.sync_clients WHERE seen_at < $1 LIMIT $2)
+  FOR UPDATE SKIP LOCKED`;
+
+const FORGET_REPLICAS = `
+  WITH forgotten AS (
+    DELETE FROM user_state.sync_clients WHERE user_id = ANY ($2::uuid[]) AND seen_at < $1 RETURNING user_id
+  ), fenced AS (
+    UPDATE user_state.user_heads SET clients_pruned_before = $1 WHERE user_id IN (SELECT user_id FROM forgotten)
+  )
+  SELECT count(*)::int AS count FROM forgotten`;
+
+const USERS_WITH_TOMBSTONES = `
+  SELECT DISTINCT user_id FROM user_state.state_entries
+  WHERE deleted AND ms < $1 AND user_id > $2 ORDER BY user_id LIMIT $3`;
+
+const LOCK_USER = "SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE";
+
+const PRUNE_TOMBSTONES = `
+  WITH pruned AS (
+    DELETE FROM user_state.state_entries
+    WHERE user_id = $1 AND deleted AND ms < $2
+      AND NOT EXISTS (
+        SELECT FROM user_state.sync_clients AS client WHERE client.user_id = $1 AND client.acked_rev < state_entries.rev
+      )
+    RETURNING rev
+  ), fenced AS (
+    UPDATE user_state.user_heads SET pruned_rev = greatest(pruned_rev, (SELECT max(rev) FROM pruned)) WHERE user_id = $1
+  )
+  SELECT count(*)::int AS count FROM pruned`;
+
+/** Retention of the `user_state` schema, through `pool`. */
+export function createRetentionStore(pool: Pool): RetentionStore {
+  return {
+    async forgetAnswers(cutoff, limit) {
+      const { rowCount } = await pool.query(FORGET_ANSWERS, [cutoff, limit]);
+      return rowCount ?? 0;
+    },
+    forgetReplicas: (cutoff, limit) =>
+      inTransaction(pool, async (connection) => {
+        const { rows } = await connection.query<{ user_id: string }>(LOCK_USERS_WITH_IDLE_REPLICAS, [cutoff, limit]);
+        return counted(connection, FORGET_REPLICAS, [cutoff, rows.map((row) => row.user_id)]);
+      }),
+    async usersWithTombstones(cutoff, afterUserId, limit) {
+      const { rows } = await pool.query<{ user_id: string }>(USERS_WITH_TOMBSTONES, [
+        cutoff.getTime(),
+        afterUserId,
+        limit,
+      ]);
+      return rows.map((row) => row.user_id);
+    },
+    pruneTombstones: (userId, cutoff) =>
+      inTransaction(pool, async (connection) => {
+        await connection.query(LOCK_USER, [userId]);
+        return counted(connection, PRUNE_TOMBSTONES, [userId, cutoff.getTime()]);
+      }),
+  };
+}
+
+async function counted(connection: PoolClient, text: string, values: unknown[]): Promise<number> {
+  const { rows } = await connection.query<{ count: number }>(text, values);
+  return rows[0]?.count ?? 0;
+}

@@ -1,0 +1,64 @@
+/**
+ * Retention: what is forgotten, and when. Nothing depends on it having run; it may stop anywhere and start over.
+ * Forgetting a deletion raises a fence (`pruned_rev`), behind which readers start over and old writes are refused.
+ */
+import { TOMBSTONE_LIFE_MS } from "../entry/settle.ts";
+
+export interface RetentionStore {
+  /** Deletes answers kept since before `cutoff`, at most `limit`; returns how many. */
+  forgetAnswers(cutoff: Date, limit: number): Promise<number>;
+  /** Deletes replicas not seen since `cutoff` of at most `limit` users; returns how many. */
+  forgetReplicas(cutoff: Date, limit: number): Promise<number>;
+  /** Up to `limit` users after `afterUserId` (in order) who have tombstones older than `cutoff`. */
+  usersWithTombstones(cutoff: Date, afterUserId: string, limit: number): Promise<readonly string[]>;
+  /** Deletes a user's tombstones older than `cutoff` that every replica has acknowledged, and raises the fence; returns how many. */
+  pruneTombstones(userId: string, cutoff: Date): Promise<number>;
+}
+
+export interface Forgotten {
+  readonly answers: number;
+  readonly replicas: number;
+  readonly tombstones: number;
+}
+
+const DAY_MS = 24 * 3_600_000;
+const ANSWER_LIFE_MS = 30 * DAY_MS;
+const REPLICA_LIFE_MS = 180 * DAY_MS;
+const BATCH = 500;
+const FIRST_USER = "00000000-0000-0000-0000-000000000000";
+
+/** Forgets everything that is due, in batches; `signal` stops it between two. Replicas first: they hold tombstones back. */
+export function createRetention(options: {
+  store: RetentionStore;
+  now: () => Date;
+}): (signal: AbortSignal) => Promise<Forgotten> {
+  const { store, now } = options;
+
+  return async (signal) => {
+    const before = (ageMs: number): Date => new Date(now().getTime() - ageMs);
+
+    async function inBatches(forget: (limit: number) => Promise<number>): Promise<number> {
+      let total = 0;
+      for (let count = BATCH; count > 0; total += count) {
+        signal.throwIfAborted();
+        count = await forget(BATCH);
+      }
+      return total;
+    }
+
+    const answers = await inBatches((limit) => store.forgetAnswers(before(ANSWER_LIFE_MS), limit));
+    const replicas = await inBatches((limit) => store.forgetReplicas(before(REPLICA_LIFE_MS), limit));
+    let tombstones = 0;
+    let lastUser = FIRST_USER;
+    await inBatches(async (limit) => {
+      const users = await store.usersWithTombstones(before(TOMBSTONE_LIFE_MS), lastUser, limit);
+      for (const userId of users) {
+        signal.throwIfAborted();
+        tombstones += await store.pruneTombstones(userId, before(TOMBSTONE_LIFE_MS));
+        lastUser = userId;
+      }
+      return users.length;
+    });
+    return { answers, replicas, tombstones };
+  };
+}

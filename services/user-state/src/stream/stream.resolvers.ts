@@ -1,0 +1,33 @@
+import { AppError } from "@continuo/errors";
+import { parseInput, requireViewer } from "@continuo/subgraph";
+import { z } from "zod";
+import type { Resolvers } from "../generated/graphql.ts";
+import { MAX_PAGE } from "./stream.ts";
+
+const optional = <Schema extends z.ZodType>(schema: Schema) =>
+  schema.nullish().transform((given) => given ?? undefined);
+
+const PullInput = z.object({
+  since: optional(z.string().max(256)),
+  namespaces: optional(z.array(z.string()).min(1).max(64)),
+  clientId: optional(z.uuid().transform((text) => text.toLowerCase())),
+  first: z.number().min(1).max(MAX_PAGE),
+});
+
+/** Changes go out. */
+export const streamResolvers = {
+  Query: {
+    pullState: (_parent, args, context) => {
+      const viewer = requireViewer(context);
+      return context.stream.pull(viewer, parseInput(PullInput, args));
+    },
+  },
+  Subscription: {
+    stateChanges: {
+      // The gateway resolves it by `pullState`; a subgraph answers single requests only.
+      subscribe: () => {
+        throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
+      },
+    },
+  },
+} satisfies Resolvers;

@@ -1,0 +1,163 @@
+/**
+ * The stream: a person's state, oldest change first, from any point a replica has reached.
+ * Each unit appears once, as it stands; so it is neither a log nor a snapshot, but both by where one starts.
+ */
+import type { Viewer } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import type { Json, Kind, Stamp } from "@continuo/merge";
+import type { Namespaces } from "../namespace/namespace.ts";
+import { namespaceSet, type Cursor, type Cursors } from "./cursor.ts";
+
+export interface StateEntry {
+  readonly namespace: string;
+  readonly key: string;
+  readonly field: string;
+  readonly kind: Kind;
+  readonly value: Json;
+  readonly deleted: boolean;
+  readonly rev: number;
+  readonly stamp: Stamp;
+  readonly schemaVersion: number;
+}
+
+export interface Head {
+  readonly epoch: string;
+  readonly rev: number;
+  readonly prunedRev: number;
+  /** The server's clock, milliseconds since the epoch. */
+  readonly serverNow: number;
+}
+
+/** A replica as it was last heard of. */
+export interface Replica {
+  readonly deviceId: string;
+  readonly ackedRev: number;
+  /** Not heard of for a while. */
+  readonly stale: boolean;
+}
+
+export interface Page {
+  readonly head: Head;
+  readonly replica: Replica | undefined;
+  /** In order of rev, at most `first` and at most about PAGE_BYTES. */
+  readonly entries: readonly StateEntry[];
+  readonly hasMore: boolean;
+}
+
+export interface StreamStore {
+  /** One snapshot. `floor` undefined: the head. Makes the user's head row with `newEpoch` if there is none. */
+  read(request: {
+    userId: string;
+    after: number;
+    floor: number | undefined;
+    namespaces: readonly string[] | undefined;
+    first: number;
+    clientId: string | undefined;
+    newEpoch: string;
+  }): Promise<Page>;
+  /** Remembers how far a replica has come; never back. */
+  acknowledge(replica: { userId: string; clientId: string; deviceId: string; ackedRev: number }): Promise<void>;
+}
+
+export type ResetReason = "INITIAL" | "EPOCH_CHANGED" | "PRUNED" | "NAMESPACES_CHANGED";
+
+export interface StateBatch {
+  readonly from: string | null;
+  readonly to: string;
+  readonly entries: readonly StateEntry[];
+  readonly hasMore: boolean;
+  readonly headRev: number;
+  readonly epoch: string;
+  readonly reset: ResetReason | null;
+  readonly serverNow: number;
+}
+
+export interface PullRequest {
+  readonly since: string | undefined;
+  readonly namespaces: readonly string[] | undefined;
+  readonly clientId: string | undefined;
+  readonly first: number;
+}
+
+export interface Stream {
+  /**
+   * Throws BAD_USER_INPUT: CURSOR_INVALID, NAMESPACE_UNKNOWN; CONFLICT: CLIENT_OF_OTHER_DEVICE.
+   */
+  pull(viewer: Viewer, request: PullRequest): Promise<StateBatch>;
+}
+
+export const MAX_PAGE = 500;
+
+export function createStream(options: {
+  store: StreamStore;
+  namespaces: Namespaces;
+  cursors: Cursors;
+  newEpoch: () => string;
+}): Stream {
+  const { store, namespaces, cursors, newEpoch } = options;
+
+  return {
+    async pull({ userId, deviceId }, request) {
+      const { since, clientId, first } = request;
+      await assertKnown(namespaces, request.namespaces);
+      const cursor = since === undefined ? undefined : cursors.decode(userId, since);
+      const wanted = namespaceSet(request.namespaces);
+      const read = (from: Pick<Cursor, "rev" | "floor"> | undefined): Promise<Page> =>
+        store.read({
+          userId,
+          after: from?.rev ?? 0,
+          floor: from?.floor,
+          namespaces: request.namespaces,
+          first,
+          clientId,
+          newEpoch: newEpoch(),
+        });
+
+      let page = await read(cursor);
+      const reset = resetOf(cursor, page.head, wanted);
+      if (cursor !== undefined && reset !== null) page = await read(undefined);
+
+      const { head, replica, entries, hasMore } = page;
+      if (clientId !== undefined && cursor !== undefined) {
+        if (replica !== undefined && replica.deviceId !== deviceId)
+          throw new AppError(
+            "CONFLICT",
+            "CLIENT_OF_OTHER_DEVICE",
+            "This clientId belongs to another device: take a new one.",
+          );
+        const ackedRev = reset === null ? cursor.rev : 0;
+        if (replica === undefined || replica.stale || replica.ackedRev < ackedRev)
+          await store.acknowledge({ userId, clientId, deviceId, ackedRev });
+      }
+      const rev = hasMore ? (entries.at(-1)?.rev ?? head.rev) : head.rev;
+      const floor = reset === null ? (cursor?.floor ?? 0) : head.rev;
+      return {
+        from: since ?? null,
+        to: cursors.encode(userId, { epoch: head.epoch, rev, floor: floor > rev ? floor : 0, namespaces: wanted }),
+        entries,
+        hasMore,
+        headRev: head.rev,
+        epoch: head.epoch,
+        reset,
+        serverNow: head.serverNow,
+      };
+    },
+  };
+}
+
+/** Why a reader must start over; null when it may go on. */
+function resetOf(cursor: Cursor | undefined, head: Head, wanted: string): ResetReason | null {
+  if (cursor === undefined) return "INITIAL";
+  // A cursor beyond the head is of a history that this database has lost.
+  if (cursor.epoch !== head.epoch || cursor.rev > head.rev) return "EPOCH_CHANGED";
+  if (cursor.namespaces !== wanted) return "NAMESPACES_CHANGED";
+  return Math.max(cursor.rev, cursor.floor) < head.prunedRev ? "PRUNED" : null;
+}
+
+async function assertKnown(namespaces: Namespaces, names: readonly string[] | undefined): Promise<void> {
+  if (names === undefined) return;
+  const known = await namespaces.find(names);
+  const unknown = names.filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  throw new AppError("BAD_USER_INPUT", "NAMESPACE_UNKNOWN", "There is no such namespace.", { details: { unknown } });
+}

@@ -1,0 +1,31 @@
+/** The composition root of the user-state worker: what may follow later. */
+import { assertMigrated, openDatabase } from "@continuo/database";
+import { createLogger } from "@continuo/process";
+import { startJobs } from "@continuo/signals";
+import { PrismaClient } from "./database/generated/client.ts";
+import type { WorkerEnv } from "./env.ts";
+import { startRetention } from "./retention/retention.jobs.ts";
+import { createRetention } from "./retention/retention.ts";
+import { createRetentionStore } from "./retention/retention.store.ts";
+
+const NAME = "user-state-worker";
+
+/** Works until disposed; any number of these may run. Throws SetupError when the database is not migrated. */
+export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
+  const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
+  await using stack = new AsyncDisposableStack();
+  const { pool } = stack.use(
+    openDatabase({
+      url: env.DATABASE_URL,
+      PrismaClient,
+      applicationName: `continuo-${NAME}`,
+      poolSize: env.DATABASE_POOL_SIZE,
+      log: logger,
+    }),
+  );
+  await assertMigrated(pool);
+  const jobs = stack.use(await startJobs({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
+  stack.use(await startRetention(jobs, createRetention({ store: createRetentionStore(pool), now: () => new Date() })));
+  logger.info("user-state worker is working");
+  return stack.move();
+}
