@@ -3,7 +3,15 @@ import type { CodegenConfig } from "@graphql-codegen/cli";
 /** GraphQL types a resolver returns as one of our own types: `Type: "file below src#Exported"`. */
 const MAPPERS: Record<string, Record<string, string>> = {
   identity: { User: "user/user.ts#User" },
-  session: {},
+  session: {
+    Device: "device/device.ts#Device",
+    DeviceChanges: "device/device.ts#DeviceChanges",
+    DeviceSignOut: "device/sign-out.ts#DeviceSignOut",
+    RevocationReceipt: "revocation/revocation.ts#RevocationReceipt",
+    Session: "session/session.ts#Session",
+    SessionTokens: "token/rotation.ts#SessionTokens",
+    Viewer: "session/session.ts#Session",
+  },
   "user-state": {
     Namespace: "namespace/namespace.ts#Namespace",
     PushStatePayload: "entry/entry.ts#PushReceipt",

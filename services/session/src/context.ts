@@ -1,3 +1,120 @@
-import type { SubgraphContext } from "@continuo/subgraph";
+/** What the resolvers of this service may use, made anew for each request: who asks, and batched reads on their behalf. */
+import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
+import DataLoader from "dataloader";
+import { deviceNotFound, type Device, type Devices, type DeviceStore } from "./device/device.ts";
+import { heardSince, signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
+import type { PolicyStore } from "./policy/policy.ts";
+import type { Revocations } from "./revocation/revocation.ts";
+import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
+import type { StartSessionRequest } from "./session/start-session.ts";
+import type { SessionTokens } from "./token/rotation.ts";
 
-export type Context = SubgraphContext;
+/** The use cases and reads that all requests share. */
+export interface SessionService {
+  readonly stores: {
+    readonly devices: DeviceStore;
+    readonly sessions: SessionStore;
+    readonly signOuts: SignOutStore;
+    readonly policies: PolicyStore;
+  };
+  readonly devices: Devices;
+  readonly revocations: Revocations;
+  readonly startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
+  readonly refreshSession: (refreshToken: string, logger: SubgraphContext["logger"]) => Promise<SessionTokens>;
+  readonly now: () => Date;
+}
+
+export interface Context extends SubgraphContext, Omit<SessionService, "stores"> {
+  /** The moment the request is answered for. */
+  readonly at: Date;
+  /**
+   * The viewer's own session, which is live. Throws UNAUTHENTICATED: SIGN_IN_REQUIRED, SESSION_ENDED. The gateway may not
+   * have heard yet, so every operation of a viewer begins with it.
+   */
+  liveSession(): Promise<Session>;
+  /** From now on in this request the session counts as the caller's own: it has just shown its tokens. */
+  adopt(session: Session): void;
+  /** Something was changed: what was read before is read again. */
+  reread(): void;
+  isCurrentSession(id: string): boolean;
+  isCurrentDevice(id: string): boolean;
+  /** Undefined also when it is not this user's. */
+  session(id: string, userId: string): Promise<Session | undefined>;
+  device(id: string, userId: string): Promise<Device | undefined>;
+  /** As `device`; throws NOT_FOUND/DEVICE_NOT_FOUND. */
+  requireDevice(id: string, userId: string): Promise<Device>;
+  sessionsOf(device: Device, withEnded: boolean): Promise<Session[]>;
+  signOutOf(device: Device): Promise<DeviceSignOut | null>;
+  application(id: string): Promise<{ id: string; name: string } | undefined>;
+  /** The devices of a page, behind `after`. */
+  devicePage: (
+    session: Session,
+    range: Parameters<DeviceStore["page"]>[2],
+  ) => ReturnType<DeviceStore["page"]>;
+}
+
+/** Ended sessions are shown for this long. Milliseconds. */
+const SHOWN_MS = 28 * 24 * 3_600_000;
+
+/** The context of one request. */
+export function createContext(base: SubgraphContext, service: SessionService): Context {
+  const { stores, ...shared } = service;
+  const at = service.now();
+  const own = new Set(base.caller.kind === "viewer" ? [base.caller.viewer.sessionId, base.caller.viewer.deviceId] : []);
+  const sessions = new DataLoader((ids: readonly string[]) => stores.sessions.byIds(ids));
+  const devices = new DataLoader((ids: readonly string[]) => stores.devices.byIds(ids, at));
+  const applications = new DataLoader((ids: readonly string[]) => stores.policies.applications(ids));
+  const liveSessions = new DataLoader((ids: readonly string[]) => stores.sessions.byDevices(ids, at, null));
+  const endedSince = new Date(at.getTime() - SHOWN_MS);
+  const allSessions = new DataLoader((ids: readonly string[]) => stores.sessions.byDevices(ids, at, endedSince));
+  const signOuts = new DataLoader(async (ids: readonly string[]) => {
+    const [last, replicas] = await Promise.all([
+      stores.signOuts.lastSessions(ids),
+      stores.signOuts.replicasHeard(heardSince(at)),
+    ]);
+    return last.map((each) => (each === undefined ? null : signOutOf(each, replicas, at)));
+  });
+
+  async function device(id: string, userId: string): Promise<Device | undefined> {
+    const found = await devices.load(id);
+    return found?.userId === userId ? found : undefined;
+  }
+  async function session(id: string, userId: string): Promise<Session | undefined> {
+    const found = await sessions.load(id);
+    return found?.userId === userId ? found : undefined;
+  }
+
+  const context: Context = {
+    ...base,
+    ...shared,
+    at,
+    async liveSession() {
+      const viewer = requireViewer(context);
+      const found = await session(viewer.sessionId, viewer.userId);
+      if (found === undefined) throw sessionEnded(null);
+      const standing = standingOf(found, at);
+      if (standing.state !== "ACTIVE") throw sessionEnded(standing.endReason);
+      return found;
+    },
+    adopt({ id, deviceId }) {
+      own.add(id).add(deviceId);
+    },
+    reread() {
+      for (const loader of [sessions, devices, liveSessions, allSessions, signOuts]) loader.clearAll();
+    },
+    isCurrentSession: (id) => own.has(id),
+    isCurrentDevice: (id) => own.has(id),
+    session,
+    device,
+    async requireDevice(id, userId) {
+      const found = await device(id, userId);
+      if (found === undefined) throw deviceNotFound();
+      return found;
+    },
+    sessionsOf: ({ id }, withEnded) => (withEnded ? allSessions : liveSessions).load(id),
+    signOutOf: async ({ id, isSignedIn }) => (isSignedIn ? null : signOuts.load(id)),
+    application: (id) => applications.load(id),
+    devicePage: ({ userId, deviceId }, range) => stores.devices.page(userId, deviceId, range, at),
+  };
+  return context;
+}

@@ -1,0 +1,75 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { isLive } from "../session/session.store.ts";
+import type { ActivityStore } from "./activity.ts";
+
+/** $1 sessions, $2 seen at, $3 grants, $4 generations, $5 now. Whether it is due is asked again under the locks. */
+const isDue = (seen: string): string => `
+  ${isLive("s", "$5::timestamptz")}
+  AND ${seen}.at >= s.last_active_at + least(interval '1 minute', make_interval(secs => s.idle_seconds / 4.0))`;
+
+/** Locks: heads by user id, then grants by id; see revocation/end-sessions.store.ts. */
+const RECORD = `
+WITH report AS MATERIALIZED (
+    SELECT r.session_id, least(max(r.at), $5::timestamptz) AS at
+      FROM unnest($1::uuid[], $2::timestamptz[]) AS r (session_id, at)
+     GROUP BY r.session_id),
+  locked AS MATERIALIZED (
+    SELECT h.user_id FROM session.user_heads AS h
+     WHERE h.user_id IN (SELECT s.user_id FROM session.sessions AS s JOIN report ON report.session_id = s.id
+                          WHERE ${isDue("report")})
+     ORDER BY h.user_id FOR UPDATE),
+  head AS (
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+      FROM locked WHERE h.user_id = locked.user_id
+    RETURNING h.user_id, h.device_rev),
+  moved AS (
+    UPDATE session.sessions AS s
+       SET last_active_at = report.at,
+           idle_deadline = greatest(s.idle_deadline, report.at + make_interval(secs => s.idle_seconds))
+      FROM report, head
+     WHERE s.id = report.session_id AND s.user_id = head.user_id AND ${isDue("report")}
+    RETURNING s.device_id, s.last_active_at, head.device_rev),
+  stamped AS (
+    UPDATE session.devices AS d
+       SET last_seen_at = greatest(d.last_seen_at, seen.at), rev = seen.device_rev
+      FROM (SELECT device_id, device_rev, max(last_active_at) AS at FROM moved GROUP BY device_id, device_rev) AS seen
+     WHERE d.id = seen.device_id
+    RETURNING d.user_id, d.rev),
+  arrived AS (
+    SELECT g.id, max(r.generation) AS generation
+      FROM unnest($1::uuid[], $3::uuid[], $4::int[]) AS r (session_id, grant_id, generation)
+      JOIN session.grants AS g ON g.id = r.grant_id AND g.session_id = r.session_id
+     WHERE r.generation > g.confirmed_generation AND r.generation <= g.generation
+       AND (SELECT count(*) FROM stamped) >= 0
+     GROUP BY g.id),
+  granted AS MATERIALIZED (
+    SELECT g.id, arrived.generation FROM session.grants AS g JOIN arrived ON arrived.id = g.id
+     ORDER BY g.id FOR UPDATE OF g),
+  confirmed AS (
+    UPDATE session.grants AS g SET confirmed_generation = granted.generation
+      FROM granted
+     WHERE g.id = granted.id AND g.confirmed_generation < granted.generation)
+SELECT DISTINCT user_id AS "userId", rev AS "deviceRev" FROM stamped`;
+
+const Changed = z.object({ userId: z.uuid(), deviceRev: z.coerce.number() });
+
+/** Activity in Postgres. */
+export function createActivityStore(pool: Pool): ActivityStore {
+  return {
+    async record(seen, now) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "record-activity",
+        text: RECORD,
+        values: [
+          seen.map(({ sessionId }) => sessionId),
+          seen.map(({ at }) => new Date(at)),
+          seen.map(({ grantId }) => grantId),
+          seen.map(({ generation }) => generation),
+          now,
+        ],
+      });
+      return rows.map((row) => Changed.parse(row));
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/**
+ * Activity: what people do moves their session's idle deadline, and shows that a token has reached its client.
+ * Gateways report it, one batch a second each; polling, refreshing and an open socket are not activity.
+ */
+import { z } from "zod";
+
+/** A gateway's report: sessions seen at `at` (ms since the epoch), by a token of this grant and generation. */
+export const ActivityReport = z.object({
+  seen: z
+    .array(
+      z.object({
+        sessionId: z.uuid(),
+        at: z.number().int().positive(),
+        grantId: z.uuid(),
+        generation: z.number().int().positive(),
+      }),
+    )
+    .max(1_000),
+});
+export type ActivityReport = z.infer<typeof ActivityReport>;
+
+export interface ActivityStore {
+  /**
+   * Moves last activity and idle deadlines forward: never back, never into the future, never of a session that has ended
+   * or lapsed, at most once a minute or a quarter of its idle limit. Raises the confirmed generation of grants. Returns
+   * the users whose devices show it.
+   */
+  record(seen: ActivityReport["seen"], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
+}
+
+/** Takes one report. */
+export function createActivity(options: {
+  store: ActivityStore;
+  announce: { devicesChanged(userId: string, deviceRev: number): Promise<void> };
+  now: () => Date;
+}): (report: ActivityReport) => Promise<void> {
+  const { store, announce, now } = options;
+  return async ({ seen }) => {
+    if (seen.length === 0) return;
+    const changed = await store.record(seen, now());
+    await Promise.all(changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
+  };
+}

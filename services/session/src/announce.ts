@@ -1,0 +1,15 @@
+import { devicesTopic, outboxTopic, REVOCATIONS_TOPIC, type Pokes } from "@continuo/signals";
+import type { RevocationAnnouncer } from "./revocation/revocation.ts";
+
+/** The Postgres schema that this service owns. */
+export const SCHEMA = "session";
+
+/** Says what has been committed, as pokes. */
+export function createAnnouncer(pokes: Pokes): RevocationAnnouncer {
+  return {
+    async revoked(seq) {
+      await Promise.all([pokes.publish(REVOCATIONS_TOPIC, seq), pokes.publish(outboxTopic(SCHEMA), seq)]);
+    },
+    devicesChanged: (userId, deviceRev) => pokes.publish(devicesTopic(userId), deviceRev),
+  };
+}

@@ -1,0 +1,123 @@
+/** Composition root of the session subgraph: what it is made of, and in which order that opens and closes. */
+import { randomBytes } from "node:crypto";
+import { createGrantVerifier, createIdentityVerifier } from "@continuo/access";
+import { assertMigrated, openDatabase } from "@continuo/database";
+import { createHealth, createLogger } from "@continuo/process";
+import { startPokes } from "@continuo/signals";
+import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
+import { v4 as newDeviceId, v7 as newId } from "uuid";
+import { createActivity } from "./activity/activity.ts";
+import { createActivityStore } from "./activity/activity.store.ts";
+import { createAnnouncer } from "./announce.ts";
+import { createContext, type Context, type SessionService } from "./context.ts";
+import { PrismaClient } from "./database/generated/client.ts";
+import { createDevices } from "./device/device.ts";
+import { createDeviceStore } from "./device/device.store.ts";
+import { createSignOutStore } from "./device/sign-out.store.ts";
+import type { Env } from "./env.ts";
+import { createPolicyStore } from "./policy/policy.store.ts";
+import { resolvers } from "./resolvers.ts";
+import { createFeed } from "./revocation/feed.ts";
+import { createFeedStore } from "./revocation/feed.store.ts";
+import { createRevocations } from "./revocation/revocation.ts";
+import { createRevocationStore } from "./revocation/revocation.store.ts";
+import { createRoutes } from "./routes.ts";
+import { createSessionStore } from "./session/session.store.ts";
+import { createStartSession, CURRENT_KEY_ID } from "./session/start-session.ts";
+import { createStartSessionStore } from "./session/start-session.store.ts";
+import { loadSigningKey } from "./signing-key/signing-key.ts";
+import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
+import { createAccessTokenMinter } from "./token/access-token.ts";
+import { createRefreshTokenCodec } from "./token/refresh-token.ts";
+import { createRefreshSession } from "./token/rotation.ts";
+import { createRotationStore } from "./token/rotation.store.ts";
+
+/** Opens database, pokes and port, and serves until it is disposed of. `now` is the clock of every rule. */
+export async function startApp(env: Env, { now = () => new Date() }: { now?: () => Date } = {}): Promise<Subgraph> {
+  const logger = createLogger({ name: "session", level: env.LOG_LEVEL });
+  const health = createHealth();
+  await using opening = new AsyncDisposableStack();
+
+  const { prisma, pool } = opening.use(
+    openDatabase({
+      url: env.DATABASE_URL,
+      PrismaClient,
+      applicationName: "continuo-session",
+      poolSize: env.DATABASE_POOL_SIZE,
+      log: logger,
+    }),
+  );
+  await assertMigrated(pool);
+  health.add("database", async () => pool.query("SELECT 1"));
+  const pokes = opening.use(
+    await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }),
+  );
+  const announce = createAnnouncer(pokes);
+
+  const policies = createPolicyStore(prisma);
+  const devices = createDeviceStore(pool);
+  const keys = createSigningKeyStore(pool);
+  const key = await loadSigningKey({ store: keys, masterKey: env.MASTER_KEY, randomBytes, now: now() });
+  const accessTokens = createAccessTokenMinter({
+    key,
+    issuer: env.TOKEN_ISSUER,
+    audience: env.TOKEN_AUDIENCE,
+    random: Math.random,
+    createId: newId,
+  });
+  const refreshTokens = createRefreshTokenCodec(new Map([[CURRENT_KEY_ID, env.MASTER_KEY]]));
+  const revocations = createRevocations({
+    store: createRevocationStore(pool, prisma),
+    announce,
+    createId: newId,
+    now,
+  });
+
+  const service: SessionService = {
+    stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
+    devices: createDevices({ store: devices, announce, now }),
+    revocations,
+    startSession: createStartSession({
+      grants: createGrantVerifier(env.GRANT_PUBLIC_KEY),
+      policies,
+      store: createStartSessionStore(pool),
+      announce,
+      accessTokens,
+      refreshTokens,
+      createId: newId,
+      createDeviceId: newDeviceId,
+      randomBytes,
+      now,
+    }),
+    refreshSession: createRefreshSession({
+      store: createRotationStore(pool),
+      accessTokens,
+      refreshTokens,
+      endForReuse: revocations.endForReuse,
+      now,
+    }),
+    now,
+  };
+
+  const subgraph = opening.use(
+    await startSubgraph<Context>({
+      name: "session",
+      host: env.HOST,
+      port: env.PORT,
+      typeDefs: loadTypeDefs(import.meta.dirname),
+      resolvers,
+      identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
+      health,
+      logger,
+      context: (base) => createContext(base, service),
+      routes: createRoutes({
+        keys,
+        feed: createFeed({ store: createFeedStore(pool), announce, now }),
+        activity: createActivity({ store: createActivityStore(pool), announce, now }),
+      }),
+    }),
+  );
+
+  const opened = opening.move();
+  return { url: subgraph.url, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
+}

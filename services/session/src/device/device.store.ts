@@ -1,0 +1,98 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { isLive } from "../session/session.store.ts";
+import { Device, type DeviceStore } from "./device.ts";
+
+/** The columns of a Device, of the table named `table`. */
+const deviceColumns = (table: string, now: string): string => `
+  ${table}.id, ${table}.user_id AS "userId", ${table}.name, ${table}.detected_name AS "detectedName",
+  ${table}.platform, ${table}.first_seen_at AS "firstSeenAt", ${table}.last_seen_at AS "lastSeenAt", ${table}.rev,
+  EXISTS (SELECT FROM session.sessions AS s WHERE s.device_id = ${table}.id AND ${isLive("s", now)}) AS "isSignedIn"`;
+
+const BY_IDS = `
+SELECT ${deviceColumns("d", "$2::timestamptz")} FROM session.devices AS d WHERE d.id = ANY ($1::uuid[])`;
+
+/** $1 user, $2 now, $3 current device, $4 limit, $5 and $6 last use and id to start behind, null from the very start. */
+const PAGE = `
+SELECT all_of_them.count AS "totalCount", found.*
+  FROM (SELECT count(*) FROM session.devices WHERE user_id = $1) AS all_of_them
+  LEFT JOIN LATERAL (
+    SELECT ${deviceColumns("d", "$2::timestamptz")}
+      FROM session.devices AS d
+     WHERE d.user_id = $1
+       AND ($5::timestamptz IS NULL OR (d.id <> $3 AND (d.last_seen_at, d.id) < ($5::timestamptz, $6::uuid)))
+     ORDER BY d.id = $3 DESC, d.last_seen_at DESC, d.id DESC
+     LIMIT $4) AS found ON true
+ ORDER BY found.id = $3 DESC, found."lastSeenAt" DESC, found.id DESC`;
+
+/** $1 user, $2 now, $3 since, $4 how many. One snapshot: the head is never behind the devices. */
+const CHANGES = `
+SELECT h.device_rev AS head, found.*,
+       (SELECT max(d.rev) FROM session.devices AS d WHERE d.user_id = h.user_id) AS newest
+  FROM session.user_heads AS h
+  LEFT JOIN LATERAL (
+    SELECT ${deviceColumns("d", "$2::timestamptz")}
+      FROM session.devices AS d
+     WHERE d.user_id = h.user_id AND d.rev > $3::bigint
+     ORDER BY d.rev
+     FETCH FIRST $4 ROWS WITH TIES) AS found ON true
+ WHERE h.user_id = $1
+ ORDER BY found.rev, found.id`;
+
+/** $1 user, $2 device, $3 name, $4 now. */
+const RENAME = `
+WITH head AS (
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+     WHERE h.user_id = $1
+       AND EXISTS (SELECT FROM session.devices AS d WHERE d.id = $2 AND d.user_id = $1)
+    RETURNING h.user_id, h.device_rev)
+UPDATE session.devices AS d SET name = $3, rev = head.device_rev
+  FROM head
+ WHERE d.id = $2 AND d.user_id = head.user_id
+RETURNING ${deviceColumns("d", "$4::timestamptz")}`;
+
+/** Sorts after every id of ours, for a place behind which everything comes. */
+const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+
+const Total = z.object({ totalCount: z.coerce.number() });
+const Log = z.object({ head: z.coerce.number(), newest: z.coerce.number() });
+const hasDevice = (row: Record<string, unknown>): boolean => row["id"] !== null;
+
+/** Devices in Postgres. */
+export function createDeviceStore(pool: Pool): DeviceStore {
+  async function rowsOf(name: string, text: string, values: unknown[]): Promise<Record<string, unknown>[]> {
+    return (await pool.query<Record<string, unknown>>({ name, text, values })).rows;
+  }
+
+  return {
+    async byIds(ids, now) {
+      const rows = await rowsOf("devices-by-ids", BY_IDS, [ids, now]);
+      const found = new Map(rows.map((row) => Device.parse(row)).map((device) => [device.id, device]));
+      return ids.map((id) => found.get(id));
+    },
+
+    async page(userId, currentId, { first, after }, now) {
+      const [seenAt, id] =
+        after === null ? [null, null] : after === "CURRENT" ? ["infinity", LAST_ID] : [after.lastSeenAt, after.id];
+      const rows = await rowsOf("device-page", PAGE, [userId, now, currentId, first + 1, seenAt, id]);
+      const devices = rows.filter(hasDevice).map((row) => Device.parse(row));
+      return {
+        totalCount: Total.parse(rows[0]).totalCount,
+        hasNextPage: devices.length > first,
+        devices: devices.slice(0, first),
+      };
+    },
+
+    async changes(userId, since, first, now) {
+      const rows = await rowsOf("device-changes", CHANGES, [userId, now, since, first]);
+      const { head, newest } = rows[0] ? Log.parse(rows[0]) : { head: 0, newest: 0 };
+      const devices = rows.filter(hasDevice).map((row) => Device.parse(row));
+      return { head, hasMore: newest > (devices.at(-1)?.rev ?? newest), devices };
+    },
+
+    async rename(userId, deviceId, name, now) {
+      const rows = await rowsOf("rename-device", RENAME, [userId, deviceId, name, now]);
+      return rows[0] && Device.parse(rows[0]);
+    },
+  };
+}

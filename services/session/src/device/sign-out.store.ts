@@ -1,0 +1,50 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { Session } from "../session/session.ts";
+import { sessionColumns } from "../session/session.store.ts";
+import type { SignOutStore } from "./sign-out.ts";
+
+/** $1 devices. A revocation bears the moment at which it ended its sessions, by which its row is found. */
+const LAST_SESSIONS = `
+SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ack.list AS acks
+  FROM unnest($1::uuid[]) AS device (id)
+ CROSS JOIN LATERAL (
+   SELECT ${sessionColumns("s")}, s.policy_version FROM session.sessions AS s
+    WHERE s.device_id = device.id
+    ORDER BY least(s.ended_at, s.idle_deadline, s.absolute_deadline) DESC, s.id DESC LIMIT 1) AS last
+  JOIN session.policies AS p ON p.application_id = last."applicationId" AND p.version = last.policy_version
+  LEFT JOIN LATERAL (
+    SELECT json_agg(json_build_object('replica', a.replica, 'at', a.at, 'socketsClosed', a.sockets_closed)) AS list
+      FROM session.revocations AS r JOIN session.revocation_acks AS a ON a.seq = r.seq
+     WHERE r.at = last."endedAt" AND last.id = ANY (r.session_ids)) AS ack ON true`;
+
+const LastSession = Session.extend({
+  accessTokenSeconds: z.number(),
+  acks: z
+    .array(z.object({ replica: z.string(), at: z.coerce.date(), socketsClosed: z.number() }))
+    .nullable(),
+}).transform(({ accessTokenSeconds, acks, ...session }) => ({ session, accessTokenSeconds, acks: acks ?? [] }));
+
+/** What is known of sign-outs, in Postgres. */
+export function createSignOutStore(pool: Pool): SignOutStore {
+  return {
+    async lastSessions(deviceIds) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "last-sessions",
+        text: LAST_SESSIONS,
+        values: [deviceIds],
+      });
+      const found = rows.map((row) => LastSession.parse(row));
+      return deviceIds.map((id) => found.find(({ session }) => session.deviceId === id));
+    },
+
+    async replicasHeard(since) {
+      const { rows } = await pool.query<{ name: string }>({
+        name: "replicas-heard",
+        text: "SELECT name FROM session.gateway_replicas WHERE heard_at > $1",
+        values: [since],
+      });
+      return rows.map(({ name }) => name);
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * How far the latest sign-out of a device got, told truthfully: asked for, locked out, confirmed by the device itself.
+ * Not the sign-out: that holds from its commit.
+ */
+import type { RevocationAck } from "../revocation/revocation.ts";
+import { expiryOf, standingOf, type EndReason, type Session } from "../session/session.ts";
+
+/** A sign-out as clients are shown it. */
+export interface DeviceSignOut {
+  readonly requestedAt: Date;
+  readonly reason: EndReason;
+  /** When every gateway had locked it out; null while one that is there has not answered. */
+  readonly lockedOutAt: Date | null;
+  /** From here on its last access token is past its life everywhere. */
+  readonly effectiveBy: Date;
+  /** When a connection of it was closed; null when there was none. */
+  readonly confirmedAt: Date | null;
+}
+
+/** The session of a device that ended last, and what is known of its end. */
+export interface LastSession {
+  readonly session: Session;
+  /** Life of its access tokens, in seconds. */
+  readonly accessTokenSeconds: number;
+  readonly acks: readonly RevocationAck[];
+}
+
+export interface SignOutStore {
+  /** In the order of `deviceIds`; undefined for a device that never had a session. */
+  lastSessions(deviceIds: readonly string[]): Promise<(LastSession | undefined)[]>;
+  /** The gateway replicas that were heard of after `since`. */
+  replicasHeard(since: Date): Promise<string[]>;
+}
+
+/** A replica that has been silent for this long has long turned strict and asks before each operation. Milliseconds. */
+const SILENT_AFTER_MS = 10_000;
+
+/** From when on a replica counts as there. */
+export const heardSince = (now: Date): Date => new Date(now.getTime() - SILENT_AFTER_MS);
+
+/** The state of the sign-out at `now`; null for a session that is live. `replicas` are those heard of since `heardSince(now)`. */
+export function signOutOf(last: LastSession, replicas: readonly string[], now: Date): DeviceSignOut | null {
+  const { session, accessTokenSeconds, acks } = last;
+  const standing = standingOf(session, now);
+  if (standing.state === "ACTIVE" || standing.endReason === null) return null;
+  const { endedAt, endReason } = standing;
+  const confirmedAt = earliest(acks.filter(({ socketsClosed }) => socketsClosed > 0).map(({ at }) => at));
+  const told = { requestedAt: endedAt, reason: endReason, confirmedAt };
+  // No token outlives the deadlines of its session: at the deadline itself every gateway refuses it.
+  if (standing.state === "EXPIRED") return { ...told, lockedOutAt: endedAt, effectiveBy: endedAt };
+
+  const lastToken = new Date(endedAt.getTime() + accessTokenSeconds * 1_000);
+  const deadline = expiryOf(session).at;
+  const effectiveBy = lastToken < deadline ? lastToken : deadline;
+  return { ...told, lockedOutAt: lockedOutAt(acks, replicas, effectiveBy, now), effectiveBy };
+}
+
+function lockedOutAt(
+  acks: readonly RevocationAck[],
+  replicas: readonly string[],
+  effectiveBy: Date,
+  now: Date,
+): Date | null {
+  const answered = new Set(acks.map(({ replica }) => replica));
+  const last = latest(acks.map(({ at }) => at));
+  if (last !== null && last < effectiveBy && replicas.every((replica) => answered.has(replica))) return last;
+  return now >= effectiveBy ? effectiveBy : null;
+}
+
+const earliest = (dates: readonly Date[]): Date | null => dates.toSorted((a, b) => a.getTime() - b.getTime())[0] ?? null;
+const latest = (dates: readonly Date[]): Date | null =>
+  dates.toSorted((a, b) => b.getTime() - a.getTime())[0] ?? null;

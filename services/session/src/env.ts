@@ -1,0 +1,49 @@
+import { envTypes, loadEnv as parseEnv } from "@continuo/process";
+import { z } from "zod";
+
+/** The jobs that a worker can be given. */
+export const JobName = z.enum(["expire-sessions", "fan-out-revocation", "retain"]);
+export type JobName = z.infer<typeof JobName>;
+
+const jobNames = z
+  .string()
+  .default(JobName.options.join(","))
+  .transform((text) => text.split(",").map((name) => name.trim()))
+  .pipe(z.array(JobName).min(1));
+
+const shared = {
+  LOG_LEVEL: envTypes.logLevel,
+  DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_session."),
+  DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(1_000).default(10).describe("Database connections at most."),
+  REDIS_URL: envTypes.redisUrl,
+};
+
+/** The environment of the session process. */
+export const Env = z.object({
+  HOST: z.string().default("127.0.0.1").describe("Address to listen on."),
+  PORT: envTypes.port.default(4102).describe("Port to listen on."),
+  ...shared,
+  GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
+  GRANT_PUBLIC_KEY: envTypes.jwk.describe("Verifies the sign-in grants of the identity subgraph."),
+  MASTER_KEY: envTypes.secret256.describe("32 random bytes in base64url: seals signing keys, root of refresh tokens."),
+  TOKEN_ISSUER: z.url().describe("`iss` of access tokens: the public address of this installation."),
+  TOKEN_AUDIENCE: z.string().min(1).default("continuo").describe("`aud` of access tokens."),
+});
+export type Env = z.output<typeof Env>;
+
+/** The environment of a session worker. */
+export const WorkerEnv = z.object({
+  ...shared,
+  HOST: z.string().default("127.0.0.1").describe("Address of the health port."),
+  HEALTH_PORT: envTypes.port.optional().describe("Serves /live and /ready there; none when unset."),
+  JOBS: jobNames.describe("Which jobs to work on, separated by commas."),
+});
+export type WorkerEnv = z.output<typeof WorkerEnv>;
+
+type Source = Readonly<Record<string, string | undefined>>;
+
+/** Reads this process's environment. Throws EnvError with every problem at once. */
+export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
+
+/** As `loadEnv`, for a worker. */
+export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv, source);

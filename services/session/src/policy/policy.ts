@@ -1,0 +1,55 @@
+/**
+ * The rules an application sets for its sessions: how long, how many, how sure. Versioned; a session lives under the
+ * version it was started with.
+ */
+import { AppError } from "@continuo/errors";
+import { z } from "zod";
+
+/** What happens to a sign-in when the user already has as many live sessions as the policy allows. */
+export const AtLimit = z.enum(["EVICT_OLDEST", "REFUSE"]);
+
+/** A row of `policies`, as far as it governs the start of a session. Durations are seconds. */
+export const Policy = z.object({
+  applicationId: z.string(),
+  version: z.number().int(),
+  idleSeconds: z.number().int().positive(),
+  absoluteSeconds: z.number().int().positive(),
+  accessTokenSeconds: z.number().int().positive(),
+  maxSessions: z.number().int().positive(),
+  atLimit: AtLimit,
+  requiredAcr: z.string().nullable(),
+});
+export type Policy = z.infer<typeof Policy>;
+
+/** The longest life of any access token: what a policy may say at most, and how long a revocation must be remembered. */
+export const LONGEST_ACCESS_TOKEN_SECONDS = 900;
+
+/** Reads of applications and their policies. */
+export interface PolicyStore {
+  /** The policy that governs new sessions of an application; undefined when there is no such application or none is active. */
+  active(applicationId: string): Promise<Policy | undefined>;
+  /** In the order of `ids`, undefined where there is none. */
+  applications(ids: readonly string[]): Promise<({ id: string; name: string } | undefined)[]>;
+}
+
+/** The deadlines of a session that starts at `now`. */
+export function deadlinesFrom(policy: Policy, now: Date): { idleDeadline: Date; absoluteDeadline: Date } {
+  return {
+    idleDeadline: new Date(now.getTime() + policy.idleSeconds * 1_000),
+    absoluteDeadline: new Date(now.getTime() + policy.absoluteSeconds * 1_000),
+  };
+}
+
+/** Authentication context classes in ascending order (NIST SP 800-63B-4 section 2). */
+const ACR_ORDER = ["aal1", "aal2", "aal3"];
+
+/** Throws STEP_UP_REQUIRED/ACR_TOO_LOW (RFC 9470) unless `acr` is at least what the policy requires. */
+export function assertAcr(policy: Policy, acr: string): void {
+  const { requiredAcr } = policy;
+  if (requiredAcr === null || acr === requiredAcr) return;
+  const required = ACR_ORDER.indexOf(requiredAcr);
+  if (required !== -1 && ACR_ORDER.indexOf(acr) > required) return;
+  throw new AppError("STEP_UP_REQUIRED", "ACR_TOO_LOW", "This application asks for a stronger sign-in.", {
+    details: { acrValues: [requiredAcr] },
+  });
+}

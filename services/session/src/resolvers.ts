@@ -1,0 +1,21 @@
+import { deviceResolvers } from "./device/device.resolvers.ts";
+import type { Resolvers } from "./generated/graphql.ts";
+import { revocationResolvers } from "./revocation/revocation.resolvers.ts";
+import { sessionResolvers } from "./session/session.resolvers.ts";
+import { tokenResolvers } from "./token/token.resolvers.ts";
+
+/** All features' resolvers; types that several features add fields to are put together here. */
+export const resolvers: Resolvers = {
+  Query: { ...sessionResolvers.Query, ...deviceResolvers.Query, ...revocationResolvers.Query },
+  Mutation: {
+    ...sessionResolvers.Mutation,
+    ...tokenResolvers.Mutation,
+    ...deviceResolvers.Mutation,
+    ...revocationResolvers.Mutation,
+  },
+  Viewer: { ...sessionResolvers.Viewer, ...deviceResolvers.Viewer },
+  Session: { ...sessionResolvers.Session },
+  Application: { ...sessionResolvers.Application },
+  Device: { ...deviceResolvers.Device },
+  RevocationReceipt: { ...revocationResolvers.RevocationReceipt },
+};

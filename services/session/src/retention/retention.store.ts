@@ -1,0 +1,40 @@
+import type { Pool } from "pg";
+import { RETENTION_MS, type RetentionStore } from "./retention.ts";
+
+const BATCH = 2_000;
+
+/** What goes: a table, its key, and the condition with `$1` as the moment before which it is past. */
+const RULES: Readonly<Record<keyof typeof RETENTION_MS, { table: string; key: string; past: string }>> = {
+  redeemedGrants: { table: "redeemed_grants", key: "jti", past: "expires_at < $1" },
+  revocations: { table: "revocations", key: "seq", past: "at < $1" },
+  endedSessions: { table: "sessions", key: "id", past: "state <> 'ACTIVE' AND ended_at < $1" },
+  outbox: { table: "outbox", key: "id", past: "enqueued_at < $1" },
+  gatewayReplicas: { table: "gateway_replicas", key: "name", past: "heard_at < $1" },
+};
+
+/** Retention in Postgres. */
+export function createRetentionStore(pool: Pool): RetentionStore {
+  async function forgetOne(rule: (typeof RULES)[keyof typeof RULES], before: Date): Promise<number> {
+    const { table, key, past } = rule;
+    let deleted = 0;
+    for (;;) {
+      const { rowCount } = await pool.query(
+        `DELETE FROM session.${table} WHERE ${key} IN (
+           SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`,
+        [before],
+      );
+      deleted += rowCount ?? 0;
+      if ((rowCount ?? 0) < BATCH) return deleted;
+    }
+  }
+
+  return {
+    async forget(now) {
+      const deleted: Record<string, number> = {};
+      for (const name of ["redeemedGrants", "revocations", "endedSessions", "outbox", "gatewayReplicas"] as const) {
+        deleted[name] = await forgetOne(RULES[name], new Date(now.getTime() - RETENTION_MS[name]));
+      }
+      return deleted;
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * The one way in which sessions end, as SQL: by a person, at the policy's limit, after the reuse of a refresh token, at
+ * a deadline. A statement that ends sessions names them in a CTE `target (id, user_id, kind, key, reason)`, advances
+ * the heads of their users in a CTE `head (user_id, device_rev)`, and goes on with `endSessions`.
+ *
+ * Locks are taken in one order, so that nothing can deadlock: users' heads (by user id), then their sessions and
+ * devices (which only the holder of the head changes), grants (by id), and last the head of the log.
+ */
+import { fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+
+/** Where the values are: parameters such as `$4`, or literals. */
+export interface EndSessionsSql {
+  readonly state: "REVOKED" | "EXPIRED";
+  readonly now: string;
+  /** uuid or null: the user who did it. */
+  readonly actor: string;
+  /** uuid[]: one id for each row of the outbox that may be written, that is for each kind and key in `target`. */
+  readonly outboxIds: string;
+  /** What must still be true of session `s` once its lock is held. */
+  readonly condition: string;
+  /** A device that the statement stamps itself (a row is changed once in a statement): an expression, default none. */
+  readonly exceptDevice?: string;
+}
+
+/**
+ * CTEs from `ended` on. Of use to the statement itself: `logged (seq, user_id, session_ids)`, a row for each revocation.
+ * `seq` comes from the single head row, whose lock is held until the commit: so no reader of the log can see a number
+ * before all lower ones.
+ */
+export function endSessions({ state, now, actor, outboxIds, condition, exceptDevice = "NULL" }: EndSessionsSql): string {
+  return `
+  ended AS (
+    UPDATE session.sessions AS s
+       SET state = '${state}', ended_at = ${now}::timestamptz, end_reason = target.reason, ended_by = ${actor}::uuid
+      FROM target JOIN head ON head.user_id = target.user_id
+     WHERE s.id = target.id AND s.state = 'ACTIVE' AND ${condition}
+    RETURNING s.id, s.user_id, s.device_id, target.kind, target.key, target.reason, head.device_rev),
+  stamped AS (
+    UPDATE session.devices AS d
+       SET rev = changed.device_rev,
+           revoked_at = CASE WHEN changed.whole THEN ${now}::timestamptz ELSE d.revoked_at END
+      FROM (SELECT device_id, device_rev, bool_or(kind IN ('DEVICE', 'USER')) AS whole
+              FROM ended GROUP BY device_id, device_rev) AS changed
+     WHERE d.id = changed.device_id AND d.id IS DISTINCT FROM (${exceptDevice})
+    RETURNING d.id),
+  granted AS (
+    SELECT g.id FROM session.grants AS g JOIN ended ON ended.id = g.session_id ORDER BY g.id FOR UPDATE OF g),
+  closed AS (
+    UPDATE session.grants AS g SET state = 'REVOKED' FROM granted WHERE g.id = granted.id RETURNING g.session_id),
+  entry AS (
+    SELECT ended.user_id, ended.kind, ended.key, ended.reason, array_agg(DISTINCT ended.id) AS session_ids,
+           row_number() OVER (ORDER BY ended.user_id, ended.kind, ended.key) AS place
+      FROM ended LEFT JOIN closed ON closed.session_id = ended.id
+     GROUP BY ended.user_id, ended.kind, ended.key, ended.reason),
+  log_head AS (
+    UPDATE session.revocation_head AS r SET seq = r.seq + added.count
+      FROM (SELECT count(*) FROM entry) AS added
+     WHERE r.id = 1 AND added.count > 0
+    RETURNING r.seq - added.count AS before),
+  logged AS (
+    INSERT INTO session.revocations (seq, kind, key, user_id, session_ids, reason, actor_id, at)
+    SELECT log_head.before + entry.place, entry.kind, entry.key, entry.user_id, entry.session_ids, entry.reason,
+           ${actor}::uuid, ${now}::timestamptz
+      FROM entry, log_head
+    RETURNING seq, user_id, session_ids),
+  posted AS (
+    INSERT INTO session.outbox (id, topic, payload, created_at)
+    SELECT (${outboxIds}::uuid[])[entry.place::int], '${fanOutRevocation.name}',
+           jsonb_build_object('seq', log_head.before + entry.place), ${now}::timestamptz
+      FROM entry, log_head)`;
+}

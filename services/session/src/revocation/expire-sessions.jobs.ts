@@ -1,0 +1,54 @@
+/**
+ * Writes down what time has already decided: lapsed sessions become EXPIRED, with the same rows in log and outbox as a
+ * sign-out, so that sockets close and people are told. It is never the authority: a lapsed session is refused without it.
+ */
+import { defineJob, type JobHandler } from "@continuo/signals";
+import { z } from "zod";
+import type { RevocationAnnouncer } from "./revocation.ts";
+
+const Payload = z.object({});
+
+/** Runs on a schedule, one at a time for all workers. */
+export const expireSessions = defineJob({ name: "expire-sessions", schema: Payload, attempts: 1, backoffMs: 1_000 });
+
+/** How often. Milliseconds. */
+export const EXPIRE_EVERY_MS = 5_000;
+
+/** What one batch has ended. */
+export interface Expired {
+  /** Lapsed sessions that were looked at. */
+  readonly found: number;
+  readonly ended: number;
+  /** The newest place in the log; null when nothing was ended. */
+  readonly seq: number | null;
+  readonly users: readonly { userId: string; deviceRev: number }[];
+}
+
+export interface ExpiryStore {
+  /** Ends up to `outboxIds.length` sessions whose deadline is past, those lapsed longest first. Users that are being changed wait for the next round. */
+  expire(now: Date, outboxIds: readonly string[]): Promise<Expired>;
+}
+
+const BATCH = 200;
+
+/** The handler: batches until none is left, or none of those left can be had. */
+export function createExpireSessions(options: {
+  store: ExpiryStore;
+  announce: RevocationAnnouncer;
+  createId: () => string;
+  now: () => Date;
+}): JobHandler<z.infer<typeof Payload>> {
+  const { store, announce, createId, now } = options;
+  return async (_payload, { signal, logger }) => {
+    while (!signal.aborted) {
+      const outboxIds = Array.from({ length: BATCH }, createId);
+      const { found, ended, seq, users } = await store.expire(now(), outboxIds);
+      if (seq !== null) {
+        logger.info({ ended }, "sessions have expired");
+        await announce.revoked(seq);
+        await Promise.all(users.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
+      }
+      if (found < BATCH || ended === 0) return;
+    }
+  };
+}

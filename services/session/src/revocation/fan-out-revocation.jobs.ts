@@ -1,0 +1,37 @@
+/** After a sign-out: what the user's other devices are told. Not the revocation itself, which needs no job to hold. */
+import { defineJob, type JobHandler } from "@continuo/signals";
+import { z } from "zod";
+import type { RevocationAnnouncer } from "./revocation.ts";
+
+const Payload = z.object({ seq: z.number().int().positive() });
+
+/** Written to the outbox with each revocation. */
+export const fanOutRevocation = defineJob({
+  name: "fan-out-revocation",
+  schema: Payload,
+  attempts: 8,
+  backoffMs: 1_000,
+});
+
+export interface DeliveryStore {
+  /**
+   * Notes one delivery for each other device of the user that is signed in, in one statement; those noted before stay.
+   * Returns the user concerned and their device revision, or undefined when the revocation is gone or nobody's.
+   */
+  deliver(seq: number, now: Date): Promise<{ userId: string; deviceRev: number; delivered: number } | undefined>;
+}
+
+/** The handler: idempotent by the revocation's place in the log. */
+export function createFanOut(options: {
+  store: DeliveryStore;
+  announce: Pick<RevocationAnnouncer, "devicesChanged">;
+  now: () => Date;
+}): JobHandler<z.infer<typeof Payload>> {
+  const { store, announce, now } = options;
+  return async ({ seq }, { logger }) => {
+    const told = await store.deliver(seq, now());
+    if (told === undefined) return;
+    logger.info({ seq, delivered: told.delivered }, "a revocation is told to the other devices");
+    await announce.devicesChanged(told.userId, told.deviceRev);
+  };
+}

@@ -1,0 +1,91 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { EndReason } from "../session/session.ts";
+import type { FeedStore } from "./feed.ts";
+
+const PAGE = 1_000;
+
+/** A replica's row is written at most this often. Milliseconds; well below what counts as silence. */
+const HEARD_EVERY_MS = 2_000;
+
+/** $1 replica, $2 seqs, $3 sockets closed, $4 now. Heads are locked by user id, as everywhere. */
+const ACKNOWLEDGE = `
+WITH fresh AS (
+    INSERT INTO session.revocation_acks (seq, replica, at, sockets_closed)
+    SELECT r.seq, $1, $4::timestamptz, max(given.sockets_closed)
+      FROM unnest($2::bigint[], $3::int[]) AS given (seq, sockets_closed)
+      JOIN session.revocations AS r ON r.seq = given.seq
+     GROUP BY r.seq
+        ON CONFLICT DO NOTHING
+    RETURNING seq),
+  concerned AS (
+    SELECT DISTINCT s.user_id, s.device_id
+      FROM fresh JOIN session.revocations AS r ON r.seq = fresh.seq
+      JOIN session.sessions AS s ON s.id = ANY (r.session_ids)),
+  locked AS (
+    SELECT h.user_id FROM session.user_heads AS h
+     WHERE h.user_id IN (SELECT user_id FROM concerned) ORDER BY h.user_id FOR UPDATE),
+  head AS (
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+      FROM locked WHERE h.user_id = locked.user_id
+    RETURNING h.user_id, h.device_rev),
+  stamped AS (
+    UPDATE session.devices AS d SET rev = head.device_rev
+      FROM concerned JOIN head ON head.user_id = concerned.user_id
+     WHERE d.id = concerned.device_id)
+SELECT user_id AS "userId", device_rev AS "deviceRev" FROM head`;
+
+/** $1 replica, $2 after, $3 since, $4 now. One snapshot: the head is never behind the page. */
+const READ_PAGE = `
+WITH heard AS (
+    INSERT INTO session.gateway_replicas AS g (name, heard_at) VALUES ($1, $4::timestamptz)
+        ON CONFLICT (name) DO UPDATE SET heard_at = EXCLUDED.heard_at
+     WHERE g.heard_at < EXCLUDED.heard_at - interval '${HEARD_EVERY_MS} milliseconds')
+SELECT head.seq AS head, entry.*
+  FROM session.revocation_head AS head
+  LEFT JOIN LATERAL (
+    SELECT r.seq, r.session_ids AS "sessionIds", r.reason, r.at
+      FROM session.revocations AS r
+     WHERE r.seq > $2::bigint AND r.at > $3::timestamptz
+     ORDER BY r.seq LIMIT ${PAGE + 1}) AS entry ON true
+ WHERE head.id = 1
+ ORDER BY entry.seq`;
+
+const Changed = z.object({ userId: z.uuid(), deviceRev: z.coerce.number() });
+const Head = z.object({ head: z.coerce.number() });
+const Entry = z.object({
+  seq: z.coerce.number(),
+  sessionIds: z.array(z.uuid()),
+  reason: EndReason,
+  at: z.date(),
+});
+
+/** The log in Postgres, as gateways follow it. */
+export function createFeedStore(pool: Pool): FeedStore {
+  return {
+    async acknowledge(replica, acks, now) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "acknowledge-revocations",
+        text: ACKNOWLEDGE,
+        values: [replica, acks.map(({ seq }) => seq), acks.map(({ socketsClosed }) => socketsClosed), now],
+      });
+      return rows.map((row) => Changed.parse(row));
+    },
+
+    async page(replica, from, now) {
+      const after = "after" in from ? from.after : 0;
+      const since = "since" in from ? from.since : "-infinity";
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "read-revocations",
+        text: READ_PAGE,
+        values: [replica, after, since, now],
+      });
+      const entries = rows.filter((row) => row["seq"] !== null).map((row) => Entry.parse(row));
+      return {
+        head: Head.parse(rows[0]).head,
+        hasMore: entries.length > PAGE,
+        revocations: entries.slice(0, PAGE),
+      };
+    },
+  };
+}

@@ -1,0 +1,67 @@
+/**
+ * The revocation log as gateways follow it: pages in commit order, and their word that they have applied them.
+ * Not a push: a gateway that asks knows how current it is, one that only listens does not.
+ */
+import { z } from "zod";
+import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
+import type { EndReason } from "../session/session.ts";
+import type { RevocationAnnouncer } from "./revocation.ts";
+
+/** How a gateway asks. `after: null` asks for everything that may still matter. */
+export const FeedRequest = z.object({
+  replica: z.string().min(1).max(255),
+  after: z.number().int().nonnegative().nullable(),
+  acks: z
+    .array(z.object({ seq: z.number().int().positive(), socketsClosed: z.number().int().min(0).max(1_000_000) }))
+    .max(1_000),
+});
+export type FeedRequest = z.infer<typeof FeedRequest>;
+
+export interface FeedEntry {
+  readonly seq: number;
+  readonly sessionIds: readonly string[];
+  readonly reason: EndReason;
+  readonly at: Date;
+}
+
+export interface FeedPage {
+  /** The newest place in the log. */
+  readonly head: number;
+  readonly hasMore: boolean;
+  /** Oldest first, at most 1000. */
+  readonly revocations: readonly FeedEntry[];
+}
+
+export interface FeedStore {
+  /**
+   * Notes that the replica has applied these; repeating it changes nothing. Returns the users whose devices now show
+   * more than before, with their new device revision.
+   */
+  acknowledge(
+    replica: string,
+    acks: FeedRequest["acks"],
+    now: Date,
+  ): Promise<{ userId: string; deviceRev: number }[]>;
+  /** Notes that the replica was heard of, and reads a page: after a place in the log, or from a moment on. */
+  page(replica: string, from: { after: number } | { since: Date }, now: Date): Promise<FeedPage>;
+}
+
+/** No older entry can concern a token that is still good; a minute more for clocks that disagree. Milliseconds. */
+const MATTERS_MS = (LONGEST_ACCESS_TOKEN_SECONDS + 60) * 1_000;
+
+/** Serves one request of a gateway. */
+export function createFeed(options: {
+  store: FeedStore;
+  announce: Pick<RevocationAnnouncer, "devicesChanged">;
+  now: () => Date;
+}): (request: FeedRequest) => Promise<FeedPage> {
+  const { store, announce, now } = options;
+  return async ({ replica, after, acks }) => {
+    const at = now();
+    if (acks.length > 0) {
+      const changed = await store.acknowledge(replica, acks, at);
+      await Promise.all(changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
+    }
+    return store.page(replica, after === null ? { since: new Date(at.getTime() - MATTERS_MS) } : { after }, at);
+  };
+}

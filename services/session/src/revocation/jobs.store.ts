@@ -1,0 +1,84 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { isLive } from "../session/session.store.ts";
+import { endSessions } from "./end-sessions.store.ts";
+import type { ExpiryStore } from "./expire-sessions.jobs.ts";
+import type { DeliveryStore } from "./fan-out-revocation.jobs.ts";
+
+const hasLapsed = (now: string): string => `least(s.idle_deadline, s.absolute_deadline) <= ${now}::timestamptz`;
+
+/** $1 now, $2 outbox ids, as many as sessions at most. Activity may have moved a deadline meanwhile: asked again under the lock. */
+const EXPIRE = `
+WITH lapsed AS MATERIALIZED (
+    SELECT s.id, s.user_id,
+           CASE WHEN s.idle_deadline < s.absolute_deadline THEN 'IDLE' ELSE 'ABSOLUTE' END AS reason
+      FROM session.sessions AS s
+     WHERE s.state = 'ACTIVE' AND ${hasLapsed("$1")}
+     ORDER BY least(s.idle_deadline, s.absolute_deadline)
+     LIMIT cardinality($2::uuid[])),
+  locked AS (
+    SELECT h.user_id FROM session.user_heads AS h
+     WHERE h.user_id IN (SELECT user_id FROM lapsed) ORDER BY h.user_id FOR UPDATE SKIP LOCKED),
+  head AS (
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+      FROM locked WHERE h.user_id = locked.user_id
+    RETURNING h.user_id, h.device_rev),
+  target AS (
+    SELECT lapsed.id, lapsed.user_id, 'SESSION' AS kind, lapsed.id::text AS key, lapsed.reason FROM lapsed),
+  ${endSessions({ state: "EXPIRED", now: "$1", actor: "NULL", outboxIds: "$2", condition: hasLapsed("$1") })}
+SELECT (SELECT count(*) FROM lapsed) AS found,
+       (SELECT count(*) FROM ended) AS ended,
+       (SELECT max(seq) FROM logged) AS seq,
+       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
+          FROM ended) AS users`;
+
+/** $1 seq, $2 now. */
+const DELIVER = `
+WITH told AS (
+    SELECT r.seq, r.user_id FROM session.revocations AS r WHERE r.seq = $1::bigint AND r.user_id IS NOT NULL),
+  noted AS (
+    INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
+    SELECT told.seq, 'device:' || other.device_id, $2::timestamptz
+      FROM told
+     CROSS JOIN LATERAL (
+       SELECT DISTINCT s.device_id FROM session.sessions AS s
+        WHERE s.user_id = told.user_id AND ${isLive("s", "$2::timestamptz")}) AS other
+     WHERE other.device_id NOT IN (
+             SELECT s.device_id FROM session.revocations AS r
+               JOIN session.sessions AS s ON s.id = ANY (r.session_ids)
+              WHERE r.seq = $1::bigint)
+        ON CONFLICT DO NOTHING
+    RETURNING seq)
+SELECT told.user_id AS "userId", h.device_rev AS "deviceRev", (SELECT count(*) FROM noted) AS delivered
+  FROM told JOIN session.user_heads AS h ON h.user_id = told.user_id`;
+
+const Expired = z.object({
+  found: z.coerce.number(),
+  ended: z.coerce.number(),
+  seq: z.coerce.number().nullable(),
+  users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
+});
+const Told = z.object({ userId: z.uuid(), deviceRev: z.coerce.number(), delivered: z.coerce.number() });
+
+/** What the jobs of revocation need of Postgres. */
+export function createRevocationJobsStore(pool: Pool): ExpiryStore & DeliveryStore {
+  return {
+    async expire(now, outboxIds) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "expire-sessions",
+        text: EXPIRE,
+        values: [now, outboxIds],
+      });
+      return Expired.parse(rows[0]);
+    },
+
+    async deliver(seq, now) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "deliver-revocation",
+        text: DELIVER,
+        values: [seq, now],
+      });
+      return rows[0] && Told.parse(rows[0]);
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { requireViewer } from "@continuo/subgraph";
+import { z } from "zod";
+import type { Context } from "../context.ts";
+import { deviceNotFound, type Device } from "../device/device.ts";
+import type { Resolvers } from "../generated/graphql.ts";
+import type { RevocationReceipt, SignOut } from "./revocation.ts";
+
+const Id = z.uuid();
+
+async function toPayload(
+  { receipt, deviceIds }: SignOut,
+  userId: string,
+  context: Context,
+): Promise<{ receipt: RevocationReceipt | null; devices: Device[] }> {
+  context.reread();
+  const devices = await Promise.all(deviceIds.map(async (id) => context.device(id, userId)));
+  return { receipt: receipt ?? null, devices: devices.filter((device) => device !== undefined) };
+}
+
+export const revocationResolvers: Resolvers = {
+  Query: {
+    revocationReceipt: async (_root, { seq }, context) => {
+      await context.liveSession();
+      return context.revocations.receipt(requireViewer(context), seq);
+    },
+  },
+
+  Mutation: {
+    // The one operation that a session already ended may repeat.
+    signOut: async (_root, _args, context) => {
+      const viewer = requireViewer(context);
+      return toPayload(await context.revocations.signOut(viewer), viewer.userId, context);
+    },
+
+    signOutDevice: async (_root, { id }, context) => {
+      const viewer = requireViewer(context);
+      await context.liveSession();
+      if (!Id.safeParse(id).success) throw deviceNotFound();
+      const payload = await toPayload(await context.revocations.signOutDevice(viewer, id), viewer.userId, context);
+      if (payload.devices.length === 0) throw deviceNotFound();
+      return payload;
+    },
+
+    signOutOtherDevices: async (_root, _args, context) => {
+      const viewer = requireViewer(context);
+      await context.liveSession();
+      return toPayload(await context.revocations.signOutOtherDevices(viewer), viewer.userId, context);
+    },
+  },
+
+  RevocationReceipt: {
+    seq: ({ seq }) => String(seq),
+  },
+};

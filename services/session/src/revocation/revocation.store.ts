@@ -1,0 +1,75 @@
+import type { Pool } from "pg";
+import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import type { PrismaClient } from "../database/generated/client.ts";
+import { isLive } from "../session/session.store.ts";
+import { endSessions } from "./end-sessions.store.ts";
+import type { RevocationStore, Selector } from "./revocation.ts";
+
+/** $1 user, $2 now, $3 reason, $4 actor, $5 outbox ids, $6 kind, $7 key; $8 session, $9 device, $10 not this device. */
+const REVOKE = `
+WITH ${seenHead("$1")},
+  target AS MATERIALIZED (
+    SELECT s.id, s.user_id, $6::text AS kind, $7::text AS key, $3::text AS reason
+      FROM session.sessions AS s
+     WHERE s.user_id = $1::uuid AND ${isLive("s", "$2::timestamptz")}
+       AND ($8::uuid IS NULL OR s.id = $8) AND ($9::uuid IS NULL OR s.device_id = $9)
+       AND ($10::uuid IS NULL OR s.device_id <> $10)),
+  ${advancedHead("EXISTS (SELECT FROM target)")},
+  ${endSessions({ state: "REVOKED", now: "$2", actor: "$4", outboxIds: "$5", condition: "true" })}
+SELECT EXISTS (SELECT FROM target) AND NOT EXISTS (SELECT FROM head) AS moved,
+       (SELECT seq FROM logged) AS seq,
+       (SELECT device_rev FROM head) AS "deviceRev",
+       (SELECT array_agg(id) FROM ended) AS "sessionIds",
+       (SELECT array_agg(DISTINCT device_id) FROM ended) AS "deviceIds"`;
+
+interface RevokeRow extends UserChangeRow {
+  readonly seq: string | null;
+  readonly deviceRev: string | null;
+  readonly sessionIds: string[] | null;
+  readonly deviceIds: string[] | null;
+}
+
+/** Revocations in Postgres. */
+export function createRevocationStore(pool: Pool, prisma: PrismaClient): RevocationStore {
+  return {
+    async revoke({ userId, selector, reason, actorId, outboxId, now }) {
+      const { kind, key, sessionId = null, deviceId = null, exceptDeviceId = null } = columnsOf(selector, userId);
+      const row = await changeUser<RevokeRow>(pool, userId, {
+        name: "revoke",
+        text: REVOKE,
+        values: [userId, now, reason, actorId, [outboxId], kind, key, sessionId, deviceId, exceptDeviceId],
+      });
+      if (row.seq === null) return undefined;
+      return {
+        seq: Number(row.seq),
+        deviceRev: Number(row.deviceRev),
+        sessionIds: row.sessionIds ?? [],
+        deviceIds: row.deviceIds ?? [],
+      };
+    },
+
+    async receipt(seq, actorId) {
+      const row = await prisma.revocation.findFirst({
+        where: { seq, actorId },
+        include: { acks: { orderBy: { at: "asc" } } },
+      });
+      if (row === null) return undefined;
+      const acks = row.acks.map(({ replica, at, socketsClosed }) => ({ replica, at, socketsClosed }));
+      return { seq, at: row.at, sessionsEnded: row.sessionIds.length, acks };
+    },
+  };
+}
+
+function columnsOf(
+  selector: Selector,
+  userId: string,
+): { kind: string; key: string; sessionId?: string; deviceId?: string; exceptDeviceId?: string } {
+  switch (selector.kind) {
+    case "SESSION":
+      return { kind: "SESSION", key: selector.sessionId, sessionId: selector.sessionId };
+    case "DEVICE":
+      return { kind: "DEVICE", key: selector.deviceId, deviceId: selector.deviceId };
+    case "OTHER_DEVICES":
+      return { kind: "USER", key: userId, exceptDeviceId: selector.exceptDeviceId };
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Revocation: ending sessions, by whom, why, and the proof of it.
+ * It holds from its commit on; gateways learn of it by reading the log, and the jobs that follow only tell people.
+ */
+import type { Viewer } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import type { EndReason, Session } from "../session/session.ts";
+
+/** Which live sessions of a user to end. */
+export type Selector =
+  | { readonly kind: "SESSION"; readonly sessionId: string }
+  | { readonly kind: "DEVICE"; readonly deviceId: string }
+  | { readonly kind: "OTHER_DEVICES"; readonly exceptDeviceId: string };
+
+export interface RevocationAck {
+  readonly replica: string;
+  readonly at: Date;
+  readonly socketsClosed: number;
+}
+
+/** Proof of a revocation. */
+export interface RevocationReceipt {
+  readonly seq: number;
+  readonly at: Date;
+  readonly sessionsEnded: number;
+  readonly acks: readonly RevocationAck[];
+}
+
+/** A change that ended sessions. */
+export interface Ended {
+  readonly seq: number;
+  readonly sessionIds: readonly string[];
+  readonly deviceIds: readonly string[];
+  readonly deviceRev: number;
+}
+
+export interface RevokeCommand {
+  readonly userId: string;
+  readonly selector: Selector;
+  readonly reason: EndReason;
+  /** The user who asked for it; null when it was ourselves. */
+  readonly actorId: string | null;
+  readonly outboxId: string;
+  readonly now: Date;
+}
+
+export interface RevocationStore {
+  /** Ends what the selector names and is live, in one transaction with its row in the log; undefined when there is nothing. */
+  revoke(command: RevokeCommand): Promise<Ended | undefined>;
+  /** The receipt of a revocation that `actorId` asked for. */
+  receipt(seq: number, actorId: string): Promise<RevocationReceipt | undefined>;
+}
+
+/** Tells the other processes after a commit; may be lost without harm. */
+export interface RevocationAnnouncer {
+  /** The log is at `seq`, and the outbox has rows. */
+  revoked(seq: number): Promise<void>;
+  devicesChanged(userId: string, deviceRev: number): Promise<void>;
+}
+
+/** What came of a sign-out. */
+export interface SignOut {
+  /** Undefined when there was nothing to sign out. */
+  readonly receipt: RevocationReceipt | undefined;
+  readonly deviceIds: readonly string[];
+}
+
+export interface Revocations {
+  /** Signs the viewer out here; repeating it is harmless. */
+  signOut(viewer: Viewer): Promise<SignOut>;
+  /** Signs out a device of the viewer; one that is not theirs loses nothing. */
+  signOutDevice(viewer: Viewer, deviceId: string): Promise<SignOut>;
+  signOutOtherDevices(viewer: Viewer): Promise<SignOut>;
+  /** Ends one session whose refresh token came back. */
+  endForReuse(session: Session): Promise<void>;
+  /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for somebody else's. */
+  receipt(viewer: Viewer, seq: string): Promise<RevocationReceipt>;
+}
+
+const SEQ = /^[1-9]\d{0,14}$/;
+
+/** Wires the use cases. `createId` gives the outbox row its id. */
+export function createRevocations(options: {
+  store: RevocationStore;
+  announce: RevocationAnnouncer;
+  createId: () => string;
+  now: () => Date;
+}): Revocations {
+  const { store, announce, createId, now } = options;
+
+  async function revoke(
+    userId: string,
+    selector: Selector,
+    reason: EndReason,
+    actorId: string | null,
+  ): Promise<{ ended: Ended; at: Date } | undefined> {
+    const at = now();
+    const ended = await store.revoke({ userId, selector, reason, actorId, outboxId: createId(), now: at });
+    if (ended === undefined) return undefined;
+    await Promise.all([announce.revoked(ended.seq), announce.devicesChanged(userId, ended.deviceRev)]);
+    return { ended, at };
+  }
+
+  async function signOut(viewer: Viewer, selector: Selector, reason: EndReason, deviceIds: string[]): Promise<SignOut> {
+    const revoked = await revoke(viewer.userId, selector, reason, viewer.userId);
+    if (revoked === undefined) return { receipt: undefined, deviceIds };
+    const { ended, at } = revoked;
+    return {
+      receipt: { seq: ended.seq, at, sessionsEnded: ended.sessionIds.length, acks: [] },
+      deviceIds: [...new Set([...deviceIds, ...ended.deviceIds])],
+    };
+  }
+
+  return {
+    signOut: (viewer) =>
+      signOut(viewer, { kind: "SESSION", sessionId: viewer.sessionId }, "SIGNED_OUT", [viewer.deviceId]),
+    signOutDevice: (viewer, deviceId) =>
+      signOut(
+        viewer,
+        { kind: "DEVICE", deviceId },
+        deviceId === viewer.deviceId ? "SIGNED_OUT" : "SIGNED_OUT_REMOTELY",
+        [deviceId],
+      ),
+    signOutOtherDevices: (viewer) =>
+      signOut(viewer, { kind: "OTHER_DEVICES", exceptDeviceId: viewer.deviceId }, "SIGNED_OUT_REMOTELY", []),
+    endForReuse: async ({ id, userId }) =>
+      void (await revoke(userId, { kind: "SESSION", sessionId: id }, "REFRESH_TOKEN_REUSED", null)),
+    receipt: async (viewer, seq) => {
+      const receipt = SEQ.test(seq) ? await store.receipt(Number(seq), viewer.userId) : undefined;
+      if (receipt) return receipt;
+      throw new AppError("NOT_FOUND", "RECEIPT_NOT_FOUND", "There is no such receipt.");
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/** HTTP beside GraphQL: the public signing keys, and what gateways report and ask. */
+import { AppError } from "@continuo/errors";
+import { parseInput, requireService, type SubgraphOptions } from "@continuo/subgraph";
+import { ActivityReport } from "./activity/activity.ts";
+import type { Context } from "./context.ts";
+import { FeedRequest, type FeedPage } from "./revocation/feed.ts";
+import type { SigningKeyStore } from "./signing-key/signing-key.ts";
+
+type Routes = NonNullable<SubgraphOptions<Context>["routes"]>;
+
+const GATEWAY = "gateway";
+const KEYS_MAX_AGE_SECONDS = 300;
+
+/** Wires the routes; all but the keys are for the gateway on its own behalf. */
+export function createRoutes(options: {
+  keys: SigningKeyStore;
+  feed: (request: FeedRequest) => Promise<FeedPage>;
+  activity: (report: ActivityReport) => Promise<void>;
+}): Routes {
+  const { keys, feed, activity } = options;
+
+  return (http, callerOf) => {
+    const requireGateway = async (request: Parameters<typeof callerOf>[0]): Promise<void> => {
+      if (requireService(await callerOf(request)) === GATEWAY) return;
+      throw new AppError("FORBIDDEN", "SERVICE_ONLY", "Only the gateway may ask this.");
+    };
+
+    http.get("/.well-known/jwks.json", async (_request, reply) =>
+      reply.header("cache-control", `public, max-age=${KEYS_MAX_AGE_SECONDS}`).send({ keys: await keys.published() }),
+    );
+
+    http.post("/internal/revocations", async (request) => {
+      await requireGateway(request);
+      return feed(parseInput(FeedRequest, request.body));
+    });
+
+    http.post("/internal/activity", async (request, reply) => {
+      await requireGateway(request);
+      await activity(parseInput(ActivityReport, request.body));
+      return reply.code(204).send();
+    });
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * A session: a signed-in presence of a person on a device in one application.
+ * It is live while its state is ACTIVE and both deadlines are ahead; that is a question of time, never of a job having run.
+ */
+import { AppError } from "@continuo/errors";
+import { z } from "zod";
+
+/** Why a session ended, as clients are told. */
+export const EndReason = z.enum([
+  "SIGNED_OUT",
+  "SIGNED_OUT_REMOTELY",
+  "IDLE",
+  "ABSOLUTE",
+  "EVICTED",
+  "REFRESH_TOKEN_REUSED",
+]);
+export type EndReason = z.infer<typeof EndReason>;
+
+/** A row of `sessions`. */
+export const Session = z.object({
+  id: z.uuid(),
+  userId: z.uuid(),
+  deviceId: z.uuid(),
+  applicationId: z.string(),
+  acr: z.string(),
+  amr: z.array(z.string()),
+  authTime: z.date(),
+  startedAt: z.date(),
+  lastActiveAt: z.date(),
+  idleDeadline: z.date(),
+  absoluteDeadline: z.date(),
+  state: z.enum(["ACTIVE", "EXPIRED", "REVOKED"]),
+  endedAt: z.date().nullable(),
+  endReason: EndReason.nullable(),
+});
+export type Session = z.infer<typeof Session>;
+
+/** How a session stands at a moment. */
+export type Standing =
+  | { readonly state: "ACTIVE" }
+  | { readonly state: "EXPIRED" | "REVOKED"; readonly endedAt: Date; readonly endReason: EndReason | null };
+
+/** Which limit ends a session first if nothing else does, and when. */
+export interface Expiry {
+  readonly at: Date;
+  readonly because: "IDLE" | "ABSOLUTE";
+}
+
+/** The earlier of the two deadlines. */
+export function expiryOf(session: Pick<Session, "idleDeadline" | "absoluteDeadline">): Expiry {
+  const { idleDeadline, absoluteDeadline } = session;
+  return idleDeadline < absoluteDeadline
+    ? { at: idleDeadline, because: "IDLE" }
+    : { at: absoluteDeadline, because: "ABSOLUTE" };
+}
+
+/** How the session stands at `now`. It expired at its deadline, whenever the row came to say so. */
+export function standingOf(
+  session: Pick<Session, "state" | "idleDeadline" | "absoluteDeadline" | "endedAt" | "endReason">,
+  now: Date,
+): Standing {
+  const expiry = expiryOf(session);
+  if (session.state === "REVOKED") {
+    return { state: "REVOKED", endedAt: session.endedAt ?? expiry.at, endReason: session.endReason };
+  }
+  if (session.state === "ACTIVE" && now < expiry.at) return { state: "ACTIVE" };
+  return { state: "EXPIRED", endedAt: expiry.at, endReason: expiry.because };
+}
+
+/** UNAUTHENTICATED/SESSION_ENDED, with `details.endReason` when it is known. */
+export function sessionEnded(endReason: EndReason | null): AppError {
+  return new AppError("UNAUTHENTICATED", "SESSION_ENDED", "The session has ended: sign in again.", {
+    ...(endReason && { details: { endReason } }),
+  });
+}
+
+/** Reads of sessions. */
+export interface SessionStore {
+  /** In the order of `ids`, undefined where there is none. */
+  byIds(ids: readonly string[]): Promise<(Session | undefined)[]>;
+  /**
+   * The sessions of each device, newest first, at most 100 of each: the live ones, and with `endedSince` those that
+   * ended after it.
+   */
+  byDevices(deviceIds: readonly string[], now: Date, endedSince: Date | null): Promise<Session[][]>;
+}

@@ -1,0 +1,131 @@
+/**
+ * The start of a session: identity's sign-in grant, redeemed once, becomes a device row, a session and its tokens.
+ * Who the person is has been settled before; this asks only whether the policy lets them in.
+ */
+import { AppError } from "@continuo/errors";
+import type { GrantVerifier } from "@continuo/access";
+import { assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
+import type { DeviceInput } from "../device/device.ts";
+import type { RevocationAnnouncer } from "../revocation/revocation.ts";
+import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
+import type { RefreshTokenCodec } from "../token/refresh-token.ts";
+import { issueTokens, type SessionTokens } from "../token/rotation.ts";
+
+/** All that a session's rows are made of. */
+export interface StartCommand {
+  readonly userId: string;
+  /** The sign-in grant's id and end of life: good once. */
+  readonly jti: string;
+  readonly jtiExpiresAt: Date;
+  readonly policy: Policy;
+  readonly sessionId: string;
+  readonly origin: "PASSWORD" | "PASSKEY";
+  readonly acr: string;
+  readonly amr: readonly string[];
+  readonly authTime: Date;
+  readonly idleDeadline: Date;
+  readonly absoluteDeadline: Date;
+  readonly device: DeviceInput;
+  /** For a device row of its own, when `device.id` is not one of the user's. */
+  readonly newDeviceId: string;
+  readonly grantId: string;
+  readonly keyId: number;
+  readonly salt: Buffer;
+  /** One for each session that may have to make room. */
+  readonly outboxIds: readonly string[];
+  readonly now: Date;
+}
+
+/** What became of it. */
+export type StartOutcome =
+  | {
+      readonly kind: "STARTED";
+      readonly authorization: Authorization;
+      readonly deviceRev: number;
+      /** The newest place in the log, when older sessions had to make room. */
+      readonly evictedSeq: number | null;
+    }
+  | { readonly kind: "GRANT_USED" }
+  | { readonly kind: "SESSION_LIMIT_REACHED" };
+
+export interface StartSessionStore {
+  /** Decides and writes in one transaction, exact however many start at once: all of it or nothing. */
+  start(command: StartCommand): Promise<StartOutcome>;
+}
+
+/** What a client sends. */
+export interface StartSessionRequest {
+  readonly grant: string;
+  readonly applicationId: string;
+  readonly device: DeviceInput;
+}
+
+/** Which master key new refresh tokens are derived from. */
+export const CURRENT_KEY_ID = 1;
+
+const SALT_BYTES = 16;
+/** A start at the limit makes room for itself, and for what a lowered limit has left over, this many at a time. */
+const EVICTIONS_AT_ONCE = 100;
+
+/**
+ * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID, GRANT_EXPIRED, GRANT_USED; NOT_FOUND/APPLICATION_NOT_FOUND;
+ * STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A refused start does not use the grant up.
+ */
+export function createStartSession(options: {
+  grants: GrantVerifier;
+  policies: PolicyStore;
+  store: StartSessionStore;
+  announce: RevocationAnnouncer;
+  accessTokens: AccessTokenMinter;
+  refreshTokens: RefreshTokenCodec;
+  /** Ids in order of time, for rows; `createDeviceId` gives none away. */
+  createId: () => string;
+  createDeviceId: () => string;
+  randomBytes: (count: number) => Buffer;
+  now: () => Date;
+}): (request: StartSessionRequest) => Promise<SessionTokens> {
+  const { grants, policies, store, announce, createId, createDeviceId, randomBytes, now } = options;
+
+  return async ({ grant, applicationId, device }) => {
+    const at = now();
+    const claims = await grants.verify(grant, at);
+    const policy = await policies.active(applicationId);
+    if (policy === undefined) {
+      throw new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
+    }
+    assertAcr(policy, claims.acr);
+    const outcome = await store.start({
+      userId: claims.sub,
+      jti: claims.jti,
+      jtiExpiresAt: new Date(claims.exp * 1_000),
+      policy,
+      sessionId: createId(),
+      origin: claims.amr.includes("pwd") ? "PASSWORD" : "PASSKEY",
+      acr: claims.acr,
+      amr: claims.amr,
+      authTime: new Date(claims.auth_time * 1_000),
+      ...deadlinesFrom(policy, at),
+      device,
+      newDeviceId: createDeviceId(),
+      grantId: createId(),
+      keyId: CURRENT_KEY_ID,
+      salt: randomBytes(SALT_BYTES),
+      outboxIds: Array.from({ length: EVICTIONS_AT_ONCE }, createId),
+      now: at,
+    });
+    switch (outcome.kind) {
+      case "GRANT_USED":
+        throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
+      case "SESSION_LIMIT_REACHED":
+        throw new AppError("FORBIDDEN", "SESSION_LIMIT_REACHED", "Sign out elsewhere first: no more sessions are allowed.");
+      case "STARTED": {
+        const { authorization, deviceRev, evictedSeq } = outcome;
+        await Promise.all([
+          announce.devicesChanged(claims.sub, deviceRev),
+          evictedSeq === null ? undefined : announce.revoked(evictedSeq),
+        ]);
+        return issueTokens(authorization, at, options);
+      }
+    }
+  };
+}

@@ -1,0 +1,78 @@
+/** Access tokens (RFC 9068) as this service mints them; what is in them is said in `@continuo/access`. */
+import type { AccessTokenClaims } from "@continuo/access";
+import { importJWK, SignJWT } from "jose";
+import { expiryOf, type Session } from "../session/session.ts";
+import type { SigningKey } from "../signing-key/signing-key.ts";
+
+/** A session and the rotation state from which it gets its tokens. */
+export interface Authorization {
+  readonly session: Session;
+  readonly grantId: string;
+  readonly generation: number;
+  readonly keyId: number;
+  readonly salt: Buffer;
+  /** Life of an access token under the session's policy, in seconds. */
+  readonly accessTokenSeconds: number;
+  /** The user's epoch. */
+  readonly epoch: number;
+}
+
+export interface AccessTokenMinter {
+  /** A signed token; `expiresIn` is whole seconds from `now`. */
+  mint(authorization: Authorization, now: Date): Promise<{ accessToken: string; expiresIn: number }>;
+}
+
+/** Up to this part of a token's life is taken off at random, so that a fleet does not refresh in step. */
+const JITTER = 0.1;
+
+/**
+ * When a token minted at `now` expires, in NumericDate seconds: after the policy's life less up to 10 % (`random` in
+ * [0, 1)), and never after the session's own deadlines.
+ */
+export function expiryOfToken(authorization: Authorization, now: Date, random: number): number {
+  const life = authorization.accessTokenSeconds * (1 - JITTER * random) * 1_000;
+  const latest = Math.min(now.getTime() + life, expiryOf(authorization.session).at.getTime());
+  return Math.floor(latest / 1_000);
+}
+
+/** Signs with ES256. `createId` gives each token its `jti`. */
+export function createAccessTokenMinter(options: {
+  key: SigningKey;
+  issuer: string;
+  audience: string;
+  random: () => number;
+  createId: () => string;
+}): AccessTokenMinter {
+  const { key, issuer, audience, random, createId } = options;
+  const privateKey = importJWK(key.privateJwk, "ES256");
+
+  return {
+    async mint(authorization, now) {
+      const { session, grantId, generation, epoch } = authorization;
+      const issuedAt = Math.floor(now.getTime() / 1_000);
+      const expiresAt = expiryOfToken(authorization, now, random());
+      const claims = {
+        iss: issuer,
+        aud: audience,
+        sub: session.userId,
+        client_id: session.applicationId,
+        sid: session.id,
+        did: session.deviceId,
+        jti: createId(),
+        iat: issuedAt,
+        exp: expiresAt,
+        auth_time: Math.floor(session.authTime.getTime() / 1_000),
+        acr: session.acr,
+        amr: session.amr,
+        scope: "account",
+        gid: grantId,
+        gen: generation,
+        uep: epoch,
+      } satisfies AccessTokenClaims;
+      const accessToken = await new SignJWT(claims)
+        .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: key.kid })
+        .sign(await privateKey);
+      return { accessToken, expiresIn: Math.max(0, expiresAt - issuedAt) };
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { Session } from "../session/session.ts";
+import { isLive, sessionColumns } from "../session/session.store.ts";
+import type { RotationStore } from "./rotation.ts";
+
+const AuthorizationRow = Session.extend({
+  grantId: z.uuid(),
+  generation: z.number().int(),
+  keyId: z.number().int(),
+  salt: z.instanceof(Buffer),
+  accessTokenSeconds: z.number().int(),
+  epoch: z.number().int(),
+}).transform(({ grantId, generation, keyId, salt, accessTokenSeconds, epoch, ...session }) => ({
+  session,
+  grantId,
+  generation,
+  keyId,
+  salt,
+  accessTokenSeconds,
+  epoch,
+}));
+
+const RotationRow = z.object({ isActive: z.boolean(), confirmedGeneration: z.number().int(), rotatedAt: z.date() });
+
+const AUTHORIZATION_COLUMNS = `
+  g.id AS "grantId", g.generation, g.key_id AS "keyId", g.salt,
+  p.access_token_seconds AS "accessTokenSeconds", u.epoch, ${sessionColumns("s")}`;
+
+const AUTHORIZATION_JOINS = `
+  s.id = g.session_id AND p.application_id = s.application_id AND p.version = s.policy_version
+  AND u.user_id = s.user_id`;
+
+/**
+ * $1 grant id, $2 generation presented, $3 salt presented, $4 now.
+ * A caller that waited for the row lock has only `g` checked again, not `s`: so whoever ends a session ends its grants.
+ */
+const ADVANCE = `
+  UPDATE session.grants AS g
+     SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = $4
+    FROM session.sessions AS s, session.policies AS p, session.user_heads AS u
+   WHERE g.id = $1 AND g.generation = $2 AND g.salt = $3 AND g.state = 'ACTIVE'
+     AND ${AUTHORIZATION_JOINS}
+     AND ${isLive("s", "$4::timestamptz")}
+  RETURNING ${AUTHORIZATION_COLUMNS}`;
+
+/** $1 grant id, $2 salt presented. */
+const READ = `
+  SELECT g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration", g.rotated_at AS "rotatedAt", ${AUTHORIZATION_COLUMNS}
+    FROM session.grants AS g, session.sessions AS s, session.policies AS p, session.user_heads AS u
+   WHERE g.id = $1 AND g.salt = $2 AND ${AUTHORIZATION_JOINS}`;
+
+/** Grants in Postgres. */
+export function createRotationStore(pool: Pool): RotationStore {
+  return {
+    async advance({ grantId, generation, salt }, now) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "advance-grant",
+        text: ADVANCE,
+        values: [grantId, generation, salt, now],
+      });
+      return rows[0] && AuthorizationRow.parse(rows[0]);
+    },
+
+    async read({ grantId, salt }) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "read-grant",
+        text: READ,
+        values: [grantId, salt],
+      });
+      return rows[0] && { ...AuthorizationRow.parse(rows[0]), ...RotationRow.parse(rows[0]) };
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import { parseInput } from "@continuo/subgraph";
+import { z } from "zod";
+import type { Resolvers } from "../generated/graphql.ts";
+
+const Input = z.object({ refreshToken: z.string().max(512) });
+
+export const tokenResolvers: Resolvers = {
+  Mutation: {
+    refreshSession: async (_root, args, context) => {
+      const tokens = await context.refreshSession(parseInput(Input, args).refreshToken, context.logger);
+      context.reread();
+      context.adopt(tokens.session);
+      return tokens;
+    },
+  },
+};

@@ -1,0 +1,66 @@
+/** Composition root of session's workers: the jobs it is told to do, each on its queue. */
+import { assertMigrated, openDatabase } from "@continuo/database";
+import { createLogger } from "@continuo/process";
+import { startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
+import { v7 as newId } from "uuid";
+import { createAnnouncer, SCHEMA } from "./announce.ts";
+import { PrismaClient } from "./database/generated/client.ts";
+import type { WorkerEnv } from "./env.ts";
+import { startHealthPort } from "./health-port.ts";
+import { createRetain, retain, RETAIN_EVERY_MS } from "./retention/retain.jobs.ts";
+import { createRetentionStore } from "./retention/retention.store.ts";
+import { createExpireSessions, EXPIRE_EVERY_MS, expireSessions } from "./revocation/expire-sessions.jobs.ts";
+import { createFanOut, fanOutRevocation } from "./revocation/fan-out-revocation.jobs.ts";
+import { createRevocationJobsStore } from "./revocation/jobs.store.ts";
+
+/** Works on `env.JOBS` until disposed of, which waits for the handlers under way. */
+export async function startWorkers(
+  env: WorkerEnv,
+  { now = () => new Date() }: { now?: () => Date } = {},
+): Promise<AsyncDisposable> {
+  const logger = createLogger({ name: "session-worker", level: env.LOG_LEVEL });
+  await using opening = new AsyncDisposableStack();
+
+  const { pool } = opening.use(
+    openDatabase({
+      url: env.DATABASE_URL,
+      PrismaClient,
+      applicationName: "continuo-session-worker",
+      poolSize: env.DATABASE_POOL_SIZE,
+      log: logger,
+    }),
+  );
+  await assertMigrated(pool);
+  const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
+  const pokes = opening.use(await startPokes(bus));
+  const jobs = opening.use(await startJobs(bus));
+  const announce = createAnnouncer(pokes);
+  const store = createRevocationJobsStore(pool);
+
+  const start = {
+    "expire-sessions": async () => {
+      await jobs.work(expireSessions, createExpireSessions({ store, announce, createId: newId, now }), {
+        concurrency: 1,
+      });
+      await jobs.every(expireSessions, { everyMs: EXPIRE_EVERY_MS });
+    },
+    "fan-out-revocation": async () => {
+      await jobs.work(fanOutRevocation, createFanOut({ store, announce, now }));
+      opening.use(
+        await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions: [fanOutRevocation], pokes, logger }),
+      );
+    },
+    retain: async () => {
+      await jobs.work(retain, createRetain({ store: createRetentionStore(pool), now }), { concurrency: 1 });
+      await jobs.every(retain, { everyMs: RETAIN_EVERY_MS });
+    },
+  };
+  for (const name of new Set(env.JOBS)) await start[name]();
+  if (env.HEALTH_PORT !== undefined) {
+    opening.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, pool }));
+  }
+  logger.info({ jobs: env.JOBS }, "session workers are at work");
+
+  const opened = opening.move();
+  return { [Symbol.asyncDispose]: async () => opened.disposeAsync() };
+}

@@ -1,0 +1,8 @@
+/** A session worker's process. */
+import { createLogger, runProcess } from "@continuo/process";
+import { loadWorkerEnv } from "./env.ts";
+import { startWorkers } from "./worker-app.ts";
+
+await runProcess(async () => startWorkers(loadWorkerEnv()), {
+  logger: createLogger({ name: "session-worker", level: "info" }),
+});
