@@ -41,7 +41,7 @@ export function createExpireSessions(options: {
   const { store, announce, createId, now } = options;
   return async (_payload, { signal, logger }) => {
     while (!signal.aborted) {
-      const outboxIds = Array.from({ length: BATCH }, createId);
+      const outboxIds = Array.from({ length: BATCH }, () => createId());
       const { found, ended, seq, users } = await store.expire(now(), outboxIds);
       if (seq !== null) {
         logger.info({ ended }, "sessions have expired");
