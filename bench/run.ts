@@ -38,6 +38,7 @@ export async function runBenchmarks(names: readonly string[], effort: Effort, si
       signal.throwIfAborted();
       complete = false;
       console.error(`${benchmark.name} failed: ${cause instanceof Error ? cause.message : String(cause)}\n`);
+      for (const line of subject.complaints()) console.error(line);
     }
   }
   return complete;

@@ -1,15 +1,12 @@
 /** The system under test: gateway and services as real processes, over a Postgres of their own that is as durable as ever. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
-import { roomEnvironments, type Environment } from "../embedded/src/rooms.ts";
-import { loadSecrets } from "../embedded/src/secrets.ts";
-import { migrate, roleUrl, ROLES, startEmbeddedPostgres, type RoleOwner } from "../packages/database/src/index.ts";
+import { startSystem } from "../e2e/system.ts";
+import { databaseUrls } from "../embedded/src/rooms.ts";
+import { migrate, startEmbeddedPostgres } from "../packages/database/src/index.ts";
 import { createLogger } from "../packages/process/src/index.ts";
 import { APPLICATION } from "./people.ts";
 
@@ -23,6 +20,8 @@ export interface Subject extends AsyncDisposable {
   readonly postgresPid: number;
   /** The processes that a request runs through. */
   readonly processes: { readonly gateway: readonly number[]; readonly services: readonly number[] };
+  /** The last warnings and errors that its processes logged, for when something fails. */
+  complaints(): string[];
 }
 
 /** Generous limits, so that nobody is signed out by a benchmark, and access tokens outlive it. */
@@ -30,8 +29,6 @@ const POLICY = `
 INSERT INTO session.policies (application_id, version, state, idle_seconds, absolute_seconds, access_token_seconds,
        device_binding, max_sessions, at_limit, step_up_seconds, persistence, posture, activated_at)
 VALUES ($1, 1, 'ACTIVE', 1209600, 2592000, 900, 'NONE', 1000, 'REFUSE', 300, true, 'OPEN', now())`;
-
-const READY_MS = 30_000;
 
 /** Starts all of it in a folder of its own; closing stops it and removes the folder. */
 export async function openSubject(): Promise<Subject> {
@@ -42,101 +39,36 @@ export async function openSubject(): Promise<Subject> {
   const postgres = opening.use(
     await startEmbeddedPostgres({ dataDirectory: join(directory, "postgres"), tuning: "durable", log }),
   );
-  const { adminUrl } = postgres;
-  const secrets = await loadSecrets(join(directory, "secrets.json"));
-  await migrate({ adminUrl, rolePasswords: secrets.databasePasswords, log });
-  await query(adminUrl, "INSERT INTO session.applications (id, name, created_at) VALUES ($1, 'Bench', now())", [
+  const databaseUrl = postgres.adminUrl;
+  const secret = randomBytes(18).toString("base64url");
+  const rolePasswords = { identity: secret, session: secret, userState: secret, gateway: secret };
+  await migrate({ adminUrl: databaseUrl, rolePasswords, log });
+  await query(databaseUrl, "INSERT INTO session.applications (id, name, created_at) VALUES ($1, 'Bench', now())", [
     APPLICATION,
   ]);
-  await query(adminUrl, POLICY, [APPLICATION]);
-
-  const url = (owner: RoleOwner): string => roleUrl(adminUrl, ROLES[owner], secrets.databasePasswords[owner]);
-  const databaseUrl = {
-    identity: url("identity"),
-    session: url("session"),
-    userState: url("userState"),
-    gateway: url("gateway"),
-  };
-  const rooms = roomEnvironments({ secrets, databaseUrl, mode: "production", logLevel: "warn" });
-  await run("services/user-state/src/seed.ts", rooms.userState);
-
-  const start = async (program: string, environment: Environment): Promise<Running> =>
-    opening.use(await startServer(program, environment));
-  const [identity, session, userState] = await Promise.all([
-    start("services/identity/src/main.ts", rooms.identity),
-    start("services/session/src/main.ts", rooms.session),
-    start("services/user-state/src/main.ts", rooms.userState),
-  ]);
-  const gateway = await start("gateway/src/main.ts", {
-    ...rooms.gateway,
-    IDENTITY_URL: identity.url,
-    SESSION_URL: session.url,
-    USER_STATE_URL: userState.url,
-  });
+  await query(databaseUrl, POLICY, [APPLICATION]);
+  const system = opening.use(await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords) }));
+  const [gateway] = system.gateways;
+  const services = Object.values(system.subgraphs).flat();
+  const everybody = [...system.gateways, ...services, ...Object.values(system.workers)];
   const opened = opening.move();
   return {
     graphqlUrl: `${gateway.url}/graphql`,
     keySetUrl: `${gateway.url}/.well-known/jwks.json`,
-    databaseUrl: adminUrl,
+    databaseUrl,
     postgresPid: postgres.pid,
-    processes: { gateway: [gateway.pid], services: [identity.pid, session.pid, userState.pid] },
+    processes: {
+      gateway: system.gateways.map(({ pid }) => pid),
+      services: services.map(({ pid }) => pid),
+    },
+    complaints: () => everybody.flatMap((one) => one.log().split("\n").filter(isComplaint).slice(-3)),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
-interface Running extends AsyncDisposable {
-  readonly url: string;
-  readonly pid: number;
-}
-
-async function startServer(program: string, environment: Environment): Promise<Running> {
-  const port = await freePort();
-  const child = spawn(process.execPath, [program], {
-    cwd: join(import.meta.dirname, ".."),
-    env: { ...environment, PORT: String(port) },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  const url = `http://127.0.0.1:${port}`;
-  const deadline = performance.now() + READY_MS;
-  const ready = (): Promise<boolean> =>
-    fetch(`${url}/ready`).then(
-      (answer) => answer.ok,
-      () => false,
-    );
-  while (!(await ready())) {
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${program} does not become ready`);
-    await delay(50);
-  }
-  return {
-    url,
-    pid: child.pid ?? 0,
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return;
-      const exited = once(child, "exit");
-      child.kill("SIGTERM");
-      await exited;
-    },
-  };
-}
-
-async function run(program: string, environment: Environment): Promise<void> {
-  const child = spawn(process.execPath, [program], {
-    cwd: join(import.meta.dirname, ".."),
-    env: { ...environment },
-    stdio: "inherit",
-  });
-  const [code]: unknown[] = await once(child, "exit");
-  if (code !== 0) throw new Error(`${program} ended with ${String(code)}`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+/** A log line of pino at level warn (40) or above. */
+function isComplaint(line: string): boolean {
+  return /"level":[456]0/.test(line);
 }
 
 /** One statement on a connection of its own. */
