@@ -1,5 +1,6 @@
 import { createLogger } from "@continuo/process";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
+import { eventually } from "./fixtures/eventually.ts";
 import { startActivity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 
@@ -34,7 +35,7 @@ it("keeps what could not be reported, with the latest use of each session", asyn
   activity.note(use("s1", 1));
   activity.note(use("s1", 2));
   isDown = false;
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await eventually(() => expect(sent).toHaveLength(1));
   await activity[Symbol.asyncDispose]();
   expect(sent).toMatchObject([{ seen: [{ sessionId: "s1", grantId: "g" }] }]);
 });

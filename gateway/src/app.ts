@@ -124,7 +124,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
       subscriptions,
       admissions,
       registry,
-      endReasonOf: revocations.endReasonOf,
+      endReasonOf: (sessionId) => revocations.endReasonOf(sessionId),
       logger,
       pingEveryMs: waits.pingEveryMs,
     }),

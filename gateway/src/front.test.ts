@@ -1,5 +1,6 @@
 import { AppError } from "@continuo/errors";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "./fixtures/eventually.ts";
 import { type House, startHouse } from "./fixtures/house.ts";
 
 const DEVICES = `{ viewer { devices { nodes { name syncStatus { ackedRev } } } } }`;
@@ -71,7 +72,7 @@ describe("the gateway over HTTP", () => {
       const token = await house.token(ada);
       expect((await house.graphql(`{ me { id } }`, { token })).status).toBe(200);
       await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY");
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         const { status, body } = await house.graphql(`{ me { id } }`, { token });
         expect(status).toBe(401);
         expect(body.errors?.[0]?.extensions).toMatchObject({
@@ -80,7 +81,7 @@ describe("the gateway over HTTP", () => {
           details: { endReason: "SIGNED_OUT_REMOTELY" },
         });
       });
-      await vi.waitFor(() => expect(house.state.acks.at(-1)).toMatchObject({ replica: "gateway-1", socketsClosed: 0 }));
+      await eventually(() => expect(house.state.acks.at(-1)).toMatchObject({ replica: "gateway-1", socketsClosed: 0 }));
     });
   });
 
@@ -252,7 +253,7 @@ describe("the gateway over HTTP", () => {
     await house.graphql(`{ me { id } }`, { token });
     await house.graphql(`{ me { id } }`, { token });
     const seenOf = (sessionId: string): object[] => house.state.seen.filter((seen) => seen.sessionId === sessionId);
-    await vi.waitFor(() => expect(seenOf(ada.sessionId)).toMatchObject([{ generation: 1 }]), { timeout: 3_000 });
+    await eventually(() => expect(seenOf(ada.sessionId)).toMatchObject([{ generation: 1 }]));
   });
 
   it("serves the signing keys with the life that their owner gives them", async () => {
@@ -293,15 +294,15 @@ describe("a gateway that cannot read the revocation log", () => {
     const ask = (): ReturnType<House["graphql"]> => house.graphql(`{ me { id } }`, { token });
     expect((await ask()).status).toBe(200);
     house.proxies.session.down();
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { status, body } = await ask();
       expect(status).toBe(503);
       expect(body.errors?.[0]?.extensions).toMatchObject({ code: "UNAVAILABLE", reason: "REVOCATION_UNKNOWN" });
-    }, 6_000);
+    });
     expect((await house.graphql(`{ me { id } }`)).status).toBe(200);
     house.proxies.session.heal();
     expect((await ask()).status).toBe(200);
-  }, 15_000);
+  });
 });
 
 function post(body: unknown): RequestInit {

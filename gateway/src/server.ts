@@ -10,6 +10,7 @@ import {
 } from "@apollo/server/plugin/disabled";
 import { isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
+import { OperationTypeNode } from "graphql";
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatError, requestFault } from "./errors.ts";
@@ -62,7 +63,7 @@ function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
         async didResolveOperation({ operation, request, contextValue }) {
           if (!operation)
             throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
-          if (operation.operation === "subscription")
+          if (operation.operation === OperationTypeNode.SUBSCRIPTION)
             throw requestFault("SUBSCRIPTION_OVER_HTTP", "Subscriptions run over a WebSocket (graphql-transport-ws).");
           activity.note(contextValue);
         },

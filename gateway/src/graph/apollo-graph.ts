@@ -2,6 +2,7 @@
  * The graph by @apollo/gateway and its query planner. The gateway plans subscriptions and refuses to run them; here the
  * plan's first fetch is answered by an event and the gateway's own executor does the rest.
  */
+// oxlint-disable-next-line import/no-unassigned-import -- it must run before the gateway is there
 import "./no-telemetry.ts";
 import { operationFromDocument, Supergraph } from "@apollo/federation-internals";
 import { ApolloGateway, buildOperationContext, executeQueryPlan, type ServiceMap } from "@apollo/gateway";

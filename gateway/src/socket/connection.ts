@@ -77,7 +77,7 @@ export function createConnection(options: {
     close: (code, reason) => close(code ?? CloseCode.InternalServerError, reason ?? ""),
     onMessage: (handle) => {
       socket.on("message", (data) => {
-        handle(String(data)).catch(closeFor);
+        if (Buffer.isBuffer(data)) handle(data.toString("utf8")).catch(closeFor);
       });
     },
   };

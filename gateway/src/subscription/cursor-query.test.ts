@@ -88,7 +88,7 @@ describe("every subscription of the graph", () => {
     const query = owner.getQueryType()?.getFields()[sources[name]?.query ?? ""];
     expect(String(query?.type)).toBe(String(field?.type));
     const argumentsOf = (of: typeof field): string[] =>
-      (of?.args ?? []).map((argument) => `${argument.name}: ${argument.type}`);
+      (of?.args ?? []).map((argument) => `${argument.name}: ${String(argument.type)}`);
     expect(argumentsOf(query)).toEqual(expect.arrayContaining(argumentsOf(field)));
   });
 

@@ -1,5 +1,6 @@
 import { AppError } from "@continuo/errors";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "../fixtures/eventually.ts";
 import { type House, type Person, startHouse } from "../fixtures/house.ts";
 import { createTestClient, type Running, type TestClient } from "../fixtures/socket-client.ts";
 
@@ -8,7 +9,7 @@ describe("a subscription across subgraphs", () => {
   let ada: Person;
   let phone: TestClient;
   beforeAll(async () => {
-    house = await startHouse({ overrides: { waits: { recheckMs: 60_000 } } });
+    house = await startHouse({ waits: { recheckMs: 60_000 } });
   });
   afterAll(() => house[Symbol.asyncDispose]());
   beforeEach(async () => {
@@ -25,9 +26,9 @@ describe("a subscription across subgraphs", () => {
 
   it("delivers nodes with fields of two subgraphs: all of them first, then each change", async () => {
     const live = phone.run(`subscription { deviceChanged { from to devices { name syncStatus { ackedRev } } } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await eventually(() => expect(live.results).toHaveLength(1));
     await house.rename(ada, "Ada's phone");
-    await vi.waitFor(() => expect(live.results).toHaveLength(2));
+    await eventually(() => expect(live.results).toHaveLength(2));
     const device = (name: string): object => ({ name, syncStatus: { ackedRev: 1 } });
     expect(live.results).toEqual([
       { data: { deviceChanged: { from: null, to: "d2", devices: [device("Device 1"), device("Device 2")] } } },
@@ -47,7 +48,7 @@ describe("a subscription across subgraphs", () => {
     const byVariable = phone.run(query, { withValue: false, since: "s2" });
     const byLiteral = phone.run(`subscription { stateChanges(since: "s1") { entries { key } } }`);
     const running = [byDefault, byVariable, byLiteral];
-    await vi.waitFor(() => expect(running.map(({ results }) => results.length)).toEqual([1, 1, 1]));
+    await eventually(() => expect(running.map(({ results }) => results.length)).toEqual([1, 1, 1]));
     const typed = { __typename: "StateBatch" };
     expect(running.map(data)).toEqual([
       [{ changes: { ...typed, entries: [{ key: "b", cursor_to: 2, value: 2 }], to: "s1" } }],
@@ -55,7 +56,7 @@ describe("a subscription across subgraphs", () => {
       [{ stateChanges: { entries: [{ key: "b" }] } }],
     ]);
     await house.write(ada, "c", 3);
-    await vi.waitFor(() => expect(running.map(({ results }) => results.length)).toEqual([2, 2, 2]));
+    await eventually(() => expect(running.map(({ results }) => results.length)).toEqual([2, 2, 2]));
     expect(data(byVariable)[1]).toEqual({ changes: { ...typed, entries: [{ key: "c", cursor_to: 3 }], to: "s2" } });
   });
 
@@ -63,7 +64,7 @@ describe("a subscription across subgraphs", () => {
     house.state.pageSize = 2;
     for (let index = 0; index < 5; index += 1) await house.write(ada, `k${index}`, index);
     const live = phone.run(`subscription { stateChanges { from to hasMore } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(3));
+    await eventually(() => expect(live.results).toHaveLength(3));
     expect(data(live)).toEqual([
       { stateChanges: { from: null, to: "s2", hasMore: true } },
       { stateChanges: { from: "s2", to: "s4", hasMore: true } },
@@ -73,9 +74,9 @@ describe("a subscription across subgraphs", () => {
 
   it("speaks for the client's replica only with the cursor that the client gave", async () => {
     const live = phone.run(`subscription { stateChanges(since: "s0", clientId: "c1") { to } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await eventually(() => expect(live.results).toHaveLength(1));
     await house.write(ada, "a", 1);
-    await vi.waitFor(() => expect(live.results).toHaveLength(2));
+    await eventually(() => expect(live.results).toHaveLength(2));
     expect(house.state.pulls).toEqual([
       { since: "s0", clientId: "c1" },
       { since: "s0", clientId: null },
@@ -86,42 +87,42 @@ describe("a subscription across subgraphs", () => {
     await using other = createTestClient(house.socketUrl, await house.token(house.join()));
     const stranger = other.run(`subscription { stateChanges { entries { key } } }`);
     const own = phone.run(`subscription { stateChanges { entries { key } } }`);
-    await vi.waitFor(() => expect([own.results.length, stranger.results.length]).toEqual([1, 1]));
+    await eventually(() => expect([own.results.length, stranger.results.length]).toEqual([1, 1]));
     await house.write(ada, "secret", 1);
-    await vi.waitFor(() => expect(own.results).toHaveLength(2));
+    await eventually(() => expect(own.results).toHaveLength(2));
     expect(stranger.results).toHaveLength(1);
   });
 
   it("reads again after a gap", async () => {
     const live = phone.run(`subscription { stateChanges { to } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await eventually(() => expect(live.results).toHaveLength(1));
     house.pokes.lose = true;
     await house.write(ada, "a", 1);
     house.pokes.lose = false;
     house.pokes.gap();
-    await vi.waitFor(() => expect(data(live).at(-1)).toEqual({ stateChanges: { to: "s1" } }));
+    await eventually(() => expect(data(live).at(-1)).toEqual({ stateChanges: { to: "s1" } }));
   });
 
   it("outlives an outage of the owner without a word, and loses nothing", async () => {
     const live = phone.run(`subscription { stateChanges { from to } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await eventually(() => expect(live.results).toHaveLength(1));
     house.proxies["user-state"].down();
     await house.write(ada, "a", 1);
     await house.write(ada, "b", 2);
     house.proxies["user-state"].heal();
-    await vi.waitFor(() => expect(data(live).at(-1)).toEqual({ stateChanges: { from: "s0", to: "s2" } }));
+    await eventually(() => expect(data(live).at(-1)).toEqual({ stateChanges: { from: "s0", to: "s2" } }));
     expect([live.failure(), live.isComplete()]).toEqual([undefined, false]);
   });
 
   it("says which places are missing while another subgraph is away, and goes on", async () => {
     const live = phone.run(`subscription { deviceChanged { devices { name syncStatus { ackedRev } } } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await eventually(() => expect(live.results).toHaveLength(1));
     house.proxies["user-state"].down();
     await house.rename(ada, "one");
-    await vi.waitFor(() => expect(live.results).toHaveLength(2));
+    await eventually(() => expect(live.results).toHaveLength(2));
     house.proxies["user-state"].heal();
     await house.rename(ada, "two");
-    await vi.waitFor(() => expect(live.results).toHaveLength(3));
+    await eventually(() => expect(live.results).toHaveLength(3));
     expect(live.results.slice(1)).toEqual([
       {
         data: { deviceChanged: { devices: [{ name: "one", syncStatus: null }] } },
@@ -140,7 +141,7 @@ describe("a subscription across subgraphs", () => {
   it("masks another subgraph's bug", async () => {
     house.state.syncStatusFault = new AppError("INTERNAL_SERVER_ERROR", "SECRET", "table secret is missing");
     const live = phone.run(`subscription { deviceChanged { devices { syncStatus { ackedRev } } } }`);
-    await vi.waitFor(() => expect(live.results).toHaveLength(1));
+    await eventually(() => expect(live.results).toHaveLength(1));
     expect(live.results[0]?.errors?.[0]).toMatchObject({
       path: ["deviceChanged", "devices", 0, "syncStatus"],
       extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
@@ -173,17 +174,16 @@ describe("a subscription across subgraphs", () => {
     for (let round = 0; round < 5; round += 1) {
       await using client = createTestClient(house.socketUrl, await house.token(ada));
       follow(client);
-      for (let index = 0; index < 4; index += 1) {
-        const key = `k${round}.${index}`;
-        expected.push(key);
-        await house.write(ada, key, index);
-        if (index === 1) await vi.waitFor(() => expect(seen.length).toBeGreaterThan(round * 4));
-      }
+      const keys = ["a", "b", "c", "d"].map((letter) => `${letter}${round}`);
+      expected.push(...keys);
+      for (const key of keys.slice(0, 2)) await house.write(ada, key, round);
+      await eventually(() => expect(seen.length).toBeGreaterThan(round * 4));
+      for (const key of keys.slice(2)) await house.write(ada, key, round);
       client.client.terminate();
       stop();
     }
     await using client = createTestClient(house.socketUrl, await house.token(ada));
     follow(client);
-    await vi.waitFor(() => expect(seen).toEqual(expected));
+    await eventually(() => expect(seen).toEqual(expected));
   });
 });
