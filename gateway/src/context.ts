@@ -2,7 +2,7 @@ import type { Caller } from "@continuo/access";
 import type { Logger } from "@continuo/process";
 
 /** Who acts, by a token: what the activity report needs beyond the viewer. */
-export interface TokenGrant {
+interface TokenGrant {
   readonly grantId: string;
   readonly generation: number;
 }

@@ -38,6 +38,8 @@ export interface RevocationFeed {
 
 /** Older than this, what we know is not relied on. Milliseconds. */
 const STALE_AFTER_MS = 3_000;
+/** How many confirmations one read may carry. */
+const MAX_ACKS = 1_000;
 
 /** `now` is milliseconds on a clock that never goes back; `apply` ends what is open and returns how many sockets it closed. */
 export function createRevocationFeed(options: {
@@ -57,7 +59,7 @@ export function createRevocationFeed(options: {
   const isCurrent = (): boolean => now() - currentAt < STALE_AFTER_MS;
 
   async function readPage(): Promise<boolean> {
-    const sent = acks;
+    const sent = acks.slice(0, MAX_ACKS);
     const askedAt = now();
     const page = await fetchPage(cursor, sent);
     acks = acks.slice(sent.length);

@@ -21,7 +21,7 @@ export interface Connection {
 /** The server is going away; stock clients reconnect. */
 export const GOING_AWAY = 1001;
 /** Try again later; stock clients do. */
-export const TRY_AGAIN = 1013;
+const TRY_AGAIN = 1013;
 
 /** Takes over an open socket. `beforePing` may close it instead; a client that does not answer a ping is cut off. */
 export function createConnection(options: {

@@ -16,7 +16,7 @@ export interface Scope {
   readonly signal?: AbortSignal;
 }
 
-export interface SubgraphRequest {
+interface SubgraphRequest {
   readonly query: string;
   readonly variables?: Record<string, unknown>;
   readonly operationName?: string | undefined;

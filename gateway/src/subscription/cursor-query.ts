@@ -20,7 +20,7 @@ import { requestFault } from "../errors.ts";
 import type { Source, Sources } from "./sources.ts";
 
 /** One read of the owner, as text that takes the cursor as a variable. */
-export interface CursorQuery {
+interface CursorQuery {
   readonly text: string;
   /** The client's variables that the text uses. */
   readonly variableNames: readonly string[];

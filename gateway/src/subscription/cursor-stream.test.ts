@@ -143,7 +143,9 @@ describe("a stream by cursor", () => {
     const stream = await open(owner);
     await stream.next();
     const waiting = stream.next();
+    await new Promise(setImmediate);
     await stream.return?.();
+    expect(owner.reads).toHaveLength(1);
     expect(await waiting).toEqual({ done: true, value: undefined });
     expect(owner.listeners.size).toBe(0);
   });
