@@ -2,7 +2,7 @@
  * The whole of Continuo in this process: Postgres, subgraphs, workers, gateway, through the composition roots that
  * production processes use. For one machine; it scales by becoming many processes, not by growing.
  */
-import { migrate, roleUrl, ROLES, SetupError, startEmbeddedPostgres, type RoleOwner } from "@continuo/database";
+import { migrate, SetupError, startEmbeddedPostgres } from "@continuo/database";
 import { startApp as startGateway } from "@continuo/gateway/app";
 import { Env as GatewayEnv } from "@continuo/gateway/env";
 import { startApp as startIdentity } from "@continuo/identity/app";
@@ -10,7 +10,7 @@ import { Env as IdentityEnv } from "@continuo/identity/env";
 import { seed as seedIdentity } from "@continuo/identity/seed";
 import { createLogger, loadEnv } from "@continuo/process";
 import { startApp as startSession } from "@continuo/session/app";
-import { Env as SessionEnv } from "@continuo/session/env";
+import { Env as SessionEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
 import { seed as seedSession } from "@continuo/session/seed";
 import { startWorkers as startSessionWorkers } from "@continuo/session/worker";
 import { startApp as startUserState } from "@continuo/user-state/app";
@@ -19,8 +19,8 @@ import { seed as seedUserState } from "@continuo/user-state/seed";
 import { startWorkers as startUserStateWorkers } from "@continuo/user-state/worker";
 import { join, resolve } from "node:path";
 import type { Env } from "./env.ts";
-import { roomEnvironments } from "./rooms.ts";
-import { loadSecrets, type Secrets } from "./secrets.ts";
+import { databaseUrls, roomEnvironments } from "./rooms.ts";
+import { loadSecrets } from "./secrets.ts";
 import { selfCheck } from "./self-check.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -45,13 +45,16 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
   const log = createLogger({ name: "postgres", level: env.LOG_LEVEL });
   const adminUrl =
     env.DATABASE_URL ??
-    (await open("postgres", () => startEmbeddedPostgres({ dataDirectory: join(directory, "postgres"), tuning: "durable", log })))
-      .adminUrl;
+    (
+      await open("postgres", () =>
+        startEmbeddedPostgres({ dataDirectory: join(directory, "postgres"), tuning: "durable", log }),
+      )
+    ).adminUrl;
   await terminal.phase("migrations", () => migrate({ adminUrl, rolePasswords: secrets.databasePasswords, log }));
 
   const rooms = roomEnvironments({
     secrets,
-    databaseUrl: databaseUrls(adminUrl, secrets),
+    databaseUrl: databaseUrls(adminUrl, secrets.databasePasswords),
     redisUrl: env.REDIS_URL,
     mode: "development",
     logLevel: env.LOG_LEVEL,
@@ -67,7 +70,7 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
   const identity = await open("identity", () => startIdentity(identityEnv));
   const session = await open("session", () => startSession(sessionEnv));
   const userState = await open("user-state", () => startUserState(userStateEnv));
-  await open("session workers", () => startSessionWorkers(sessionEnv));
+  await open("session workers", () => startSessionWorkers(loadEnv(SessionWorkerEnv, rooms.session)));
   await open("user-state workers", () => startUserStateWorkers(userStateEnv));
   const gatewayEnv = loadEnv(GatewayEnv, {
     ...rooms.gateway,
@@ -82,11 +85,6 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
 
   const opened = opening.move();
   return { url, [Symbol.asyncDispose]: () => opened.disposeAsync() };
-}
-
-function databaseUrls(adminUrl: string, { databasePasswords }: Secrets): Record<RoleOwner, string> {
-  const url = (owner: RoleOwner): string => roleUrl(adminUrl, ROLES[owner], databasePasswords[owner]);
-  return { identity: url("identity"), session: url("session"), userState: url("userState"), gateway: url("gateway") };
 }
 
 function baseOf(url: string): string {

@@ -7,7 +7,9 @@ export const Env = z.object({
   PORT: envTypes.port.default(4000).describe("Port of the gateway; 0 takes a free one."),
   LOG_LEVEL: envTypes.logLevel,
   DATA_DIRECTORY: z.string().default(".data").describe("Where data, keys and logs are kept."),
-  DATABASE_URL: envTypes.postgresUrl.optional().describe("Your own Postgres, as administrator, in place of the embedded one."),
+  DATABASE_URL: envTypes.postgresUrl
+    .optional()
+    .describe("Your own Postgres, as administrator, in place of the embedded one."),
   REDIS_URL: envTypes.redisUrl,
 });
 export type Env = z.output<typeof Env>;

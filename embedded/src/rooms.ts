@@ -2,7 +2,7 @@
  * The environment of each room of one system, as text, the way a process gets it: where the variables' names meet.
  * Ports and addresses are the caller's to add.
  */
-import type { RoleOwner } from "@continuo/database";
+import { roleUrl, ROLES, type RoleOwner, type RolePasswords } from "@continuo/database";
 import type { Secrets } from "./secrets.ts";
 
 export type Environment = Readonly<Record<string, string>>;
@@ -42,4 +42,10 @@ export function roomEnvironments(options: {
       GATEWAY_PRIVATE_KEY: JSON.stringify(secrets.gatewayKey.privateJwk),
     },
   };
+}
+
+/** The connection string of each process on the database of `adminUrl`. */
+export function databaseUrls(adminUrl: string, passwords: RolePasswords): Record<RoleOwner, string> {
+  const url = (owner: RoleOwner): string => roleUrl(adminUrl, ROLES[owner], passwords[owner]);
+  return { identity: url("identity"), session: url("session"), userState: url("userState"), gateway: url("gateway") };
 }

@@ -14,7 +14,12 @@ const Secrets = z.object({
   grantKey: KeyPair,
   masterKey: z.string(),
   cursorKey: z.string(),
-  databasePasswords: z.object({ identity: z.string(), session: z.string(), userState: z.string(), gateway: z.string() }),
+  databasePasswords: z.object({
+    identity: z.string(),
+    session: z.string(),
+    userState: z.string(),
+    gateway: z.string(),
+  }),
   selfCheckPassword: z.string(),
 });
 export type Secrets = z.infer<typeof Secrets>;

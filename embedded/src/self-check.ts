@@ -12,7 +12,9 @@ const READY_WITHIN_MS = 10_000;
 const ARRIVES_WITHIN_MS = 5_000;
 
 const Grant = z.object({ signInWithPassword: z.object({ grant: z.string() }) });
-const Started = z.object({ startSession: z.object({ accessToken: z.string(), session: z.object({ device: z.object({ id: z.string() }) }) }) });
+const Started = z.object({
+  startSession: z.object({ accessToken: z.string(), session: z.object({ device: z.object({ id: z.string() }) }) }),
+});
 const Pulled = z.object({ pullState: z.object({ epoch: z.string(), to: z.string(), headRev: z.number() }) });
 const Changed = z.object({ stateChanges: z.object({ entries: z.array(z.object({ value: z.unknown() })) }) });
 
@@ -23,15 +25,27 @@ export async function selfCheck(options: { url: string; password: string; direct
   try {
     await becomeReady(url);
     step = "signing up and in";
-    await ask(url, `mutation ($input: SignUpInput!) { signUp(input: $input) { email } }`, { input: { email: EMAIL, password } });
+    await ask(url, `mutation ($input: SignUpInput!) { signUp(input: $input) { email } }`, {
+      input: { email: EMAIL, password },
+    });
     const { signInWithPassword } = Grant.parse(
-      await ask(url, `mutation ($input: SignInWithPasswordInput!) { signInWithPassword(input: $input) { grant } }`, { input: { email: EMAIL, password } }),
+      await ask(url, `mutation ($input: SignInWithPasswordInput!) { signInWithPassword(input: $input) { grant } }`, {
+        input: { email: EMAIL, password },
+      }),
     );
     step = "starting a session";
     const { startSession } = Started.parse(
-      await ask(url, `mutation ($input: StartSessionInput!) { startSession(input: $input) { accessToken session { device { id } } } }`, {
-        input: { grant: signInWithPassword.grant, applicationId: "continuo", device: { id: await knownDevice(directory), name: "Self-check", platform: "OTHER" } },
-      }),
+      await ask(
+        url,
+        `mutation ($input: StartSessionInput!) { startSession(input: $input) { accessToken session { device { id } } } }`,
+        {
+          input: {
+            grant: signInWithPassword.grant,
+            applicationId: "continuo",
+            device: { id: await knownDevice(directory), name: "Self-check", platform: "OTHER" },
+          },
+        },
+      ),
     );
     await writeFile(deviceFile(directory), startSession.session.device.id);
     const token = startSession.accessToken;
@@ -43,7 +57,12 @@ export async function selfCheck(options: { url: string; password: string; direct
     await ask(url, `mutation { signOut { receipt { seq } } }`, {}, token);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SetupError("E_SELF_CHECK", `Everything started, but ${step} did not work: ${why}`, `Read ${join(directory, "logs/continuo.log")}.`, cause);
+    throw new SetupError(
+      "E_SELF_CHECK",
+      `Everything started, but ${step} did not work: ${why}`,
+      `Read ${join(directory, "logs/continuo.log")}.`,
+      cause,
+    );
   }
 }
 
@@ -64,7 +83,10 @@ async function seeItArrive(url: string, token: string, pulled: z.infer<typeof Pu
     connectionParams: { authorization: `Bearer ${token}` },
     retryAttempts: 0,
   });
-  const changes = client.iterate({ query: `subscription ($since: String) { stateChanges(since: $since) { entries { value } } }`, variables: { since: pulled.to } });
+  const changes = client.iterate({
+    query: `subscription ($since: String) { stateChanges(since: $since) { entries { value } } }`,
+    variables: { since: pulled.to },
+  });
   const late = setTimeout(() => void client.dispose(), ARRIVES_WITHIN_MS);
   try {
     await changes.next();
@@ -80,9 +102,22 @@ async function seeItArrive(url: string, token: string, pulled: z.infer<typeof Pu
   }
 }
 
-async function push(url: string, token: string, { epoch, headRev }: z.infer<typeof Pulled>["pullState"], value: string): Promise<void> {
+async function push(
+  url: string,
+  token: string,
+  { epoch, headRev }: z.infer<typeof Pulled>["pullState"],
+  value: string,
+): Promise<void> {
   const now = Date.now();
-  const op = { seq: 1, namespace: "preferences", key: "self-check", field: "mark", op: "SET", value, stamp: { ms: now, counter: 0 } };
+  const op = {
+    seq: 1,
+    namespace: "preferences",
+    key: "self-check",
+    field: "mark",
+    op: "SET",
+    value,
+    stamp: { ms: now, counter: 0 },
+  };
   await ask(
     url,
     `mutation ($input: PushStateInput!) { pushState(input: $input) { lastSeq } }`,
@@ -91,7 +126,10 @@ async function push(url: string, token: string, { epoch, headRev }: z.infer<type
   );
 }
 
-const Answer = z.object({ data: z.unknown(), errors: z.array(z.object({ message: z.string() })).optional() });
+const Answer = z.object({
+  data: z.unknown().optional(),
+  errors: z.array(z.object({ message: z.string() })).optional(),
+});
 
 async function ask(url: string, query: string, variables: Record<string, unknown>, token?: string): Promise<unknown> {
   const response = await fetch(`${url}/graphql`, {

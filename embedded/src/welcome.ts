@@ -1,5 +1,13 @@
 /** What is said once everything runs: where it is, whom to be, one thing to ask, one thing to try. */
-export function welcome({ url, seconds, dataDirectory }: { url: string; seconds: number; dataDirectory: string }): string {
+export function welcome({
+  url,
+  seconds,
+  dataDirectory,
+}: {
+  url: string;
+  seconds: number;
+  dataDirectory: string;
+}): string {
   return `
 Continuo is ready in ${seconds.toFixed(1)} s
 

@@ -1,0 +1,80 @@
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { createDevice, signUp } from "./device.ts";
+import { startProcess, type RunningProcess } from "./process.ts";
+import { tellStory } from "./story.ts";
+
+interface Start extends RunningProcess {
+  readonly url: string;
+}
+
+async function npmStart(dataDirectory: string): Promise<Start> {
+  const env = { PORT: "0", DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
+  const started = await startProcess({ name: "npm start", file: "embedded/src/main.ts", env });
+  try {
+    await started.says(/Continuo is ready in/);
+  } catch (cause) {
+    await started.stop("SIGKILL");
+    throw cause;
+  }
+  const url = /GraphQL +(\S+)\/graphql/.exec(started.log())?.[1];
+  if (url === undefined) throw new Error(`no URL was printed:\n${started.log()}`);
+  return Object.assign(started, { url });
+}
+
+test("npm start: the story holds, a stop is clean with the database last, a start after kill -9 recovers with all data", async () => {
+  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-start-"));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
+
+  const first = stack.use(await npmStart(dataDirectory));
+  expect((await stat(join(dataDirectory, "secrets.json"))).mode & 0o777).toBe(0o600);
+  await tellStory({ gateways: [first.url], narrate: () => undefined });
+  const person = await signUp(first.url);
+  const phone = createDevice({ gateway: first.url, name: "Phone", platform: "PHONE" });
+  await phone.signIn(person);
+  await phone.pull();
+  phone.change("notes/kept/body", "still here");
+  await phone.push();
+
+  await first.stop("SIGKILL");
+  const second = stack.use(await npmStart(dataDirectory));
+  const laptop = createDevice({ gateway: second.url, name: "Laptop", platform: "LAPTOP" });
+  await laptop.signIn(person);
+  await laptop.pull();
+  expect(laptop.state.get("notes/kept/body")).toBe("still here");
+
+  expect(await second.stop("SIGINT")).toEqual({ code: 0, signal: null });
+  const stops = [...second.log().matchAll(/stopping (\S+)/g)].map(([, name]) => name);
+  expect(stops[0]).toBe("gateway");
+  expect(stops.at(-1)).toBe("postgres");
+  await expect(stat(join(dataDirectory, "postgres/cluster/postmaster.pid"))).rejects.toThrow("ENOENT");
+  const log = await readFile(join(dataDirectory, "logs/continuo.log"), "utf8");
+  expect(log).not.toContain(person.password);
+  expect(log).not.toContain(laptop.refreshToken);
+});
+
+test("a busy port is told in a sentence with its code, and nothing is left running", async () => {
+  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-busy-"));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
+  const { createServer } = await import("node:net");
+  const squatter = createServer();
+  const port = await new Promise<number>((resolve) => {
+    squatter.listen(0, "127.0.0.1", () => {
+      const address = squatter.address();
+      resolve(typeof address === "object" && address !== null ? address.port : 0);
+    });
+  });
+  stack.defer(() => void squatter.close());
+
+  const env = { PORT: String(port), DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
+  const started = stack.use(await startProcess({ name: "npm start", file: "embedded/src/main.ts", env }));
+
+  expect(await started.ended()).toEqual({ code: 1, signal: null });
+  expect(started.log()).toContain(`E_PORT_BUSY  Port ${port} is busy`);
+  expect(started.log()).not.toMatch(/\n\s+at /);
+  await expect(stat(join(dataDirectory, "postgres/cluster/postmaster.pid"))).rejects.toThrow("ENOENT");
+});

@@ -1,0 +1,184 @@
+import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
+import { databaseUrls } from "@continuo/embedded/rooms";
+import { createLogger } from "@continuo/process";
+import { createTestDatabase, testRolePasswords } from "@continuo/testkit";
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Pool } from "pg";
+import { expect, test } from "vitest";
+import { createDevice, signUp, type Device } from "./device.ts";
+import { eventually } from "./graph-client.ts";
+import { ME, SIGN_OUT_DEVICE, STATE_CHANGES } from "./operations.ts";
+import { tellStory } from "./story.ts";
+import { startSystem, type System } from "./system.ts";
+
+const quiet = createLogger({ name: "faults", level: "silent" });
+
+async function assertStoryHolds(system: System): Promise<void> {
+  await tellStory({ gateways: system.urls, narrate: () => undefined });
+}
+
+async function signedIn(system: System, names: readonly string[]): Promise<Device[]> {
+  const person = await signUp(system.urls[0]);
+  const devices = names.map((name) => createDevice({ gateway: system.urls[0], name, platform: "OTHER" }));
+  for (const device of devices) {
+    await device.signIn(person);
+    await device.pull();
+  }
+  return devices;
+}
+
+test("a worker killed in the middle of a fan-out: each sign-out still reaches each other device, once", async () => {
+  await using database = await createTestDatabase();
+  await using system = await startSystem({ databaseUrl: database.url });
+  const sql = new Pool({ connectionString: database.adminUrl, max: 1 });
+  await using _pool = { [Symbol.asyncDispose]: () => sql.end() };
+  const count = async (query: string): Promise<number> =>
+    (await sql.query<{ count: number }>(query)).rows[0]?.count ?? 0;
+  const deliveries = (): Promise<number> => count("SELECT count(*)::int FROM session.revocation_deliveries");
+  const [laptop, ...others] = await signedIn(system, [
+    "Laptop",
+    ...Array.from({ length: 8 }, (_, index) => `Phone ${index}`),
+  ]);
+  if (!laptop) throw new Error("nobody signed in");
+
+  const signOuts = Promise.all(others.map((phone) => laptop.ask(SIGN_OUT_DEVICE, { id: phone.id })));
+  await eventually("a first delivery", deliveries, (delivered) => delivered > 0);
+  await system.workers.session.stop("SIGKILL");
+  await signOuts;
+  await system.workers.session.start();
+
+  await eventually(
+    "every event handed over",
+    () => count("SELECT count(*)::int FROM session.outbox WHERE enqueued_at IS NULL"),
+    (waiting) => waiting === 0,
+  );
+  // The laptop lives through all of them; a phone hears of those that were signed out while it was still signed in.
+  await eventually(
+    "the laptop told of every sign-out",
+    () => count(`SELECT count(*)::int FROM session.revocation_deliveries WHERE device_id = '${laptop.id}'`),
+    (told) => told === others.length,
+  );
+  expect(
+    await count(
+      "SELECT count(*)::int - count(DISTINCT (seq, device_id))::int AS count FROM session.revocation_deliveries",
+    ),
+  ).toBe(0);
+  await assertStoryHolds(system);
+});
+
+test("a gateway killed: whoever watched goes on from its cursor and misses nothing", async () => {
+  await using database = await createTestDatabase();
+  await using system = await startSystem({ databaseUrl: database.url });
+  const [gateway] = system.gateways;
+  const [phone, laptop] = await signedIn(system, ["Phone", "Laptop"]);
+  if (!phone || !laptop) throw new Error("nobody signed in");
+  const before = laptop.goLive();
+  const first = before.watch(STATE_CHANGES, { since: laptop.cursor });
+  await first.until("the first batch", ({ stateChanges }) => {
+    laptop.apply(stateChanges);
+    return true;
+  });
+  phone.change("notes/a/body", "before the fall");
+  await phone.push();
+
+  await gateway.stop("SIGKILL");
+  expect(await before.closed).toMatchObject({ code: 1006 });
+  await gateway.start();
+  phone.change("notes/b/body", "after the fall");
+  await phone.push();
+
+  await using after = laptop.goLive();
+  await after.watch(STATE_CHANGES, { since: laptop.cursor }).until("both notes", ({ stateChanges }) => {
+    laptop.apply(stateChanges);
+    return laptop.state.get("notes/b/body") === "after the fall";
+  });
+  expect(laptop.state.get("notes/a/body")).toBe("before the fall");
+  await assertStoryHolds(system);
+});
+
+test("Postgres killed under load: nothing that was acknowledged is lost, and nobody is signed out", async () => {
+  await using opened = new AsyncDisposableStack();
+  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-faults-"));
+  opened.defer(() => rm(dataDirectory, { recursive: true, force: true }));
+  const postgres = opened.use(await startEmbeddedPostgres({ dataDirectory, tuning: "durable", log: quiet }));
+  await migrate({ adminUrl: postgres.adminUrl, rolePasswords: testRolePasswords, log: quiet });
+  const system = opened.use(await startSystem({ databaseUrl: databaseUrls(postgres.adminUrl, testRolePasswords) }));
+  const devices = await signedIn(system, ["Phone", "Laptop", "Tablet"]);
+
+  const loads = devices.map((device) => load(device));
+  await eventually(
+    "load",
+    async () => Math.min(...loads.map(({ acknowledged }) => acknowledged.size)),
+    (least) => least >= 5,
+  );
+  await killPostmaster(postgres);
+  const fallen = loads.map(({ acknowledged }) => acknowledged.size);
+  await eventually(
+    "work going on after the fall",
+    async () => loads.every(({ acknowledged }, index) => acknowledged.size >= (fallen[index] ?? 0) + 5),
+    Boolean,
+  );
+  await Promise.all(loads.map((each) => each.stop()));
+
+  for (const [index, device] of devices.entries()) {
+    await device.pull();
+    const kept = [...(loads[index]?.acknowledged ?? [])].filter(([path, value]) => device.state.get(path) !== value);
+    expect(kept, `${device.name} lost what was acknowledged`).toEqual([]);
+    await device.refresh();
+    expect((await device.ask(ME)).me).not.toBeNull();
+  }
+  await assertStoryHolds(system);
+});
+
+interface Load {
+  /** path → value of every acknowledged change. */
+  readonly acknowledged: ReadonlyMap<string, string>;
+  stop(): Promise<void>;
+}
+
+/** Changes and refreshes without a pause; what fails is sent again as it was. */
+function load(device: Device): Load {
+  const acknowledged = new Map<string, string>();
+  let stopped = false;
+  const insist = async (work: () => Promise<unknown>): Promise<void> => {
+    while (!stopped) {
+      try {
+        await work();
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  };
+  const running = (async () => {
+    while (!stopped) {
+      const path = `notes/${randomUUID()}/body`;
+      device.change(path, path);
+      await insist(async () => {
+        await device.push();
+        acknowledged.set(path, path);
+      });
+      await insist(() => device.refresh());
+    }
+  })();
+  return {
+    acknowledged,
+    stop: () => {
+      stopped = true;
+      return running;
+    },
+  };
+}
+
+async function killPostmaster(postgres: EmbeddedPostgres): Promise<void> {
+  const { pid } = postgres;
+  process.kill(pid, "SIGKILL");
+  await eventually(
+    "another postmaster",
+    async () => postgres.pid,
+    (now) => now !== pid,
+  );
+}

@@ -1,0 +1,42 @@
+import { createTestDatabase } from "@continuo/testkit";
+import { expect, test } from "vitest";
+import { createDevice, signUp } from "./device.ts";
+import { ask } from "./graph-client.ts";
+import { DEVICE_CHANGED, SIGN_IN, STATE_CHANGES } from "./operations.ts";
+import { startSystem, type System } from "./system.ts";
+
+test("told to stop, every process finishes what is under way, says goodbye to its sockets and exits with 0", async () => {
+  await using database = await createTestDatabase();
+  await using system = await startSystem({ databaseUrl: database.url });
+  const [gateway] = system.gateways;
+  const person = await signUp(gateway.url);
+  const device = createDevice({ gateway: gateway.url, name: "Laptop", platform: "LAPTOP" });
+  await device.signIn(person);
+  const live = device.goLive();
+  await live.watch(DEVICE_CHANGED).until("the first batch", () => true);
+  await live.watch(STATE_CHANGES).until("the first batch", () => true);
+
+  // Signing in takes long enough to be under way: a password hash each.
+  const underWay = Array.from({ length: 5 }, () => ask(gateway.url, SIGN_IN, { input: person }));
+  const identity = only(system.subgraphs.identity);
+  const arrived = identity.log().length;
+  await expect.poll(() => identity.log().length).toBeGreaterThan(arrived);
+  const exit = gateway.stop("SIGTERM");
+
+  expect(await live.closed).toMatchObject({ code: 1001 });
+  const answers = await Promise.all(underWay);
+  expect(answers.every(({ signInWithPassword }) => signInWithPassword.grant.length > 0)).toBe(true);
+  expect(await exit).toEqual({ code: 0, signal: null });
+  for (const process of allBehind(system))
+    expect(await process.stop("SIGTERM"), process.name).toEqual({ code: 0, signal: null });
+});
+
+function allBehind({ subgraphs, workers }: System): { name: string; stop: System["gateways"][0]["stop"] }[] {
+  return [...Object.values(workers), ...Object.values(subgraphs).flat()];
+}
+
+function only<Item>(items: readonly Item[]): Item {
+  const [item] = items;
+  if (item === undefined) throw new Error("there is none");
+  return item;
+}

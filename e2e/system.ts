@@ -1,0 +1,120 @@
+/**
+ * A whole scaled system as processes of its own, on a migrated database: so many of each subgraph and gateway, and workers.
+ * The n-th gateway talks to the n-th of each subgraph; nothing is sticky.
+ */
+import { generateKey } from "@continuo/access";
+import type { RoleOwner } from "@continuo/database";
+import { roomEnvironments, type Environment } from "@continuo/embedded/rooms";
+import { freePort } from "@continuo/testkit";
+import { randomBytes } from "node:crypto";
+import { readyAt, runToEnd, startProcess, type RunningProcess } from "./process.ts";
+
+export interface SystemOptions {
+  /** Of a migrated database, by owner. */
+  readonly databaseUrl: Readonly<Record<RoleOwner, string>>;
+  /** Unset: pokes and jobs over Postgres. */
+  readonly redisUrl?: string | undefined;
+  /** Of each subgraph and the gateway. Default 1. */
+  readonly replicas?: number;
+  /** More environment for the gateways, for example `MODE`. */
+  readonly gatewayEnv?: Environment;
+  /** Default `info`: the tests read logs. */
+  readonly logLevel?: string;
+}
+
+/** A server, and where it listens. */
+export interface ServerProcess extends RunningProcess {
+  /** For example `http://127.0.0.1:40123`. */
+  readonly url: string;
+}
+
+export interface System extends AsyncDisposable {
+  readonly gateways: readonly [ServerProcess, ...ServerProcess[]];
+  readonly subgraphs: Readonly<Record<"identity" | "session" | "userState", readonly ServerProcess[]>>;
+  readonly workers: Readonly<Record<"session" | "userState", RunningProcess>>;
+  /** The bases of the gateways. */
+  readonly urls: readonly [string, ...string[]];
+  /** The environment of each room, for more processes of the same system. */
+  readonly environments: Readonly<Record<RoleOwner, Environment>>;
+  readonly keys: { readonly gateway: KeyPair; readonly grant: KeyPair };
+}
+
+type KeyPair = Awaited<ReturnType<typeof generateKey>>;
+
+const SUBGRAPHS = { identity: "identity", session: "session", userState: "user-state" } as const;
+
+/** Seeds, starts everything and waits until all of it is ready. */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const { databaseUrl, redisUrl, replicas = 1, gatewayEnv = {}, logLevel = "info" } = options;
+  await using opening = new AsyncDisposableStack();
+  const [gatewayKey, grantKey] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519")]);
+  const secret = (): string => randomBytes(32).toString("base64url");
+  const secrets = { gatewayKey, grantKey, masterKey: secret(), cursorKey: secret() };
+  const environments = roomEnvironments({ secrets, databaseUrl, redisUrl, mode: "production", logLevel });
+
+  await Promise.all([
+    runToEnd("services/identity/src/seed.ts", environments.identity),
+    runToEnd("services/session/src/seed.ts", environments.session),
+    runToEnd("services/user-state/src/seed.ts", environments.userState),
+  ]);
+
+  const times = <Result>(make: (index: number) => Promise<Result>): Promise<Result[]> =>
+    Promise.all(Array.from({ length: replicas }, (_, index) => make(index)));
+
+  const startSubgraphs = (owner: keyof typeof SUBGRAPHS): Promise<ServerProcess[]> =>
+    times(async (index) => {
+      const name = SUBGRAPHS[owner];
+      return opening.use(await startServer(`${name}-${index}`, `services/${name}/src/main.ts`, environments[owner]));
+    });
+  const [identity, session, userState] = await Promise.all([
+    startSubgraphs("identity"),
+    startSubgraphs("session"),
+    startSubgraphs("userState"),
+  ]);
+  const startWorker = async (owner: "session" | "userState"): Promise<RunningProcess> => {
+    const name = `${SUBGRAPHS[owner]}-worker`;
+    const file = `services/${SUBGRAPHS[owner]}/src/worker.ts`;
+    const worker = opening.use(await startProcess({ name, file, env: environments[owner] }));
+    await worker.says(/at work|is working/);
+    return worker;
+  };
+  const [sessionWorker, userStateWorker] = await Promise.all([startWorker("session"), startWorker("userState")]);
+  const gateways = await times(async (index) =>
+    opening.use(
+      await startServer(`gateway-${index}`, "gateway/src/main.ts", {
+        ...environments.gateway,
+        IDENTITY_URL: at(identity, index).url,
+        SESSION_URL: at(session, index).url,
+        USER_STATE_URL: at(userState, index).url,
+        ...gatewayEnv,
+      }),
+    ),
+  );
+
+  const opened = opening.move();
+  const [first, ...others] = gateways;
+  if (!first) throw new Error("a system has at least one gateway");
+  return {
+    gateways: [first, ...others],
+    urls: [first.url, ...others.map(({ url }) => url)],
+    subgraphs: { identity, session, userState },
+    workers: { session: sessionWorker, userState: userStateWorker },
+    environments,
+    keys: { gateway: gatewayKey, grant: grantKey },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+/** Starts a server on a free port, which it keeps over restarts. */
+async function startServer(name: string, file: string, env: Environment): Promise<ServerProcess> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const started = await startProcess({ name, file, env: { ...env, PORT: String(port) }, isReady: readyAt(url) });
+  return Object.assign(started, { url });
+}
+
+function at<Item>(items: readonly Item[], index: number): Item {
+  const item = items[index];
+  if (item === undefined) throw new Error(`there is no number ${index}`);
+  return item;
+}
