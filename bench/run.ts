@@ -9,7 +9,7 @@ import { refresh } from "./benchmarks/refresh.ts";
 import { revokeToClose } from "./benchmarks/revoke-to-close.ts";
 import { sessionDeviceQuery } from "./benchmarks/session-device-query.ts";
 import type { Benchmark, Effort } from "./contender.ts";
-import { measuresOf, ratioOf, takeTurns } from "./measure.ts";
+import { measuresOf, ratioOf, takeTurns, type Series } from "./measure.ts";
 import { formatTable, type Comparison } from "./report.ts";
 import { openSubject, query, type Subject } from "./subject.ts";
 
@@ -19,19 +19,13 @@ const RESULTS = join(import.meta.dirname, "results");
 /** Whether every benchmark ran to its end. Throws when a name is unknown, and when interrupted. */
 export async function runBenchmarks(names: readonly string[], effort: Effort, signal: AbortSignal): Promise<boolean> {
   const chosen = choose(names);
-  const stopped = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(new Error("Interrupted.")), { once: true });
-    if (signal.aborted) reject(new Error("Interrupted."));
-  });
-  stopped.catch(() => undefined);
-
   await using subject = await openSubject();
   const machine = await describeMachine(subject);
   console.log(`${Object.values(machine).join(" · ")}\n`);
   let complete = true;
   for (const benchmark of chosen) {
     try {
-      const comparison = await Promise.race([runOne(benchmark, subject, effort), stopped]);
+      const comparison = await runOne(benchmark, { subject, effort, signal });
       console.log(formatTable(comparison));
       await writeResult(comparison, machine, effort);
     } catch (cause) {
@@ -51,12 +45,31 @@ function choose(names: readonly string[]): readonly Benchmark[] {
   return names.length === 0 ? BENCHMARKS : BENCHMARKS.filter(({ name }) => names.includes(name));
 }
 
-async function runOne(benchmark: Benchmark, subject: Subject, effort: Effort): Promise<Comparison> {
+interface Conditions {
+  readonly subject: Subject;
+  readonly effort: Effort;
+  readonly signal: AbortSignal;
+}
+
+/** Opened and closed here, also when interrupted: before the system that everybody is connected to. */
+async function runOne(benchmark: Benchmark, { subject, effort, signal }: Conditions): Promise<Comparison> {
   await using stack = new AsyncDisposableStack();
-  const contenders = await benchmark.open(subject, effort, stack);
-  const [ours, ...yardsticks] = await takeTurns(contenders, effort.rounds, (contender) => contender.turn());
+  const compare = async (): Promise<Series[]> => {
+    const contenders = await benchmark.open(subject, effort, stack);
+    return takeTurns(contenders, effort.rounds, (contender) => contender.turn());
+  };
+  const [ours, ...yardsticks] = await Promise.race([compare(), aborted(signal)]);
   if (!ours) throw new Error("nobody took part");
   return { name: benchmark.name, what: benchmark.what(effort), series: [ours, ...yardsticks] };
+}
+
+/** Rejects with the signal's reason. */
+function aborted(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const end = (): void => reject(signal.reason);
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end, { once: true });
+  return promise;
 }
 
 type Machine = Readonly<Record<"cpu" | "cores" | "memory" | "platform" | "node" | "postgres" | "at", string>>;

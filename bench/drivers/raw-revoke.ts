@@ -11,6 +11,7 @@ const Options = z.object({ url: z.string(), databaseUrl: z.string(), sockets: z.
 export async function openDriver(options: unknown): Promise<Driver> {
   const { url, databaseUrl, sockets } = Options.parse(options);
   const pool = new Pool({ connectionString: databaseUrl, max: 1, application_name: "bench-raw" });
+  pool.on("error", () => undefined);
   const connected = new Map<string, WebSocket>();
   let named = 0;
   return {

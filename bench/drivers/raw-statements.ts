@@ -31,6 +31,8 @@ const CONNECTIONS = 10;
 export async function openDriver(options: unknown): Promise<Driver> {
   const parsed = Options.parse(options);
   const pool = new Pool({ connectionString: parsed.databaseUrl, max: CONNECTIONS, application_name: "bench-raw" });
+  // What a lost connection breaks is the next statement, and that is where it is told.
+  pool.on("error", () => undefined);
   return { operate: operationOf(parsed, pool), [Symbol.asyncDispose]: () => pool.end() };
 }
 

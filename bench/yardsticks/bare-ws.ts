@@ -15,6 +15,7 @@ serveParent(async (settings) => {
   const { databaseUrl } = Settings.parse(settings);
   const sockets = new Map<string, WebSocket>();
   const listener = new Client({ connectionString: databaseUrl, application_name: "bench-bare-ws" });
+  listener.on("error", () => undefined);
   await listener.connect();
   listener.on("notification", ({ payload = "" }) => sockets.get(payload)?.close(4403, "SESSION_ENDED"));
   await listener.query(`LISTEN ${CLOSE_CHANNEL}`);

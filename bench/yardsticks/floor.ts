@@ -27,6 +27,8 @@ const CONNECTIONS = 10;
 serveParent(async (settings) => {
   const { databaseUrl, keySet, refreshKey } = Settings.parse(settings);
   const pool = new Pool({ connectionString: databaseUrl, max: CONNECTIONS, application_name: "bench-floor" });
+  // What a lost connection breaks is the next statement, and that is where it is told.
+  pool.on("error", () => undefined);
   const tokens = openTokens(keySet, refreshKey);
 
   async function refresh(variables: unknown): Promise<unknown> {
