@@ -4,7 +4,6 @@ import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
 import { startPokes, stateTopic } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph } from "@continuo/subgraph";
-import DataLoader from "dataloader";
 import { v7 as uuidv7 } from "uuid";
 import type { Context } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -20,7 +19,7 @@ import { createCursors } from "./stream/cursor.ts";
 import { createStream } from "./stream/stream.ts";
 import { streamResolvers } from "./stream/stream.resolvers.ts";
 import { createStreamStore } from "./stream/stream.store.ts";
-import { createSyncStatuses } from "./sync-status/sync-status.ts";
+import { createSyncStatusOf } from "./sync-status/sync-status.ts";
 import { syncStatusResolvers } from "./sync-status/sync-status.resolvers.ts";
 import { createSyncStatusStore } from "./sync-status/sync-status.store.ts";
 
@@ -68,7 +67,7 @@ export async function startApp(env: Env): Promise<App> {
     cursors: createCursors(env.CURSOR_KEY),
     newEpoch: uuidv7,
   });
-  const syncStatuses = createSyncStatuses(createSyncStatusStore(pool));
+  const syncStatuses = createSyncStatusStore(pool);
 
   const subgraph = stack.use(
     await startSubgraph<Context>({
@@ -88,16 +87,7 @@ export async function startApp(env: Env): Promise<App> {
       identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
       health,
       logger,
-      context: (base) => {
-        let loader: DataLoader<string, Awaited<ReturnType<typeof syncStatuses.ofDevices>>[number]> | undefined;
-        return {
-          ...base,
-          namespaces,
-          entries,
-          stream,
-          syncStatusOf: (viewer) => (loader ??= new DataLoader((ids) => syncStatuses.ofDevices(viewer, ids))),
-        };
-      },
+      context: (base) => ({ ...base, namespaces, entries, stream, syncStatusOf: createSyncStatusOf(syncStatuses) }),
     }),
   );
   const opened = stack.move();

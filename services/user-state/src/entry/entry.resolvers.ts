@@ -20,7 +20,7 @@ const PushInput = z.object({
         key: z.string(),
         field: z.string(),
         op: z.enum(["SET", "DELETE"]),
-        value: z.unknown(),
+        value: z.unknown().optional(),
         stamp: instant,
         seen: instant.nullish().transform((seen) => seen ?? undefined),
         schemaVersion: z.number(),

@@ -13,8 +13,8 @@ const LOCK_HEAD = `
   ON CONFLICT (user_id) DO UPDATE SET max_ms = greatest(head.max_ms, excluded.max_ms)
   RETURNING epoch, rev::float8, pruned_rev::float8, clients_pruned_before, max_ms::float8`;
 
-/** What each op meets. A statement of its own: its snapshot must be younger than the lock. */
-const READ_STANDING = `
+/** What each op meets. A statement of its own: its snapshot must be younger than the lock. $3 to $6 are one element an op. */
+export const READ_STANDING = `
   SELECT op.namespace, op.key, op.field,
          entry.kind, entry.value, entry.deleted, entry.ms::float8, entry.counter, entry.node, entry.history,
          entry.rev::float8, entry.bytes, entry.by_seq::float8, entry.schema_version,

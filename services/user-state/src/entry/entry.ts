@@ -8,7 +8,7 @@ import type { Namespaces } from "../namespace/namespace.ts";
 import { judge, type Op } from "./op.ts";
 import { settle, type Before, type Outcome, type Push, type Settlement } from "./settle.ts";
 
-export interface PushRequest extends Omit<Push, "ops"> {
+interface PushRequest extends Omit<Push, "ops"> {
   readonly ops: readonly Op[];
 }
 
@@ -41,7 +41,7 @@ export interface Entries {
 }
 
 export const MAX_OPS = 100;
-export const MAX_PUSH_BYTES = 256 * 1024;
+const MAX_PUSH_BYTES = 256 * 1024;
 
 /** `changed` hears of each commit that moved a user's head. */
 export function createEntries(options: {

@@ -33,10 +33,10 @@ export interface SoundOp {
 
 export type JudgedOp = SoundOp | { readonly op: Op; readonly fault: Fault };
 
-export const MAX_KEY_CHARACTERS = 256;
-export const MAX_VALUE_BYTES = 64 * 1024;
+const MAX_KEY_CHARACTERS = 256;
+const MAX_VALUE_BYTES = 64 * 1024;
 /** Deeper values end the recursion of parsers on the way. */
-export const MAX_VALUE_DEPTH = 64;
+const MAX_VALUE_DEPTH = 64;
 
 /** Judges an op by itself: by the registered namespaces and the limits. */
 export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): JudgedOp {

@@ -61,7 +61,7 @@ export interface Outcome {
 }
 
 /** A unit to store. */
-export interface Change extends Standing {
+interface Change extends Standing {
   readonly op: Op;
 }
 

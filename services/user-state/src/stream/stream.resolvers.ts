@@ -23,11 +23,11 @@ export const streamResolvers = {
     },
   },
   Subscription: {
-    stateChanges: {
-      // The gateway resolves it by `pullState`; a subgraph answers single requests only.
-      subscribe: () => {
-        throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
-      },
-    },
+    stateChanges: { subscribe: refuseSubscription, resolve: refuseSubscription },
   },
 } satisfies Resolvers;
+
+/** The gateway resolves it by `pullState`; a subgraph answers single requests only. */
+function refuseSubscription(): never {
+  throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
+}

@@ -8,7 +8,7 @@ import type { Json, Kind, Stamp } from "@continuo/merge";
 import type { Namespaces } from "../namespace/namespace.ts";
 import { namespaceSet, type Cursor, type Cursors } from "./cursor.ts";
 
-export interface StateEntry {
+interface StateEntry {
   readonly namespace: string;
   readonly key: string;
   readonly field: string;
@@ -20,7 +20,7 @@ export interface StateEntry {
   readonly schemaVersion: number;
 }
 
-export interface Head {
+interface Head {
   readonly epoch: string;
   readonly rev: number;
   readonly prunedRev: number;
@@ -29,7 +29,7 @@ export interface Head {
 }
 
 /** A replica as it was last heard of. */
-export interface Replica {
+interface Replica {
   readonly deviceId: string;
   readonly ackedRev: number;
   /** Not heard of for a while. */
@@ -59,7 +59,7 @@ export interface StreamStore {
   acknowledge(replica: { userId: string; clientId: string; deviceId: string; ackedRev: number }): Promise<void>;
 }
 
-export type ResetReason = "INITIAL" | "EPOCH_CHANGED" | "PRUNED" | "NAMESPACES_CHANGED";
+type ResetReason = "INITIAL" | "EPOCH_CHANGED" | "PRUNED" | "NAMESPACES_CHANGED";
 
 export interface StateBatch {
   readonly from: string | null;
@@ -72,7 +72,7 @@ export interface StateBatch {
   readonly serverNow: number;
 }
 
-export interface PullRequest {
+interface PullRequest {
   readonly since: string | undefined;
   readonly namespaces: readonly string[] | undefined;
   readonly clientId: string | undefined;

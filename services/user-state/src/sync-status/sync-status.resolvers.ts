@@ -5,6 +5,6 @@ import type { Resolvers } from "../generated/graphql.ts";
 export const syncStatusResolvers = {
   Device: {
     __resolveReference: ({ id }) => ({ id }),
-    syncStatus: ({ id }, _args, context) => context.syncStatusOf(requireViewer(context)).load(id),
+    syncStatus: ({ id }, _args, context) => context.syncStatusOf(requireViewer(context), id),
   },
 } satisfies Resolvers;

@@ -3,8 +3,9 @@
  * here it is an id of one of the viewer's devices, or nothing.
  */
 import type { Viewer } from "@continuo/access";
+import DataLoader from "dataloader";
 
-export interface SyncStatus {
+interface SyncStatus {
   readonly ackedRev: number;
   readonly headRev: number;
   readonly lastSeenAt: Date;
@@ -20,21 +21,24 @@ export interface SyncStatusStore {
   load(userId: string, deviceIds: readonly string[]): Promise<ReadonlyMap<string, SyncStatus>>;
 }
 
-export interface SyncStatuses {
-  /** In the order of `deviceIds`; null for a device that never synced, or is not the viewer's. */
-  ofDevices(viewer: Viewer, deviceIds: readonly string[]): Promise<(SyncStatus | null)[]>;
-}
+/** Null for a device that never synced, or is not the viewer's. */
+export type SyncStatusOf = (viewer: Viewer, deviceId: string) => Promise<SyncStatus | null>;
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-export function createSyncStatuses(store: SyncStatusStore): SyncStatuses {
-  return {
-    async ofDevices({ userId }, deviceIds) {
+/** For one request, which has one viewer: its devices are gathered into one read. */
+export function createSyncStatusOf(store: SyncStatusStore): SyncStatusOf {
+  let gathering: DataLoader<string, SyncStatus | null> | undefined;
+
+  function gather({ userId }: Viewer): DataLoader<string, SyncStatus | null> {
+    return new DataLoader(async (ids) => {
       const statuses = await store.load(
         userId,
-        deviceIds.filter((id) => UUID.test(id)),
+        ids.filter((id) => UUID.test(id)),
       );
-      return deviceIds.map((id) => statuses.get(id.toLowerCase()) ?? null);
-    },
-  };
+      return ids.map((id) => statuses.get(id.toLowerCase()) ?? null);
+    });
+  }
+
+  return (viewer, deviceId) => (gathering ??= gather(viewer)).load(deviceId);
 }

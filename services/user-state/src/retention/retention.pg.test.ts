@@ -1,0 +1,187 @@
+import { startJobs } from "@continuo/signals";
+import { createLogger } from "@continuo/process";
+import { Pool } from "pg";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { createReplica, shown, startSystem, type System } from "../system.fixture.ts";
+import { startWorkers } from "../worker-app.ts";
+import { retainState } from "./retention.jobs.ts";
+import { createRetention, type Forgotten } from "./retention.ts";
+import { createRetentionStore } from "./retention.store.ts";
+
+const DAY_MS = 24 * 3_600_000;
+
+let system: System;
+let pool: Pool;
+beforeAll(async () => {
+  system = await startSystem();
+  pool = new Pool({ connectionString: system.database.url.userState, max: 3 });
+  pool.on("error", () => undefined);
+});
+afterAll(async () => {
+  await pool.end();
+  await system[Symbol.asyncDispose]();
+});
+
+/** Retention as it will be in `days`. */
+function retainIn(days: number, signal = new AbortController().signal): Promise<Forgotten> {
+  const now = () => new Date(Date.now() + days * DAY_MS);
+  return createRetention({ store: createRetentionStore(pool), now })(signal);
+}
+
+/** Makes everything of a user look `days` older, as if it had been written then. */
+async function age(userId: string, days: number): Promise<void> {
+  await system.admin.query("UPDATE user_state.state_entries SET ms = ms - $2 WHERE user_id = $1", [
+    userId,
+    days * DAY_MS,
+  ]);
+}
+
+const fence = async (userId: string): Promise<number> => {
+  const { rows } = await system.admin.query("SELECT pruned_rev::int FROM user_state.user_heads WHERE user_id = $1", [
+    userId,
+  ]);
+  return rows[0].pruned_rev;
+};
+
+describe("a tombstone", () => {
+  it("is kept for 90 days, and after that until every replica has acknowledged it", async () => {
+    const phone = createReplica(system);
+    const laptop = phone.sibling();
+    const { userId } = phone.caller.viewer;
+    await phone.push({
+      ops: [
+        { seq: 1, key: "gone", value: 1 },
+        { seq: 2, key: "kept", value: 2 },
+      ],
+    });
+    const { to } = await laptop.pull();
+    await laptop.pull({ since: to, clientId: laptop.clientId });
+    await phone.push({ baseRev: 2, ops: [{ seq: 3, key: "gone", op: "DELETE" }] });
+    await phone.push({ baseRev: 3, ops: [{ seq: 4, key: "kept", value: 3 }] });
+
+    expect((await retainIn(89)).tombstones).toBe(0);
+    // The laptop has not heard of it.
+    expect((await retainIn(91)).tombstones).toBe(0);
+    const told = await laptop.pull({ since: to, clientId: laptop.clientId });
+    expect(told.entries.map(({ key, deleted }) => [key, deleted])).toEqual([
+      ["gone", true],
+      ["kept", false],
+    ]);
+    expect(await fence(userId)).toBe(0);
+
+    await laptop.pull({ since: told.to, clientId: laptop.clientId });
+    expect((await retainIn(91)).tombstones).toBe(1);
+    expect((await retainIn(91)).tombstones).toBe(0);
+    expect(await fence(userId)).toBe(3);
+
+    // Whoever was before the fence starts over; whoever was past it goes on.
+    const reset = await laptop.pull({ since: to });
+    expect(reset).toMatchObject({ reset: "PRUNED", from: to });
+    expect(shown([reset])).toEqual({ "kept/colour": 3 });
+    expect((await laptop.pull({ since: told.to })).reset).toBeNull();
+  });
+
+  it("that is forgotten lets a beginner read page by page below the fence", async () => {
+    const phone = createReplica(system);
+    const ops = Array.from({ length: 5 }, (_, index) => ({ seq: index + 1, key: `k${index}`, value: index }));
+    await phone.push({ ops });
+    await phone.push({ baseRev: 5, ops: [{ seq: 6, key: "k4", op: "DELETE" }] });
+    await phone.push({ baseRev: 6, ops: [{ seq: 7, key: "k5", value: 5 }] });
+    expect((await retainIn(91)).tombstones).toBe(1);
+    let batch = await phone.pull({ first: 1 });
+    const batches = [batch];
+    while (batch.hasMore) batches.push((batch = await phone.pull({ first: 1, since: batch.to })));
+    expect(batches.map(({ reset }) => reset)).toEqual(["INITIAL", null, null, null, null]);
+    expect(shown(batches)).toEqual({ "k0/colour": 0, "k1/colour": 1, "k2/colour": 2, "k3/colour": 3, "k5/colour": 5 });
+  });
+
+  it("that is forgotten still keeps what it deleted from coming back", async () => {
+    const phone = createReplica(system);
+    const tablet = phone.sibling();
+    const { userId } = phone.caller.viewer;
+    const { outcomes } = await phone.push({
+      ops: [
+        { seq: 1, key: "film", value: 1 },
+        { seq: 2, key: "other", value: 1 },
+      ],
+    });
+    const seen = { ms: (outcomes[0]?.stamp?.ms ?? 0) - 120 * DAY_MS, counter: outcomes[0]?.stamp?.counter ?? 0 };
+    await phone.push({ baseRev: 2, ops: [{ seq: 3, key: "film", op: "DELETE" }] });
+    await phone.push({ baseRev: 3, ops: [{ seq: 4, key: "other", value: 2 }] });
+    await age(userId, 120);
+    expect((await retainIn(0)).tombstones).toBe(1);
+
+    const clientNow = Date.now();
+    const stamp = { ms: clientNow - 119 * DAY_MS, counter: 0 };
+    const late = await tablet.push({
+      clientNow,
+      ops: [
+        { seq: 1, key: "film", value: "late", stamp, seen },
+        { seq: 2, key: "film", value: "late, unseen", stamp },
+        { seq: 3, key: "film", op: "DELETE", stamp },
+        { seq: 4, key: "film", value: "written today", stamp: { ms: clientNow, counter: 4 }, seen },
+      ],
+    });
+    expect(late.outcomes.map(({ status, reason }) => [status, reason])).toEqual([
+      ["REJECTED", "GONE"],
+      ["REJECTED", "GONE"],
+      ["NOOP", null],
+      ["APPLIED", null],
+    ]);
+  });
+});
+
+describe("a replica", () => {
+  it("not seen for 180 days is forgotten, holds no tombstone back, and is told so when it returns", async () => {
+    const phone = createReplica(system);
+    const tablet = phone.sibling();
+    const { userId } = phone.caller.viewer;
+    await tablet.push({ ops: [{ seq: 1, key: "gone", value: 1 }] });
+    await phone.push({ baseRev: 1, ops: [{ seq: 1, key: "gone", op: "DELETE" }] });
+    await phone.push({ baseRev: 2, ops: [{ seq: 2, value: 1 }] });
+    await age(userId, 100);
+    expect(await retainIn(0)).toMatchObject({ tombstones: 0 });
+    await system.admin.query(
+      "UPDATE user_state.sync_clients SET seen_at = seen_at - interval '181 days' WHERE user_id = $1 AND client_id = $2",
+      [userId, tablet.clientId],
+    );
+    expect(await retainIn(0)).toMatchObject({ replicas: 1, tombstones: 1 });
+    const { errors } = await tablet.send({ ops: [{ seq: 2, value: "late" }] });
+    expect(errors?.[0]?.extensions).toMatchObject({
+      reason: "CLIENT_UNKNOWN",
+      details: { clientsPrunedBefore: expect.stringMatching(/^\d{4}-/) },
+    });
+  });
+});
+
+describe("retention", () => {
+  it("forgets answers after 30 days; a repeated op is a duplicate all the same", async () => {
+    const phone = createReplica(system);
+    const ops = [{ seq: 1, namespace: "nowhere", value: 1 }];
+    await phone.push({ ops });
+    expect((await retainIn(29)).answers).toBe(0);
+    expect((await retainIn(31)).answers).toBeGreaterThan(0);
+    expect((await phone.push({ ops })).outcomes).toMatchObject([{ status: "DUPLICATE", reason: null }]);
+  });
+
+  it("stops when told to", async () => {
+    await expect(retainIn(0, AbortSignal.abort(new Error("closing")))).rejects.toThrow("closing");
+  });
+
+  it("is what a worker does, by a job", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, namespace: "nowhere", value: 1 }] });
+    await system.admin.query("UPDATE user_state.op_outcomes SET at = at - interval '31 days'");
+    await using _ = await startWorkers(system.env);
+    const logger = createLogger({ name: "test", level: "silent" });
+    await using jobs = await startJobs({ databaseUrl: system.env.DATABASE_URL, logger });
+    await jobs.enqueue(retainState, {});
+    await vi.waitFor(
+      async () => {
+        const { rows } = await system.admin.query("SELECT FROM user_state.op_outcomes");
+        expect(rows).toEqual([]);
+      },
+      { timeout: 15_000, interval: 50 },
+    );
+  });
+});

@@ -1,0 +1,188 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createReplica, shown, startSystem, type Replica, type System } from "../system.fixture.ts";
+import { createCursors, namespaceSet } from "./cursor.ts";
+import { READ_PAGE } from "./stream.store.ts";
+import type { StateBatch } from "./stream.ts";
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(() => system[Symbol.asyncDispose]());
+
+/** Pulls until there is no more, holding each batch to the one before it. */
+async function pullAll(replica: Replica, first: number, since?: string): Promise<StateBatch[]> {
+  const batches: StateBatch[] = [];
+  let cursor = since;
+  for (;;) {
+    const batch: StateBatch = await replica.pull({ first, ...(cursor !== undefined && { since: cursor }) });
+    expect(batch.from).toBe(cursor ?? null);
+    expect(batch.entries.length).toBeLessThanOrEqual(first);
+    batches.push(batch);
+    cursor = batch.to;
+    if (!batch.hasMore) return batches;
+  }
+}
+
+async function reasonOf(
+  answer: Promise<{ errors?: { extensions: { code: string; reason: string } }[] }>,
+): Promise<string> {
+  const error = (await answer).errors?.[0]?.extensions;
+  return `${error?.code} ${error?.reason}`;
+}
+
+describe("a pull", () => {
+  it("from the start says so, and from its own end finds nothing and stays where it is", async () => {
+    const phone = createReplica(system);
+    const empty = await phone.pull();
+    expect(empty).toMatchObject({ from: null, reset: "INITIAL", entries: [], hasMore: false, headRev: 0 });
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    const next = await phone.pull({ since: empty.to });
+    expect(next).toMatchObject({ from: empty.to, reset: null, headRev: 1 });
+    expect(next.entries).toMatchObject([
+      { namespace: "preferences", key: "theme", kind: "REGISTER", value: 1, rev: 1 },
+    ]);
+    const last = await phone.pull({ since: next.to });
+    expect(last).toMatchObject({ from: next.to, to: next.to, entries: [], reset: null });
+  });
+
+  it("page by page ends with the same state as in one, also while others write", async () => {
+    const phone = createReplica(system);
+    await phone.push({
+      ops: Array.from({ length: 12 }, (_, index) => ({ seq: index + 1, key: `k${index % 7}`, value: index })),
+    });
+    await phone.push({ ops: [{ seq: 13, key: "k1", op: "DELETE" }] });
+    const one = await phone.pull({ first: 1 });
+    await phone.push({
+      ops: [
+        { seq: 14, key: "k5", op: "DELETE" },
+        { seq: 15, key: "k8", value: "new" },
+      ],
+    });
+    const rest = await pullAll(phone, 1, one.to);
+    expect(rest.every(({ reset }) => reset === null)).toBe(true);
+    const revs = [one, ...rest].flatMap(({ entries }) => entries.map(({ rev }) => rev));
+    expect(revs).toEqual(revs.toSorted((a, b) => a - b));
+    expect(shown([one, ...rest])).toEqual(shown(await pullAll(phone, 500)));
+  });
+
+  it("ends a page early when the values are large", async () => {
+    const phone = createReplica(system);
+    const value = "x".repeat(60_000);
+    for (let seq = 1; seq <= 12; seq += 4) {
+      await phone.push({ ops: [0, 1, 2, 3].map((more) => ({ seq: seq + more, key: `k${seq + more}`, value })) });
+    }
+    const batches = await pullAll(phone, 500);
+    expect(batches.map(({ entries }) => entries.length)).toEqual([9, 3]);
+  });
+
+  it("tells a deletion once to those who may hold the value, and not to a beginner", async () => {
+    const phone = createReplica(system);
+    await phone.push({
+      ops: [
+        { seq: 1, key: "gone", value: 1 },
+        { seq: 2, key: "kept", value: 2 },
+      ],
+    });
+    const held = await phone.pull();
+    await phone.push({ ops: [{ seq: 3, key: "gone", op: "DELETE" }] });
+    const told = await phone.pull({ since: held.to });
+    expect(told.entries).toMatchObject([{ key: "gone", deleted: true, value: null }]);
+    expect((await phone.pull({ since: told.to })).entries).toEqual([]);
+    expect((await phone.pull()).entries).toMatchObject([{ key: "kept" }]);
+  });
+
+  it("limited to namespaces reads those alone, and starts over when the set changes", async () => {
+    const phone = createReplica(system);
+    await phone.push({
+      ops: [
+        { seq: 1, value: 1 },
+        { seq: 2, namespace: "notes", key: "n", field: "text", value: "note" },
+      ],
+    });
+    const notes = await phone.pull({ namespaces: ["notes"] });
+    expect(shown([notes])).toEqual({ "n/text": "note" });
+    await phone.push({ ops: [{ seq: 3, value: 2 }] });
+    expect((await phone.pull({ namespaces: ["notes"], since: notes.to })).entries).toEqual([]);
+    const widened = await phone.pull({ namespaces: ["notes", "preferences"], since: notes.to });
+    expect(widened).toMatchObject({ reset: "NAMESPACES_CHANGED", from: notes.to });
+    expect(shown([widened])).toEqual({ "n/text": "note", "theme/colour": 2 });
+    expect(await reasonOf(phone.sendPull({ namespaces: ["nowhere"] }))).toBe("BAD_USER_INPUT NAMESPACE_UNKNOWN");
+  });
+
+  it("of another epoch, or beyond what there is, starts over", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    const { userId } = phone.caller.viewer;
+    const { to, epoch } = await phone.pull();
+    const cursors = createCursors(system.env.CURSOR_KEY);
+    const all = namespaceSet(undefined);
+    const lost = cursors.encode(userId, { epoch, rev: 99, floor: 0, namespaces: all });
+    expect(await phone.pull({ since: lost })).toMatchObject({ reset: "EPOCH_CHANGED", headRev: 1 });
+    await system.admin.query("UPDATE user_state.user_heads SET epoch = $2 WHERE user_id = $1", [userId, randomUUID()]);
+    expect(await phone.pull({ since: to })).toMatchObject({
+      reset: "EPOCH_CHANGED",
+      from: to,
+      entries: [{ value: 1 }],
+    });
+  });
+
+  it("with a cursor that is forged, cut or another person's is refused", async () => {
+    const ada = createReplica(system);
+    const alan = createReplica(system);
+    const { to } = await ada.pull();
+    const forged = `${to.slice(0, 20)}${to[20] === "A" ? "B" : "A"}${to.slice(21)}`;
+    const foreignKey = createCursors(Buffer.alloc(32)).encode(ada.caller.viewer.userId, {
+      epoch: randomUUID(),
+      rev: 0,
+      floor: 0,
+      namespaces: namespaceSet(undefined),
+    });
+    for (const since of [forged, to.slice(0, -4), `${to}AAAA`, "", "no cursor", foreignKey])
+      expect([since, await reasonOf(ada.sendPull({ since }))]).toEqual([since, "BAD_USER_INPUT CURSOR_INVALID"]);
+    expect(await reasonOf(alan.sendPull({ since: to }))).toBe("BAD_USER_INPUT CURSOR_INVALID");
+  });
+
+  it("shows a person nothing of another's", async () => {
+    const ada = createReplica(system);
+    await ada.push({ ops: [{ seq: 1, value: "hers" }] });
+    expect((await createReplica(system).pull()).entries).toEqual([]);
+  });
+
+  it("makes one head when a person's first requests come together", async () => {
+    const phone = createReplica(system);
+    const epochs = await Promise.all(Array.from({ length: 8 }, async () => (await phone.pull()).epoch));
+    expect(new Set(epochs).size).toBe(1);
+  });
+
+  it("of a few changes among many entries reads only those, by the index on revisions", async () => {
+    const phone = createReplica(system);
+    const epoch = await phone.epoch();
+    const { userId } = phone.caller.viewer;
+    await system.admin.query(
+      `INSERT INTO user_state.state_entries (user_id, namespace, key, field, kind, value, ms, counter, node, rev, by_client, by_seq, schema_version, bytes)
+       SELECT $1, 'notes', 'key ' || n, 'text', 'REGISTER', to_jsonb(n), n, 0, $2, n, $2, n, 1, 20 FROM generate_series(1, 20000) AS n`,
+      [userId, phone.clientId],
+    );
+    await system.admin.query("UPDATE user_state.user_heads SET rev = 20000 WHERE user_id = $1", [userId]);
+    await system.admin.query("ANALYZE user_state.state_entries");
+    const connection = await system.admin.connect();
+    await connection.query("SET plan_cache_mode = force_generic_plan");
+    await connection.query(`PREPARE page AS ${READ_PAGE}`);
+    const { rows } = await connection.query<{ "QUERY PLAN": string }>(
+      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE page ('${userId}', 19995, NULL, NULL, NULL, 501)`,
+    );
+    await connection.query("DEALLOCATE page");
+    connection.release(true);
+    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
+    expect(plan).toMatch(/Index Scan using state_entries_user_id_rev_idx .*rows=5/);
+    expect(plan).not.toMatch(/Seq Scan/);
+
+    const cursors = createCursors(system.env.CURSOR_KEY);
+    const since = cursors.encode(userId, { epoch, rev: 19_995, floor: 0, namespaces: namespaceSet(undefined) });
+    expect((await phone.pull({ since })).entries.map(({ rev }) => rev)).toEqual([
+      19_996, 19_997, 19_998, 19_999, 20_000,
+    ]);
+  });
+});

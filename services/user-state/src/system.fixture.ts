@@ -1,0 +1,187 @@
+/** For tests: the user-state subgraph on a database of its own, and people who talk to it as the gateway would. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { createIdentitySigner, generateKey, IDENTITY_HEADER, type Caller } from "@continuo/access";
+import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
+import { Pool } from "pg";
+import { startApp } from "./app.ts";
+import { Env } from "./env.ts";
+import type { Outcome } from "./entry/settle.ts";
+import { seed } from "./seed.ts";
+import type { StateBatch } from "./stream/stream.ts";
+
+export interface GraphAnswer<Data> {
+  readonly status: number;
+  readonly text: string;
+  readonly data?: Data;
+  readonly errors?: { message: string; extensions: { code: string; reason: string; details?: unknown } }[];
+}
+
+export interface System extends AsyncDisposable {
+  readonly url: string;
+  readonly env: Env;
+  readonly database: TestDatabase;
+  /** As superuser: to arrange and to look. */
+  readonly admin: Pool;
+  ask<Data>(caller: Caller | string | undefined, query: string, variables?: object): Promise<GraphAnswer<Data>>;
+}
+
+/** Seeded and serving. */
+export async function startSystem(): Promise<System> {
+  await using stack = new AsyncDisposableStack();
+  const database = stack.use(await createTestDatabase());
+  const admin = stack.adopt(new Pool({ connectionString: database.adminUrl, max: 4 }), (pool) => pool.end());
+  admin.on("error", () => undefined);
+  const { publicJwk, privateJwk } = await generateKey("Ed25519");
+  const env = Env.parse({
+    PORT: "0",
+    LOG_LEVEL: process.env["TEST_LOG_LEVEL"] ?? "silent",
+    DATABASE_URL: database.url.userState,
+    GATEWAY_PUBLIC_KEY: JSON.stringify(publicJwk),
+    CURSOR_KEY: randomBytes(32).toString("base64url"),
+  });
+  await seed(env);
+  const app = stack.use(await startApp(env));
+  const signer = createIdentitySigner(privateJwk);
+  const opened = stack.move();
+
+  return {
+    url: app.url,
+    env,
+    database,
+    admin,
+    async ask(caller, query, variables) {
+      const statement = typeof caller === "object" ? await signer.sign(caller) : caller;
+      const response = await fetch(app.url, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          ...(statement !== undefined && { [IDENTITY_HEADER]: statement }),
+        },
+        body: JSON.stringify({ query, variables }),
+      });
+      const text = await response.text();
+      return { ...JSON.parse(text), status: response.status, text };
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+const PUSH = `mutation ($input: PushStateInput!) { pushState(input: $input) {
+  outcomes { seq status rev stamp { ms counter clientId } reason message current } lastSeq headRev serverNow stop } }`;
+const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int! = 500) {
+  pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first) {
+    from to hasMore headRev epoch reset serverNow
+    entries { namespace key field kind value deleted rev stamp { ms counter clientId } schemaVersion } } }`;
+
+interface PushAnswer {
+  readonly outcomes: Outcome[];
+  readonly lastSeq: number;
+  readonly headRev: number;
+  readonly serverNow: number;
+  readonly stop: string | null;
+}
+
+interface OpText {
+  readonly seq: number;
+  readonly namespace?: string;
+  readonly key?: string;
+  readonly field?: string;
+  readonly op?: "SET" | "DELETE";
+  readonly value?: unknown;
+  readonly stamp?: { ms: number; counter: number };
+  readonly seen?: { ms: number; counter: number };
+  readonly schemaVersion?: number;
+}
+
+interface PushText {
+  readonly clientId?: string;
+  readonly epoch?: string;
+  readonly clientNow?: number;
+  readonly baseRev?: number;
+  readonly ops: readonly OpText[];
+}
+
+/** A replica on a device of somebody: what a client library would hold. */
+export interface Replica {
+  readonly clientId: string;
+  readonly caller: Caller & { readonly kind: "viewer" };
+  /** A second replica of the same user; of the same device if said so. */
+  sibling(options?: { sameDevice?: boolean }): Replica;
+  /** Sends a push, filled in with what a client in good order would send. */
+  send(push: PushText): Promise<GraphAnswer<{ pushState: PushAnswer }>>;
+  /** The same, expecting an answer. */
+  push(push: PushText): Promise<PushAnswer>;
+  sendPull(args?: object): Promise<GraphAnswer<{ pullState: StateBatch }>>;
+  pull(args?: object): Promise<StateBatch>;
+  epoch(): Promise<string>;
+}
+
+/** A new person with one device and one replica, unless told whose. */
+export function createReplica(system: System, owner: { userId?: string; deviceId?: string } = {}): Replica {
+  const { userId = randomUUID(), deviceId = randomUUID() } = owner;
+  const clientId = randomUUID();
+  const viewer = {
+    userId,
+    deviceId,
+    sessionId: randomUUID(),
+    applicationId: "continuo",
+    acr: "1",
+    amr: ["pwd"],
+    authTime: 1,
+  };
+  const caller = { kind: "viewer", viewer } as const;
+  let known: string | undefined;
+
+  const replica: Replica = {
+    clientId,
+    caller,
+    sibling: ({ sameDevice = false } = {}) => createReplica(system, sameDevice ? { userId, deviceId } : { userId }),
+    async send({ ops, epoch, clientNow = Date.now(), ...rest }) {
+      const input = {
+        clientId,
+        epoch: epoch ?? (await replica.epoch()),
+        clientNow,
+        baseRev: 0,
+        ...rest,
+        ops: ops.map((op) => ({
+          namespace: "preferences",
+          key: "theme",
+          field: "colour",
+          op: "SET",
+          stamp: { ms: clientNow, counter: op.seq % 65_536 },
+          ...op,
+        })),
+      };
+      return system.ask(caller, PUSH, { input });
+    },
+    async push(push) {
+      const answer = await replica.send(push);
+      if (answer.data == null) throw new Error(answer.text);
+      return answer.data.pushState;
+    },
+    sendPull: (args) => system.ask(caller, PULL, args),
+    async pull(args) {
+      const answer = await replica.sendPull(args);
+      if (answer.data == null) throw new Error(answer.text);
+      return answer.data.pullState;
+    },
+    async epoch() {
+      known ??= (await replica.pull()).epoch;
+      return known;
+    },
+  };
+  return replica;
+}
+
+/** `key/field` → value of what a replica would show after these batches. */
+export function shown(batches: readonly StateBatch[]): Record<string, unknown> {
+  const state = new Map<string, unknown>();
+  for (const { reset, entries } of batches) {
+    if (reset !== null) state.clear();
+    for (const { key, field, value, deleted } of entries) {
+      if (deleted) state.delete(`${key}/${field}`);
+      else state.set(`${key}/${field}`, value);
+    }
+  }
+  return Object.fromEntries([...state].toSorted(([one], [other]) => (one < other ? -1 : 1)));
+}
