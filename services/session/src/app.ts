@@ -49,9 +49,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   );
   await assertMigrated(pool);
   health.add("database", async () => pool.query("SELECT 1"));
-  const pokes = opening.use(
-    await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }),
-  );
+  const pokes = opening.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
   const announce = createAnnouncer(pokes);
 
   const policies = createPolicyStore(prisma);
@@ -93,7 +91,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
       store: createRotationStore(pool),
       accessTokens,
       refreshTokens,
-      endForReuse: revocations.endForReuse,
+      endForReuse: (session) => revocations.endForReuse(session),
       now,
     }),
     now,

@@ -47,10 +47,7 @@ export interface Context extends SubgraphContext, Omit<SessionService, "stores">
   signOutOf(device: Device): Promise<DeviceSignOut | null>;
   application(id: string): Promise<{ id: string; name: string } | undefined>;
   /** The devices of a page, behind `after`. */
-  devicePage: (
-    session: Session,
-    range: Parameters<DeviceStore["page"]>[2],
-  ) => ReturnType<DeviceStore["page"]>;
+  devicePage: (session: Session, range: Parameters<DeviceStore["page"]>[2]) => ReturnType<DeviceStore["page"]>;
 }
 
 /** Ended sessions are shown for this long. Milliseconds. */

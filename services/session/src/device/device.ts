@@ -29,7 +29,7 @@ export const DeviceName = z
   .pipe(
     z
       .string()
-      .refine((text) => text.length > 0 && [...text].length <= 64, "must have 1 to 64 characters")
+      .refine((text) => text.length > 0 && Array.from(text).length <= 64, "must have 1 to 64 characters")
       .refine((text) => !/\p{Cc}/u.test(text), "must not contain control characters"),
   );
 

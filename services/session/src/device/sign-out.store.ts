@@ -20,9 +20,7 @@ SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ack.list AS acks
 
 const LastSession = Session.extend({
   accessTokenSeconds: z.number(),
-  acks: z
-    .array(z.object({ replica: z.string(), at: z.coerce.date(), socketsClosed: z.number() }))
-    .nullable(),
+  acks: z.array(z.object({ replica: z.string(), at: z.coerce.date(), socketsClosed: z.number() })).nullable(),
 }).transform(({ accessTokenSeconds, acks, ...session }) => ({ session, accessTokenSeconds, acks: acks ?? [] }));
 
 /** What is known of sign-outs, in Postgres. */

@@ -67,6 +67,6 @@ function lockedOutAt(
   return now >= effectiveBy ? effectiveBy : null;
 }
 
-const earliest = (dates: readonly Date[]): Date | null => dates.toSorted((a, b) => a.getTime() - b.getTime())[0] ?? null;
-const latest = (dates: readonly Date[]): Date | null =>
-  dates.toSorted((a, b) => b.getTime() - a.getTime())[0] ?? null;
+const earliest = (dates: readonly Date[]): Date | null =>
+  dates.toSorted((a, b) => a.getTime() - b.getTime())[0] ?? null;
+const latest = (dates: readonly Date[]): Date | null => dates.toSorted((a, b) => b.getTime() - a.getTime())[0] ?? null;

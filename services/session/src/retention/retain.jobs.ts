@@ -12,10 +12,7 @@ export const retain = defineJob({ name: "retain", schema: Payload, attempts: 3, 
 export const RETAIN_EVERY_MS = 3_600_000;
 
 /** The handler. */
-export function createRetain(options: {
-  store: RetentionStore;
-  now: () => Date;
-}): JobHandler<z.infer<typeof Payload>> {
+export function createRetain(options: { store: RetentionStore; now: () => Date }): JobHandler<z.infer<typeof Payload>> {
   return async (_payload, { logger }) => {
     logger.info({ deleted: await options.store.forget(options.now()) }, "retention");
   };

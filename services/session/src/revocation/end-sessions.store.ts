@@ -27,7 +27,14 @@ export interface EndSessionsSql {
  * `seq` comes from the single head row, whose lock is held until the commit: so no reader of the log can see a number
  * before all lower ones.
  */
-export function endSessions({ state, now, actor, outboxIds, condition, exceptDevice = "NULL" }: EndSessionsSql): string {
+export function endSessions({
+  state,
+  now,
+  actor,
+  outboxIds,
+  condition,
+  exceptDevice = "NULL",
+}: EndSessionsSql): string {
   return `
   ended AS (
     UPDATE session.sessions AS s

@@ -37,11 +37,7 @@ export interface FeedStore {
    * Notes that the replica has applied these; repeating it changes nothing. Returns the users whose devices now show
    * more than before, with their new device revision.
    */
-  acknowledge(
-    replica: string,
-    acks: FeedRequest["acks"],
-    now: Date,
-  ): Promise<{ userId: string; deviceRev: number }[]>;
+  acknowledge(replica: string, acks: FeedRequest["acks"], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
   /** Notes that the replica was heard of, and reads a page: after a place in the log, or from a moment on. */
   page(replica: string, from: { after: number } | { since: Date }, now: Date): Promise<FeedPage>;
 }

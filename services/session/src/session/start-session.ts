@@ -110,14 +110,18 @@ export function createStartSession(options: {
       grantId: createId(),
       keyId: CURRENT_KEY_ID,
       salt: randomBytes(SALT_BYTES),
-      outboxIds: Array.from({ length: EVICTIONS_AT_ONCE }, createId),
+      outboxIds: Array.from({ length: EVICTIONS_AT_ONCE }, () => createId()),
       now: at,
     });
     switch (outcome.kind) {
       case "GRANT_USED":
         throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
       case "SESSION_LIMIT_REACHED":
-        throw new AppError("FORBIDDEN", "SESSION_LIMIT_REACHED", "Sign out elsewhere first: no more sessions are allowed.");
+        throw new AppError(
+          "FORBIDDEN",
+          "SESSION_LIMIT_REACHED",
+          "Sign out elsewhere first: no more sessions are allowed.",
+        );
       case "STARTED": {
         const { authorization, deviceRev, evictedSeq } = outcome;
         await Promise.all([

@@ -60,9 +60,12 @@ export function openSealedKey(sealed: SealedSigningKey, masterKey: Buffer): Sign
     const text = Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
     return { kid: sealed.kid, privateJwk: PrivateJwk.parse(JSON.parse(text.toString())) };
   } catch (cause) {
-    throw new Error(`MASTER_KEY does not open the signing key ${sealed.kid}: it is not the one the database was set up with`, {
-      cause,
-    });
+    throw new Error(
+      `MASTER_KEY does not open the signing key ${sealed.kid}: it is not the one the database was set up with`,
+      {
+        cause,
+      },
+    );
   }
 }
 

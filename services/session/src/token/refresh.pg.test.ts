@@ -1,0 +1,229 @@
+import { createAccessTokenVerifier } from "@continuo/access";
+import { createRemoteJWKSet } from "jose";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { faultOf, tokensIn, type SignedIn } from "../fixtures/person.ts";
+import { startSystem, type System } from "../fixtures/system.ts";
+
+const HOUR = 3_600_000;
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem({ poolSize: 20 });
+});
+afterAll(async () => system[Symbol.asyncDispose]());
+
+async function grantOf({ viewer }: SignedIn): Promise<{ generation: number; confirmed: number }> {
+  const { rows } = await system.admin.query<{ generation: number; confirmed: number }>(
+    "SELECT generation, confirmed_generation AS confirmed FROM session.grants WHERE session_id = $1",
+    [viewer.sessionId],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error("there is no grant");
+  return row;
+}
+
+const endReasonOf = (answer: Awaited<ReturnType<SignedIn["tryRefresh"]>>): unknown =>
+  answer.errors?.[0]?.extensions.details?.["endReason"];
+
+/** As the gateway reports that it has seen an access token of this generation. */
+const reportUse = async ({ viewer, tokens }: SignedIn, generation: number): Promise<void> => {
+  const grantId = JSON.parse(Buffer.from(tokens.accessToken.split(".")[1] ?? "", "base64url").toString()).gid;
+  const seen = [{ sessionId: viewer.sessionId, at: system.clock.now.getTime(), grantId, generation }];
+  expect((await system.internal("/internal/activity", { seen })).status).toBe(204);
+};
+
+describe("a refresh", () => {
+  it("gives tokens that anybody can verify with the published keys, and that say the same as before", async () => {
+    const laptop = await system.person().signIn();
+    const tokens = await laptop.refresh();
+    const verifier = createAccessTokenVerifier({
+      issuer: system.env.TOKEN_ISSUER,
+      audience: "continuo",
+      keys: createRemoteJWKSet(new URL("/.well-known/jwks.json", system.url)),
+    });
+    const [before, after] = await Promise.all([
+      verifier.verify(laptop.tokens.accessToken),
+      verifier.verify(tokens.accessToken),
+    ]);
+    expect(after).toEqual({ ...before, jti: after.jti, iat: after.iat, exp: after.exp, gen: 2 });
+    expect(before.gen).toBe(1);
+    expect(after.exp - after.iat).toBe(tokens.expiresIn);
+    expect(tokens.expiresIn).toBeGreaterThanOrEqual(269);
+    expect(tokens.expiresIn).toBeLessThanOrEqual(300);
+  });
+
+  it("of one token by 50 at once rotates once and gives all the same successor", async () => {
+    const laptop = await system.person().signIn();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => laptop.refresh()));
+    expect(new Set(answers.map(({ refreshToken }) => refreshToken)).size).toBe(1);
+    expect(new Set(answers.map(({ session }) => session.id))).toEqual(new Set([laptop.viewer.sessionId]));
+    expect(await grantOf(laptop)).toEqual({ generation: 2, confirmed: 1 });
+    await laptop.refresh(answers[0]?.refreshToken);
+  });
+
+  it("whose reply was lost gets the same successor again, after 5 seconds, 2 minutes and 8 hours", async () => {
+    const phone = await system.person().signIn();
+    const lost = await phone.refresh();
+    for (const wait of [5_000, 120_000, 8 * HOUR]) {
+      system.clock.advance(wait);
+      expect((await phone.refresh()).refreshToken).toBe(lost.refreshToken);
+    }
+    expect(await grantOf(phone)).toEqual({ generation: 2, confirmed: 1 });
+    await phone.refresh(lost.refreshToken);
+  });
+
+  it("with a token used before, its successor in use, ends this session and no other", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const stolen = phone.tokens.refreshToken;
+    const second = await phone.refresh();
+    const third = await phone.refresh(second.refreshToken);
+    system.clock.advance(11_000);
+    expect(faultOf(await phone.tryRefresh(stolen))).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+    for (const token of [stolen, second.refreshToken, third.refreshToken]) {
+      const answer = await phone.tryRefresh(token);
+      expect([faultOf(answer), endReasonOf(answer)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "REFRESH_TOKEN_REUSED"]);
+    }
+    await laptop.refresh();
+    const { viewer } = await laptop.data("{ viewer { devices { nodes { id isSignedIn signOut { reason } } } } }");
+    expect(viewer).toEqual({
+      devices: {
+        nodes: [
+          { id: laptop.viewer.deviceId, isSignedIn: true, signOut: null },
+          { id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "REFRESH_TOKEN_REUSED" } },
+        ],
+      },
+    });
+  });
+
+  it("finds a thief at the second use, whichever of the two comes first", async () => {
+    for (const thiefFirst of [true, false]) {
+      const phone = await system.person().signIn();
+      const copy = phone.tokens.refreshToken;
+      const one = await phone.refresh(copy);
+      await reportUse(phone, 2);
+      system.clock.advance(60_000);
+      // Whoever has the copy comes second now; who that is makes no difference to the rule.
+      expect(faultOf(await phone.tryRefresh(thiefFirst ? copy : phone.tokens.refreshToken))).toBe(
+        "UNAUTHENTICATED REFRESH_TOKEN_REUSED",
+      );
+      expect(faultOf(await phone.tryRefresh(one.refreshToken))).toBe("UNAUTHENTICATED SESSION_ENDED");
+    }
+  });
+
+  it("counts a successor as received once the gateway has seen its access token", async () => {
+    const phone = await system.person().signIn();
+    await phone.refresh();
+    await reportUse(phone, 2);
+    expect(await grantOf(phone)).toEqual({ generation: 2, confirmed: 2 });
+    expect((await phone.refresh()).refreshToken).toBeDefined();
+    system.clock.advance(11_000);
+    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+  });
+
+  it("is refused for a genuine token of a generation that the database does not know yet", async () => {
+    const phone = await system.person().signIn();
+    const second = await phone.refresh();
+    const third = await phone.refresh(second.refreshToken);
+    await system.admin.query(
+      "UPDATE session.grants SET generation = 1, confirmed_generation = 0 WHERE session_id = $1",
+      [phone.viewer.sessionId],
+    );
+    expect(faultOf(await phone.tryRefresh(third.refreshToken))).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
+    expect(await grantOf(phone)).toEqual({ generation: 1, confirmed: 0 });
+  });
+
+  it("is refused for a token whose grant has another salt, though its HMAC is right", async () => {
+    const phone = await system.person().signIn();
+    await system.admin.query("UPDATE session.grants SET salt = '\\x00000000000000000000000000000000' WHERE session_id = $1", [
+      phone.viewer.sessionId,
+    ]);
+    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
+  });
+
+  it.each(["", "junk", "cnt_rt_AAAA"])("is refused for %j", async (junk) => {
+    const phone = await system.person().signIn();
+    expect(faultOf(await phone.tryRefresh(junk))).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
+  });
+
+  it("is refused past the idle deadline and past the absolute one, though no worker is there", async () => {
+    const idle = await system.person().signIn({ applicationId: "bank" });
+    system.clock.advance(5_900);
+    const tokens = await idle.refresh();
+    expect(tokens.expiresIn).toBe(0);
+    system.clock.advance(101);
+    const answer = await idle.tryRefresh(tokens.refreshToken);
+    expect([faultOf(answer), endReasonOf(answer)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "IDLE"]);
+
+    const absolute = await system.person().signIn({ applicationId: "bank" });
+    await system.admin.query("UPDATE session.sessions SET idle_deadline = absolute_deadline + interval '1 day' WHERE id = $1", [
+      absolute.viewer.sessionId,
+    ]);
+    system.clock.advance(60_001);
+    const late = await absolute.tryRefresh();
+    expect([faultOf(late), endReasonOf(late)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "ABSOLUTE"]);
+  });
+});
+
+describe("a refresh that waits for a sign-out under way", () => {
+  it("is refused once that has committed", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    // Holds the head of the log, so that the sign-out stops with all its locks taken but one.
+    await using logHead = await holdLogHead();
+    const signOut = laptop.data("mutation ($id: ID!) { signOutDevice(id: $id) { receipt { sessionsEnded } } }", {
+      id: phone.viewer.deviceId,
+    });
+    await waiting(1);
+    const refresh = phone.tryRefresh();
+    await waiting(2);
+    await logHead[Symbol.asyncDispose]();
+    expect(await signOut).toEqual({ signOutDevice: { receipt: { sessionsEnded: 1 } } });
+    const answer = await refresh;
+    expect([faultOf(answer), endReasonOf(answer)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "SIGNED_OUT_REMOTELY"]);
+  });
+
+  it("leaves no usable token in a storm of refreshes", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const storm = (async () => {
+      let token = phone.tokens.refreshToken;
+      for (;;) {
+        const answers = await Promise.all(Array.from({ length: 10 }, () => phone.tryRefresh(token)));
+        if (answers.every((answer) => faultOf(answer) !== undefined)) return answers.map(faultOf);
+        token = answers.flatMap((answer) => (answer.data ? [tokensIn(answer).refreshToken] : []))[0] ?? token;
+      }
+    })();
+    await vi.waitFor(async () => expect((await grantOf(phone)).generation).toBeGreaterThan(3), { timeout: 20_000 });
+    await laptop.data("mutation { signOutOtherDevices { receipt { seq } } }");
+    const before = await grantOf(phone);
+    expect(new Set(await storm)).toEqual(new Set(["UNAUTHENTICATED SESSION_ENDED"]));
+    expect(await grantOf(phone)).toEqual(before);
+  });
+});
+
+/** Locks the head of the log until disposed of. */
+async function holdLogHead(): Promise<AsyncDisposable> {
+  const client = await system.admin.connect();
+  await client.query("BEGIN");
+  await client.query("SELECT FROM session.revocation_head FOR UPDATE");
+  let held = true;
+  return {
+    async [Symbol.asyncDispose]() {
+      if (!held) return;
+      held = false;
+      await client.query("COMMIT");
+      client.release();
+    },
+  };
+}
+
+/** Resolves once `count` statements wait for a lock. */
+async function waiting(count: number): Promise<void> {
+  await vi.waitFor(async () => {
+    const { rows } = await system.admin.query(
+      "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+    );
+    expect(rows).toHaveLength(count);
+  }, 10_000);
+}

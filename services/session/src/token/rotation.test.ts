@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { expiryOfToken, type Authorization } from "./access-token.ts";
+import { judge, type GrantState } from "./rotation.ts";
+
+const now = new Date("2026-11-24T12:00:00Z");
+const later = (ms: number): Date => new Date(now.getTime() + ms);
+const HOUR = 3_600_000;
+
+const authorization: Authorization = {
+  session: {
+    id: "0193",
+    userId: "u",
+    deviceId: "d",
+    applicationId: "continuo",
+    acr: "aal1",
+    amr: ["pwd"],
+    authTime: now,
+    startedAt: now,
+    lastActiveAt: now,
+    idleDeadline: later(2 * HOUR),
+    absoluteDeadline: later(24 * HOUR),
+    state: "ACTIVE",
+    endedAt: null,
+    endReason: null,
+  },
+  grantId: "g",
+  generation: 5,
+  keyId: 1,
+  salt: Buffer.alloc(16),
+  accessTokenSeconds: 300,
+  epoch: 0,
+};
+const grant = (state: Partial<GrantState>): GrantState => ({
+  ...authorization,
+  isActive: true,
+  confirmedGeneration: 5,
+  rotatedAt: later(-HOUR),
+  ...state,
+});
+
+describe("a refresh token whose grant could not be advanced", () => {
+  it.each([
+    ["the predecessor, an hour on, its successor never seen", 4, { confirmedGeneration: 4 }, "SUCCESSOR_AGAIN"],
+    ["the predecessor, an hour on, its successor in use", 4, {}, "REUSED"],
+    ["the predecessor, 10 s on, its successor in use", 4, { rotatedAt: later(-10_000) }, "SUCCESSOR_AGAIN"],
+    ["the predecessor, 10.001 s on, its successor in use", 4, { rotatedAt: later(-10_001) }, "REUSED"],
+    ["one older than the predecessor, at once", 3, { rotatedAt: now, confirmedGeneration: 4 }, "REUSED"],
+    ["the very first, much later", 1, { confirmedGeneration: 4 }, "REUSED"],
+    ["the current one", 5, {}, "ADVANCE_AGAIN"],
+    ["one from the future", 6, {}, "AHEAD"],
+    ["any, of a grant that was revoked", 5, { isActive: false }, "ENDED"],
+  ] as const)("%s: %#", (_case, presented, state, expected) => {
+    expect(judge(grant(state), presented, now)).toBe(expected);
+  });
+
+  it("is never theft once its session has ended, however old it is", () => {
+    const session = { ...authorization.session, state: "REVOKED", endedAt: now, endReason: "SIGNED_OUT" } as const;
+    expect(judge(grant({ session }), 1, now)).toBe("ENDED");
+  });
+
+  it("is refused from the very moment of a deadline, whatever the row says", () => {
+    expect(judge(grant({}), 4, later(2 * HOUR))).toBe("ENDED");
+    expect(judge(grant({}), 4, later(2 * HOUR - 1))).toBe("REUSED");
+  });
+});
+
+describe("an access token", () => {
+  it.each([
+    ["lives as long as the policy says", 0, {}, 300],
+    ["lives up to a tenth less", 0.999_999, {}, 270],
+    ["never outlives the idle deadline", 0, { idleDeadline: later(20_500) }, 20],
+    ["never outlives the absolute deadline", 0, { absoluteDeadline: later(7_000) }, 7],
+  ] as const)("%s", (_case, random, session, seconds) => {
+    const given = { ...authorization, session: { ...authorization.session, ...session } };
+    expect(expiryOfToken(given, now, random) - now.getTime() / 1_000).toBe(seconds);
+  });
+});
