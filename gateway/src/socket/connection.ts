@@ -23,7 +23,7 @@ export const GOING_AWAY = 1001;
 /** Try again later; stock clients do. */
 const TRY_AGAIN = 1013;
 
-/** Takes over an open socket. `beforePing` may close it instead; a client that does not answer a ping is cut off. */
+/** Takes over an open socket. `beforePing` may close it instead; a client that sends nothing, not even the answer to a ping, is cut off. */
 export function createConnection(options: {
   socket: WebSocket;
   pingEveryMs: number;
@@ -42,9 +42,10 @@ export function createConnection(options: {
     socket.ping();
   }, pingEveryMs);
 
-  socket.on("pong", () => {
-    isAlive = true;
-  });
+  for (const sign of ["pong", "message"])
+    socket.on(sign, () => {
+      isAlive = true;
+    });
   socket.on("error", (cause) => logger.debug({ err: cause }, "socket failed"));
   socket.once("close", () => {
     clearInterval(keepalive);

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
 import { eventually } from "../fixtures/eventually.ts";
 import { type House, type Person, startHouse } from "../fixtures/house.ts";
 import { createTestClient, exchange, refusedUpgrade } from "../fixtures/socket-client.ts";
@@ -10,7 +12,7 @@ describe("the gateway over WebSocket", () => {
   let house: House;
   let ada: Person;
   beforeAll(async () => {
-    house = await startHouse({ waits: { pingEveryMs: 100 } });
+    house = await startHouse();
   });
   afterAll(() => house[Symbol.asyncDispose]());
   beforeEach(() => {
@@ -228,6 +230,20 @@ describe("the gateway over WebSocket", () => {
     }
     phone.client.terminate();
     await eventually(() => expect(house.pokes.listeners).toBe(idle - 1));
+  });
+});
+
+describe("a gateway's keepalive", () => {
+  it("cuts a client off that answers no ping, and lets go of its operations", async () => {
+    await using house = await startHouse({ waits: { pingEveryMs: 200 } });
+    const authorization = `Bearer ${await house.token(house.join())}`;
+    const mute = new WebSocket(house.socketUrl, "graphql-transport-ws", { autoPong: false });
+    mute.once("message", () => mute.send(JSON.stringify({ id: "1", type: "subscribe", payload: { query: STATE } })));
+    await once(mute, "open");
+    mute.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
+    const [code]: unknown[] = await once(mute, "close");
+    expect(code).toBe(1006);
+    await eventually(() => expect(house.pokes.listeners).toBe(1));
   });
 });
 
