@@ -72,7 +72,7 @@ export function createAccessTokenMinter(options: {
       const accessToken = await new SignJWT(claims)
         .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: key.kid })
         .sign(await privateKey);
-      return { accessToken, expiresIn: Math.max(0, expiresAt - issuedAt) };
+      return { accessToken, expiresIn: Math.max(0, Math.floor(expiresAt - now.getTime() / 1_000)) };
     },
   };
 }

@@ -1,0 +1,278 @@
+import { devicesTopic, REVOCATIONS_TOPIC, startPokes } from "@continuo/signals";
+import { createLogger } from "@continuo/process";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
+import { faultOf } from "../fixtures/person.ts";
+import { startSystem, type System } from "../fixtures/system.ts";
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(async () => system[Symbol.asyncDispose]());
+
+const SIGN_OUT_DEVICE = `mutation ($id: ID!) {
+  signOutDevice(id: $id) { receipt { seq sessionsEnded acks { replica } } devices { id isSignedIn isCurrent signOut { reason } } }
+}`;
+const Receipt = z.object({ receipt: z.object({ seq: z.string() }) });
+const Page = z.object({
+  head: z.number(),
+  hasMore: z.boolean(),
+  revocations: z.array(
+    z.object({ seq: z.number(), sessionIds: z.array(z.string()), reason: z.string(), at: z.iso.datetime() }),
+  ),
+});
+
+const readLog = async (after: number | null, acks: unknown[] = [], replica = "gateway-1"): Promise<z.infer<typeof Page>> => {
+  const { status, body } = await system.internal("/internal/revocations", { replica, after, acks });
+  expect(status).toBe(200);
+  return Page.parse(body);
+};
+
+describe("a sign-out", () => {
+  it("of one device ends all its sessions, tells the device why, and leaves the others alone", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    const { deviceId } = phone.viewer;
+    const alsoPhone = await person.signIn({ deviceId, applicationId: "bank" });
+    const laptop = await person.signIn();
+    expect(await laptop.data(SIGN_OUT_DEVICE, { id: deviceId })).toEqual({
+      signOutDevice: {
+        receipt: { seq: expect.any(String), sessionsEnded: 2, acks: [] },
+        devices: [{ id: deviceId, isSignedIn: false, isCurrent: false, signOut: { reason: "SIGNED_OUT_REMOTELY" } }],
+      },
+    });
+    for (const session of [phone, alsoPhone]) {
+      const answer = await session.graphql("{ viewer { session { id } } }");
+      expect(answer.errors?.[0]?.extensions).toMatchObject({
+        code: "UNAUTHENTICATED",
+        reason: "SESSION_ENDED",
+        details: { endReason: "SIGNED_OUT_REMOTELY" },
+      });
+      expect(faultOf(await session.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
+    }
+    await laptop.refresh();
+  });
+
+  it("of oneself may be repeated", async () => {
+    const phone = await system.person().signIn();
+    const query = "mutation { signOut { receipt { sessionsEnded } devices { isCurrent isSignedIn signOut { reason } } } }";
+    const devices = [{ isCurrent: true, isSignedIn: false, signOut: { reason: "SIGNED_OUT" } }];
+    expect(await phone.data(query)).toEqual({ signOut: { receipt: { sessionsEnded: 1 }, devices } });
+    expect(await phone.data(query)).toEqual({ signOut: { receipt: null, devices } });
+  });
+
+  it("of all other devices spares this one, and other people", async () => {
+    const person = system.person();
+    const [phone, tablet, laptop] = [await person.signIn(), await person.signIn(), await person.signIn()];
+    const stranger = await system.person().signIn();
+    const { signOutOtherDevices } = await laptop.data(
+      "mutation { signOutOtherDevices { receipt { sessionsEnded } devices { id isSignedIn } } }",
+    );
+    expect(signOutOtherDevices).toEqual({
+      receipt: { sessionsEnded: 2 },
+      devices: expect.arrayContaining([
+        { id: phone.viewer.deviceId, isSignedIn: false },
+        { id: tablet.viewer.deviceId, isSignedIn: false },
+      ]),
+    });
+    await laptop.refresh();
+    await stranger.refresh();
+  });
+
+  it("cannot reach another person's device, session or receipt, nor tell that it is there", async () => {
+    const [mine, theirs] = [await system.person().signIn(), await system.person().signIn()];
+    const absent = "0195c9a0-0000-7000-8000-000000000000";
+    for (const id of [theirs.viewer.deviceId, absent, "junk"]) {
+      expect(faultOf(await mine.graphql(SIGN_OUT_DEVICE, { id }))).toBe("NOT_FOUND DEVICE_NOT_FOUND");
+      const rename = await mine.graphql(`mutation ($id: ID!) { renameDevice(id: $id, name: "x") { id } }`, { id });
+      expect(faultOf(rename)).toBe("NOT_FOUND DEVICE_NOT_FOUND");
+    }
+    const { viewer } = await theirs.data("{ viewer { device { isSignedIn name } } }");
+    expect(viewer).toEqual({ device: { isSignedIn: true, name: "Firefox on Linux" } });
+
+    const other = await theirs.data("mutation { signOut { receipt { seq } } }");
+    const { seq } = Receipt.parse(other["signOut"]).receipt;
+    for (const unknown of [seq, "0", "junk", "99999999999999999999"]) {
+      const answer = await mine.graphql("query ($seq: String!) { revocationReceipt(seq: $seq) { seq } }", { seq: unknown });
+      expect(faultOf(answer)).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
+    }
+  });
+
+  it("from a session that has ended is refused, all but its own repetition", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    await laptop.data(SIGN_OUT_DEVICE, { id: phone.viewer.deviceId });
+    for (const operation of [
+      "mutation { signOutOtherDevices { receipt { seq } } }",
+      `mutation { signOutDevice(id: "${laptop.viewer.deviceId}") { receipt { seq } } }`,
+      `mutation { renameDevice(id: "${laptop.viewer.deviceId}", name: "mine") { id } }`,
+      "{ deviceChanges { to } }",
+      `{ revocationReceipt(seq: "1") { seq } }`,
+    ]) {
+      expect(faultOf(await phone.graphql(operation))).toBe("UNAUTHENTICATED SESSION_ENDED");
+    }
+    await laptop.refresh();
+  });
+
+  it("races with sign-ins without leaving a session that the log does not know", async () => {
+    const person = system.person();
+    const laptop = await person.signIn();
+    const starts = Array.from({ length: 20 }, () => person.signIn());
+    const ends = Array.from({ length: 5 }, () => laptop.data("mutation { signOutOtherDevices { receipt { seq } } }"));
+    await Promise.all([...starts, ...ends]);
+    await laptop.data("mutation { signOutOtherDevices { receipt { seq } } }");
+    const { rows } = await system.admin.query(
+      `SELECT count(*) FILTER (WHERE s.state = 'ACTIVE')::int AS live,
+              count(*) FILTER (WHERE s.state = 'REVOKED')::int AS ended,
+              (SELECT sum(cardinality(session_ids))::int FROM session.revocations WHERE user_id = $1) AS logged
+         FROM session.sessions AS s WHERE s.user_id = $1`,
+      [person.userId],
+    );
+    expect(rows).toEqual([{ live: 1, ended: 20, logged: 20 }]);
+  });
+});
+
+describe("the revocation log", () => {
+  it("gives a gateway what is new, in the order of commits, and proves what it applied", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const { head } = await readLog(null);
+    const answer = await laptop.data(SIGN_OUT_DEVICE, { id: phone.viewer.deviceId });
+    const { seq } = Receipt.parse(answer["signOutDevice"]).receipt;
+    const page = await readLog(head);
+    expect(page).toEqual({
+      head: Number(seq),
+      hasMore: false,
+      revocations: [
+        {
+          seq: Number(seq),
+          sessionIds: [phone.viewer.sessionId],
+          reason: "SIGNED_OUT_REMOTELY",
+          at: system.clock.now.toISOString(),
+        },
+      ],
+    });
+
+    const signOut = async (): Promise<unknown> => {
+      const { viewer } = await laptop.data(
+        "{ viewer { devices { nodes { id signOut { lockedOutAt confirmedAt requestedAt effectiveBy } } } } }",
+      );
+      return z
+        .object({ devices: z.object({ nodes: z.array(z.object({ id: z.string(), signOut: z.unknown() })) }) })
+        .parse(viewer)
+        .devices.nodes.find(({ id }) => id === phone.viewer.deviceId)?.signOut;
+    };
+    const requestedAt = system.clock.now.toISOString();
+    const effectiveBy = new Date(system.clock.now.getTime() + 300_000).toISOString();
+    await readLog(page.head, [], "gateway-2");
+    expect(await signOut()).toEqual({ requestedAt, effectiveBy, lockedOutAt: null, confirmedAt: null });
+
+    system.clock.advance(40);
+    await readLog(page.head, [{ seq: Number(seq), socketsClosed: 2 }], "gateway-1");
+    const confirmedAt = system.clock.now.toISOString();
+    expect(await signOut()).toEqual({ requestedAt, effectiveBy, lockedOutAt: null, confirmedAt });
+
+    system.clock.advance(40);
+    await readLog(page.head, [{ seq: Number(seq), socketsClosed: 0 }], "gateway-2");
+    const lockedOutAt = system.clock.now.toISOString();
+    expect(await signOut()).toEqual({ requestedAt, effectiveBy, lockedOutAt, confirmedAt });
+
+    system.clock.advance(40);
+    await readLog(page.head, [{ seq: Number(seq), socketsClosed: 9 }, { seq: 999_999, socketsClosed: 1 }], "gateway-2");
+    const receipt = await laptop.data(
+      "query ($seq: String!) { revocationReceipt(seq: $seq) { seq sessionsEnded at acks { replica at socketsClosed } } }",
+      { seq },
+    );
+    expect(receipt).toEqual({
+      revocationReceipt: {
+        seq,
+        sessionsEnded: 1,
+        at: requestedAt,
+        acks: [
+          { replica: "gateway-1", at: confirmedAt, socketsClosed: 2 },
+          { replica: "gateway-2", at: lockedOutAt, socketsClosed: 0 },
+        ],
+      },
+    });
+  });
+
+  it("gives a gateway that starts all that may still matter, and no more", async () => {
+    const session = await system.person().signIn();
+    await session.data("mutation { signOut { receipt { seq } } }");
+    const mentions = async (): Promise<boolean> =>
+      (await readLog(null)).revocations.some(({ sessionIds }) => sessionIds.includes(session.viewer.sessionId));
+    expect(await mentions()).toBe(true);
+    system.clock.advance(15 * 60_000 + 59_000);
+    expect(await mentions()).toBe(true);
+    system.clock.advance(2_000);
+    expect(await mentions()).toBe(false);
+  });
+
+  it("comes in pages of 1000 that chain", async () => {
+    const { head } = await readLog(null);
+    await system.admin.query(
+      `INSERT INTO session.revocations (seq, kind, key, session_ids, reason, at)
+       SELECT $1::bigint + n, 'SESSION', '', ARRAY[gen_random_uuid()], 'IDLE', $2 FROM generate_series(1, 1500) AS n`,
+      [head, system.clock.now],
+    );
+    await system.admin.query("UPDATE session.revocation_head SET seq = seq + 1500");
+    const first = await readLog(head);
+    const second = await readLog(head + 1_000);
+    expect([first.hasMore, first.revocations.length, second.hasMore, second.revocations.length]).toEqual([true, 1_000, false, 500]);
+    const seqs = [...first.revocations, ...second.revocations].map(({ seq }) => seq);
+    expect(seqs).toEqual(Array.from({ length: 1_500 }, (_, index) => head + 1 + index));
+  });
+
+  it("shows no number before all lower ones, however slow their transactions are", async () => {
+    const [slow, quick] = [await system.person().signIn(), await system.person().signIn()];
+    const { head } = await readLog(null);
+    // The slow one has everything done but its commit: its grant's row is taken last before the log, and held here.
+    const holder = await system.admin.connect();
+    try {
+      await holder.query("BEGIN");
+      await holder.query("UPDATE session.revocation_head SET seq = seq + 1");
+      await holder.query(
+        `INSERT INTO session.revocations (seq, kind, key, session_ids, reason, at)
+         SELECT seq, 'SESSION', '', ARRAY[$1::uuid], 'SIGNED_OUT', $2 FROM session.revocation_head`,
+        [slow.viewer.sessionId, system.clock.now],
+      );
+      const next = quick.data("mutation { signOut { receipt { seq } } }");
+      await vi.waitFor(async () => {
+        const { rows } = await system.admin.query(
+          "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        );
+        expect(rows).toHaveLength(1);
+      }, 10_000);
+      expect(await readLog(head)).toMatchObject({ head, revocations: [] });
+      await holder.query("COMMIT");
+      await next;
+    } finally {
+      holder.release();
+    }
+    const { revocations } = await readLog(head);
+    expect(revocations.map(({ seq, sessionIds }) => [seq, sessionIds])).toEqual([
+      [head + 1, [slow.viewer.sessionId]],
+      [head + 2, [quick.viewer.sessionId]],
+    ]);
+  });
+
+  it("is poked after the commit, and so are the person's devices", async () => {
+    const logger = createLogger({ name: "test", level: "silent" });
+    await using pokes = await startPokes({ databaseUrl: system.env.DATABASE_URL, logger });
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const heard: string[] = [];
+    for (const topic of [REVOCATIONS_TOPIC, devicesTopic(person.userId)]) {
+      await pokes.subscribe(topic, { onPoke: (number) => heard.push(`${topic} ${number}`), onGap: () => undefined });
+    }
+    const answer = await laptop.data(SIGN_OUT_DEVICE, { id: phone.viewer.deviceId });
+    const { seq } = Receipt.parse(answer["signOutDevice"]).receipt;
+    await vi.waitFor(
+      () => expect(heard).toEqual(expect.arrayContaining([`${REVOCATIONS_TOPIC} ${seq}`, `${devicesTopic(person.userId)} 3`])),
+      10_000,
+    );
+    await readLog(0, [{ seq: Number(seq), socketsClosed: 1 }]);
+    await vi.waitFor(() => expect(heard).toContain(`${devicesTopic(person.userId)} 4`), 10_000);
+  });
+});
