@@ -41,5 +41,6 @@ function formatFigure(value: number): string {
 }
 
 function formatRatio(value: number): string {
-  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  if (value >= 10) return value.toFixed(1);
+  return value >= 0.1 ? value.toFixed(2) : value.toPrecision(2);
 }
