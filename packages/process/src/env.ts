@@ -8,6 +8,12 @@ import { z } from "zod";
 export class EnvError extends Error {
   override readonly name = "EnvError";
   readonly code = "E_ENV_INVALID";
+
+  constructor(message: string) {
+    super(message);
+    // For whoever runs the process: where in our code it was noticed does not help them.
+    this.stack = `${this.code}  ${message}`;
+  }
 }
 
 /** Parses `source` (default: this process's environment) by `schema`; an empty string counts as unset. Throws EnvError. */

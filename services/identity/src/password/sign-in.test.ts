@@ -1,0 +1,67 @@
+import { AppError } from "@continuo/errors";
+import { describe, expect, test } from "vitest";
+import { createPasswordHasher } from "./argon2id.ts";
+import type { Attempt, PasswordStore } from "./password.ts";
+import { createSignIn } from "./sign-in.ts";
+
+const NOW = new Date("2026-11-24T06:00:00.000Z");
+const PASSWORD = "seven green apples on a hill";
+const cost = { memoryKib: 64, passes: 1, parallelism: 1 };
+const hasher = createPasswordHasher({ parallel: 1, waiting: 0, cost });
+const secret = await hasher.hash(PASSWORD);
+
+/** One person who can try, or nobody; and a record of everything that was done. */
+function signInWith(attempt: Attempt | null, working = hasher) {
+  const done: string[] = [];
+  const store: PasswordStore = {
+    createPerson: async () => void done.push("create"),
+    startAttempt: async () => (done.push("start"), attempt),
+    succeed: async (id, at) => void done.push(`succeed ${id} ${at.toISOString()}`),
+    rehash: async (id, from) => void done.push(`rehash ${id} ${from === secret}`),
+  };
+  const recording = {
+    hash: async (password: string) => (done.push("hash"), working.hash(password)),
+    verify: async (phc: string | null, password: string) => (done.push("work"), working.verify(phc, password)),
+  };
+  const grants = {
+    issue: async ({ userId, acr, amr }: { userId: string; acr: string; amr: readonly string[] }) => ({
+      grant: `${userId} ${acr} ${amr.join()}`,
+      expiresAt: NOW,
+    }),
+  };
+  return { done, signIn: createSignIn({ store, hasher: recording, grants, now: () => NOW }) };
+}
+
+const ada = { authenticatorId: "a1", userId: "ada", secret };
+
+describe("signing in", () => {
+  test("with the right password gives a grant and forgets earlier failures", async () => {
+    const { done, signIn } = signInWith(ada);
+    expect(await signIn({ email: "ada@example.com", password: PASSWORD })).toEqual({
+      grant: "ada aal1 pwd",
+      expiresAt: NOW,
+    });
+    expect(done).toEqual(["start", "work", "succeed a1 2026-11-24T06:00:00.000Z"]);
+  });
+
+  test("renews a hash made at another cost", async () => {
+    const { done, signIn } = signInWith(
+      ada,
+      createPasswordHasher({ parallel: 1, waiting: 0, cost: { ...cost, passes: 2 } }),
+    );
+    await signIn({ email: "ada@example.com", password: PASSWORD });
+    expect(done.slice(-2)).toEqual(["hash", "rehash a1 true"]);
+  });
+
+  test.each([
+    ["a wrong password", ada, "some other words entirely"],
+    ["a password that differs in one space", ada, `${PASSWORD} `],
+    ["an address that nobody can sign in with", null, PASSWORD],
+  ])("with %s costs the same work and gets the same answer", async (_case, attempt, password) => {
+    const { done, signIn } = signInWith(attempt);
+    await expect(signIn({ email: "ada@example.com", password })).rejects.toEqual(
+      new AppError("UNAUTHENTICATED", "CREDENTIALS_INVALID", "The e-mail address or the password is wrong."),
+    );
+    expect(done).toEqual(["start", "work"]);
+  });
+});
