@@ -111,7 +111,11 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     sessionsOf: ({ id }, withEnded) => (withEnded ? allSessions : liveSessions).load(id),
     signOutOf: async ({ id, isSignedIn }) => (isSignedIn ? null : signOuts.load(id)),
     application: (id) => applications.load(id),
-    devicePage: ({ userId, deviceId }, range) => stores.devices.page(userId, deviceId, range, at),
+    async devicePage({ userId, deviceId }, range) {
+      const page = await stores.devices.page(userId, deviceId, range, at);
+      for (const found of page.devices) devices.prime(found.id, found);
+      return page;
+    },
   };
   return context;
 }

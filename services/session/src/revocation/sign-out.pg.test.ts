@@ -2,6 +2,7 @@ import { devicesTopic, REVOCATIONS_TOPIC, startPokes } from "@continuo/signals";
 import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
+import { hold, lockWaiters } from "../fixtures/hold.ts";
 import { faultOf } from "../fixtures/person.ts";
 import { startSystem, type System } from "../fixtures/system.ts";
 
@@ -23,7 +24,11 @@ const Page = z.object({
   ),
 });
 
-const readLog = async (after: number | null, acks: unknown[] = [], replica = "gateway-1"): Promise<z.infer<typeof Page>> => {
+const readLog = async (
+  after: number | null,
+  acks: unknown[] = [],
+  replica = "gateway-1",
+): Promise<z.infer<typeof Page>> => {
   const { status, body } = await system.internal("/internal/revocations", { replica, after, acks });
   expect(status).toBe(200);
   return Page.parse(body);
@@ -56,7 +61,8 @@ describe("a sign-out", () => {
 
   it("of oneself may be repeated", async () => {
     const phone = await system.person().signIn();
-    const query = "mutation { signOut { receipt { sessionsEnded } devices { isCurrent isSignedIn signOut { reason } } } }";
+    const query =
+      "mutation { signOut { receipt { sessionsEnded } devices { isCurrent isSignedIn signOut { reason } } } }";
     const devices = [{ isCurrent: true, isSignedIn: false, signOut: { reason: "SIGNED_OUT" } }];
     expect(await phone.data(query)).toEqual({ signOut: { receipt: { sessionsEnded: 1 }, devices } });
     expect(await phone.data(query)).toEqual({ signOut: { receipt: null, devices } });
@@ -94,7 +100,9 @@ describe("a sign-out", () => {
     const other = await theirs.data("mutation { signOut { receipt { seq } } }");
     const { seq } = Receipt.parse(other["signOut"]).receipt;
     for (const unknown of [seq, "0", "junk", "99999999999999999999"]) {
-      const answer = await mine.graphql("query ($seq: String!) { revocationReceipt(seq: $seq) { seq } }", { seq: unknown });
+      const answer = await mine.graphql("query ($seq: String!) { revocationReceipt(seq: $seq) { seq } }", {
+        seq: unknown,
+      });
       expect(faultOf(answer)).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
     }
   });
@@ -179,7 +187,14 @@ describe("the revocation log", () => {
     expect(await signOut()).toEqual({ requestedAt, effectiveBy, lockedOutAt, confirmedAt });
 
     system.clock.advance(40);
-    await readLog(page.head, [{ seq: Number(seq), socketsClosed: 9 }, { seq: 999_999, socketsClosed: 1 }], "gateway-2");
+    await readLog(
+      page.head,
+      [
+        { seq: Number(seq), socketsClosed: 9 },
+        { seq: 999_999, socketsClosed: 1 },
+      ],
+      "gateway-2",
+    );
     const receipt = await laptop.data(
       "query ($seq: String!) { revocationReceipt(seq: $seq) { seq sessionsEnded at acks { replica at socketsClosed } } }",
       { seq },
@@ -219,7 +234,12 @@ describe("the revocation log", () => {
     await system.admin.query("UPDATE session.revocation_head SET seq = seq + 1500");
     const first = await readLog(head);
     const second = await readLog(head + 1_000);
-    expect([first.hasMore, first.revocations.length, second.hasMore, second.revocations.length]).toEqual([true, 1_000, false, 500]);
+    expect([first.hasMore, first.revocations.length, second.hasMore, second.revocations.length]).toEqual([
+      true,
+      1_000,
+      false,
+      500,
+    ]);
     const seqs = [...first.revocations, ...second.revocations].map(({ seq }) => seq);
     expect(seqs).toEqual(Array.from({ length: 1_500 }, (_, index) => head + 1 + index));
   });
@@ -227,29 +247,20 @@ describe("the revocation log", () => {
   it("shows no number before all lower ones, however slow their transactions are", async () => {
     const [slow, quick] = [await system.person().signIn(), await system.person().signIn()];
     const { head } = await readLog(null);
-    // The slow one has everything done but its commit: its grant's row is taken last before the log, and held here.
-    const holder = await system.admin.connect();
-    try {
-      await holder.query("BEGIN");
-      await holder.query("UPDATE session.revocation_head SET seq = seq + 1");
-      await holder.query(
-        `INSERT INTO session.revocations (seq, kind, key, session_ids, reason, at)
-         SELECT seq, 'SESSION', '', ARRAY[$1::uuid], 'SIGNED_OUT', $2 FROM session.revocation_head`,
-        [slow.viewer.sessionId, system.clock.now],
-      );
-      const next = quick.data("mutation { signOut { receipt { seq } } }");
-      await vi.waitFor(async () => {
-        const { rows } = await system.admin.query(
-          "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
-        );
-        expect(rows).toHaveLength(1);
-      }, 10_000);
-      expect(await readLog(head)).toMatchObject({ head, revocations: [] });
-      await holder.query("COMMIT");
-      await next;
-    } finally {
-      holder.release();
-    }
+    // The slow one has written its row, and has yet to commit.
+    const committing = await hold(
+      system.admin,
+      `WITH head AS (UPDATE session.revocation_head SET seq = seq + 1 RETURNING seq)
+       INSERT INTO session.revocations (seq, kind, key, session_ids, reason, at)
+       SELECT seq, 'SESSION', '', ARRAY[$1::uuid], 'SIGNED_OUT', $2::timestamptz FROM head`,
+      [slow.viewer.sessionId, system.clock.now],
+    );
+    await using _ = committing;
+    const next = quick.data("mutation { signOut { receipt { seq } } }");
+    await lockWaiters(system.admin, 1);
+    expect(await readLog(head)).toMatchObject({ head, revocations: [] });
+    await committing[Symbol.asyncDispose]();
+    await next;
     const { revocations } = await readLog(head);
     expect(revocations.map(({ seq, sessionIds }) => [seq, sessionIds])).toEqual([
       [head + 1, [slow.viewer.sessionId]],
@@ -269,7 +280,10 @@ describe("the revocation log", () => {
     const answer = await laptop.data(SIGN_OUT_DEVICE, { id: phone.viewer.deviceId });
     const { seq } = Receipt.parse(answer["signOutDevice"]).receipt;
     await vi.waitFor(
-      () => expect(heard).toEqual(expect.arrayContaining([`${REVOCATIONS_TOPIC} ${seq}`, `${devicesTopic(person.userId)} 3`])),
+      () =>
+        expect(heard).toEqual(
+          expect.arrayContaining([`${REVOCATIONS_TOPIC} ${seq}`, `${devicesTopic(person.userId)} 3`]),
+        ),
       10_000,
     );
     await readLog(0, [{ seq: Number(seq), socketsClosed: 1 }]);

@@ -55,7 +55,9 @@ describe("the start of a session", () => {
   it("refuses a grant that is forged or too old", async () => {
     const person = system.person();
     const grant = await system.grant({ sub: person.userId });
-    expect(faultOf(await person.startSession({ grant: `${grant.slice(0, -4)}AAAA` }))).toBe("UNAUTHENTICATED GRANT_INVALID");
+    expect(faultOf(await person.startSession({ grant: `${grant.slice(0, -4)}AAAA` }))).toBe(
+      "UNAUTHENTICATED GRANT_INVALID",
+    );
     system.clock.advance(61_000);
     expect(faultOf(await person.startSession({ grant }))).toBe("UNAUTHENTICATED GRANT_EXPIRED");
   });
@@ -63,7 +65,13 @@ describe("the start of a session", () => {
   it("knows no application but the registered ones, and takes no nonsense for a device", async () => {
     const person = system.person();
     expect(faultOf(await person.startSession({ applicationId: "nobody" }))).toBe("NOT_FOUND APPLICATION_NOT_FOUND");
-    for (const bad of [{ name: "" }, { name: " " }, { name: "x".repeat(65) }, { name: "a\u0000b" }, { deviceId: "7" }]) {
+    for (const bad of [
+      { name: "" },
+      { name: " " },
+      { name: "x".repeat(65) },
+      { name: "a\u0000b" },
+      { deviceId: "7" },
+    ]) {
       expect(faultOf(await person.startSession(bad))).toBe("BAD_USER_INPUT INPUT_INVALID");
     }
     expect(faultOf(await person.startSession({ platform: "FRIDGE" }))).toBe("BAD_USER_INPUT VARIABLES_INVALID");
@@ -156,7 +164,10 @@ describe("the policy's limit", () => {
     const oldest = await person.signIn({ applicationId });
     const newer = [await person.signIn({ applicationId }), await person.signIn({ applicationId })];
     const answer = await oldest.tryRefresh();
-    expect(answer.errors?.[0]?.extensions).toMatchObject({ reason: "SESSION_ENDED", details: { endReason: "EVICTED" } });
+    expect(answer.errors?.[0]?.extensions).toMatchObject({
+      reason: "SESSION_ENDED",
+      details: { endReason: "EVICTED" },
+    });
     for (const session of newer) await session.refresh();
     const logged = await rowsOf(
       `SELECT r.kind, r.reason, o.topic FROM session.revocations AS r

@@ -16,14 +16,16 @@ const parts: fc.Arbitrary<RefreshTokenParts> = fc.record({
 
 describe("a refresh token", () => {
   it("says what it was made of", () => {
-    fc.assert(fc.property(parts, (given) => {
+    fc.assert(
+      fc.property(parts, (given) => {
         expect(codec.decode(codec.encode(given))).toEqual(given);
       }),
     );
   });
 
   it("is the same each time, so that a lost reply can be given again", () => {
-    fc.assert(fc.property(parts, (given) => {
+    fc.assert(
+      fc.property(parts, (given) => {
         expect(codec.encode(given)).toBe(codec.encode({ ...given }));
       }),
     );
@@ -54,7 +56,8 @@ describe("a refresh token", () => {
 
   it("is refused when it was made under another master key, even with the rest right", () => {
     const stranger = createRefreshTokenCodec(new Map([[1, randomBytes(32)]]));
-    fc.assert(fc.property(parts, (given) => {
+    fc.assert(
+      fc.property(parts, (given) => {
         expect(codec.decode(stranger.encode(given))).toBeUndefined();
       }),
     );

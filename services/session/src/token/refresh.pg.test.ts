@@ -1,6 +1,7 @@
 import { createAccessTokenVerifier } from "@continuo/access";
 import { createRemoteJWKSet } from "jose";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { hold, lockWaiters } from "../fixtures/hold.ts";
 import { faultOf, tokensIn, type SignedIn } from "../fixtures/person.ts";
 import { startSystem, type System } from "../fixtures/system.ts";
 
@@ -135,9 +136,10 @@ describe("a refresh", () => {
 
   it("is refused for a token whose grant has another salt, though its HMAC is right", async () => {
     const phone = await system.person().signIn();
-    await system.admin.query("UPDATE session.grants SET salt = '\\x00000000000000000000000000000000' WHERE session_id = $1", [
-      phone.viewer.sessionId,
-    ]);
+    await system.admin.query(
+      "UPDATE session.grants SET salt = '\\x00000000000000000000000000000000' WHERE session_id = $1",
+      [phone.viewer.sessionId],
+    );
     expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
   });
 
@@ -156,9 +158,10 @@ describe("a refresh", () => {
     expect([faultOf(answer), endReasonOf(answer)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "IDLE"]);
 
     const absolute = await system.person().signIn({ applicationId: "bank" });
-    await system.admin.query("UPDATE session.sessions SET idle_deadline = absolute_deadline + interval '1 day' WHERE id = $1", [
-      absolute.viewer.sessionId,
-    ]);
+    await system.admin.query(
+      "UPDATE session.sessions SET idle_deadline = absolute_deadline + interval '1 day' WHERE id = $1",
+      [absolute.viewer.sessionId],
+    );
     system.clock.advance(60_001);
     const late = await absolute.tryRefresh();
     expect([faultOf(late), endReasonOf(late)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "ABSOLUTE"]);
@@ -170,13 +173,14 @@ describe("a refresh that waits for a sign-out under way", () => {
     const person = system.person();
     const [phone, laptop] = [await person.signIn(), await person.signIn()];
     // Holds the head of the log, so that the sign-out stops with all its locks taken but one.
-    await using logHead = await holdLogHead();
+    const logHead = await hold(system.admin, "SELECT FROM session.revocation_head FOR UPDATE");
+    await using _ = logHead;
     const signOut = laptop.data("mutation ($id: ID!) { signOutDevice(id: $id) { receipt { sessionsEnded } } }", {
       id: phone.viewer.deviceId,
     });
-    await waiting(1);
+    await lockWaiters(system.admin, 1);
     const refresh = phone.tryRefresh();
-    await waiting(2);
+    await lockWaiters(system.admin, 2);
     await logHead[Symbol.asyncDispose]();
     expect(await signOut).toEqual({ signOutDevice: { receipt: { sessionsEnded: 1 } } });
     const answer = await refresh;
@@ -201,29 +205,3 @@ describe("a refresh that waits for a sign-out under way", () => {
     expect(await grantOf(phone)).toEqual(before);
   });
 });
-
-/** Locks the head of the log until disposed of. */
-async function holdLogHead(): Promise<AsyncDisposable> {
-  const client = await system.admin.connect();
-  await client.query("BEGIN");
-  await client.query("SELECT FROM session.revocation_head FOR UPDATE");
-  let held = true;
-  return {
-    async [Symbol.asyncDispose]() {
-      if (!held) return;
-      held = false;
-      await client.query("COMMIT");
-      client.release();
-    },
-  };
-}
-
-/** Resolves once `count` statements wait for a lock. */
-async function waiting(count: number): Promise<void> {
-  await vi.waitFor(async () => {
-    const { rows } = await system.admin.query(
-      "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
-    );
-    expect(rows).toHaveLength(count);
-  }, 10_000);
-}

@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+import type { Session } from "../session/session.ts";
+import { signOutOf, type LastSession } from "./sign-out.ts";
+
+const now = new Date("2026-11-24T12:00:00Z");
+const at = (seconds: number): Date => new Date(now.getTime() + seconds * 1_000);
+
+const session: Session = {
+  id: "s",
+  userId: "u",
+  deviceId: "d",
+  applicationId: "continuo",
+  acr: "aal1",
+  amr: ["pwd"],
+  authTime: at(-500),
+  startedAt: at(-500),
+  lastActiveAt: at(-100),
+  idleDeadline: at(3_600),
+  absoluteDeadline: at(7_200),
+  state: "REVOKED",
+  endedAt: at(-10),
+  endReason: "SIGNED_OUT_REMOTELY",
+};
+const ack = (replica: string, seconds: number, socketsClosed = 0): LastSession["acks"][number] => ({
+  replica,
+  at: at(seconds),
+  socketsClosed,
+});
+const last = (acks: LastSession["acks"], changes: Partial<Session> = {}): LastSession => ({
+  session: { ...session, ...changes },
+  accessTokenSeconds: 300,
+  acks,
+});
+
+describe("a sign-out", () => {
+  it.each([
+    ["no gateway has answered", [], ["a"], 0, null],
+    ["one of two has answered", [ack("a", -9)], ["a", "b"], 0, null],
+    ["both have answered", [ack("a", -9), ack("b", -8)], ["a", "b"], 0, -8],
+    ["one has answered and the other has fallen silent", [ack("a", -9)], ["a"], 0, -9],
+    ["one has answered, and was stopped since", [ack("a", -9)], [], 0, -9],
+    ["none is known", [], [], 0, null],
+    ["one never answered, but the last token is past its life", [ack("a", -9)], ["a", "b"], 290, 290],
+    ["none was known, but the last token is past its life", [], [], 290, 290],
+    ["all answered long ago, and a new gateway is there", [ack("a", -9)], ["a", "c"], 400, 290],
+  ] as const)("%s: locked out %#", (_case, acks, replicas, nowSeconds, lockedOut) => {
+    const shown = signOutOf(last(acks), replicas, at(nowSeconds));
+    expect(shown?.lockedOutAt ?? null).toEqual(lockedOut === null ? null : at(lockedOut));
+    expect(shown?.effectiveBy).toEqual(at(290));
+  });
+
+  it("is confirmed by the first closed connection", () => {
+    const acks = [ack("a", -9), ack("b", -7, 2), ack("c", -8, 1)];
+    expect(signOutOf(last(acks), [], now)?.confirmedAt).toEqual(at(-8));
+    expect(signOutOf(last([ack("a", -9)]), [], now)?.confirmedAt).toBeNull();
+  });
+
+  it("is effective no later than the session would have ended anyway", () => {
+    expect(signOutOf(last([], { idleDeadline: at(60) }), [], now)?.effectiveBy).toEqual(at(60));
+  });
+
+  it("by a deadline is effective at the deadline, whenever it was written down", () => {
+    const lapsed = { idleDeadline: at(-60) };
+    const expected = {
+      requestedAt: at(-60),
+      reason: "IDLE",
+      lockedOutAt: at(-60),
+      effectiveBy: at(-60),
+      confirmedAt: null,
+    };
+    expect(signOutOf(last([], { ...lapsed, state: "ACTIVE", endedAt: null, endReason: null }), ["a"], now)).toEqual(
+      expected,
+    );
+    expect(
+      signOutOf(last([], { ...lapsed, state: "EXPIRED", endedAt: at(-55), endReason: "IDLE" }), ["a"], now),
+    ).toEqual(expected);
+  });
+
+  it("has not happened while the session is live", () => {
+    expect(signOutOf(last([], { state: "ACTIVE", endedAt: null, endReason: null }), [], now)).toBeNull();
+  });
+});

@@ -1,0 +1,202 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { v7 as newId } from "uuid";
+import { Pool } from "pg";
+import { WorkerEnv } from "../env.ts";
+import { hold } from "../fixtures/hold.ts";
+import { faultOf } from "../fixtures/person.ts";
+import { startSystem, type System } from "../fixtures/system.ts";
+import { startWorkers } from "../worker-app.ts";
+import { createRevocationJobsStore } from "./jobs.store.ts";
+
+const soon = { timeout: 30_000, interval: 50 };
+
+let system: System;
+let pool: Pool;
+beforeAll(async () => {
+  system = await startSystem();
+  pool = new Pool({ connectionString: system.env.DATABASE_URL });
+});
+afterAll(async () => {
+  await pool.end();
+  await system[Symbol.asyncDispose]();
+});
+
+const rowsOf = async (text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
+  (await system.admin.query<Record<string, unknown>>(text, values)).rows;
+const ids = (count: number): string[] => Array.from({ length: count }, () => newId());
+
+function workerEnv(jobs: string): WorkerEnv {
+  return WorkerEnv.parse({ LOG_LEVEL: "silent", DATABASE_URL: system.env.DATABASE_URL, JOBS: jobs });
+}
+
+describe("the expiry of sessions", () => {
+  it("is written once by many workers at a time, with the rows of a sign-out, and spares whoever is active", async () => {
+    const person = system.person();
+    const laptop = await person.signIn();
+    const lapsed = await Promise.all(
+      Array.from({ length: 40 }, () => system.person().signIn({ applicationId: "bank" })),
+    );
+    const shared = await person.signIn({ applicationId: "bank" });
+    system.clock.advance(6_001);
+    const alive = await system.person().signIn({ applicationId: "bank" });
+
+    const store = createRevocationJobsStore(pool);
+    const rounds = await Promise.all(Array.from({ length: 8 }, () => store.expire(system.clock.now, ids(15))));
+    while ((await store.expire(system.clock.now, ids(15))).ended > 0);
+    expect(Math.max(...rounds.map(({ found }) => found))).toBe(15);
+
+    const ended = [...lapsed, shared].map(({ viewer }) => viewer.sessionId);
+    const logged = await rowsOf(
+      `SELECT s.id, s.state, s.end_reason AS reason, g.state AS grant, count(r.seq)::int AS logged, count(o.id)::int AS posted
+         FROM session.sessions AS s
+         JOIN session.grants AS g ON g.session_id = s.id
+         LEFT JOIN session.revocations AS r ON s.id = ANY (r.session_ids) AND r.kind = 'SESSION' AND r.key = s.id::text
+         LEFT JOIN session.outbox AS o ON (o.payload ->> 'seq')::bigint = r.seq AND o.topic = 'fan-out-revocation'
+        WHERE s.id = ANY ($1) GROUP BY 1, 2, 3, 4`,
+      [ended],
+    );
+    expect(logged).toHaveLength(41);
+    for (const row of logged) {
+      expect(row).toMatchObject({ state: "EXPIRED", reason: "IDLE", grant: "REVOKED", logged: 1, posted: 1 });
+    }
+    const { rows } = await pool.query(
+      "SELECT max(seq) = (SELECT seq FROM session.revocation_head) AS whole, count(*) = max(seq) AS dense FROM session.revocations",
+    );
+    expect(rows).toEqual([{ whole: true, dense: true }]);
+    await alive.refresh();
+    await alive.data("mutation { signOut { receipt { seq } } }");
+    const { deviceChanges } = await laptop.data(
+      `{ deviceChanges(since: "2") { to devices { id isSignedIn signOut { reason } } } }`,
+    );
+    expect(deviceChanges).toEqual({
+      to: "3",
+      devices: [{ id: shared.viewer.deviceId, isSignedIn: false, signOut: { reason: "IDLE" } }],
+    });
+  });
+
+  it("leaves a session alone whose user is being changed, and takes it in the next round", async () => {
+    const session = await system.person().signIn({ applicationId: "bank" });
+    system.clock.advance(6_001);
+    const store = createRevocationJobsStore(pool);
+    const change = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [
+      session.viewer.userId,
+    ]);
+    await using _ = change;
+    expect(await store.expire(system.clock.now, ids(10))).toMatchObject({ found: 1, ended: 0, seq: null });
+    await change[Symbol.asyncDispose]();
+    expect(await store.expire(system.clock.now, ids(10))).toMatchObject({ found: 1, ended: 1 });
+  });
+
+  it("is done by a worker on its own, and nothing is left for a second one", async () => {
+    const session = await system.person().signIn({ applicationId: "bank" });
+    system.clock.advance(6_001);
+    const now = (): Date => system.clock.now;
+    await using _one = await startWorkers(workerEnv("expire-sessions"), { now });
+    await using _two = await startWorkers(workerEnv("expire-sessions"), { now });
+    await vi.waitFor(async () => {
+      expect(await rowsOf("SELECT state FROM session.sessions WHERE id = $1", [session.viewer.sessionId])).toEqual([
+        { state: "EXPIRED" },
+      ]);
+    }, soon);
+    expect(
+      await rowsOf("SELECT FROM session.revocations WHERE $1 = ANY (session_ids)", [session.viewer.sessionId]),
+    ).toHaveLength(1);
+  });
+});
+
+describe("the fan-out of a revocation", () => {
+  it("tells each other device once, though its worker is killed in the middle, again and again", async () => {
+    const people = await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        const person = system.person();
+        const [phone, laptop, tablet] = [await person.signIn(), await person.signIn(), await person.signIn()];
+        return { phone, laptop, tablet };
+      }),
+    );
+    await Promise.all(
+      people.map(({ phone, laptop }) =>
+        laptop.data("mutation ($id: ID!) { signOutDevice(id: $id) { receipt { seq } } }", {
+          id: phone.viewer.deviceId,
+        }),
+      ),
+    );
+    const told = async (): Promise<number> =>
+      Number(
+        (
+          await rowsOf(
+            `SELECT count(*) FROM session.revocation_deliveries AS d JOIN session.revocations AS r ON r.seq = d.seq
+              WHERE r.user_id = ANY ($1)`,
+            [people.map(({ laptop }) => laptop.viewer.userId)],
+          )
+        )[0]?.["count"],
+      );
+    // Each worker is killed as soon as it has told somebody something new.
+    for (let kills = 0; kills < 2; kills += 1) {
+      const before = await told();
+      await using worker = startWorkerProcess();
+      await vi.waitFor(async () => expect(await told()).toBeGreaterThan(before), { ...soon, interval: 2 });
+      await worker[Symbol.asyncDispose]();
+      if ((await told()) === 60) break;
+    }
+    await using _ = await startWorkers(workerEnv("fan-out-revocation"), { now: () => system.clock.now });
+    await vi.waitFor(async () => expect(await told()).toBe(60), soon);
+
+    const deliveries = await rowsOf(
+      `SELECT d.recipient FROM session.revocation_deliveries AS d JOIN session.revocations AS r ON r.seq = d.seq
+        WHERE r.user_id = ANY ($1) ORDER BY 1`,
+      [people.map(({ laptop }) => laptop.viewer.userId)],
+    );
+    expect(deliveries.map(({ recipient }) => recipient)).toEqual(
+      people
+        .flatMap(({ laptop, tablet }) => [laptop, tablet])
+        .map(({ viewer }) => `device:${viewer.deviceId}`)
+        .toSorted(),
+    );
+    await vi.waitFor(
+      async () => expect(await rowsOf("SELECT FROM session.outbox WHERE enqueued_at IS NULL")).toEqual([]),
+      soon,
+    );
+  });
+
+  it("has nothing to say about a revocation that is gone", async () => {
+    expect(await createRevocationJobsStore(pool).deliver(999_999_999, new Date())).toBeUndefined();
+  });
+});
+
+describe("a dead worker", () => {
+  it("extends no session by a millisecond", async () => {
+    const session = await system.person().signIn({ applicationId: "bank" });
+    system.clock.advance(5_999);
+    await session.data("{ viewer { session { state } } }");
+    system.clock.advance(1);
+    for (const answer of [
+      await session.graphql("{ viewer { session { state } } }"),
+      await session.graphql(`mutation { renameDevice(id: "${session.viewer.deviceId}", name: "late") { id } }`),
+      await session.graphql("{ deviceChanges { to } }"),
+      await session.tryRefresh(),
+    ]) {
+      expect(faultOf(answer)).toBe("UNAUTHENTICATED SESSION_ENDED");
+    }
+    expect(await rowsOf("SELECT state FROM session.sessions WHERE id = $1", [session.viewer.sessionId])).toEqual([
+      { state: "ACTIVE" },
+    ]);
+  });
+});
+
+/** A worker that fans out, until killed. */
+function startWorkerProcess(): AsyncDisposable {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("../fixtures/worker-main.ts", import.meta.url))], {
+    env: { DATABASE_URL: system.env.DATABASE_URL, LOG_LEVEL: "silent", JOBS: "fan-out-revocation" },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const exited = once(child, "exit");
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+}
