@@ -39,6 +39,7 @@ export function createPasswordHasher(options: {
 }): PasswordHasher {
   const { parallel, waiting, cost = ARGON2_COST } = options;
   const turnstile = createTurnstile({ parallel, waiting });
+  // A random tag: no password has it.
   const nobody: Phc = { cost, salt: randomBytes(SALT_BYTES), tag: randomBytes(TAG_BYTES) };
 
   const derive = async (
@@ -66,8 +67,7 @@ export function createPasswordHasher(options: {
     async verify(phc, password) {
       const known = phc === null ? nobody : parse(phc);
       const tag = await derive(password, known.salt, known.cost, known.tag.length);
-      const matches = timingSafeEqual(tag, known.tag) && phc !== null;
-      return { matches, isOutdated: !sameCost(known.cost, cost) };
+      return { matches: timingSafeEqual(tag, known.tag), isOutdated: !sameCost(known.cost, cost) };
     },
   };
 }
