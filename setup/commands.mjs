@@ -20,6 +20,7 @@ const COMMANDS = {
   story: { first: [], needs: [], run: program("e2e/story-main.ts") },
   bench: { first: [], needs: ["clients"], run: program("bench/main.ts") },
   compose: { first: [], needs: [], run: program("gateway/src/compose-main.ts") },
+  configuration: { first: [], needs: [], run: program("embedded/src/configuration-main.ts") },
   migrate: { first: [], needs: [], run: program("packages/database/src/migrate-main.ts") },
   migration: { first: [], needs: [], run: program("packages/database/src/new-migration-main.ts") },
   doctor: { first: [], needs: undefined, run: doctor },

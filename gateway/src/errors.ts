@@ -3,21 +3,10 @@
  * What is neither ours nor GraphQL's complaint about the request is a bug: masked here, logged where it happens.
  */
 import { unwrapResolverError } from "@apollo/server/errors";
-import { AppError, HTTP_STATUS, isAppError } from "@continuo/errors";
+import { AppError, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { currentRequestId } from "./request-id.ts";
 import { isErrorCode, UNEXPECTED } from "./subgraph/subgraph-error.ts";
-
-/** Apollo's codes for a request that is at fault itself, and the reason we give. */
-const REQUEST_FAULTS: Readonly<Record<string, string>> = {
-  GRAPHQL_PARSE_FAILED: "DOCUMENT_INVALID",
-  GRAPHQL_VALIDATION_FAILED: "DOCUMENT_INVALID",
-  BAD_USER_INPUT: "VARIABLES_INVALID",
-  BAD_REQUEST: "REQUEST_INVALID",
-  OPERATION_RESOLUTION_FAILURE: "OPERATION_UNKNOWN",
-  PERSISTED_QUERY_NOT_FOUND: "PERSISTED_QUERY_NOT_FOUND",
-  PERSISTED_QUERY_NOT_SUPPORTED: "PERSISTED_QUERY_NOT_SUPPORTED",
-};
 
 /** For ApolloServer's `formatError`. */
 export function formatError(formatted: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
@@ -26,7 +15,7 @@ export function formatError(formatted: GraphQLFormattedError, thrown: unknown): 
   const cause = unwrapResolverError(thrown);
   if (isAppError(cause)) return { message: cause.message, ...place, extensions: extensionsOf(cause) };
   const { code, reason, details } = formatted.extensions ?? {};
-  const fault = typeof code === "string" && reason === undefined ? REQUEST_FAULTS[code] : undefined;
+  const fault = reason === undefined ? requestFaultReason(code) : undefined;
   if (fault !== undefined) return shape(formatted.message, place, { code: "BAD_USER_INPUT", reason: fault });
   if (isErrorCode(code) && typeof reason === "string")
     return shape(formatted.message, place, { code, reason, ...(details !== undefined && { details }) });

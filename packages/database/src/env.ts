@@ -4,11 +4,11 @@ import { z } from "zod";
 
 /** DATABASE_URL is the administrator's; each password is that of one process's role. */
 export const MigrateEnv = z.object({
-  DATABASE_URL: envTypes.postgresUrl.describe("administrator's connection string: may create roles and schemas"),
-  IDENTITY_DATABASE_PASSWORD: z.string().min(1).describe("password of the role continuo_identity"),
-  SESSION_DATABASE_PASSWORD: z.string().min(1).describe("password of the role continuo_session"),
-  USER_STATE_DATABASE_PASSWORD: z.string().min(1).describe("password of the role continuo_user_state"),
-  GATEWAY_DATABASE_PASSWORD: z.string().min(1).describe("password of the role continuo_gateway"),
+  DATABASE_URL: envTypes.postgresUrl.describe("Postgres, as an administrator who may create roles and schemas."),
+  IDENTITY_DATABASE_PASSWORD: z.string().min(1).describe("Password to give the role continuo_identity."),
+  SESSION_DATABASE_PASSWORD: z.string().min(1).describe("Password to give the role continuo_session."),
+  USER_STATE_DATABASE_PASSWORD: z.string().min(1).describe("Password to give the role continuo_user_state."),
+  GATEWAY_DATABASE_PASSWORD: z.string().min(1).describe("Password to give the role continuo_gateway."),
   LOG_LEVEL: envTypes.logLevel,
 });
 export type MigrateEnv = z.infer<typeof MigrateEnv>;

@@ -1,2 +1,3 @@
 export { AppError, isAppError, type AppErrorOptions } from "./app-error.ts";
 export { ERROR_CODES, HTTP_STATUS, type ErrorCode } from "./codes.ts";
+export { requestFaultReason } from "./request-faults.ts";

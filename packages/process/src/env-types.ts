@@ -5,10 +5,16 @@ import { z } from "zod";
 export const port = z.coerce.number().int().min(0).max(65_535);
 
 /** Where this process logs from: `silent` in tests, `info` in production. */
-export const logLevel = z.enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"]).default("info");
+export const logLevel = z
+  .enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"])
+  .default("info")
+  .describe("From which level on this process logs.");
 
 /** `development` shows more (GraphiQL, introspection, open operations); `production` is closed. */
-export const mode = z.enum(["development", "production"]).default("production");
+export const mode = z
+  .enum(["development", "production"])
+  .default("production")
+  .describe("`development` adds GraphiQL and introspection.");
 
 /** A Postgres connection string. */
 export const postgresUrl = z
@@ -22,7 +28,8 @@ export const redisUrl = z
     /^rediss?(-cluster)?:\/\/\S+$/,
     "expected redis://host:port[,redis://host:port …] or redis-cluster://host:port",
   )
-  .optional();
+  .optional()
+  .describe("Redis or Valkey, several URLs joined by commas for a cluster. Unset: pokes and jobs run over Postgres.");
 
 /** A public JWK or JWK Set, or a private JWK, as JSON text. */
 export const jwk = z.string().transform((text, context) => {

@@ -1,21 +1,11 @@
 /**
  * Shapes every error that leaves a service: code, reason, details; never a stack, SQL or a subgraph's inner words.
- * What is not an AppError is either GraphQL's own complaint about the request, or a bug that is masked.
+ * What is not an AppError is GraphQL's own complaint about the request, a dependency that is away, or a bug that is masked.
  */
 import { unwrapResolverError } from "@apollo/server/errors";
-import { isAppError } from "@continuo/errors";
+import { isAppError, requestFaultReason } from "@continuo/errors";
 import type { GraphQLFormattedError } from "graphql";
-
-/** GraphQL's complaints about a request, by Apollo's code, and the reason we give for each. */
-const REQUEST_FAULTS: Readonly<Record<string, string>> = {
-  GRAPHQL_PARSE_FAILED: "DOCUMENT_INVALID",
-  GRAPHQL_VALIDATION_FAILED: "DOCUMENT_INVALID",
-  BAD_USER_INPUT: "VARIABLES_INVALID",
-  BAD_REQUEST: "REQUEST_INVALID",
-  OPERATION_RESOLUTION_FAILURE: "OPERATION_UNKNOWN",
-  PERSISTED_QUERY_NOT_FOUND: "PERSISTED_QUERY_NOT_FOUND",
-  PERSISTED_QUERY_NOT_SUPPORTED: "PERSISTED_QUERY_NOT_SUPPORTED",
-};
+import { isOutage } from "./outage.ts";
 
 /** For ApolloServer's `formatError`. */
 export function formatError(formatted: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
@@ -28,10 +18,15 @@ export function formatError(formatted: GraphQLFormattedError, thrown: unknown): 
     const { code, reason, details } = error;
     return { message: error.message, ...place, extensions: { code, reason, ...(details && { details }) } };
   }
-  const code = formatted.extensions?.["code"];
-  const reason = typeof code === "string" ? REQUEST_FAULTS[code] : undefined;
+  const reason = requestFaultReason(formatted.extensions?.["code"]);
   if (reason !== undefined)
     return { message: formatted.message, ...place, extensions: { code: "BAD_USER_INPUT", reason } };
+  if (isOutage(error))
+    return {
+      message: "A part of the service cannot be reached right now.",
+      ...place,
+      extensions: { code: "UNAVAILABLE", reason: "DEPENDENCY_UNAVAILABLE" },
+    };
   return {
     message: "Something went wrong on our side.",
     ...place,

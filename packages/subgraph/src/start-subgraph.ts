@@ -17,6 +17,7 @@ import type { DocumentNode } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
 import { formatError } from "./format-error.ts";
+import { isOutage } from "./outage.ts";
 import { buildSchema, type SubgraphResolvers } from "./schema.ts";
 
 export interface SubgraphOptions<Context extends SubgraphContext> {
@@ -154,6 +155,12 @@ function asFault(thrown: unknown): {
     const { code, reason, details, message } = thrown;
     return { status: HTTP_STATUS[code], message, extensions: { code, reason, ...(details && { details }) } };
   }
+  if (isOutage(thrown))
+    return {
+      status: HTTP_STATUS.UNAVAILABLE,
+      message: "A part of the service cannot be reached right now.",
+      extensions: { code: "UNAVAILABLE", reason: "DEPENDENCY_UNAVAILABLE" },
+    };
   const status =
     typeof thrown === "object" && thrown !== null && "statusCode" in thrown ? Number(thrown.statusCode) : 500;
   if (status === 413)

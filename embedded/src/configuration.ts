@@ -1,0 +1,68 @@
+/** The README's table of environment variables, from the schemas that the processes parse. */
+import { MigrateEnv } from "@continuo/database";
+import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { Env as IdentityEnv } from "@continuo/identity/env";
+import { Env as SessionEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
+import { Env as UserStateEnv, WorkerEnv as UserStateWorkerEnv } from "@continuo/user-state/env";
+import { z } from "zod";
+
+const PROCESSES: Readonly<Record<string, z.ZodType>> = {
+  gateway: GatewayEnv,
+  identity: IdentityEnv,
+  session: SessionEnv,
+  "session worker": SessionWorkerEnv,
+  "user-state": UserStateEnv,
+  "user-state worker": UserStateWorkerEnv,
+  migrate: MigrateEnv,
+};
+
+const BEGIN = "<!-- configuration:begin -->";
+const END = "<!-- configuration:end -->";
+
+const JsonSchema = z.looseObject({
+  required: z.array(z.string()).default([]),
+  properties: z.record(
+    z.string(),
+    z.looseObject({ default: z.unknown().optional(), description: z.string().default("") }),
+  ),
+});
+
+interface Row {
+  readonly variable: string;
+  readonly processes: string[];
+  readonly fallback: string;
+  readonly meaning: string;
+}
+
+/** `text` with the table between its two markers made anew. Throws when a marker is missing. */
+export function withConfiguration(text: string): string {
+  const begin = text.indexOf(BEGIN);
+  const end = text.indexOf(END);
+  if (begin < 0 || end < begin) throw new Error(`the text has no ${BEGIN} … ${END}`);
+  return `${text.slice(0, begin + BEGIN.length)}\n\n${configurationTable()}\n\n${text.slice(end)}`;
+}
+
+/** One row a variable and meaning; processes that share both share the row. */
+function configurationTable(): string {
+  const rows = new Map<string, Row>();
+  for (const [process, env] of Object.entries(PROCESSES)) {
+    const schema = JsonSchema.parse(z.toJSONSchema(env, { io: "input", unrepresentable: "any" }));
+    for (const [variable, { default: preset, description }] of Object.entries(schema.properties)) {
+      const fallback = fallbackOf(preset, schema.required.includes(variable));
+      const key = [variable, fallback, description].join("\n");
+      const row = rows.get(key) ?? { variable, processes: [], fallback, meaning: description };
+      row.processes.push(process);
+      rows.set(key, row);
+    }
+  }
+  const lines = [...rows.values()].map(
+    ({ variable, processes, fallback, meaning }) =>
+      `| \`${variable}\` | ${processes.join(", ")} | ${fallback} | ${meaning} |`,
+  );
+  return ["| variable | read by | default | meaning |", "| --- | --- | --- | --- |", ...lines].join("\n");
+}
+
+function fallbackOf(preset: unknown, isRequired: boolean): string {
+  if (typeof preset === "string" || typeof preset === "number") return preset === "" ? "none" : `\`${preset}\``;
+  return isRequired ? "**required**" : "none";
+}
