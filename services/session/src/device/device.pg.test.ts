@@ -2,8 +2,8 @@ import { IDENTITY_HEADER } from "@continuo/access";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { faultOf, type SignedIn } from "../fixtures/person.ts";
-import { startSystem, type System } from "../fixtures/system.ts";
+import { faultOf, type SignedIn } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
 
 let system: System;
 beforeAll(async () => {
@@ -202,7 +202,7 @@ describe("the changes of devices", () => {
     const known = new Map<string, string>();
     let since: string | null = null;
     let writing = true;
-    const done = Promise.all(writers).then(() => {
+    const done = Promise.all(writers).finally(() => {
       writing = false;
     });
     for (let last = false; !last;) {

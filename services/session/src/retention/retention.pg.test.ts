@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Pool } from "pg";
-import { startSystem, type System } from "../fixtures/system.ts";
+import { startSystem, type System } from "../system.fixture.ts";
 import { createRetentionStore } from "./retention.store.ts";
 
 const DAY_MS = 24 * 3_600_000;

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { v7 as newId } from "uuid";
 import { Pool } from "pg";
 import { WorkerEnv } from "../env.ts";
-import { hold } from "../fixtures/hold.ts";
-import { faultOf } from "../fixtures/person.ts";
-import { startSystem, type System } from "../fixtures/system.ts";
+import { hold, lockWaiters } from "../lock.fixture.ts";
+import { faultOf } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
 import { createRevocationJobsStore } from "./jobs.store.ts";
 
@@ -108,9 +108,9 @@ describe("the expiry of sessions", () => {
 });
 
 describe("the fan-out of a revocation", () => {
-  it("tells each other device once, though its worker is killed in the middle, again and again", async () => {
+  it("tells each other device once, though its worker is killed in the middle", async () => {
     const people = await Promise.all(
-      Array.from({ length: 30 }, async () => {
+      Array.from({ length: 10 }, async () => {
         const person = system.person();
         const [phone, laptop, tablet] = [await person.signIn(), await person.signIn(), await person.signIn()];
         return { phone, laptop, tablet };
@@ -123,31 +123,33 @@ describe("the fan-out of a revocation", () => {
         }),
       ),
     );
+    const users = people.map(({ laptop }) => laptop.viewer.userId);
     const told = async (): Promise<number> =>
-      Number(
-        (
-          await rowsOf(
-            `SELECT count(*) FROM session.revocation_deliveries AS d JOIN session.revocations AS r ON r.seq = d.seq
-              WHERE r.user_id = ANY ($1)`,
-            [people.map(({ laptop }) => laptop.viewer.userId)],
-          )
-        )[0]?.["count"],
-      );
-    // Each worker is killed as soon as it has told somebody something new.
-    for (let kills = 0; kills < 2; kills += 1) {
-      const before = await told();
-      await using worker = startWorkerProcess();
-      await vi.waitFor(async () => expect(await told()).toBeGreaterThan(before), { ...soon, interval: 2 });
-      await worker[Symbol.asyncDispose]();
-      if ((await told()) === 60) break;
-    }
-    await using _ = await startWorkers(workerEnv("fan-out-revocation"), { now: () => system.clock.now });
-    await vi.waitFor(async () => expect(await told()).toBe(60), soon);
+      (
+        await rowsOf(
+          `SELECT FROM session.revocation_deliveries AS d JOIN session.revocations AS r ON r.seq = d.seq
+            WHERE r.user_id = ANY ($1)`,
+          [users],
+        )
+      ).length;
+    // Two of the ten cannot be told: their jobs are under way, the other eight done, when the worker dies.
+    const blocked = await hold(system.admin, "SELECT FROM session.revocations WHERE user_id = ANY ($1) FOR UPDATE", [
+      users.slice(0, 2),
+    ]);
+    await using _blocked = blocked;
+    const worker = startWorkerProcess();
+    await using _worker = worker;
+    await vi.waitFor(async () => expect(await told()).toBe(16), soon);
+    await lockWaiters(system.admin, 2);
+    await worker[Symbol.asyncDispose]();
+    await blocked[Symbol.asyncDispose]();
 
+    await using _ = await startWorkers(workerEnv("fan-out-revocation"), { now: () => system.clock.now });
+    await vi.waitFor(async () => expect(await told()).toBe(20), { timeout: 60_000, interval: 50 });
     const deliveries = await rowsOf(
       `SELECT d.recipient FROM session.revocation_deliveries AS d JOIN session.revocations AS r ON r.seq = d.seq
         WHERE r.user_id = ANY ($1) ORDER BY 1`,
-      [people.map(({ laptop }) => laptop.viewer.userId)],
+      [users],
     );
     expect(deliveries.map(({ recipient }) => recipient)).toEqual(
       people
@@ -159,7 +161,7 @@ describe("the fan-out of a revocation", () => {
       async () => expect(await rowsOf("SELECT FROM session.outbox WHERE enqueued_at IS NULL")).toEqual([]),
       soon,
     );
-  });
+  }, 90_000);
 
   it("has nothing to say about a revocation that is gone", async () => {
     expect(await createRevocationJobsStore(pool).deliver(999_999_999, new Date())).toBeUndefined();
@@ -188,7 +190,7 @@ describe("a dead worker", () => {
 
 /** A worker that fans out, until killed. */
 function startWorkerProcess(): AsyncDisposable {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("../fixtures/worker-main.ts", import.meta.url))], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("../worker.fixture.ts", import.meta.url))], {
     env: { DATABASE_URL: system.env.DATABASE_URL, LOG_LEVEL: "silent", JOBS: "fan-out-revocation" },
     stdio: ["ignore", "ignore", "inherit"],
   });

@@ -2,9 +2,9 @@ import { devicesTopic, REVOCATIONS_TOPIC, startPokes } from "@continuo/signals";
 import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { hold, lockWaiters } from "../fixtures/hold.ts";
-import { faultOf } from "../fixtures/person.ts";
-import { startSystem, type System } from "../fixtures/system.ts";
+import { hold, lockWaiters } from "../lock.fixture.ts";
+import { faultOf } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
 
 let system: System;
 beforeAll(async () => {
@@ -121,6 +121,25 @@ describe("a sign-out", () => {
       expect(faultOf(await phone.graphql(operation))).toBe("UNAUTHENTICATED SESSION_ENDED");
     }
     await laptop.refresh();
+  });
+
+  it("ends also a session whose start it had to wait for", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const starting = await hold(
+      system.admin,
+      `WITH head AS (
+           UPDATE session.user_heads SET device_rev = device_rev + 1 WHERE user_id = $1 RETURNING user_id)
+       INSERT INTO session.sessions
+       SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid()))).*
+         FROM session.sessions AS s JOIN head ON head.user_id = s.user_id WHERE s.id = $2`,
+      [person.userId, phone.viewer.sessionId],
+    );
+    await using _ = starting;
+    const signOut = laptop.data("mutation { signOutOtherDevices { receipt { sessionsEnded } } }");
+    await lockWaiters(system.admin, 1);
+    await starting[Symbol.asyncDispose]();
+    expect(await signOut).toEqual({ signOutOtherDevices: { receipt: { sessionsEnded: 2 } } });
   });
 
   it("races with sign-ins without leaving a session that the log does not know", async () => {

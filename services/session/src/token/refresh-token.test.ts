@@ -43,7 +43,7 @@ describe("a refresh token", () => {
   it("is refused with any character changed, added or missing", () => {
     const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= \n";
     fc.assert(
-      fc.property(parts, fc.nat(), fc.constantFrom(...alphabet), (given, at, character) => {
+      fc.property(parts, fc.nat(), fc.constantFrom(...alphabet.split("")), (given, at, character) => {
         const token = codec.encode(given);
         const place = at % token.length;
         fc.pre(token[place] !== character);

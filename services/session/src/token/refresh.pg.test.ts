@@ -1,9 +1,9 @@
 import { createAccessTokenVerifier } from "@continuo/access";
 import { createRemoteJWKSet } from "jose";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { hold, lockWaiters } from "../fixtures/hold.ts";
-import { faultOf, tokensIn, type SignedIn } from "../fixtures/person.ts";
-import { startSystem, type System } from "../fixtures/system.ts";
+import { hold, lockWaiters } from "../lock.fixture.ts";
+import { faultOf, tokensIn, type SignedIn } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
 
 const HOUR = 3_600_000;
 
