@@ -43,6 +43,10 @@ export async function createFront(options: {
       "x-content-type-options": "nosniff",
     });
   });
+  // A request under way when the port closes must not leave a kept-alive connection behind that closing waits for.
+  http.addHook("onSend", async (_request, reply) => {
+    if (!http.server.listening) void reply.header("connection", "close");
+  });
   await http.register(fastifyCors, {
     origin: [...allowedOrigins],
     methods: ["GET", "POST"],
