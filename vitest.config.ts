@@ -5,8 +5,6 @@ import { defineConfig } from "vitest/config";
  * What a test needs is in its suffix: `.test.ts` nothing but loopback, `.pg.test.ts` Postgres, `.redis.test.ts` Redis,
  * `.e2e.test.ts` whole processes.
  */
-const POSTGRES = "packages/testkit/src/vitest-postgres.ts";
-const REDIS = "packages/testkit/src/vitest-redis.ts";
 const ignored = ["**/node_modules/**", "**/.data/**"];
 
 /** graphql is entered as Node enters it: Vite would take its `module` file, and so a second, foreign copy. */
@@ -14,6 +12,8 @@ const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import
 
 export default defineConfig({
   test: {
+    // Once for all projects: they share one server of each.
+    globalSetup: ["packages/testkit/src/vitest-postgres.ts", "packages/testkit/src/vitest-redis.ts"],
     projects: [
       {
         resolve,
@@ -29,7 +29,6 @@ export default defineConfig({
           name: "integration",
           include: ["**/*.pg.test.ts", "**/*.redis.test.ts"],
           exclude: ignored,
-          globalSetup: [POSTGRES, REDIS],
           testTimeout: 30_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
@@ -41,7 +40,6 @@ export default defineConfig({
           name: "e2e",
           include: ["**/*.e2e.test.ts"],
           exclude: ignored,
-          globalSetup: [POSTGRES, REDIS],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Whole systems in processes of their own: one at a time on a small machine.

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { Client } from "pg";
 import type { TestProject } from "vitest/node";
 import { testRolePasswords, withDatabase } from "./database.ts";
+import { needsServers } from "./needs-servers.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -19,7 +20,8 @@ declare module "vitest" {
 }
 
 /** vitest's globalSetup: provides `postgres`, and returns the teardown. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  if (!needsServers(project)) return undefined;
   await using stack = new AsyncDisposableStack();
   const log = createLogger({ name: "testkit", level: "warn" });
   const adminUrl = process.env["TEST_DATABASE_URL"] || (await startThrowaway(stack, log));

@@ -1,5 +1,6 @@
 /** vitest globalSetup: provides `redisUrl` from TEST_REDIS_URL or from a throwaway server on PATH, else null. */
 import type { TestProject } from "vitest/node";
+import { needsServers } from "./needs-servers.ts";
 import { findRedisServer, startRedisServer } from "./redis.ts";
 
 declare module "vitest" {
@@ -10,6 +11,7 @@ declare module "vitest" {
 }
 
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  if (!needsServers(project)) return undefined;
   const given = process.env["TEST_REDIS_URL"];
   if (given !== undefined && given !== "") {
     project.provide("redisUrl", given);
