@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeJwt } from "jose";
 import { z } from "zod";
+import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, type SignedIn } from "../person.fixture.ts";
+import type { ActivityReport } from "./activity.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 let system: System;
@@ -28,7 +30,7 @@ async function standOf({ viewer }: SignedIn): Promise<Stands> {
 }
 
 const Grant = z.object({ gid: z.string(), gen: z.number() });
-const seen = ({ viewer, tokens }: SignedIn, shiftMs = 0): Record<string, unknown> => {
+const seen = ({ viewer, tokens }: SignedIn, shiftMs = 0): ActivityReport["seen"][number] => {
   const { gid, gen } = Grant.parse(decodeJwt(tokens.accessToken));
   return { sessionId: viewer.sessionId, at: system.clock.now.getTime() + shiftMs, grantId: gid, generation: gen };
 };
@@ -119,6 +121,31 @@ describe("activity", () => {
     );
     expect(rows).toEqual([{ confirmed: 0 }, { confirmed: 0 }]);
   });
+
+  it.each([
+    ["heads", "session.user_heads", "user_id", 61_000],
+    ["grants", "session.grants", "id", 0],
+  ] as const)(
+    "takes the locks of %s in the order of ids, so that no two reports can wait for each other",
+    async (_name, table, key, wait) => {
+      const people = await Promise.all(Array.from({ length: 12 }, async () => system.person().signIn()));
+      system.clock.advance(wait);
+      const idOf = (each: SignedIn): string => (key === "id" ? seen(each).grantId : each.viewer.userId);
+      const [lowest, ...others] = people.map(idOf).toSorted();
+      // A row's new version lies behind all others: who goes by what lies first comes to it last.
+      await system.admin.query(`UPDATE ${table} SET ${key} = ${key} WHERE ${key} = $1`, [lowest]);
+      const held = await hold(system.admin, `SELECT FROM ${table} WHERE ${key} = $1 FOR UPDATE`, [lowest]);
+      await using _ = held;
+      const reported = report(...people.map((each) => seen(each)));
+      await lockWaiters(system.admin, 1);
+      const { rows } = await system.admin.query(`SELECT FROM ${table} WHERE ${key} = ANY ($1) FOR UPDATE SKIP LOCKED`, [
+        others,
+      ]);
+      expect(rows).toHaveLength(others.length);
+      await held[Symbol.asyncDispose]();
+      await reported;
+    },
+  );
 
   it("of many gateways at once, in any order, settles without a deadlock", async () => {
     const people = await Promise.all(Array.from({ length: 12 }, () => system.person().signIn()));
