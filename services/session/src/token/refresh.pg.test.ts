@@ -143,9 +143,14 @@ describe("a refresh", () => {
     expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
   });
 
-  it.each(["", "junk", "cnt_rt_AAAA"])("is refused for %j", async (junk) => {
+  it.each([
+    ["junk", "UNAUTHENTICATED REFRESH_TOKEN_INVALID"],
+    ["cnt_rt_AAAA", "UNAUTHENTICATED REFRESH_TOKEN_INVALID"],
+    ["", "BAD_USER_INPUT INPUT_INVALID"],
+    ["x".repeat(513), "BAD_USER_INPUT INPUT_INVALID"],
+  ])("is refused for %j", async (junk, fault) => {
     const phone = await system.person().signIn();
-    expect(faultOf(await phone.tryRefresh(junk))).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
+    expect(faultOf(await phone.tryRefresh(junk))).toBe(fault);
   });
 
   it("is refused past the idle deadline and past the absolute one, though no worker is there", async () => {

@@ -2,7 +2,7 @@ import { parseInput } from "@continuo/subgraph";
 import { z } from "zod";
 import type { Resolvers } from "../generated/graphql.ts";
 
-const Input = z.object({ refreshToken: z.string().max(512) });
+const Input = z.object({ refreshToken: z.string().min(1).max(512) });
 
 export const tokenResolvers: Resolvers = {
   Mutation: {
