@@ -40,8 +40,8 @@ export default defineConfig({
           name: "e2e",
           include: ["**/*.e2e.test.ts"],
           exclude: ignored,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           // Whole systems in processes of their own: one at a time on a small machine.
           fileParallelism: false,
         },

@@ -159,11 +159,9 @@ describe("input that parses and is not allowed", () => {
     expect(await refused(start("junk"))).toBe("UNAUTHENTICATED GRANT_INVALID");
   });
 
-  test("a refresh token that is junk or cut short, and what is too long or too short to be one", async () => {
-    for (const token of ["junk", phone.refreshToken.slice(0, -3)])
+  test("a refresh token that is junk, cut short, or an access token", async () => {
+    for (const token of ["", "junk", phone.refreshToken.slice(0, -3), phone.accessToken])
       expect(await refused(ask(gateway, REFRESH, { token }))).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
-    for (const token of ["", phone.accessToken])
-      expect(await refused(ask(gateway, REFRESH, { token }))).toBe("BAD_USER_INPUT INPUT_INVALID");
   });
 });
 

@@ -1,13 +1,13 @@
 import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
 import { databaseUrls } from "@continuo/embedded/rooms";
 import { createLogger } from "@continuo/process";
-import { createTestDatabase, testRolePasswords } from "@continuo/testkit";
+import { testRolePasswords } from "@continuo/testkit";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "pg";
-import { expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createDevice, signUp, type Device } from "./device.ts";
 import { eventually } from "./graph-client.ts";
 import { ME, SIGN_OUT_DEVICE, STATE_CHANGES } from "./operations.ts";
@@ -15,12 +15,21 @@ import { tellStory } from "./story.ts";
 import { startSystem, type System } from "./system.ts";
 
 const quiet = createLogger({ name: "faults", level: "silent" });
+const opened = new AsyncDisposableStack();
+let postgres: EmbeddedPostgres;
+let system: System;
 
-async function assertStoryHolds(system: System): Promise<void> {
-  await tellStory({ gateways: system.urls, narrate: () => undefined });
-}
+beforeAll(async () => {
+  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-faults-"));
+  opened.defer(() => rm(dataDirectory, { recursive: true, force: true }));
+  postgres = opened.use(await startEmbeddedPostgres({ dataDirectory, tuning: "durable", log: quiet }));
+  await migrate({ adminUrl: postgres.adminUrl, rolePasswords: testRolePasswords, log: quiet });
+  system = opened.use(await startSystem({ databaseUrl: databaseUrls(postgres.adminUrl, testRolePasswords) }));
+});
+afterAll(() => opened.disposeAsync());
+afterEach(() => tellStory({ gateways: system.urls, narrate: () => undefined }));
 
-async function signedIn(system: System, names: readonly string[]): Promise<Device[]> {
+async function signedIn(names: readonly string[]): Promise<Device[]> {
   const person = await signUp(system.urls[0]);
   const devices = names.map((name) => createDevice({ gateway: system.urls[0], name, platform: "OTHER" }));
   for (const device of devices) {
@@ -31,21 +40,18 @@ async function signedIn(system: System, names: readonly string[]): Promise<Devic
 }
 
 test("a worker killed in the middle of a fan-out: each sign-out still reaches each other device, once", async () => {
-  await using database = await createTestDatabase();
-  await using system = await startSystem({ databaseUrl: database.url });
-  const sql = new Pool({ connectionString: database.adminUrl, max: 1 });
+  const sql = new Pool({ connectionString: postgres.adminUrl, max: 1 });
   await using _pool = { [Symbol.asyncDispose]: () => sql.end() };
   const count = async (query: string): Promise<number> =>
     (await sql.query<{ count: number }>(query)).rows[0]?.count ?? 0;
-  const deliveries = (): Promise<number> => count("SELECT count(*)::int FROM session.revocation_deliveries");
-  const [laptop, ...others] = await signedIn(system, [
-    "Laptop",
-    ...Array.from({ length: 8 }, (_, index) => `Phone ${index}`),
-  ]);
+  const names = ["Laptop", ...Array.from({ length: 8 }, (_, index) => `Phone ${index}`)];
+  const [laptop, ...others] = await signedIn(names);
   if (!laptop) throw new Error("nobody signed in");
+  const toldLaptop = (): Promise<number> =>
+    count(`SELECT count(*)::int FROM session.revocation_deliveries WHERE device_id = '${laptop.id}'`);
 
   const signOuts = Promise.all(others.map((phone) => laptop.ask(SIGN_OUT_DEVICE, { id: phone.id })));
-  await eventually("a first delivery", deliveries, (delivered) => delivered > 0);
+  await eventually("a first delivery", toldLaptop, (told) => told > 0);
   await system.workers.session.stop("SIGKILL");
   await signOuts;
   await system.workers.session.start();
@@ -55,25 +61,13 @@ test("a worker killed in the middle of a fan-out: each sign-out still reaches ea
     () => count("SELECT count(*)::int FROM session.outbox WHERE enqueued_at IS NULL"),
     (waiting) => waiting === 0,
   );
-  // The laptop lives through all of them; a phone hears of those that were signed out while it was still signed in.
-  await eventually(
-    "the laptop told of every sign-out",
-    () => count(`SELECT count(*)::int FROM session.revocation_deliveries WHERE device_id = '${laptop.id}'`),
-    (told) => told === others.length,
-  );
-  expect(
-    await count(
-      "SELECT count(*)::int - count(DISTINCT (seq, device_id))::int AS count FROM session.revocation_deliveries",
-    ),
-  ).toBe(0);
-  await assertStoryHolds(system);
+  await eventually("the laptop told of every sign-out", toldLaptop, (told) => told >= others.length);
+  expect(await toldLaptop(), "and of none twice").toBe(others.length);
 });
 
 test("a gateway killed: whoever watched goes on from its cursor and misses nothing", async () => {
-  await using database = await createTestDatabase();
-  await using system = await startSystem({ databaseUrl: database.url });
   const [gateway] = system.gateways;
-  const [phone, laptop] = await signedIn(system, ["Phone", "Laptop"]);
+  const [phone, laptop] = await signedIn(["Phone", "Laptop"]);
   if (!phone || !laptop) throw new Error("nobody signed in");
   const before = laptop.goLive();
   const first = before.watch(STATE_CHANGES, { since: laptop.cursor });
@@ -96,17 +90,10 @@ test("a gateway killed: whoever watched goes on from its cursor and misses nothi
     return laptop.state.get("notes/b/body") === "after the fall";
   });
   expect(laptop.state.get("notes/a/body")).toBe("before the fall");
-  await assertStoryHolds(system);
 });
 
 test("Postgres killed under load: nothing that was acknowledged is lost, and nobody is signed out", async () => {
-  await using opened = new AsyncDisposableStack();
-  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-faults-"));
-  opened.defer(() => rm(dataDirectory, { recursive: true, force: true }));
-  const postgres = opened.use(await startEmbeddedPostgres({ dataDirectory, tuning: "durable", log: quiet }));
-  await migrate({ adminUrl: postgres.adminUrl, rolePasswords: testRolePasswords, log: quiet });
-  const system = opened.use(await startSystem({ databaseUrl: databaseUrls(postgres.adminUrl, testRolePasswords) }));
-  const devices = await signedIn(system, ["Phone", "Laptop", "Tablet"]);
+  const devices = await signedIn(["Phone", "Laptop", "Tablet"]);
 
   const loads = devices.map((device) => load(device));
   await eventually(
@@ -125,12 +112,11 @@ test("Postgres killed under load: nothing that was acknowledged is lost, and nob
 
   for (const [index, device] of devices.entries()) {
     await device.pull();
-    const kept = [...(loads[index]?.acknowledged ?? [])].filter(([path, value]) => device.state.get(path) !== value);
-    expect(kept, `${device.name} lost what was acknowledged`).toEqual([]);
+    const lost = [...(loads[index]?.acknowledged ?? [])].filter(([path, value]) => device.state.get(path) !== value);
+    expect(lost, `${device.name} lost what was acknowledged`).toEqual([]);
     await device.refresh();
     expect((await device.ask(ME)).me).not.toBeNull();
   }
-  await assertStoryHolds(system);
 });
 
 interface Load {

@@ -49,7 +49,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
   async function start(): Promise<void> {
     child = spawn(process.execPath, [file], {
       cwd: repository,
-      env: { PATH: process.env["PATH"] ?? "", ...env },
+      env: { PATH: process.env["PATH"] ?? "", NODE_COMPILE_CACHE: join(repository, ".data/cache/compile"), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const stream of [child.stdout, child.stderr])

@@ -2,15 +2,20 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { delimiter } from "node:path";
-import { bin, root } from "./place.mjs";
+import { bin, compileCache, root } from "./place.mjs";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 /** Ctrl-C comes twice: from the terminal, and passed on by npm. A second press takes longer than this. */
 const SAME_PRESS_MS = 500;
 
-/** The environment of a child: the pinned Node is the first on its PATH. */
+/** The environment of a child: the pinned Node comes first on its PATH, and what Node compiles is kept for the next start. */
 export function childEnv(extra = {}) {
-  return { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ""}`, ...extra };
+  return {
+    NODE_COMPILE_CACHE: compileCache,
+    ...process.env,
+    PATH: `${bin}${delimiter}${process.env.PATH ?? ""}`,
+    ...extra,
+  };
 }
 
 /**

@@ -9,3 +9,5 @@ export const bin = join(modules, ".bin");
 export const pinnedNode = join(bin, "node");
 /** What a run leaves behind: data, logs, results. */
 export const data = join(root, ".data");
+/** Node's own cache of compiled code: it halves the processor time of a start. */
+export const compileCache = join(data, "cache/compile");
