@@ -1,4 +1,6 @@
 import { AppError } from "@continuo/errors";
+import { once } from "node:events";
+import { request } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "./fixtures/eventually.ts";
 import { type House, startHouse } from "./fixtures/house.ts";
@@ -204,8 +206,20 @@ describe("the gateway over HTTP", () => {
       ],
       ["a body that is too large", 413, "BODY_TOO_LARGE", () => post({ query: "x".repeat(1024 * 1024) })],
     ];
-    it.each(faults)("%s", async (_what, status, reason, request) => {
-      const response = await fetch(`${house.url}/graphql`, request());
+    it("a body so large that it is still being sent when the answer comes: the answer arrives", async () => {
+      const chunk = "x".repeat(1024 * 1024);
+      const sent = request(`${house.url}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "content-length": 16 * chunk.length },
+      });
+      const answered = once(sent, "response");
+      for (let chunks = 0; chunks < 16; chunks++) if (!sent.write(chunk)) await once(sent, "drain");
+      sent.end();
+      const [response] = await answered;
+      expect(response).toMatchObject({ statusCode: 413 });
+    });
+    it.each(faults)("%s", async (_what, status, reason, sent) => {
+      const response = await fetch(`${house.url}/graphql`, sent());
       const body: unknown = await response.json();
       expect([response.status, body]).toMatchObject([
         status,

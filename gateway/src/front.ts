@@ -57,6 +57,9 @@ export async function createFront(options: {
   http.setErrorHandler((thrown, request, reply) => {
     const fault = toHttpFault(thrown, request.id);
     if (fault.status >= 500) request.log.error({ err: thrown }, "request failed");
+    // Closing on a client that is still sending would reset the connection and take the answer with it: the rest of the
+    // body is read and thrown away instead, for as long as a request may take.
+    if (fault.status === 413) reply.removeHeader("connection");
     return reply.code(fault.status).headers(fault.headers).send(fault.body);
   });
   http.setNotFoundHandler(() => {
