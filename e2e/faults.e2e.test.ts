@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createDevice, signUp, type Device } from "./device.ts";
@@ -48,7 +49,7 @@ test("a worker killed in the middle of a fan-out: each sign-out still reaches ea
   const [laptop, ...others] = await signedIn(names);
   if (!laptop) throw new Error("nobody signed in");
   const toldLaptop = (): Promise<number> =>
-    count(`SELECT count(*)::int FROM session.revocation_deliveries WHERE device_id = '${laptop.id}'`);
+    count(`SELECT count(*)::int FROM session.revocation_deliveries WHERE recipient = 'device:${laptop.id}'`);
 
   const signOuts = Promise.all(others.map((phone) => laptop.ask(SIGN_OUT_DEVICE, { id: phone.id })));
   await eventually("a first delivery", toldLaptop, (told) => told > 0);
@@ -128,19 +129,19 @@ interface Load {
 /** Changes and refreshes without a pause; what fails is sent again as it was. */
 function load(device: Device): Load {
   const acknowledged = new Map<string, string>();
-  let stopped = false;
+  const stopping = new AbortController();
   const insist = async (work: () => Promise<unknown>): Promise<void> => {
-    while (!stopped) {
+    while (!stopping.signal.aborted) {
       try {
         await work();
         return;
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await delay(20);
       }
     }
   };
   const running = (async () => {
-    while (!stopped) {
+    while (!stopping.signal.aborted) {
       const path = `notes/${randomUUID()}/body`;
       device.change(path, path);
       await insist(async () => {
@@ -153,7 +154,7 @@ function load(device: Device): Load {
   return {
     acknowledged,
     stop: () => {
-      stopped = true;
+      stopping.abort();
       return running;
     },
   };

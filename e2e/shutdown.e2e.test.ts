@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { createDevice, signUp } from "./device.ts";
 import { ask } from "./graph-client.ts";
 import { DEVICE_CHANGED, SIGN_IN, STATE_CHANGES } from "./operations.ts";
+import type { RunningProcess } from "./process.ts";
 import { startSystem, type System } from "./system.ts";
 
 test("told to stop, every process finishes what is under way, says goodbye to its sockets and exits with 0", async () => {
@@ -27,11 +28,19 @@ test("told to stop, every process finishes what is under way, says goodbye to it
   const answers = await Promise.all(underWay);
   expect(answers.every(({ signInWithPassword }) => signInWithPassword.grant.length > 0)).toBe(true);
   expect(await exit).toEqual({ code: 0, signal: null });
-  for (const process of allBehind(system))
-    expect(await process.stop("SIGTERM"), process.name).toEqual({ code: 0, signal: null });
+  const exits = await Promise.all(
+    allBehind(system).map(async (process) => [process.name, (await process.stop("SIGTERM")).code]),
+  );
+  expect(Object.fromEntries(exits)).toEqual({
+    "identity-0": 0,
+    "session-0": 0,
+    "user-state-0": 0,
+    "session-worker": 0,
+    "user-state-worker": 0,
+  });
 });
 
-function allBehind({ subgraphs, workers }: System): { name: string; stop: System["gateways"][0]["stop"] }[] {
+function allBehind({ subgraphs, workers }: System): RunningProcess[] {
   return [...Object.values(workers), ...Object.values(subgraphs).flat()];
 }
 
