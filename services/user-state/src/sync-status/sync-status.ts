@@ -11,7 +11,10 @@ interface SyncStatus {
   readonly lastSeenAt: Date;
 }
 
-/** A device as the gateway names it. */
+/**
+ * A device as the gateway names it.
+ * @public for the generated resolver types
+ */
 export interface DeviceReference {
   readonly id: string;
 }
