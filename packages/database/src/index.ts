@@ -9,3 +9,4 @@ export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from ".
 export { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
 export { MigrateEnv } from "./env.ts";
 export { runCommand, SetupError } from "./setup-error.ts";
+export { inTransaction } from "./transaction.ts";

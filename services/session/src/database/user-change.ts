@@ -4,8 +4,9 @@
  * A statement that chooses rows by what it sees must not have waited for that row: it would choose from before the
  * change it waited for. So it advances the head only if the head still is what it saw.
  */
+import { inTransaction } from "@continuo/database";
 import { AppError } from "@continuo/errors";
-import type { Pool, PoolClient, QueryConfig } from "pg";
+import type { Pool, QueryConfig } from "pg";
 
 /** What a statement for `changeUser` returns in `moved`: the head went on meanwhile, nothing was changed. */
 export interface UserChangeRow {
@@ -45,24 +46,6 @@ export async function changeUser<Row extends UserChangeRow>(
     if (second.moved) throw new AppError("CONFLICT", "USER_CHANGED", "Somebody changed the same devices: try again.");
     return second;
   });
-}
-
-/** Runs `work` in one transaction on one connection; a connection whose transaction failed is not used again. */
-export async function inTransaction<Result>(
-  pool: Pool,
-  work: (client: PoolClient) => Promise<Result>,
-): Promise<Result> {
-  const client = await pool.connect();
-  let failed = true;
-  try {
-    await client.query("BEGIN");
-    const result = await work(client);
-    await client.query("COMMIT");
-    failed = false;
-    return result;
-  } finally {
-    client.release(failed);
-  }
 }
 
 function oneRow<Row>(result: { rows: Row[] }): Row {

@@ -1,6 +1,6 @@
 import type { Pool } from "pg";
 import { z } from "zod";
-import { inTransaction } from "../database/user-change.ts";
+import { inTransaction } from "@continuo/database";
 import type { SigningKeyStore } from "./signing-key.ts";
 
 /** Any number that no other advisory lock of this database uses. */

@@ -1,7 +1,7 @@
 /** Entries in Postgres: three statements a push, whatever its size. */
 import { unitOf, type Kind, type Json, type Unit, type Write } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
-import { inTransaction } from "../database/transaction.ts";
+import { inTransaction } from "@continuo/database";
 import type { EntryStore } from "./entry.ts";
 import type { JudgedOp } from "./op.ts";
 import { unitId, type Answer, type Before, type Push, type Settlement, type Standing } from "./settle.ts";

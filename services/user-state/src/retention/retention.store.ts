@@ -1,6 +1,6 @@
 /** Retention in Postgres. Whatever it takes from a user it takes under the lock of their head row, as a push does. */
 import type { Pool, PoolClient } from "pg";
-import { inTransaction } from "../database/transaction.ts";
+import { inTransaction } from "@continuo/database";
 import type { RetentionStore } from "./retention.ts";
 
 const FORGET_ANSWERS = `
