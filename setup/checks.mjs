@@ -5,6 +5,7 @@
 import { accessSync, constants, mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { capture } from "./child.mjs";
 import { explainInstall, inspect } from "./install.mjs";
 import { data, pinnedNode, root } from "./place.mjs";
@@ -12,6 +13,7 @@ import { findRedisServer } from "./redis.mjs";
 import { SetupError } from "./setup-error.mjs";
 
 const GATEWAY_PORT = 4000;
+const STOPPING_MS = 5_000;
 const MIB = 1024 * 1024;
 const INSTALL_MIB = 1_500;
 const RUN_MIB = 200;
@@ -50,11 +52,13 @@ export async function checkDisk() {
 /** The gateway's port can be had (`PORT`, else 4000). */
 export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT)) {
   if (port === 0) return "any free port";
-  const cause = await new Promise((resolve) => {
-    const server = createServer()
-      .once("error", resolve)
-      .listen(port, process.env.HOST || "127.0.0.1", () => server.close(() => resolve(undefined)));
-  });
+  const deadline = performance.now() + STOPPING_MS;
+  let cause = await tryPort(port);
+  // One that is stopping just now, after its terminal was closed, is waited for.
+  while (cause?.code === "EADDRINUSE" && performance.now() < deadline && (await isStopping(port))) {
+    await delay(100);
+    cause = await tryPort(port);
+  }
   if (cause === undefined) return `${port} is free`;
   if (cause.code === "EACCES")
     throw new SetupError(
@@ -67,6 +71,22 @@ export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT))
     "E_PORT_BUSY",
     `Port ${port} is busy: ${(await isContinuo(port)) ? "Continuo runs there already" : "another program holds it"}.`,
     fix,
+  );
+}
+
+/** Resolves to the error, or to undefined when the port can be had. */
+function tryPort(port) {
+  return new Promise((resolve) => {
+    const server = createServer()
+      .once("error", resolve)
+      .listen(port, process.env.HOST || "127.0.0.1", () => server.close(() => resolve(undefined)));
+  });
+}
+
+async function isStopping(port) {
+  return fetch(`http://127.0.0.1:${port}/ready`, { signal: AbortSignal.timeout(500) }).then(
+    async (answer) => (await answer.text()).includes('"drain"'),
+    () => false,
   );
 }
 

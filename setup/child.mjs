@@ -7,6 +7,7 @@ import { bin, compileCache, root } from "./place.mjs";
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 /** Ctrl-C comes twice: from the terminal, and passed on by npm. A second press takes longer than this. */
 const SAME_PRESS_MS = 500;
+const PARENT_CHECK_MS = 250;
 
 /** The environment of a child: the pinned Node comes first on its PATH, and what Node compiles is kept for the next start. */
 export function childEnv(extra = {}) {
@@ -37,7 +38,11 @@ export function run(program, args, { env = childEnv(), tether = false } = {}) {
     child.kill(signal);
   };
   for (const signal of SIGNALS) process.on(signal, passOn);
+  // When npm is killed, or its shell dies of a signal that it keeps to itself, nobody can stop us any more.
+  const parent = process.ppid;
+  const watch = setInterval(() => process.ppid !== parent && passOn("SIGTERM"), PARENT_CHECK_MS);
   return ended(child).finally(() => {
+    clearInterval(watch);
     for (const signal of SIGNALS) process.off(signal, passOn);
   });
 }

@@ -57,7 +57,9 @@ async function prepare(needs) {
 }
 
 async function start(args) {
-  const code = await run(pinnedNode, ["embedded/src/main.ts", "--since", String(startedAt), ...args], { tether: true });
+  const code = await run(pinnedNode, ["embedded/src/main.ts", "--since", String(startedAt), ...args], {
+    tether: true,
+  });
   if (code === 1) for (const error of await whatIsWrong()) process.stderr.write(`\n${error.explain()}\n`);
   return code;
 }

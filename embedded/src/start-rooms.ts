@@ -1,0 +1,68 @@
+/** Starts every room on a migrated database: seeds, subgraphs and workers at once, then the gateway in front. */
+import { SetupError, type RoleOwner } from "@continuo/database";
+import { startApp as startGateway } from "@continuo/gateway/app";
+import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { startApp as startIdentity } from "@continuo/identity/app";
+import { Env as IdentityEnv } from "@continuo/identity/env";
+import { seed as seedIdentity } from "@continuo/identity/seed";
+import { loadEnv } from "@continuo/process";
+import { startApp as startSession } from "@continuo/session/app";
+import { Env as SessionEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
+import { seed as seedSession } from "@continuo/session/seed";
+import { startWorkers as startSessionWorkers } from "@continuo/session/worker";
+import { startApp as startUserState } from "@continuo/user-state/app";
+import { Env as UserStateEnv } from "@continuo/user-state/env";
+import { seed as seedUserState } from "@continuo/user-state/seed";
+import { startWorkers as startUserStateWorkers } from "@continuo/user-state/worker";
+import type { Open } from "./app.ts";
+import type { Environment } from "./rooms.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Each part is opened by `open`. Resolves to where the gateway listens; throws SetupError E_PORT_BUSY. */
+export async function startRooms(options: {
+  readonly rooms: Readonly<Record<RoleOwner, Environment>>;
+  readonly host: string;
+  readonly port: number;
+  readonly open: Open;
+  readonly terminal: Terminal;
+}): Promise<{ readonly url: string }> {
+  const { rooms, host, port, open, terminal } = options;
+  const anyPort = { PORT: "0" };
+  const identityEnv = loadEnv(IdentityEnv, { ...rooms.identity, ...anyPort });
+  const sessionEnv = loadEnv(SessionEnv, { ...rooms.session, ...anyPort });
+  const userStateEnv = loadEnv(UserStateEnv, { ...rooms.userState, ...anyPort });
+  const parts = [
+    open("identity", () => startIdentity(identityEnv)),
+    open("session", () => startSession(sessionEnv)),
+    open("user-state", () => startUserState(userStateEnv)),
+    open("session workers", () => startSessionWorkers(loadEnv(SessionWorkerEnv, rooms.session))),
+    open("user-state workers", () => startUserStateWorkers(userStateEnv)),
+    terminal.phase("seed", () =>
+      Promise.all([seedIdentity(identityEnv), seedSession(sessionEnv), seedUserState(userStateEnv)]),
+    ),
+  ] as const;
+  // When one fails, the others are waited for, so that each is closed and nothing starts behind our back.
+  await Promise.allSettled(parts);
+  const [identity, session, userState] = await Promise.all(parts);
+  const gatewayEnv = loadEnv(GatewayEnv, {
+    ...rooms.gateway,
+    HOST: host,
+    PORT: String(port),
+    IDENTITY_URL: baseOf(identity.url),
+    SESSION_URL: baseOf(session.url),
+    USER_STATE_URL: baseOf(userState.url),
+  });
+  return open("gateway", () => startGateway(gatewayEnv).catch(explainPort(port)));
+}
+
+function baseOf(url: string): string {
+  return new URL(url).origin;
+}
+
+function explainPort(port: number): (cause: NodeJS.ErrnoException) => never {
+  return (cause) => {
+    if (cause.code !== "EADDRINUSE") throw cause;
+    const fix = "Stop the program that holds it, or run: PORT=0 npm start (any free port).";
+    throw new SetupError("E_PORT_BUSY", `Port ${port} is busy: another program holds it.`, fix, cause);
+  };
+}
