@@ -46,10 +46,14 @@ test("npm start: the story holds, a stop is clean with the database last, a star
   await laptop.pull();
   expect(laptop.state.get("notes/kept/body")).toBe("still here");
 
-  expect(await second.stop("SIGINT")).toEqual({ code: 0, signal: null });
+  // Started again while it is still stopping: the new one waits for the data.
+  const stopping = second.stop("SIGINT");
+  const third = stack.use(await npmStart(dataDirectory));
+  expect(await stopping).toEqual({ code: 0, signal: null });
   const stops = [...second.log().matchAll(/stopping (\S+)/g)].map(([, name]) => name);
   expect(stops[0]).toBe("gateway");
   expect(stops.at(-1)).toBe("postgres");
+  expect(await third.stop("SIGTERM")).toEqual({ code: 0, signal: null });
   await expect(stat(join(dataDirectory, "postgres/cluster/postmaster.pid"))).rejects.toThrow("ENOENT");
   const log = await readFile(join(dataDirectory, "logs/continuo.log"), "utf8");
   expect(log).not.toContain(person.password);

@@ -52,6 +52,20 @@ test("a program whose door was killed learns of it", async () => {
   expect(Number(pid)).toBeGreaterThan(0);
 });
 
+test("when the shell in front of the door dies, the program is told to stop", async () => {
+  const program = `process.on("SIGTERM", () => { console.log("told to stop"); process.exit(0); }); setInterval(() => {}, 1000); console.log("up");`;
+  const door = `import { run } from "./setup/child.mjs"; process.exitCode = await run(process.execPath, ["-e", process.argv[1]]);`;
+  const shell = spawn("sh", ["-c", '"$0" --input-type=module -e "$1" "$2"; true', process.execPath, door, program], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  shell.stdout.setEncoding("utf8");
+  await readUntil(shell.stdout.iterator({ destroyOnReturn: false }), /up/);
+  shell.kill("SIGKILL");
+
+  expect(await readUntil(shell.stdout, /told to stop/)).toBeTruthy();
+});
+
 test("a program that died of a signal gives 128 and the signal's number", async () => {
   const door = startDoor(`process.kill(process.pid, "SIGKILL")`);
   expect(await once(door, "close")).toEqual([137, null]);
