@@ -1,3 +1,5 @@
+import { startEmbeddedPostgres } from "@continuo/database";
+import { createLogger } from "@continuo/process";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,9 +12,13 @@ interface Start extends RunningProcess {
   readonly url: string;
 }
 
+function begin(dataDirectory: string, port = 0): Promise<RunningProcess> {
+  const env = { PORT: String(port), DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
+  return startProcess({ name: "npm start", file: "embedded/src/main.ts", env });
+}
+
 async function npmStart(dataDirectory: string): Promise<Start> {
-  const env = { PORT: "0", DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
-  const started = await startProcess({ name: "npm start", file: "embedded/src/main.ts", env });
+  const started = await begin(dataDirectory);
   try {
     await started.says(/Continuo is ready in/);
   } catch (cause) {
@@ -46,18 +52,33 @@ test("npm start: the story holds, a stop is clean with the database last, a star
   await laptop.pull();
   expect(laptop.state.get("notes/kept/body")).toBe("still here");
 
-  // Started again while it is still stopping: the new one waits for the data.
-  const stopping = second.stop("SIGINT");
-  const third = stack.use(await npmStart(dataDirectory));
-  expect(await stopping).toEqual({ code: 0, signal: null });
+  expect(await second.stop("SIGINT")).toEqual({ code: 0, signal: null });
   const stops = [...second.log().matchAll(/stopping (\S+)/g)].map(([, name]) => name);
   expect(stops[0]).toBe("gateway");
   expect(stops.at(-1)).toBe("postgres");
-  expect(await third.stop("SIGTERM")).toEqual({ code: 0, signal: null });
   await expect(stat(join(dataDirectory, "postgres/cluster/postmaster.pid"))).rejects.toThrow("ENOENT");
   const log = await readFile(join(dataDirectory, "logs/continuo.log"), "utf8");
   expect(log).not.toContain(person.password);
   expect(log).not.toContain(laptop.refreshToken);
+});
+
+test("a start waits for one that is still stopping on the same data", async () => {
+  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-again-"));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
+  const log = createLogger({ name: "earlier", level: "silent" });
+  const earlier = await startEmbeddedPostgres({
+    dataDirectory: join(dataDirectory, "postgres"),
+    tuning: "durable",
+    log,
+  });
+  const started = stack.use(await begin(dataDirectory));
+
+  await started.says(/waiting for it to stop/);
+  await earlier[Symbol.asyncDispose]();
+  await started.says(/Continuo is ready in/);
+
+  expect(await started.stop("SIGTERM")).toEqual({ code: 0, signal: null });
 });
 
 test("a busy port is told in a sentence with its code, and nothing is left running", async () => {
@@ -74,8 +95,7 @@ test("a busy port is told in a sentence with its code, and nothing is left runni
   });
   stack.defer(() => void squatter.close());
 
-  const env = { PORT: String(port), DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
-  const started = stack.use(await startProcess({ name: "npm start", file: "embedded/src/main.ts", env }));
+  const started = stack.use(await begin(dataDirectory, port));
 
   expect(await started.ended()).toEqual({ code: 1, signal: null });
   expect(started.log()).toContain(`E_PORT_BUSY  Port ${port} is busy`);

@@ -39,7 +39,8 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
   const loading = import("./start-rooms.ts");
   loading.catch(() => undefined);
   const adminUrl =
-    env.DATABASE_URL ?? (await open("postgres", () => startPostgres(join(directory, "postgres"), log))).adminUrl;
+    env.DATABASE_URL ??
+    (await open("postgres", () => startPostgres(join(directory, "postgres"), { log, terminal }))).adminUrl;
   await terminal.phase("migrations", () => migrate({ adminUrl, rolePasswords: secrets.databasePasswords, log }));
 
   const rooms = roomEnvironments({
@@ -58,14 +59,18 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
 }
 
 /** A system on the same data that is just stopping, because its terminal was closed, is waited for. */
-async function startPostgres(dataDirectory: string, log: Logger): Promise<EmbeddedPostgres> {
+async function startPostgres(
+  dataDirectory: string,
+  { log, terminal }: { log: Logger; terminal: Terminal },
+): Promise<EmbeddedPostgres> {
   const deadline = performance.now() + STOPPING_MS;
-  for (;;) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
       return await startEmbeddedPostgres({ dataDirectory, tuning: "durable", log });
     } catch (cause) {
       const mayPass = cause instanceof SetupError && cause.code === "E_PG_IN_USE";
       if (!mayPass || performance.now() > deadline) throw cause;
+      if (attempt === 1) terminal.say("  Another start has this data open: waiting for it to stop");
       await delay(STOPPING_POLL_MS);
     }
   }
