@@ -100,4 +100,21 @@ describe("a process", () => {
     const [line] = out.trim().split("\n").slice(-1);
     expect(JSON.parse(line ?? "")).toMatchObject({ name: "sample", err: { message: "nobody looks" } });
   });
+
+  test("ends when told to, also after whoever read its logs has gone", async () => {
+    const script = `await runProcess(async () => {
+      process.stderr.write("started");
+      return { async [Symbol.asyncDispose]() {} };
+    }, { logger });`;
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "--eval", PREAMBLE + script], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const exit = once(child, "exit");
+    await once(child.stderr, "data");
+    child.stdout.destroy();
+    await once(child.stdout, "close");
+    child.kill("SIGTERM");
+
+    expect(await exit).toEqual([0, null]);
+  });
 });

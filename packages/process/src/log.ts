@@ -7,11 +7,17 @@ export type LogLevel = "silent" | "fatal" | "error" | "warn" | "info" | "debug" 
 
 const SECRETS = ["authorization", "cookie", "password", "accessToken", "refreshToken", "grant", "token", "dpop"];
 
+/**
+ * Each line is written at once: a buffer that is flushed at exit would be tried for ever when nobody reads it any more,
+ * and a line that a crash loses is the one that was needed.
+ */
+const openTarget = (dest: number | string): DestinationStream => destination({ dest, mkdir: true, sync: true });
+
 let target: DestinationStream | undefined;
 
 /** From here on, new loggers of this process append to `file` and not to stdout: for a process that talks to a person there. */
 export function sendLogsTo(file: string): void {
-  target = destination({ dest: file, mkdir: true });
+  target = openTarget(file);
 }
 
 /** The logger of one process; `name` is the process's own (`session`, `session-worker`, `gateway` …). */
@@ -23,5 +29,6 @@ export function createLogger(options: { name: string; level: LogLevel }): Logger
     timestamp: stdTimeFunctions.isoTime,
     redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[redacted]" },
   };
-  return target ? pino(settings, target) : pino(settings);
+  target ??= openTarget(process.stdout.fd);
+  return pino(settings, target);
 }
