@@ -19,7 +19,7 @@ export function roomEnvironments(options: {
   readonly logLevel: string;
 }): Readonly<Record<RoleOwner, Environment>> {
   const { secrets, databaseUrl, redisUrl = "", mode, logLevel } = options;
-  const all = { HOST: "127.0.0.1", LOG_LEVEL: logLevel, MODE: mode, REDIS_URL: redisUrl };
+  const all = { HOST: "127.0.0.1", LOG_LEVEL: logLevel, REDIS_URL: redisUrl };
   const subgraph = { ...all, GATEWAY_PUBLIC_KEY: JSON.stringify(secrets.gatewayKey.publicJwk) };
   return {
     identity: {
@@ -37,6 +37,7 @@ export function roomEnvironments(options: {
     userState: { ...subgraph, DATABASE_URL: databaseUrl.userState, CURSOR_KEY: secrets.cursorKey },
     gateway: {
       ...all,
+      MODE: mode,
       ...TOKEN,
       DATABASE_URL: databaseUrl.gateway,
       GATEWAY_PRIVATE_KEY: JSON.stringify(secrets.gatewayKey.privateJwk),

@@ -2,7 +2,7 @@
  * Who is calling: the access token checked once, at the door, against its signature and the revocations.
  * What a caller may do is for the subgraphs to decide.
  */
-import type { AccessTokenClaims, AccessTokenVerifier, Caller } from "@continuo/access";
+import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { LONGEST_TOKEN_LIFE_MS } from "./revocation/revocation-set.ts";
 
@@ -42,20 +42,8 @@ export function createAdmissions(options: {
       // Revocations are remembered for as long as a token may live; one that lives longer would outlive them.
       if (claims.exp * 1000 - now() > LONGEST_TOKEN_LIFE_MS) throw invalid("The access token is not valid.");
       await assertStanding(claims.sid);
-      return { caller: { kind: "viewer", viewer: toViewer(claims) }, claims };
+      return { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
     },
-  };
-}
-
-function toViewer(claims: AccessTokenClaims): Extract<Caller, { kind: "viewer" }>["viewer"] {
-  return {
-    userId: claims.sub,
-    sessionId: claims.sid,
-    deviceId: claims.did,
-    applicationId: claims.client_id,
-    acr: claims.acr,
-    amr: claims.amr,
-    authTime: claims.auth_time,
   };
 }
 

@@ -17,7 +17,7 @@ const origins = z
 /** The environment of a gateway process. */
 export const Env = z
   .object({
-    HOST: z.string().default("127.0.0.1").describe("Address to listen on."),
+    HOST: envTypes.host,
     PORT: envTypes.port.default(4000).describe("Port to listen on."),
     LOG_LEVEL: envTypes.logLevel,
     MODE: envTypes.mode,

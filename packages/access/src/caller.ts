@@ -15,3 +15,27 @@ export type Caller =
   | { readonly kind: "viewer"; readonly viewer: Viewer }
   | { readonly kind: "anonymous" }
   | { readonly kind: "service"; readonly name: string };
+
+/** The claims that name a viewer, as access tokens and internal identities carry them. */
+export interface ViewerClaims {
+  readonly sub: string;
+  readonly sid: string;
+  readonly did: string;
+  readonly client_id: string;
+  readonly acr: string;
+  readonly amr: readonly string[];
+  readonly auth_time: number;
+}
+
+/** Whom verified claims name. */
+export function viewerOf(claims: ViewerClaims): Viewer {
+  return {
+    userId: claims.sub,
+    sessionId: claims.sid,
+    deviceId: claims.did,
+    applicationId: claims.client_id,
+    acr: claims.acr,
+    amr: claims.amr,
+    authTime: claims.auth_time,
+  };
+}

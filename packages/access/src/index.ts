@@ -1,5 +1,5 @@
 export { AccessTokenClaims, createAccessTokenVerifier, type AccessTokenVerifier } from "./access-token.ts";
-export { type Caller, type Viewer } from "./caller.ts";
+export { viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
   createGrantSigner,
   createGrantVerifier,

@@ -6,7 +6,7 @@ import { AppError } from "@continuo/errors";
 import { importJWK, jwtVerify, SignJWT } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
-import type { Caller } from "./caller.ts";
+import { viewerOf, type Caller } from "./caller.ts";
 import type { Jwk } from "./keys.ts";
 
 /** Carries the signed identity from gateway to subgraph. */
@@ -135,18 +135,7 @@ function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
 function fromClaims(claims: z.infer<typeof Claims>): Caller {
   switch (claims.kind) {
     case "viewer":
-      return {
-        kind: "viewer",
-        viewer: {
-          userId: claims.sub,
-          sessionId: claims.sid,
-          deviceId: claims.did,
-          applicationId: claims.client_id,
-          acr: claims.acr,
-          amr: claims.amr,
-          authTime: claims.auth_time,
-        },
-      };
+      return { kind: "viewer", viewer: viewerOf(claims) };
     case "service":
       return { kind: "service", name: claims.sub };
     case "anonymous":

@@ -4,6 +4,21 @@ import { z } from "zod";
 /** A TCP port; 0 asks the operating system for a free one. */
 export const port = z.coerce.number().int().min(0).max(65_535);
 
+/** The address a process listens on. */
+export const host = z.string().default("127.0.0.1").describe("Address to listen on.");
+
+/** The port of a worker's `/live` and `/ready`. */
+export const healthPort = port.optional().describe("Serves /live and /ready of a worker there; none when unset.");
+
+/** How many connections a process may hold to Postgres. */
+export const databasePoolSize = z.coerce
+  .number()
+  .int()
+  .min(1)
+  .max(1_000)
+  .default(10)
+  .describe("Database connections at most.");
+
 /** Where this process logs from: `silent` in tests, `info` in production. */
 export const logLevel = z
   .enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"])

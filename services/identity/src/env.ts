@@ -3,11 +3,11 @@ import { z } from "zod";
 
 /** The environment of the identity process. */
 export const Env = z.object({
-  HOST: z.string().default("127.0.0.1").describe("Address to listen on."),
+  HOST: envTypes.host,
   PORT: envTypes.port.default(4101).describe("Port to listen on."),
   LOG_LEVEL: envTypes.logLevel,
   DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_identity."),
-  DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(1_000).default(10).describe("Database connections at most."),
+  DATABASE_POOL_SIZE: envTypes.databasePoolSize,
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   GRANT_PRIVATE_KEY: envTypes.jwk.describe("Signs sign-in grants; the session subgraph holds its public half."),
 });

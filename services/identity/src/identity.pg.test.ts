@@ -9,12 +9,12 @@ import {
   type IdentitySigner,
   type Jwk,
 } from "@continuo/access";
-import { createTestDatabase } from "@continuo/testkit";
+import { createTestDatabase, startFaultProxy, targetOf, throughProxy } from "@continuo/testkit";
 import { Pool } from "pg";
 import { v4, v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startApp } from "./app.ts";
-import { loadEnv } from "./env.ts";
+import { loadEnv, type Env } from "./env.ts";
 import { createPasswordHasher } from "./password/argon2id.ts";
 import { seed } from "./seed.ts";
 
@@ -32,6 +32,7 @@ interface Answer {
 
 const resources = new AsyncDisposableStack();
 let url: string;
+let env: Env;
 let pool: Pool;
 let databaseUrl: string;
 let gateway: IdentitySigner;
@@ -43,7 +44,7 @@ beforeAll(async () => {
   const database = resources.use(await createTestDatabase());
   databaseUrl = database.url.identity;
   pool = resources.adopt(new Pool({ connectionString: databaseUrl }), async (opened) => opened.end());
-  const env = loadEnv({
+  env = loadEnv({
     PORT: "0",
     LOG_LEVEL: "silent",
     DATABASE_URL: databaseUrl,
@@ -56,8 +57,8 @@ beforeAll(async () => {
 });
 afterAll(async () => resources.disposeAsync());
 
-async function post(body: unknown, headers: Record<string, string>): Promise<Answer> {
-  const response = await fetch(url, {
+async function post(body: unknown, headers: Record<string, string>, to = url): Promise<Answer> {
+  const response = await fetch(to, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
@@ -238,4 +239,20 @@ test("a document or variable that does not fit gets a code and a reason", async 
   expect(refusal(unknownField)).toEqual([{ code: "BAD_USER_INPUT", reason: "DOCUMENT_INVALID" }]);
   const wrongType = await as(ANONYMOUS, SIGN_UP, { input: { email: 1, password: PASSWORD } });
   expect(refusal(wrongType)).toEqual([{ code: "BAD_USER_INPUT", reason: "VARIABLES_INVALID" }]);
+});
+
+test("a database that is away is UNAVAILABLE, by hand-written SQL and by Prisma alike, and is found again", async () => {
+  await using proxy = await startFaultProxy(targetOf(databaseUrl, 5432));
+  await using app = await startApp({ ...env, DATABASE_URL: throughProxy(databaseUrl, proxy) });
+  const ask = async (caller: Caller, query: string, variables: Record<string, unknown> = {}): Promise<Answer> =>
+    post({ query, variables }, { [IDENTITY_HEADER]: await gateway.sign(caller) }, app.url);
+  const user = viewer(newId());
+  const credentials = { input: { email: "away@example.com", password: PASSWORD } };
+  const away = [{ extensions: { code: "UNAVAILABLE", reason: "DEPENDENCY_UNAVAILABLE" } }];
+
+  proxy.down();
+  expect((await ask(ANONYMOUS, SIGN_IN, credentials)).errors).toMatchObject(away);
+  expect((await ask(user, "{ me { email } }")).errors).toMatchObject(away);
+  proxy.heal();
+  expect((await ask(user, "{ me { email } }")).errors).toEqual([]);
 });

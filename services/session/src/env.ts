@@ -14,13 +14,13 @@ const jobNames = z
 const shared = {
   LOG_LEVEL: envTypes.logLevel,
   DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_session."),
-  DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(1_000).default(10).describe("Database connections at most."),
+  DATABASE_POOL_SIZE: envTypes.databasePoolSize,
   REDIS_URL: envTypes.redisUrl,
 };
 
 /** The environment of the session process. */
 export const Env = z.object({
-  HOST: z.string().default("127.0.0.1").describe("Address to listen on."),
+  HOST: envTypes.host,
   PORT: envTypes.port.default(4102).describe("Port to listen on."),
   ...shared,
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
@@ -34,8 +34,8 @@ export type Env = z.output<typeof Env>;
 /** The environment of a session worker. */
 export const WorkerEnv = z.object({
   ...shared,
-  HOST: z.string().default("127.0.0.1").describe("Address of the health port."),
-  HEALTH_PORT: envTypes.port.optional().describe("Serves /live and /ready there; none when unset."),
+  HOST: envTypes.host,
+  HEALTH_PORT: envTypes.healthPort,
   JOBS: jobNames.describe("Which jobs to work on, separated by commas."),
 });
 export type WorkerEnv = z.output<typeof WorkerEnv>;

@@ -1,12 +1,11 @@
 /** Composition root of session's workers: the jobs it is told to do, each on its queue. */
 import { assertMigrated, openDatabase } from "@continuo/database";
-import { createLogger } from "@continuo/process";
+import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
 import { v7 as newId } from "uuid";
 import { createAnnouncer, SCHEMA } from "./announce.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { WorkerEnv } from "./env.ts";
-import { startHealthPort } from "./health-port.ts";
 import { createRetain, retain, RETAIN_EVERY_MS } from "./retention/retain.jobs.ts";
 import { createRetentionStore } from "./retention/retention.store.ts";
 import { createExpireSessions, EXPIRE_EVERY_MS, expireSessions } from "./revocation/expire-sessions.jobs.ts";
@@ -57,7 +56,9 @@ export async function startWorkers(
   };
   for (const name of new Set(env.JOBS)) await start[name]();
   if (env.HEALTH_PORT !== undefined) {
-    opening.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, pool }));
+    const health = createHealth();
+    health.add("database", async () => pool.query("SELECT 1"));
+    opening.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, health }));
   }
   logger.info({ jobs: env.JOBS }, "session workers are at work");
 

@@ -1,25 +1,31 @@
-/** The environment of the user-state processes: the subgraph's, and its worker's part of it. */
+/** The environment of the user-state processes. */
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 
-/** What the worker needs. */
-export const WorkerEnv = z.object({
+const shared = {
+  HOST: envTypes.host,
   LOG_LEVEL: envTypes.logLevel,
-  MODE: envTypes.mode,
-  DATABASE_URL: envTypes.postgresUrl.describe("Postgres, as the role continuo_user_state."),
-  DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(100).default(10).describe("Connections at most."),
+  DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_user_state."),
+  DATABASE_POOL_SIZE: envTypes.databasePoolSize,
   REDIS_URL: envTypes.redisUrl,
-});
-export type WorkerEnv = z.output<typeof WorkerEnv>;
+};
 
 /** What the subgraph needs. */
-export const Env = WorkerEnv.extend({
-  HOST: z.string().default("127.0.0.1").describe("Address to listen on."),
+export const Env = z.object({
+  ...shared,
   PORT: envTypes.port.default(4103).describe("Port to listen on."),
-  GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity: the public half of the gateway's key."),
+  GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   CURSOR_KEY: envTypes.secret256.describe("Signs the cursors of pullState; with another key, replicas start over."),
 });
 export type Env = z.output<typeof Env>;
+
+/** What the worker needs. */
+export const WorkerEnv = z.object({ ...shared, HEALTH_PORT: envTypes.healthPort });
+export type WorkerEnv = z.output<typeof WorkerEnv>;
+
+const SeedEnv = WorkerEnv.pick({ DATABASE_URL: true, LOG_LEVEL: true });
+/** What the seed needs. */
+export type SeedEnv = z.output<typeof SeedEnv>;
 
 type Source = Readonly<Record<string, string | undefined>>;
 
@@ -28,3 +34,6 @@ export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
 
 /** Reads the worker's environment. Throws EnvError with every problem at once. */
 export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv, source);
+
+/** Reads the seed's environment. Throws EnvError with every problem at once. */
+export const loadSeedEnv = (source?: Source): SeedEnv => parseEnv(SeedEnv, source);

@@ -3,7 +3,7 @@ import { openDatabase } from "@continuo/database";
 import type { Kind } from "@continuo/merge";
 import { createLogger } from "@continuo/process";
 import { PrismaClient } from "./database/generated/client.ts";
-import { loadWorkerEnv, type WorkerEnv } from "./env.ts";
+import { loadSeedEnv, type SeedEnv } from "./env.ts";
 
 const NAMESPACES: Readonly<Record<string, Readonly<Record<string, Kind>>>> = {
   preferences: { "*": "REGISTER" },
@@ -12,7 +12,7 @@ const NAMESPACES: Readonly<Record<string, Readonly<Record<string, Kind>>>> = {
 };
 
 /** Registers version 1 of each namespace that is not there yet. */
-export async function seed(env: Pick<WorkerEnv, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
+export async function seed(env: SeedEnv): Promise<void> {
   const log = createLogger({ name: "user-state-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({
     url: env.DATABASE_URL,
@@ -36,4 +36,4 @@ export async function seed(env: Pick<WorkerEnv, "DATABASE_URL" | "LOG_LEVEL">): 
   log.info({ registered: count }, "namespaces are there");
 }
 
-if (import.meta.main) await seed(loadWorkerEnv());
+if (import.meta.main) await seed(loadSeedEnv());

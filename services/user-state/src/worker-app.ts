@@ -1,6 +1,6 @@
 /** The composition root of the user-state worker: what may follow later. */
 import { assertMigrated, openDatabase } from "@continuo/database";
-import { createLogger } from "@continuo/process";
+import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { startJobs } from "@continuo/signals";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { WorkerEnv } from "./env.ts";
@@ -26,6 +26,11 @@ export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   await assertMigrated(pool);
   const jobs = stack.use(await startJobs({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
   stack.use(await startRetention(jobs, createRetention({ store: createRetentionStore(pool), now: () => new Date() })));
+  if (env.HEALTH_PORT !== undefined) {
+    const health = createHealth();
+    health.add("database", async () => pool.query("SELECT 1"));
+    stack.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, health }));
+  }
   logger.info("user-state worker is working");
   return stack.move();
 }

@@ -1,8 +1,8 @@
+/** A user-state worker's process. */
 import { createLogger, runProcess } from "@continuo/process";
 import { loadWorkerEnv } from "./env.ts";
 import { startWorkers } from "./worker-app.ts";
 
-const env = loadWorkerEnv();
-await runProcess(() => startWorkers(env), {
-  logger: createLogger({ name: "user-state-worker", level: env.LOG_LEVEL }),
+await runProcess(async () => startWorkers(loadWorkerEnv()), {
+  logger: createLogger({ name: "user-state-worker", level: "info" }),
 });

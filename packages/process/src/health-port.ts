@@ -1,13 +1,15 @@
 /** `/live` and `/ready` of a worker, which has no other port. */
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { createHealth } from "@continuo/process";
-import type { Pool } from "pg";
+import type { Health } from "./health.ts";
 
-/** Listens until disposed of; ready means that the database answers. */
-export async function startHealthPort(options: { host: string; port: number; pool: Pool }): Promise<AsyncDisposable> {
-  const health = createHealth();
-  health.add("database", async () => options.pool.query("SELECT 1"));
+/** Listens until disposed of, which first makes `health` unready. `port` 0 takes a free one, told in `port` of the result. */
+export async function startHealthPort(options: {
+  host: string;
+  port: number;
+  health: Health;
+}): Promise<AsyncDisposable & { readonly port: number }> {
+  const { health } = options;
 
   const answer = async (path: string | undefined): Promise<{ status: number; body: unknown }> => {
     if (path === "/live") return { status: 200, body: { live: true } };
@@ -22,7 +24,9 @@ export async function startHealthPort(options: { host: string; port: number; poo
   }).listen(options.port, options.host);
   await once(server, "listening");
 
+  const address = server.address();
   return {
+    port: typeof address === "object" && address !== null ? address.port : options.port,
     async [Symbol.asyncDispose]() {
       health.drain();
       server.close();
