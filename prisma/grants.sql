@@ -14,6 +14,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity TO continu
 
 GRANT USAGE ON SCHEMA session TO continuo_session;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA session TO continuo_session;
+-- Security events are added and read, never changed; their chain is the trigger's.
+REVOKE UPDATE, DELETE ON session.auth_events FROM continuo_session;
+REVOKE INSERT, UPDATE, DELETE ON session.auth_chains FROM continuo_session;
 
 GRANT USAGE ON SCHEMA user_state TO continuo_user_state;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA user_state TO continuo_user_state;
@@ -28,4 +31,6 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA jobs TO continuo_identity, continuo_ses
 GRANT USAGE ON SCHEMA public TO continuo_identity, continuo_session, continuo_user_state;
 GRANT SELECT ON public._prisma_migrations TO continuo_identity, continuo_session, continuo_user_state;
 
--- continuo_gateway connects and listens; it reads nothing.
+-- continuo_gateway connects, listens, and keeps what may be used once; it reads nothing of anybody else.
+GRANT USAGE ON SCHEMA gateway TO continuo_gateway;
+GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA gateway TO continuo_gateway;

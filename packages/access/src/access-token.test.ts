@@ -26,6 +26,7 @@ const claims: AccessTokenClaims = {
   scope: "",
   gid: id(5),
   gen: 1,
+  posture: "STRICT" as const,
   uep: 0,
 };
 const ours = await generateKey("ES256");

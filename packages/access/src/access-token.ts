@@ -8,7 +8,21 @@ import { errors, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 
-/** Claims of an access token. Times are NumericDate seconds. `gen` is the generation of the grant it came from. */
+/** What happens to a session's operations while it cannot be known whether it has been revoked. */
+export const Posture = z.enum([
+  /** Queries and open streams go on; mutations wait until it is known, or are refused. */
+  "OPEN",
+  /** Every operation waits until it is known, or is refused. */
+  "STRICT",
+  /** Everything is refused at once, and open sockets are closed. */
+  "CLOSED",
+]);
+export type Posture = z.infer<typeof Posture>;
+
+/**
+ * Claims of an access token. Times are NumericDate seconds. `gid` and `gen` are the grant it came from and that grant's
+ * generation, `uep` the user's epoch, `cnf.jkt` the key it is bound to (RFC 9449 section 6.1).
+ */
 export const AccessTokenClaims = z.object({
   iss: z.string(),
   aud: z.string(),
@@ -26,6 +40,8 @@ export const AccessTokenClaims = z.object({
   gid: z.uuid(),
   gen: z.number().int().positive(),
   uep: z.number().int().nonnegative(),
+  posture: Posture,
+  cnf: z.object({ jkt: z.string() }).optional(),
 });
 export type AccessTokenClaims = z.infer<typeof AccessTokenClaims>;
 

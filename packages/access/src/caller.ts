@@ -10,10 +10,13 @@ export interface Viewer {
   readonly authTime: number;
 }
 
-/** Who calls a subgraph: a person, nobody in particular, or one of our own services on its own behalf. */
+/**
+ * Who calls a subgraph: a person, nobody in particular, or one of our own services on its own behalf. `jkt` is the RFC
+ * 7638 thumbprint of the key that signed the request's DPoP proof (RFC 9449), where there was one and it was good.
+ */
 export type Caller =
-  | { readonly kind: "viewer"; readonly viewer: Viewer }
-  | { readonly kind: "anonymous" }
+  | { readonly kind: "viewer"; readonly viewer: Viewer; readonly jkt?: string }
+  | { readonly kind: "anonymous"; readonly jkt?: string }
   | { readonly kind: "service"; readonly name: string };
 
 /** The claims that name a viewer, as access tokens and internal identities carry them. */

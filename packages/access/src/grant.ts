@@ -14,7 +14,10 @@ const ISSUER = "continuo-identity";
 const AUDIENCE = "continuo-session";
 const TYPE = "continuo-grant+jwt";
 
-/** What identity vouches for. `jti` makes it single-use; times are NumericDate seconds. */
+/**
+ * What identity vouches for. `jti` makes it single-use; times are NumericDate seconds. `parent` is the session in which
+ * somebody approved this sign-in (a code on a TV, a transfer): the new session descends from it.
+ */
 export const GrantClaims = z.object({
   jti: z.uuid(),
   sub: z.uuid(),
@@ -22,6 +25,7 @@ export const GrantClaims = z.object({
   amr: z.array(z.string()).min(1),
   auth_time: z.number().int(),
   exp: z.number().int(),
+  parent: z.uuid().optional(),
 });
 export type GrantClaims = z.infer<typeof GrantClaims>;
 
@@ -39,9 +43,9 @@ export interface GrantVerifier {
 export function createGrantSigner(privateJwk: Jwk): GrantSigner {
   const key = importJWK(privateJwk, "Ed25519");
   return {
-    async sign({ jti, sub, acr, amr, auth_time }, now) {
+    async sign({ jti, sub, acr, amr, auth_time, parent }, now) {
       const issuedAt = Math.floor(now.getTime() / 1000);
-      return new SignJWT({ acr, amr, auth_time })
+      return new SignJWT({ acr, amr, auth_time, ...(parent && { parent }) })
         .setProtectedHeader({ alg: "Ed25519", typ: TYPE, kid: privateJwk.kid })
         .setIssuer(ISSUER)
         .setAudience(AUDIENCE)

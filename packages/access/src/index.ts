@@ -1,4 +1,4 @@
-export { AccessTokenClaims, createAccessTokenVerifier, type AccessTokenVerifier } from "./access-token.ts";
+export { AccessTokenClaims, createAccessTokenVerifier, Posture, type AccessTokenVerifier } from "./access-token.ts";
 export { viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
   createGrantSigner,

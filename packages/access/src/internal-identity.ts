@@ -31,8 +31,9 @@ const Claims = z.discriminatedUnion("kind", [
     acr: z.string(),
     amr: z.array(z.string()),
     auth_time: z.number().int(),
+    jkt: z.string().optional(),
   }),
-  z.object({ kind: z.literal("anonymous") }),
+  z.object({ kind: z.literal("anonymous"), jkt: z.string().optional() }),
   z.object({ kind: z.literal("service"), sub: z.string() }),
 ]);
 
@@ -123,22 +124,26 @@ function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
         acr,
         amr: [...amr],
         auth_time: authTime,
+        ...proofOf(caller),
       };
     }
     case "service":
       return { kind: "service", sub: caller.name };
     case "anonymous":
-      return { kind: "anonymous" };
+      return { kind: "anonymous", ...proofOf(caller) };
   }
 }
+
+const proofOf = ({ jkt }: { readonly jkt?: string | undefined }): { jkt?: string } =>
+  jkt === undefined ? {} : { jkt };
 
 function fromClaims(claims: z.infer<typeof Claims>): Caller {
   switch (claims.kind) {
     case "viewer":
-      return { kind: "viewer", viewer: viewerOf(claims) };
+      return { kind: "viewer", viewer: viewerOf(claims), ...proofOf(claims) };
     case "service":
       return { kind: "service", name: claims.sub };
     case "anonymous":
-      return { kind: "anonymous" };
+      return { kind: "anonymous", ...proofOf(claims) };
   }
 }

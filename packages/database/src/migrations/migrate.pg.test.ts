@@ -46,7 +46,7 @@ describe("a migrated database", async () => {
       for (const file of files) found[file.owner] = await engine.difference(file);
       return found;
     };
-    expect(await differences()).toEqual({ identity: "", session: "", user_state: "" });
+    expect(await differences()).toEqual({ gateway: "", identity: "", session: "", user_state: "" });
     await admin.query("ALTER TABLE session.devices ADD COLUMN colour text");
     expect(await differences()).toEqual({
       identity: "",

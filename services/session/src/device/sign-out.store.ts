@@ -9,10 +9,10 @@ const LAST_SESSIONS = `
 SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ack.list AS acks
   FROM unnest($1::uuid[]) AS device (id)
  CROSS JOIN LATERAL (
-   SELECT ${sessionColumns("s")}, s.policy_version FROM session.sessions AS s
+   SELECT ${sessionColumns("s")} FROM session.sessions AS s
     WHERE s.device_id = device.id
     ORDER BY least(s.ended_at, s.idle_deadline, s.absolute_deadline) DESC, s.id DESC LIMIT 1) AS last
-  JOIN session.policies AS p ON p.application_id = last."applicationId" AND p.version = last.policy_version
+  JOIN session.policies AS p ON p.application_id = last."applicationId" AND p.version = last."policyVersion"
   LEFT JOIN LATERAL (
     SELECT json_agg(json_build_object('replica', a.replica, 'at', a.at, 'socketsClosed', a.sockets_closed)) AS list
       FROM session.revocations AS r JOIN session.revocation_acks AS a ON a.seq = r.seq

@@ -10,6 +10,8 @@ const session: Session = {
   userId: "u",
   deviceId: "d",
   applicationId: "continuo",
+  parentId: null,
+  policyVersion: 1,
   acr: "aal1",
   amr: ["pwd"],
   authTime: at(-500),

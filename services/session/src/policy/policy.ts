@@ -2,13 +2,17 @@
  * The rules an application sets for its sessions: how long, how many, how sure. Versioned; a session lives under the
  * version it was started with.
  */
+import { Posture } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
 
 /** What happens to a sign-in when the user already has as many live sessions as the policy allows. */
 export const AtLimit = z.enum(["EVICT_OLDEST", "REFUSE"]);
 
-/** A row of `policies`, as far as it governs the start of a session. Durations are seconds. */
+/** Whether tokens must be bound to a key of the device (DPoP, RFC 9449), or only are where a client offers one. */
+export const DeviceBinding = z.enum(["NONE", "DPOP"]);
+
+/** A row of `policies`. Durations are seconds. */
 export const Policy = z.object({
   applicationId: z.string(),
   version: z.number().int(),
@@ -18,6 +22,12 @@ export const Policy = z.object({
   maxSessions: z.number().int().positive(),
   atLimit: AtLimit,
   requiredAcr: z.string().nullable(),
+  deviceBinding: DeviceBinding,
+  /** How long ago somebody may have authenticated for what is sensitive (RFC 9470 max_age). */
+  stepUpSeconds: z.number().int().positive(),
+  /** Whether the application's clients may keep state on the device. */
+  persistence: z.boolean(),
+  posture: Posture,
 });
 export type Policy = z.infer<typeof Policy>;
 

@@ -4,7 +4,8 @@ import { Session, type SessionStore } from "./session.ts";
 /** The columns of a Session, of the table named `table`. */
 export const sessionColumns = (table: string): string => `
   ${table}.id, ${table}.user_id AS "userId", ${table}.device_id AS "deviceId",
-  ${table}.application_id AS "applicationId", ${table}.acr, ${table}.amr, ${table}.auth_time AS "authTime",
+  ${table}.application_id AS "applicationId", ${table}.parent_id AS "parentId",
+  ${table}.policy_version AS "policyVersion", ${table}.acr, ${table}.amr, ${table}.auth_time AS "authTime",
   ${table}.started_at AS "startedAt", ${table}.last_active_at AS "lastActiveAt",
   ${table}.idle_deadline AS "idleDeadline", ${table}.absolute_deadline AS "absoluteDeadline",
   ${table}.state, ${table}.ended_at AS "endedAt", ${table}.end_reason AS "endReason"`;

@@ -13,6 +13,7 @@ export const EndReason = z.enum([
   "ABSOLUTE",
   "EVICTED",
   "REFRESH_TOKEN_REUSED",
+  "ADMINISTRATOR",
 ]);
 export type EndReason = z.infer<typeof EndReason>;
 
@@ -22,6 +23,10 @@ export const Session = z.object({
   userId: z.uuid(),
   deviceId: z.uuid(),
   applicationId: z.string(),
+  /** The session in which somebody approved this one. */
+  parentId: z.uuid().nullable(),
+  /** The version of the application's policy that it lives under. */
+  policyVersion: z.number().int(),
   acr: z.string(),
   amr: z.array(z.string()),
   authTime: z.date(),

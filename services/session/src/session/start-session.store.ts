@@ -99,6 +99,8 @@ export function createStartSessionStore(pool: Pool): StartSessionStore {
           keyId,
           salt,
           accessTokenSeconds: policy.accessTokenSeconds,
+          posture: policy.posture,
+          jkt: null,
           epoch: row.epoch,
         },
       };

@@ -1,5 +1,5 @@
 /** Access tokens (RFC 9068) as this service mints them; what is in them is said in `@continuo/access`. */
-import type { AccessTokenClaims } from "@continuo/access";
+import type { AccessTokenClaims, Posture } from "@continuo/access";
 import { importJWK, SignJWT } from "jose";
 import { expiryOf, type Session } from "../session/session.ts";
 import type { SigningKey } from "../signing-key/signing-key.ts";
@@ -13,6 +13,10 @@ export interface Authorization {
   readonly salt: Buffer;
   /** Life of an access token under the session's policy, in seconds. */
   readonly accessTokenSeconds: number;
+  /** What the policy says of operations while revocations cannot be known. */
+  readonly posture: Posture;
+  /** The key that its tokens are bound to (RFC 9449); null for bearer tokens. */
+  readonly jkt: string | null;
   /** The user's epoch. */
   readonly epoch: number;
 }
@@ -48,7 +52,7 @@ export function createAccessTokenMinter(options: {
 
   return {
     async mint(authorization, now) {
-      const { session, grantId, generation, epoch } = authorization;
+      const { session, grantId, generation, posture, jkt, epoch } = authorization;
       const issuedAt = Math.floor(now.getTime() / 1_000);
       const expiresAt = expiryOfToken(authorization, now, random());
       const claims = {
@@ -68,6 +72,8 @@ export function createAccessTokenMinter(options: {
         gid: grantId,
         gen: generation,
         uep: epoch,
+        posture,
+        ...(jkt !== null && { cnf: { jkt } }),
       } satisfies AccessTokenClaims;
       const accessToken = await new SignJWT(claims)
         .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: key.kid })

@@ -1,3 +1,4 @@
+import { Posture } from "@continuo/access";
 import type { Pool } from "pg";
 import { z } from "zod";
 import { Session } from "../session/session.ts";
@@ -10,22 +11,26 @@ const AuthorizationRow = Session.extend({
   keyId: z.number().int(),
   salt: z.instanceof(Buffer),
   accessTokenSeconds: z.number().int(),
+  posture: Posture,
+  jkt: z.string().nullable(),
   epoch: z.number().int(),
-}).transform(({ grantId, generation, keyId, salt, accessTokenSeconds, epoch, ...session }) => ({
+}).transform(({ grantId, generation, keyId, salt, accessTokenSeconds, posture, jkt, epoch, ...session }) => ({
   session,
   grantId,
   generation,
   keyId,
   salt,
   accessTokenSeconds,
+  posture,
+  jkt,
   epoch,
 }));
 
 const RotationRow = z.object({ isActive: z.boolean(), confirmedGeneration: z.number().int(), rotatedAt: z.date() });
 
 const AUTHORIZATION_COLUMNS = `
-  g.id AS "grantId", g.generation, g.key_id AS "keyId", g.salt,
-  p.access_token_seconds AS "accessTokenSeconds", u.epoch, ${sessionColumns("s")}`;
+  g.id AS "grantId", g.generation, g.key_id AS "keyId", g.salt, g.jkt,
+  p.access_token_seconds AS "accessTokenSeconds", p.posture, u.epoch, ${sessionColumns("s")}`;
 
 const AUTHORIZATION_JOINS = `
   s.id = g.session_id AND p.application_id = s.application_id AND p.version = s.policy_version

@@ -12,6 +12,8 @@ const authorization: Authorization = {
     userId: "u",
     deviceId: "d",
     applicationId: "continuo",
+    parentId: null,
+    policyVersion: 1,
     acr: "aal1",
     amr: ["pwd"],
     authTime: now,
@@ -28,6 +30,8 @@ const authorization: Authorization = {
   keyId: 1,
   salt: Buffer.alloc(16),
   accessTokenSeconds: 300,
+  posture: "STRICT",
+  jkt: null,
   epoch: 0,
 };
 const grant = (state: Partial<GrantState>): GrantState => ({
