@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { startChild } from "./child.ts";
 import { cpuMicros, familyOf } from "./cpu.ts";
-import { PREPARE, Tally, type Bound } from "./load-protocol.ts";
+import { Tally, type Bound } from "./load-protocol.ts";
 import type { Turn } from "./measure.ts";
 import type { Subject } from "./subject.ts";
 
@@ -37,13 +37,15 @@ export interface ContenderOptions {
   readonly bound: Bound;
   /** Rates for a closed loop; `latency` for one operation after the other, where a rate would say nothing new. */
   readonly measures?: "rate" | "latency";
+  /** Made before each turn and given to the driver: what can be used only once. */
+  readonly supply?: () => Promise<unknown>;
   /** Whose CPU time it costs, by what they are called; without it, the load generator's own: it does the work itself. */
   readonly processes?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** Starts the load generator of a contender; it waits until `turn`. */
 export async function openContender(subject: Subject, options: ContenderOptions): Promise<Contender & AsyncDisposable> {
-  const { name, driver, workers, bound, measures = "rate" } = options;
+  const { name, driver, workers, bound, supply, measures = "rate" } = options;
   const load = await startChild(
     new URL("load.ts", import.meta.url),
     { driver: new URL(`drivers/${driver}.ts`, import.meta.url).href, workers, options: options.options },
@@ -59,7 +61,7 @@ export async function openContender(subject: Subject, options: ContenderOptions)
   return {
     name,
     async turn() {
-      await load.ask(PREPARE, z.unknown());
+      await load.ask({ prepare: await supply?.() }, z.null());
       const before = account();
       const { operations, seconds, p50Ms, p99Ms } = await load.ask(bound, Tally);
       const after = account();

@@ -3,8 +3,8 @@ import { z } from "zod";
 
 /** What a module in `drivers/` makes. */
 export interface Driver extends AsyncDisposable {
-  /** Before each turn, not measured. */
-  prepare?(): Promise<void>;
+  /** Before each turn, not measured; with what the contender's supply gave. */
+  prepare?(supply: unknown): Promise<void>;
   /** One operation of one of the workers; rejects unless it had its effect. Resolves to its ms where not all of it counts. */
   operate(worker: number): Promise<number | void>;
 }
@@ -20,7 +20,7 @@ export const LoadSettings = z.object({
 });
 
 /** Asked before a turn, so that what it takes to get ready is not measured. */
-export const PREPARE = "prepare";
+export const Prepare = z.object({ prepare: z.unknown() });
 
 /** A turn lasts that long, or that many operations. */
 export const Bound = z.union([

@@ -5,7 +5,7 @@
 import { createHistogram } from "node:perf_hooks";
 import { z } from "zod";
 import { serveParent, type Service } from "./child.ts";
-import { Bound, LoadSettings, PREPARE, type Driver, type OpenDriver, type Tally } from "./load-protocol.ts";
+import { Bound, LoadSettings, Prepare, type Driver, type OpenDriver, type Tally } from "./load-protocol.ts";
 
 const DriverModule = z.object({ openDriver: z.custom<OpenDriver>((value) => typeof value === "function") });
 
@@ -15,8 +15,12 @@ async function openLoad(settings: unknown): Promise<Service> {
   const driver = await openDriver(options, workers);
   return {
     ready: null,
-    answer: (question) =>
-      question === PREPARE ? (driver.prepare?.() ?? Promise.resolve()) : run(driver, workers, Bound.parse(question)),
+    async answer(question) {
+      const turn = Bound.safeParse(question);
+      if (turn.success) return run(driver, workers, turn.data);
+      await driver.prepare?.(Prepare.parse(question).prepare);
+      return null;
+    },
     [Symbol.asyncDispose]: () => driver[Symbol.asyncDispose](),
   };
 }

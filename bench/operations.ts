@@ -51,6 +51,16 @@ export const DEVICES = operation(
   Anything,
 );
 
+/** Only the floor is asked these two as GraphQL; ours has endpoints for them. */
+export const CHECK = operation("Check", "{ active }", Anything);
+export const REVOKE = operation("Revoke", "mutation { revoked }", Anything);
+
+export const SESSIONS = operation(
+  "Sessions",
+  `query Sessions { viewer { devices { nodes { id name lastSeenAt sessions { id startedAt lastActiveAt expiresAt } } } } }`,
+  Anything,
+);
+
 export const REFRESH = operation(
   "Refresh",
   `mutation Refresh($refreshToken: String!) { refreshSession(refreshToken: $refreshToken) { accessToken expiresIn refreshToken } }`,

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { z } from "zod";
 import { wireRequest, type GraphQLClient } from "./drivers/graphql-client.ts";
 import { dataOf, PULL, PUSH, SIGN_IN, SIGN_UP, START_SESSION } from "./operations.ts";
+import type { Subject } from "./subject.ts";
 import { nextChanges, pushInput, type Replica } from "./replica.ts";
 
 /** The application that they use; its policy is made for benchmarks. */
@@ -35,12 +36,34 @@ export async function signUpPeople(client: GraphQLClient, count: number): Promis
 export async function signIn(client: GraphQLClient, email: string, deviceId?: string): Promise<SignedIn> {
   const proof = await client.post(wireRequest(SIGN_IN, { email, password: PASSWORD }));
   const { grant } = dataOf(SIGN_IN, proof).signInWithPassword;
+  return startSession(client, grant, { email, ...(deviceId && { deviceId }) });
+}
+
+async function startSession(
+  client: GraphQLClient,
+  grant: string,
+  { email, deviceId }: { email: string; deviceId?: string },
+): Promise<SignedIn> {
   const device = { name: "Bench device", platform: "PHONE", ...(deviceId && { id: deviceId }) };
   const input = { grant, applicationId: APPLICATION, device };
   const begun = await client.post(wireRequest(START_SESSION, { input }));
   const { accessToken, refreshToken, session } = dataOf(START_SESSION, begun).startSession;
   const userId = subjectOf(accessToken);
   return { email, userId, deviceId: session.device.id, sessionId: session.id, accessToken, refreshToken };
+}
+
+/** New users who never had a password, each signed in on so many devices. */
+export async function startSessions(
+  client: GraphQLClient,
+  subject: Pick<Subject, "signInGrant">,
+  { people, sessionsEach }: { people: number; sessionsEach: number },
+): Promise<SignedIn[][]> {
+  const users = Array.from({ length: people }, () => randomUUID());
+  const started = await inTurn(people * sessionsEach, async (index) => {
+    const userId = users[index % people] ?? "";
+    return startSession(client, await subject.signInGrant(userId), { email: "" });
+  });
+  return users.map((userId) => started.filter((session) => session.userId === userId));
 }
 
 /** A replica of each person's state that has pushed `count` changes. */

@@ -2,10 +2,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { check } from "./benchmarks/check.ts";
+import { list } from "./benchmarks/list.ts";
 import { me } from "./benchmarks/me.ts";
 import { pull } from "./benchmarks/pull.ts";
 import { push1, push20 } from "./benchmarks/push.ts";
 import { refresh } from "./benchmarks/refresh.ts";
+import { revoke } from "./benchmarks/revoke.ts";
 import { revokeToClose } from "./benchmarks/revoke-to-close.ts";
 import { sessionDeviceQuery } from "./benchmarks/session-device-query.ts";
 import type { Benchmark, Effort } from "./contender.ts";
@@ -13,7 +16,18 @@ import { measuresOf, ratioOf, takeTurns, type Series } from "./measure.ts";
 import { formatTable, type Comparison } from "./report.ts";
 import { openSubject, query, type Subject } from "./subject.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [sessionDeviceQuery, me, refresh, push1, push20, pull, revokeToClose];
+const BENCHMARKS: readonly Benchmark[] = [
+  check,
+  refresh,
+  list,
+  revoke,
+  revokeToClose,
+  sessionDeviceQuery,
+  me,
+  push1,
+  push20,
+  pull,
+];
 const RESULTS = join(import.meta.dirname, "results");
 
 /** Whether every benchmark ran to its end. Throws when a name is unknown, and when interrupted. */

@@ -1,18 +1,23 @@
 /** The system under test: gateway and services as real processes, over a Postgres of their own that is as durable as ever. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { startSystem } from "../e2e/system.ts";
+import { createGrantSigner } from "../packages/access/src/index.ts";
 import { databaseUrls } from "../embedded/src/rooms.ts";
 import { migrate, startEmbeddedPostgres } from "../packages/database/src/index.ts";
 import { createLogger } from "../packages/process/src/index.ts";
 import { APPLICATION } from "./people.ts";
 
 export interface Subject extends AsyncDisposable {
+  /** The gateway's base. */
+  readonly origin: string;
   /** The gateway's GraphQL endpoint. */
   readonly graphqlUrl: string;
+  /** What identity would give somebody who has just proved to be `userId`: hashing passwords is slow on purpose. */
+  signInGrant(userId: string): Promise<string>;
   /** The JWK Set that verifies our access tokens. */
   readonly keySetUrl: string;
   /** Superuser: for yardsticks on the same tables. */
@@ -52,8 +57,15 @@ export async function openSubject(): Promise<Subject> {
   const services = Object.values(system.subgraphs).flat();
   const everybody = [...system.gateways, ...services, ...Object.values(system.workers)];
   const opened = opening.move();
+  const grants = createGrantSigner(system.keys.grant.privateJwk);
   return {
+    origin: gateway.url,
     graphqlUrl: `${gateway.url}/graphql`,
+    signInGrant(userId) {
+      const now = new Date();
+      const auth_time = Math.floor(now.getTime() / 1_000);
+      return grants.sign({ jti: randomUUID(), sub: userId, acr: "aal1", amr: ["pwd"], auth_time }, now);
+    },
     keySetUrl: `${gateway.url}/.well-known/jwks.json`,
     databaseUrl,
     postgresPid: postgres.pid,

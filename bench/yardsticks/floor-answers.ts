@@ -2,7 +2,7 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import type { Caller } from "./floor-tokens.ts";
-import { devices, me, pull, push } from "./statements.ts";
+import { devices, me, pull, push, revokeSession, sessions } from "./statements.ts";
 
 const Person = z.object({ id: z.string(), email: z.string(), created_at: z.date() });
 
@@ -64,6 +64,39 @@ function deviceOf(device: DeviceRow, sessions: readonly DeviceRow[], caller: Cal
     })),
     syncStatus: acked === null ? null : { ackedRev: Number(acked), headRev: Number(head) },
   };
+}
+
+interface SessionRow {
+  id: string;
+  name: string;
+  last_seen_at: Date;
+  session_id: string;
+  started_at: Date;
+  last_active_at: Date;
+  expires_at: Date;
+}
+
+export async function answerSessions(pool: Pool, caller: Caller): Promise<unknown> {
+  const { rows } = await pool.query<SessionRow>(sessions(caller.sub, caller.did));
+  const nodes = [...Map.groupBy(rows, ({ id }) => id).values()].map((ofDevice) => ({
+    id: ofDevice[0]?.id,
+    name: ofDevice[0]?.name,
+    lastSeenAt: ofDevice[0]?.last_seen_at.toISOString(),
+    sessions: ofDevice.map((row) => ({
+      id: row.session_id,
+      startedAt: row.started_at.toISOString(),
+      lastActiveAt: row.last_active_at.toISOString(),
+      expiresAt: row.expires_at.toISOString(),
+    })),
+  }));
+  return { viewer: { devices: { nodes } } };
+}
+
+const Revoke = z.object({ sessionId: z.uuid() });
+
+export async function answerRevoke(pool: Pool, caller: Caller, variables: unknown): Promise<unknown> {
+  const { rowCount } = await pool.query(revokeSession(caller.sub, Revoke.parse(variables).sessionId));
+  return { revoked: rowCount === 1 };
 }
 
 const Push = z.object({

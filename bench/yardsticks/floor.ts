@@ -6,7 +6,7 @@ import { Pool } from "pg";
 import { z } from "zod";
 import { serveParent } from "../child.ts";
 import { openHttpServer } from "./http.ts";
-import { answerDevices, answerMe, answerPull, answerPush } from "./floor-answers.ts";
+import { answerDevices, answerMe, answerPull, answerPush, answerRevoke, answerSessions } from "./floor-answers.ts";
 import { openTokens } from "./floor-tokens.ts";
 import { rotate } from "./statements.ts";
 
@@ -51,6 +51,12 @@ serveParent(async (settings) => {
         return answerDevices(pool, caller);
       case "Push":
         return answerPush(pool, caller, variables);
+      case "Check":
+        return { active: true };
+      case "Sessions":
+        return answerSessions(pool, caller);
+      case "Revoke":
+        return answerRevoke(pool, caller, variables);
       case "Pull":
         return answerPull(pool, caller, variables);
       default:

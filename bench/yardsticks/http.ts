@@ -1,6 +1,6 @@
-/** A bare node:http server on a free loopback port: what both HTTP yardsticks stand on. */
+/** A bare node:http server on a free loopback port: what the HTTP yardsticks stand on. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
 export interface HttpServer extends AsyncDisposable {
   readonly url: string;
@@ -24,18 +24,24 @@ export async function openHttpServer(
     request.on("data", (chunk: string) => (body += chunk));
     request.on("end", () => void answer(request, response, body));
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
+  const url = await listen(server);
   return {
-    url: `http://127.0.0.1:${address.port}/graphql`,
+    url: `${url}/graphql`,
     async [Symbol.asyncDispose]() {
       server.close();
       server.closeAllConnections();
       await once(server, "close");
     },
   };
+}
+
+/** Its base, for example `http://127.0.0.1:40123`. */
+export async function listen(server: Server): Promise<string> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return `http://127.0.0.1:${address.port}`;
 }
 
 function send(response: ServerResponse, status: number, text: string): void {

@@ -5,6 +5,9 @@
 import type { QueryConfig } from "pg";
 import type { Change } from "../replica.ts";
 
+/** The channel on which the names of sockets to close are told. */
+export const CLOSE_CHANNEL = "bench_close";
+
 /** $1 user. */
 export const me = (userId: string): QueryConfig => ({
   name: "me",
@@ -47,6 +50,35 @@ UPDATE session.grants g
    AND s.state = 'ACTIVE' AND s.idle_deadline > now() AND s.absolute_deadline > now()
 RETURNING g.generation, s.id AS session_id, s.user_id, s.device_id, s.application_id, s.acr, s.amr`,
   values: [grantId, generation],
+});
+
+/** A row for each live session of a person, those of the current device first. */
+export const sessions = (userId: string, deviceId: string): QueryConfig => ({
+  name: "sessions",
+  text: `
+SELECT d.id, coalesce(d.name, d.detected_name) AS name, d.last_seen_at, s.id AS session_id, s.started_at,
+       s.last_active_at, least(s.idle_deadline, s.absolute_deadline) AS expires_at
+  FROM session.devices d
+  JOIN session.sessions s
+    ON s.device_id = d.id AND s.state = 'ACTIVE' AND s.idle_deadline > now() AND s.absolute_deadline > now()
+ WHERE d.user_id = $1
+ ORDER BY d.id = $2 DESC, d.last_seen_at DESC, d.id DESC, s.started_at DESC`,
+  values: [userId, deviceId],
+});
+
+/** Ends one session and its grants and tells its name, in one statement. */
+export const revokeSession = (userId: string, sessionId: string): QueryConfig => ({
+  name: "revoke-session",
+  text: `
+WITH ended AS (
+  UPDATE session.sessions SET state = 'REVOKED', ended_at = now(), end_reason = 'SIGNED_OUT'
+   WHERE id = $2 AND user_id = $1 AND state = 'ACTIVE'
+  RETURNING id
+), closed AS (
+  UPDATE session.grants g SET state = 'REVOKED' FROM ended WHERE g.session_id = ended.id
+)
+SELECT pg_notify('${CLOSE_CHANNEL}', id::text) FROM ended`,
+  values: [userId, sessionId],
 });
 
 /** Head, client and entries in one statement; no row: not the next seq. */
@@ -101,9 +133,6 @@ SELECT h.epoch, h.rev AS head_rev, e.namespace, e.key, e.field, e.value, e.delet
  WHERE h.user_id = $1`,
   values: [userId, afterRev],
 });
-
-/** The channel on which the names of sockets to close are told. */
-export const CLOSE_CHANNEL = "bench_close";
 
 /** A table of the yardstick's own, so that its revocation is a durable commit like ours. */
 export const CREATE_CLOSED_SOCKETS = `

@@ -1,0 +1,24 @@
+/** The lightest honest HTTP client: one keep-alive connection a worker, every answer read to its end and looked at. */
+import { Pool } from "undici";
+import type { HttpRequest } from "../peers/peer.ts";
+
+export interface HttpClient extends AsyncDisposable {
+  /** The answer's text. Rejects unless it is 2xx and holds what the request expects. */
+  send(request: HttpRequest): Promise<string>;
+}
+
+/** `origin` for example `http://127.0.0.1:40123`. */
+export function openHttpClient(origin: string, connections: number): HttpClient {
+  const pool = new Pool(origin, { connections, pipelining: 1 });
+  return {
+    async send({ method, path, headers, body, expect }) {
+      const response = await pool.request({ method, path, headers, body: body ?? null });
+      const text = await response.body.text();
+      if (response.statusCode >= 300 || !text.includes(expect)) {
+        throw new Error(`${path} was answered HTTP ${response.statusCode}: ${text.slice(0, 500)}`);
+      }
+      return text;
+    },
+    [Symbol.asyncDispose]: () => pool.close(),
+  };
+}
