@@ -2,13 +2,12 @@
  * Pokes over Redis pub/sub: a channel per topic, one connection that subscribes and one that publishes.
  * On a cluster every node hears every PUBLISH, so one connection to any node suffices.
  */
-import { type EventEmitter, once } from "node:events";
 import type { Logger } from "@continuo/process";
 import { Redis } from "ioredis";
 import { startLine, type OpenLine } from "./line.ts";
 import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.ts";
 import type { Pokes } from "./pokes.ts";
-import { createRedis, parseRedisUrl } from "./redis.ts";
+import { attempted, createRedis, parseRedisUrl } from "./redis.ts";
 
 const PREFIX = "continuo:poke:";
 const TIMEOUT_MS = 5_000;
@@ -96,13 +95,4 @@ export async function startRedisPokes(options: {
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
-}
-
-/** Resolves when the first attempt to connect is over, either way. */
-async function attempted(redis: EventEmitter): Promise<void> {
-  const over = new AbortController();
-  await Promise.race(
-    ["ready", "error", "close"].map((event) => once(redis, event, { signal: over.signal }).catch(() => undefined)),
-  );
-  over.abort();
 }

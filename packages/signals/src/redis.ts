@@ -1,4 +1,5 @@
 /** What REDIS_URL means: one server, or a cluster when it lists several or says redis-cluster://. Redis and Valkey alike. */
+import { type EventEmitter, once } from "node:events";
 import { Cluster, Redis } from "ioredis";
 
 export interface RedisTarget {
@@ -56,4 +57,24 @@ export function createRedis(target: RedisTarget, options: RedisClientOptions): R
       ...(secure ? { tls: {} } : {}),
     },
   });
+}
+
+/** A client whose first attempt to connect is over, either way; it goes on trying. The caller disconnects it in the end. */
+export async function connectRedis(
+  redisUrl: string,
+  { onError, ...options }: RedisClientOptions & { readonly onError: (cause: unknown) => void },
+): Promise<Redis | Cluster> {
+  const redis = createRedis(parseRedisUrl(redisUrl), options);
+  redis.on("error", onError);
+  await attempted(redis);
+  return redis;
+}
+
+/** Resolves when the first attempt to connect is over, either way. */
+export async function attempted(redis: EventEmitter): Promise<void> {
+  const over = new AbortController();
+  await Promise.race(
+    ["ready", "error", "close"].map((event) => once(redis, event, { signal: over.signal }).catch(() => undefined)),
+  );
+  over.abort();
 }
