@@ -1,6 +1,17 @@
 export { AccessTokenClaims, createAccessTokenVerifier, Posture, type AccessTokenVerifier } from "./access-token.ts";
 export { viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
+  createDpopVerifier,
+  DPOP_ALGORITHMS,
+  DPOP_CLOCK_SECONDS,
+  nonceRequired,
+  proofInvalid,
+  type DpopCheck,
+  type DpopProof,
+  type DpopVerifier,
+  type ProvenRequest,
+} from "./dpop-verifier.ts";
+export {
   createGrantSigner,
   createGrantVerifier,
   GRANT_LIFE_SECONDS,

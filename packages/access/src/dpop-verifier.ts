@@ -1,0 +1,194 @@
+/**
+ * DPoP proofs: the twelve checks of RFC 9449 section 4.3, the dear one last.
+ * Whether a proof was used before is not among them: that takes a memory which all replicas share.
+ */
+import { AppError } from "@continuo/errors";
+import { createHash, createPublicKey, verify, type KeyObject } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { z } from "zod";
+import { sameUri } from "./same-uri.ts";
+
+/** Signatures that a proof may carry, as `algs` and `dpop_signing_alg_values_supported` list them. */
+export const DPOP_ALGORITHMS = ["ES256", "Ed25519", "EdDSA"] as const;
+
+/** How far a proof's `iat` may be from our clock, when no nonce of ours dates it. Seconds. */
+export const DPOP_CLOCK_SECONDS = 60;
+
+/** What is wrong with a proof, as `details.check` of DPOP_PROOF_INVALID says. */
+export type DpopCheck =
+  | "header"
+  | "jwt"
+  | "claims"
+  | "typ"
+  | "alg"
+  | "signature"
+  | "jwk"
+  | "htm"
+  | "htu"
+  | "iat"
+  | "ath"
+  | "jkt"
+  | "jti";
+
+/** A request as it arrived, and the proof that came with it. */
+export interface ProvenRequest {
+  readonly method: string;
+  /** The address that the client was given, never one that it claims: no Host header. */
+  readonly url: string;
+  /** The value of the DPoP header; several headers are one value with commas (RFC 9110 section 5.3). */
+  readonly proof: string;
+  /** The token that came with it; `jkt` is the key that it is bound to. */
+  readonly accessToken?: { readonly value: string; readonly jkt: string | undefined } | undefined;
+}
+
+/** What a good proof shows. */
+export interface DpopProof {
+  /** RFC 7638 thumbprint of the key that signed it. */
+  readonly jkt: string;
+  readonly jti: string;
+  /** Whether it carries a nonce of ours, so that it was made within the last two minutes, whatever the client's clock says. */
+  readonly hasNonce: boolean;
+}
+
+export interface DpopVerifier {
+  /**
+   * Throws AppError UNAUTHENTICATED: DPOP_PROOF_INVALID (details.check is a DpopCheck), or DPOP_NONCE_REQUIRED when the
+   * nonce is not one of ours (any more), or when there is none and the client's clock is off.
+   */
+  verify(request: ProvenRequest): DpopProof;
+}
+
+const MAX_PROOF_LENGTH = 4_096;
+const COMPACT_JWS = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
+const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+const CACHED_KEYS = 50_000;
+
+const Header = z.object({
+  typ: z.string(),
+  alg: z.string(),
+  jwk: z.record(z.string(), z.unknown()),
+  // No extension is understood here, and `crit` lists those that have to be (RFC 7515 section 4.1.11).
+  crit: z.never().optional(),
+});
+
+const Claims = z.object({
+  jti: z.string().min(1).max(128),
+  htm: z.string(),
+  htu: z.string(),
+  iat: z.number(),
+  ath: z.string().optional(),
+  nonce: z.string().optional(),
+});
+
+const coordinate = z.string().regex(/^[\w-]{43}$/);
+const PublicJwk = z.discriminatedUnion("crv", [
+  z.object({ kty: z.literal("EC"), crv: z.literal("P-256"), x: coordinate, y: coordinate }),
+  z.object({ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: coordinate }),
+]);
+type PublicJwk = z.infer<typeof PublicJwk>;
+
+/** A verifier that keeps imported keys, as a device signs with one. `acceptsNonce` knows our nonces; `now` is milliseconds. */
+export function createDpopVerifier(options: {
+  acceptsNonce: (nonce: string) => boolean;
+  now?: () => number;
+}): DpopVerifier {
+  const { acceptsNonce, now = Date.now } = options;
+  const imported = new LRUCache<string, KeyObject>({ max: CACHED_KEYS });
+
+  function keyOf(jkt: string, jwk: PublicJwk): KeyObject {
+    const known = imported.get(jkt);
+    if (known) return known;
+    const key = orRefuse("jwk", "jwk is not a key", () => createPublicKey({ key: jwk, format: "jwk" }));
+    imported.set(jkt, key);
+    return key;
+  }
+
+  return {
+    verify({ method, url, proof, accessToken }) {
+      // 1. Not more than one DPoP header.
+      check("header", !proof.includes(","), "there is more than one");
+      // 2. A single and well-formed JWT.
+      const [, head = "", body = "", signature = ""] = COMPACT_JWS.exec(proof) ?? [];
+      check("jwt", head !== "" && proof.length <= MAX_PROOF_LENGTH, "it is not a JWT");
+      const [headerJson, claimsJson] = orRefuse("jwt", "it is not a JWT", () => [decode(head), decode(body)]);
+      // 3. All claims that are required.
+      const header = parse(Header, headerJson);
+      const claims = parse(Claims, claimsJson);
+      // 4. typ says what it is.
+      check("typ", header.typ === "dpop+jwt", "typ is not dpop+jwt");
+      // 5. An asymmetric signature that is accepted here.
+      check("alg", DPOP_ALGORITHMS.some((alg) => alg === header.alg), `alg is none of ${DPOP_ALGORITHMS.join(", ")}`);
+      // 7. No private part in the key; and a key that fits the algorithm.
+      check("jwk", !PRIVATE_MEMBERS.some((member) => member in header.jwk), "jwk holds a private key");
+      const jwk = orRefuse("jwk", "jwk is no P-256 or Ed25519 key", () => PublicJwk.parse(header.jwk));
+      check("alg", (jwk.crv === "P-256") === (header.alg === "ES256"), "alg does not fit the key");
+      // 8. and 9. Made for this method and address.
+      check("htm", claims.htm === method, `htm is not ${method}`);
+      check("htu", sameUri(claims.htu, url), `htu is not ${url}`);
+      // 10. A nonce is one of ours. 11. Made just now: by our clock when there is a nonce, else by the client's.
+      const hasNonce = claims.nonce !== undefined;
+      if (claims.nonce !== undefined && !acceptsNonce(claims.nonce)) throw nonceRequired();
+      if (!hasNonce && Math.abs(now() / 1000 - claims.iat) > DPOP_CLOCK_SECONDS) throw nonceRequired({ check: "iat" });
+      // 12. With a token: made for it, and by the key that it is bound to.
+      const jkt = thumbprint(jwk);
+      if (accessToken) {
+        check("ath", claims.ath === sha256(accessToken.value), "ath is not the hash of the access token");
+        check("jkt", accessToken.jkt === undefined || accessToken.jkt === jkt, "the token is bound to another key");
+      }
+      // 6. Signed by the key that it shows.
+      check("signature", isSigned(keyOf(jkt, jwk), `${head}.${body}`, signature), "the signature is not good");
+      return { jkt, jti: claims.jti, hasNonce };
+    },
+  };
+}
+
+/** The proof is not good. */
+export function proofInvalid(check: DpopCheck, why: string): AppError {
+  return new AppError("UNAUTHENTICATED", "DPOP_PROOF_INVALID", `The DPoP proof is not valid: ${why}.`, {
+    details: { check },
+  });
+}
+
+/** The same again, please, with a nonce of ours, which comes with the answer. */
+export function nonceRequired(details?: { readonly check: DpopCheck }): AppError {
+  const message = "The DPoP proof needs the nonce that comes with this answer.";
+  return new AppError("UNAUTHENTICATED", "DPOP_NONCE_REQUIRED", message, details && { details });
+}
+
+function check(name: DpopCheck, holds: boolean, why: string): void {
+  if (!holds) throw proofInvalid(name, why);
+}
+
+function orRefuse<T>(name: DpopCheck, why: string, attempt: () => T): T {
+  try {
+    return attempt();
+  } catch {
+    throw proofInvalid(name, why);
+  }
+}
+
+function decode(part: string): unknown {
+  return JSON.parse(Buffer.from(part, "base64url").toString("utf8"));
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw proofInvalid("claims", `${parsed.error.issues[0]?.path.join(".") ?? "a claim"} is missing or malformed`);
+}
+
+function isSigned(key: KeyObject, signed: string, signature: string): boolean {
+  const isEd25519 = key.asymmetricKeyType === "ed25519";
+  const given = isEd25519 ? key : { key, dsaEncoding: "ieee-p1363" as const };
+  return verify(isEd25519 ? null : "sha256", Buffer.from(signed), given, Buffer.from(signature, "base64url"));
+}
+
+/** RFC 7638: the required members in order, without space. */
+function thumbprint(jwk: PublicJwk): string {
+  const { crv, kty, x } = jwk;
+  return sha256(JSON.stringify(jwk.kty === "EC" ? { crv, kty, x, y: jwk.y } : { crv, kty, x }));
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("base64url");
+}
