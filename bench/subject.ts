@@ -52,7 +52,7 @@ export async function openSubject(): Promise<Subject> {
     APPLICATION,
   ]);
   await query(databaseUrl, POLICY, [APPLICATION]);
-  const system = opening.use(await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords) }));
+  const system = opening.use(await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords), logLevel: "warn" }));
   const [gateway] = system.gateways;
   const services = Object.values(system.subgraphs).flat();
   const everybody = [...system.gateways, ...services, ...Object.values(system.workers)];

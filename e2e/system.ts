@@ -74,7 +74,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const startWorker = async (owner: "session" | "userState"): Promise<RunningProcess> => {
     const name = `${SUBGRAPHS[owner]}-worker`;
     const file = `services/${SUBGRAPHS[owner]}/src/worker.ts`;
-    const worker = opening.use(await startProcess({ name, file, env: environments[owner] }));
+    // It has no port to ask: what it says is how one knows that it is ready.
+    const env = { ...environments[owner], LOG_LEVEL: "info" };
+    const worker = opening.use(await startProcess({ name, file, env }));
     await worker.says(/at work|is working/);
     return worker;
   };
