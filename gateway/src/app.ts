@@ -1,11 +1,15 @@
 /** The gateway's composition root. */
-import { createAccessTokenVerifier, createIdentitySigner } from "@continuo/access";
+import { createAccessTokenVerifier, createDpopVerifier, createIdentitySigner } from "@continuo/access";
 import { createHealth, createLogger, type Logger } from "@continuo/process";
 import { type Pokes, startPokes } from "@continuo/signals";
 import { createRemoteJWKSet } from "jose";
 import { hostname } from "node:os";
 import { startActivity } from "./activity.ts";
 import { createAdmissions } from "./caller.ts";
+import { serveCheck } from "./check.ts";
+import { createNonces } from "./dpop/nonces.ts";
+import { createProofs } from "./dpop/proofs.ts";
+import { type ReplayCache, startReplayCache } from "./dpop/replay-cache.ts";
 import type { Env } from "./env.ts";
 import { sessionEnded } from "./errors.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
@@ -34,6 +38,7 @@ export interface App extends AsyncDisposable {
 export interface Overrides {
   readonly logger?: Logger;
   readonly pokes?: Pokes;
+  readonly replayCache?: ReplayCache;
   /** Milliseconds; see the parts that wait. */
   readonly waits?: {
     readonly readEveryMs?: number | undefined;
@@ -49,6 +54,10 @@ function openPokes({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): Promi
   return startPokes({ databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger });
 }
 
+function openReplayCache({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): ReturnType<typeof startReplayCache> {
+  return startReplayCache({ databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger });
+}
+
 /** Starts the gateway. It listens at once, and is ready when the subgraphs and the revocation feed are. */
 export async function startApp(env: Env, overrides: Overrides = {}): Promise<App> {
   const logger = overrides.logger ?? createLogger({ name: "gateway", level: env.LOG_LEVEL });
@@ -56,6 +65,8 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const isDevelopment = env.MODE === "development";
   const monotonic = (): number => performance.now();
   await using stack = new AsyncDisposableStack();
+  // Nobody can ask before it listens.
+  let publicUrl = env.PUBLIC_URL ?? "";
 
   const health = createHealth();
   const signer = createIdentitySigner(env.GATEWAY_PRIVATE_KEY);
@@ -91,17 +102,26 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
 
   const keys = createRemoteJWKSet(new URL(`${env.SESSION_URL}${KEYS_PATH}`));
   const verifier = createAccessTokenVerifier({ issuer: env.TOKEN_ISSUER, audience: env.TOKEN_AUDIENCE, keys });
-  const admissions = createAdmissions({ verifier, assertStanding });
+  const nonces = createNonces(env.GATEWAY_PRIVATE_KEY);
+  const replayCache = overrides.replayCache ?? stack.use(await openReplayCache(env, logger));
+  const proofs = createProofs({
+    verifier: createDpopVerifier({ acceptsNonce: nonces.accepts }),
+    replayCache,
+    publicUrl: () => publicUrl,
+  });
+  const admissions = createAdmissions({ verifier, proofs, assertStanding });
   const activity = stack.use(startActivity({ session, logger }));
 
   const graph = createApolloGraph({ supergraphSdl: loadSupergraph(), clients, logger });
   const server = stack.adopt(await startServer({ graph, activity, isDevelopment, logger }), (started) =>
     started.stop(),
   );
-  const http = stack.adopt(await createFront({ health, allowedOrigins: env.ALLOWED_ORIGINS, logger }), (front) =>
-    front.close(),
+  const http = stack.adopt(
+    await createFront({ health, nonces, allowedOrigins: env.ALLOWED_ORIGINS, logger }),
+    (front) => front.close(),
   );
   serveGraphQL(http, { server, admissions, logger });
+  serveCheck(http, admissions);
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   if (isDevelopment) serveGraphiQL(http);
 
@@ -133,6 +153,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   stack.defer(() => health.drain());
 
   const url = await http.listen({ host: env.HOST, port: env.PORT });
+  publicUrl ||= url;
   logger.info({ url }, "gateway is listening");
   const opened = stack.move();
   return { url, [Symbol.asyncDispose]: () => opened.disposeAsync() };

@@ -1,50 +1,89 @@
 /**
- * Who is calling: the access token checked once, at the door, against its signature and the revocations.
- * What a caller may do is for the subgraphs to decide.
+ * Who is calling: the access token and the proof of its key checked once, at the door, against signatures, the
+ * revocations and what was used before. What a caller may do is for the subgraphs to decide.
  */
 import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller } from "@continuo/access";
 import { AppError } from "@continuo/errors";
+import type { Proof, Proofs } from "./dpop/proofs.ts";
 import { LONGEST_TOKEN_LIFE_MS } from "./revocation/revocation-set.ts";
 
-/** A caller, and the claims that prove who it is. */
+/** A caller, the claims that prove who it is, and the proof of a key that came along. */
 export type Admission =
-  | { readonly caller: Extract<Caller, { kind: "viewer" }>; readonly claims: AccessTokenClaims }
-  | { readonly caller: Extract<Caller, { kind: "anonymous" }>; readonly claims?: undefined };
+  | {
+      readonly caller: Extract<Caller, { kind: "viewer" }>;
+      readonly claims: AccessTokenClaims;
+      readonly proof?: Proof | undefined;
+    }
+  | {
+      readonly caller: Extract<Caller, { kind: "anonymous" }>;
+      readonly claims?: undefined;
+      readonly proof?: Proof | undefined;
+    };
+
+/** What came with an HTTP request to prove that its sender holds a key. */
+export interface ProofOffered {
+  readonly method: string;
+  /** Without origin and query. */
+  readonly path: string;
+  /** The value of the DPoP header. */
+  readonly proof: string;
+}
 
 export interface Admissions {
   /**
-   * Judges an Authorization header: none is anonymous, a presented token must be good.
-   * Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, SESSION_ENDED (details.endReason); UNAVAILABLE:
-   * KEYS_UNAVAILABLE, REVOCATION_UNKNOWN.
+   * Judges an Authorization header: none is anonymous, a presented token must be good, one that is bound to a key comes
+   * under the DPoP scheme with a proof by that key (RFC 9449 section 7).
+   * Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, SESSION_ENDED (details.endReason), DPOP_REQUIRED, and as
+   * `Proofs.check` does; UNAVAILABLE: KEYS_UNAVAILABLE, REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
    */
-  admit(authorization: string | undefined): Promise<Admission>;
+  admit(authorization: string | undefined, offered?: ProofOffered): Promise<Admission>;
   /** Whether a session already admitted still stands. Throws as `admit` does. */
   recheck(sessionId: string): Promise<void>;
 }
 
-/** RFC 6750 section 2.1; the scheme is case-insensitive (RFC 9110 section 11.1). */
-const BEARER = /^Bearer +([\w.~+/-]+=*)$/i;
+/** RFC 6750 section 2.1 and RFC 9449 section 7.1; the scheme is case-insensitive (RFC 9110 section 11.1). */
+const AUTHORIZATION = /^(Bearer|DPoP) +([\w.~+/-]+=*)$/i;
 
 /** `assertStanding` throws for an ended session, or when that cannot be known. */
 export function createAdmissions(options: {
   verifier: AccessTokenVerifier;
+  proofs: Proofs;
   assertStanding: (sessionId: string) => Promise<void>;
   now?: () => number;
 }): Admissions {
-  const { verifier, assertStanding, now = Date.now } = options;
+  const { verifier, proofs, assertStanding, now = Date.now } = options;
+
+  async function admitAnonymous(offered: ProofOffered | undefined): Promise<Admission> {
+    if (!offered) return { caller: { kind: "anonymous" } };
+    const proof = await proofs.check({ ...offered, nonceRequired: false });
+    return { caller: { kind: "anonymous", jkt: proof.jkt }, proof };
+  }
+
   return {
     recheck: assertStanding,
-    async admit(authorization) {
-      if (authorization === undefined) return { caller: { kind: "anonymous" } };
-      const token = BEARER.exec(authorization)?.[1];
-      if (token === undefined) throw invalid("Authorization must be a bearer token.");
+    async admit(authorization, offered) {
+      if (authorization === undefined) return admitAnonymous(offered);
+      const [, scheme = "", token = ""] = AUTHORIZATION.exec(authorization) ?? [];
+      if (token === "") throw invalid("Authorization must be a bearer token, or a DPoP token with its proof.");
       const claims = await verifier.verify(token);
       // Revocations are remembered for as long as a token may live; one that lives longer would outlive them.
       if (claims.exp * 1000 - now() > LONGEST_TOKEN_LIFE_MS) throw invalid("The access token is not valid.");
+      const jkt = claims.cnf?.jkt;
+      const isDpop = scheme.toLowerCase() === "dpop";
+      if (jkt === undefined && isDpop) throw invalid("The access token is bound to no key: it is a bearer token.");
+      if (jkt !== undefined && !(isDpop && offered)) throw proofMissing();
       await assertStanding(claims.sid);
-      return { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
+      const viewer = viewerOf(claims);
+      if (!offered) return { caller: { kind: "viewer", viewer }, claims };
+      const proof = await proofs.check({ ...offered, accessToken: { value: token, jkt }, nonceRequired: false });
+      return { caller: { kind: "viewer", viewer, jkt: proof.jkt }, claims, proof };
     },
   };
+}
+
+function proofMissing(): AppError {
+  const message = "The access token is bound to a key: send it under the DPoP scheme, with a proof by that key.";
+  return new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", message);
 }
 
 function invalid(message: string): AppError {

@@ -1,5 +1,6 @@
 import type { Caller } from "@continuo/access";
 import type { Logger } from "@continuo/process";
+import type { Proof } from "./dpop/proofs.ts";
 
 /** Who acts, by a token: what the activity report needs beyond the viewer. */
 interface TokenGrant {
@@ -12,6 +13,8 @@ export interface GatewayContext {
   readonly caller: Caller;
   /** Where the caller's token came from; absent for the anonymous. */
   readonly grant?: TokenGrant;
+  /** The proof of a key that came with this very request. */
+  readonly proof?: Proof;
   readonly requestId: string;
   /** Carries the request id. */
   readonly logger: Logger;

@@ -25,6 +25,9 @@ export const Env = z
     IDENTITY_URL: baseUrl.describe("Base of the identity subgraph, for example http://127.0.0.1:4101."),
     SESSION_URL: baseUrl.describe("Base of the session subgraph."),
     USER_STATE_URL: baseUrl.describe("Base of the user-state subgraph."),
+    PUBLIC_URL: baseUrl
+      .optional()
+      .describe("Where clients reach the gateway, as DPoP proofs name it (htu); default where it listens."),
     TOKEN_ISSUER: z.url().describe("`iss` of the access tokens to accept."),
     TOKEN_AUDIENCE: z.string().default("continuo").describe("`aud` of the access tokens to accept."),
     REPLICA: z
@@ -35,12 +38,14 @@ export const Env = z
     ALLOWED_ORIGINS: origins.describe(
       "Browser origins that may call, separated by commas; the gateway's own always may.",
     ),
-    DATABASE_URL: envTypes.postgresUrl.optional().describe("Only to listen for pokes, when REDIS_URL is not set."),
+    DATABASE_URL: envTypes.postgresUrl
+      .optional()
+      .describe("To listen for pokes and to know used DPoP proofs, when REDIS_URL is not set."),
     REDIS_URL: envTypes.redisUrl,
   })
   .refine((env) => env.DATABASE_URL !== undefined || env.REDIS_URL !== undefined, {
     path: ["DATABASE_URL"],
-    error: "set DATABASE_URL or REDIS_URL: pokes need one of them",
+    error: "set DATABASE_URL or REDIS_URL: pokes and the replay cache need one of them",
   });
 export type Env = z.output<typeof Env>;
 

@@ -2,7 +2,9 @@
  * The shape of every error that leaves the gateway: code, reason, details, request id; over HTTP and over WebSocket alike.
  * What is neither ours nor GraphQL's complaint about the request is a bug: masked here, logged where it happens.
  */
+import { HeaderMap } from "@apollo/server";
 import { unwrapResolverError } from "@apollo/server/errors";
+import { DPOP_ALGORITHMS } from "@continuo/access";
 import { AppError, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { currentRequestId } from "./request-id.ts";
@@ -46,6 +48,13 @@ export function requestFault(reason: string, message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason, http: { status: 400 } } });
 }
 
+/** An AppError that ends a whole operation: over HTTP with its status and challenge too. */
+export function operationRefused(error: AppError): GraphQLError {
+  const { code, reason, details } = error;
+  const http = { status: HTTP_STATUS[code], headers: new HeaderMap(Object.entries(challenge(error))) };
+  return new GraphQLError(error.message, { extensions: { code, reason, ...(details && { details }), http } });
+}
+
 /** The answer to a whole HTTP request that failed before or around GraphQL. */
 export interface HttpFault {
   readonly status: number;
@@ -53,24 +62,34 @@ export interface HttpFault {
   readonly body: { readonly errors: readonly GraphQLFormattedError[] };
 }
 
-/** Turns something thrown into that answer. Needs the request id, as no operation is under way yet. */
-export function toHttpFault(thrown: unknown, requestId: string): HttpFault {
+/** Turns something thrown into that answer. Needs the request id, as no operation is under way yet, and the header that was sent. */
+export function toHttpFault(thrown: unknown, requestId: string, authorization?: string): HttpFault {
   const error = isAppError(thrown) ? thrown : fromFramework(thrown);
   const body = { errors: [{ message: error.message, extensions: { ...extensionsOf(error), requestId } }] };
-  return { status: statusOf(thrown, error), headers: challenge(error), body };
+  return { status: statusOf(thrown, error), headers: challenge(error, authorization), body };
 }
 
 function statusOf(thrown: unknown, error: AppError): number {
   return isAppError(thrown) ? HTTP_STATUS[error.code] : frameworkStatus(thrown);
 }
 
-/** RFC 6750 section 3: what is wrong with the token. */
-function challenge({ code, message }: AppError): Record<string, string> {
+/** What is wrong with the token or its proof: RFC 6750 section 3, RFC 9449 sections 7.1 and 9. */
+function challenge({ code, reason, message }: AppError, authorization = ""): Record<string, string> {
   if (code !== "UNAUTHENTICATED") return {};
-  return {
-    "www-authenticate": `Bearer error="invalid_token", error_description="${message.replaceAll(/["\\]/g, "'")}"`,
-  };
+  const error = PROOF_ERRORS[reason] ?? "invalid_token";
+  const isDpop = reason.startsWith("DPOP_") || /^dpop /i.test(authorization);
+  const parameters = [
+    `error="${error}"`,
+    `error_description="${message.replaceAll(/["\\]/g, "'")}"`,
+    ...(isDpop ? [`algs="${DPOP_ALGORITHMS.join(" ")}"`] : []),
+  ];
+  return { "www-authenticate": `${isDpop ? "DPoP" : "Bearer"} ${parameters.join(", ")}` };
 }
+
+const PROOF_ERRORS: Readonly<Record<string, string>> = {
+  DPOP_PROOF_INVALID: "invalid_dpop_proof",
+  DPOP_NONCE_REQUIRED: "use_dpop_nonce",
+};
 
 function fromFramework(thrown: unknown): AppError {
   const status = frameworkStatus(thrown);

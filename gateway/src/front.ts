@@ -9,21 +9,26 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, t
 import { randomUUID } from "node:crypto";
 import type { Admission, Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
+import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
 import { withRequestId } from "./request-id.ts";
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
+const GRAPHQL_PATH = "/graphql";
 const KEEP_ALIVE_MS = 65_000;
+/** RFC 9449 section 8.2. */
+const NONCE_HEADER = "dpop-nonce";
 const REQUEST_ID = /^[\w-]{1,64}$/;
 const PREFLIGHT_SECONDS = 600;
 
 /** The HTTP server, without routes of its own that need the graph; not listening yet. */
 export async function createFront(options: {
   health: Health;
+  nonces: Nonces;
   allowedOrigins: readonly string[];
   logger: Logger;
 }): Promise<FastifyInstance> {
-  const { health, allowedOrigins, logger } = options;
+  const { health, nonces, allowedOrigins, logger } = options;
   const loggerInstance: FastifyBaseLogger = logger;
   const http = Fastify({
     loggerInstance,
@@ -44,18 +49,20 @@ export async function createFront(options: {
     });
   });
   // A request under way when the port closes must not leave a kept-alive connection behind that closing waits for.
-  http.addHook("onSend", async (_request, reply) => {
+  http.addHook("onSend", async (request, reply) => {
     if (!http.server.listening) void reply.header("connection", "close");
+    if (request.headers.dpop !== undefined || isDpopChallenge(reply.getHeader("www-authenticate")))
+      void reply.header(NONCE_HEADER, nonces.current());
   });
   await http.register(fastifyCors, {
     origin: [...allowedOrigins],
     methods: ["GET", "POST"],
-    allowedHeaders: ["authorization", "content-type", REQUEST_ID_HEADER, "apollo-require-preflight"],
-    exposedHeaders: [REQUEST_ID_HEADER, "www-authenticate"],
+    allowedHeaders: ["authorization", "dpop", "content-type", REQUEST_ID_HEADER, "apollo-require-preflight"],
+    exposedHeaders: [REQUEST_ID_HEADER, "www-authenticate", NONCE_HEADER],
     maxAge: PREFLIGHT_SECONDS,
   });
   http.setErrorHandler((thrown, request, reply) => {
-    const fault = toHttpFault(thrown, request.id);
+    const fault = toHttpFault(thrown, request.id, request.headers.authorization);
     if (fault.status >= 500) request.log.error({ err: thrown }, "request failed");
     // Closing on a client that is still sending would reset the connection and take the answer with it: the rest of the
     // body is read and thrown away instead, for as long as a request may take.
@@ -82,10 +89,11 @@ export function serveGraphQL(
   const admitted = new WeakMap<FastifyRequest, Admission>();
   const handle = fastifyApolloHandler(server, {
     context: async (request) => {
-      const { caller, claims } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
+      const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
       return {
         caller,
         ...(claims && { grant: { grantId: claims.gid, generation: claims.gen } }),
+        ...(proof && { proof }),
         requestId: request.id,
         logger: logger.child({ requestId: request.id }),
       };
@@ -93,14 +101,25 @@ export function serveGraphQL(
   });
   http.route({
     method: ["GET", "POST"],
-    url: "/graphql",
+    url: GRAPHQL_PATH,
     onRequest: async (request) => {
-      admitted.set(request, await admissions.admit(request.headers.authorization));
+      admitted.set(request, await admit(admissions, request, GRAPHQL_PATH));
     },
     handler(request, reply) {
       return withRequestId(request.id, () => handle.call(http, request, reply));
     },
   });
+}
+
+/** Judges who sent a request that arrived at `path`. */
+export function admit(admissions: Admissions, request: FastifyRequest, path: string): Promise<Admission> {
+  const { method, headers } = request;
+  const proof = headers.dpop === undefined ? undefined : String(headers.dpop);
+  return admissions.admit(headers.authorization, proof === undefined ? undefined : { method, path, proof });
+}
+
+function isDpopChallenge(challenge: unknown): boolean {
+  return typeof challenge === "string" && challenge.startsWith("DPoP ");
 }
 
 /** Passes the public signing keys on, with the life that their owner gives them. */

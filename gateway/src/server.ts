@@ -8,12 +8,13 @@ import {
   ApolloServerPluginSchemaReportingDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from "@apollo/server/plugin/disabled";
-import { isAppError } from "@continuo/errors";
+import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { OperationTypeNode } from "graphql";
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
-import { formatError, requestFault } from "./errors.ts";
+import { assertMayChange } from "./dpop/proofs.ts";
+import { formatError, operationRefused, requestFault } from "./errors.ts";
 import { apolloLogger } from "./graph/apollo-logger.ts";
 import type { Graph } from "./graph/graph.ts";
 
@@ -65,6 +66,7 @@ function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
             throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
           if (operation.operation === OperationTypeNode.SUBSCRIPTION)
             throw requestFault("SUBSCRIPTION_OVER_HTTP", "Subscriptions run over a WebSocket (graphql-transport-ws).");
+          if (operation.operation === OperationTypeNode.MUTATION) assertProven(contextValue);
           activity.note(contextValue);
         },
         async didEncounterErrors({ errors, contextValue }) {
@@ -90,4 +92,18 @@ function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
       };
     },
   };
+}
+
+/**
+ * Whoever holds a key proves it with each mutation, by a proof with a nonce of ours that is known not to have been used:
+ * so a mutation is never replayed, and none is made over a socket that somebody took over.
+ */
+function assertProven({ caller, proof }: GatewayContext): void {
+  if (caller.kind === "service" || caller.jkt === undefined) return;
+  try {
+    if (!proof) throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a proof: send it over HTTP.");
+    assertMayChange(proof);
+  } catch (cause) {
+    throw isAppError(cause) ? operationRefused(cause) : cause;
+  }
 }

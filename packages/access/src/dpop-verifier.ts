@@ -117,7 +117,11 @@ export function createDpopVerifier(options: {
       // 4. typ says what it is.
       check("typ", header.typ === "dpop+jwt", "typ is not dpop+jwt");
       // 5. An asymmetric signature that is accepted here.
-      check("alg", DPOP_ALGORITHMS.some((alg) => alg === header.alg), `alg is none of ${DPOP_ALGORITHMS.join(", ")}`);
+      check(
+        "alg",
+        DPOP_ALGORITHMS.some((alg) => alg === header.alg),
+        `alg is none of ${DPOP_ALGORITHMS.join(", ")}`,
+      );
       // 7. No private part in the key; and a key that fits the algorithm.
       check("jwk", !PRIVATE_MEMBERS.some((member) => member in header.jwk), "jwk holds a private key");
       const jwk = orRefuse("jwk", "jwk is no P-256 or Ed25519 key", () => PublicJwk.parse(header.jwk));

@@ -1,0 +1,30 @@
+/**
+ * Forward authentication: says who sends a request, to a reverse proxy that asks on behalf of services outside the graph
+ * (nginx auth_request, Traefik forwardAuth, Envoy ext_authz). No database and no subgraph is asked for a bearer token.
+ */
+import { AppError } from "@continuo/errors";
+import type { FastifyInstance } from "fastify";
+import type { Admissions } from "./caller.ts";
+import { admit } from "./front.ts";
+
+const PATH = "/auth/check";
+
+/**
+ * Serves GET /auth/check: 204 with who it is in x-continuo-* headers, 401 with a challenge, or 503 when it cannot be
+ * known. A DPoP proof is one for this very address and GET, as no header says reliably what the proxy was asked for. The
+ * proxy must overwrite x-continuo-* headers of the client with these.
+ */
+export function serveCheck(http: FastifyInstance, admissions: Admissions): void {
+  http.get(PATH, async (request, reply) => {
+    const { caller } = await admit(admissions, request, PATH);
+    if (caller.kind === "anonymous") throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
+    const { userId, sessionId, deviceId, applicationId, acr } = caller.viewer;
+    return reply.code(204).headers({
+      "x-continuo-user": userId,
+      "x-continuo-session": sessionId,
+      "x-continuo-device": deviceId,
+      "x-continuo-application": applicationId,
+      "x-continuo-acr": acr,
+    });
+  });
+}
