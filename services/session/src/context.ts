@@ -7,7 +7,7 @@ import type { PolicyStore } from "./policy/policy.ts";
 import type { Revocations } from "./revocation/revocation.ts";
 import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
 import type { StartSessionRequest } from "./session/start-session.ts";
-import type { SessionTokens } from "./token/rotation.ts";
+import type { RefreshSession, SessionTokens } from "./token/rotation.ts";
 
 /** The use cases and reads that all requests share. */
 export interface SessionService {
@@ -20,13 +20,15 @@ export interface SessionService {
   readonly devices: Devices;
   readonly revocations: Revocations;
   readonly startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
-  readonly refreshSession: (refreshToken: string, logger: SubgraphContext["logger"]) => Promise<SessionTokens>;
+  readonly refreshSession: RefreshSession;
   readonly now: () => Date;
 }
 
 export interface Context extends SubgraphContext, Omit<SessionService, "stores"> {
   /** The moment the request is answered for. */
   readonly at: Date;
+  /** Thumbprint of the key whose DPoP proof came with the request. */
+  readonly jkt: string | undefined;
   /**
    * The viewer's own session, which is live. Throws UNAUTHENTICATED: SIGN_IN_REQUIRED, SESSION_ENDED. The gateway may not
    * have heard yet, so every operation of a viewer begins with it.
@@ -85,6 +87,7 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     ...base,
     ...shared,
     at,
+    jkt: base.caller.kind === "service" ? undefined : base.caller.jkt,
     async liveSession() {
       const viewer = requireViewer(context);
       const found = await session(viewer.sessionId, viewer.userId);

@@ -24,7 +24,10 @@ export const sessionResolvers: Resolvers = {
 
   Mutation: {
     startSession: async (_root, { input }, context) => {
-      const tokens = await context.startSession(parseInput(StartSessionInput, input));
+      const tokens = await context.startSession({
+        ...parseInput(StartSessionInput, input),
+        jkt: context.jkt,
+      });
       context.reread();
       context.adopt(tokens.session);
       return tokens;

@@ -12,6 +12,7 @@ export const EndReason = z.enum([
   "IDLE",
   "ABSOLUTE",
   "EVICTED",
+  "REPLACED",
   "REFRESH_TOKEN_REUSED",
   "ADMINISTRATOR",
 ]);

@@ -10,18 +10,33 @@ import { isLive, sessionColumns } from "./session.store.ts";
  * $1 user, $2 now, $3 jti, $4 its expiry, $5 application, $6 policy version, $7 max sessions, $8 evict?, $9 outbox ids,
  * $10 device id given, $11 new device id, $12 detected name, $13 platform,
  * $14 session id, $15 origin, $16 acr, $17 amr, $18 auth time, $19 idle seconds, $20 idle and $21 absolute deadline,
- * $22 grant id, $23 key id, $24 salt.
+ * $22 grant id, $23 key id, $24 salt, $25 thumbprint of the device's key, $26 parent session.
+ *
+ * The device is the one with this key; without it the given one, if it is the user's and has no key; else a new one. A
+ * session on the same device in the same application makes room for its successor first, and counts towards no limit.
  */
 const START = `
 WITH ${seenHead("$1")},
+  known AS MATERIALIZED (
+    SELECT d.id, d.jkt FROM session.devices AS d
+     WHERE d.user_id = $1::uuid AND (d.jkt = $25::text OR (d.id = $10::uuid AND d.jkt IS NULL))
+     ORDER BY d.jkt NULLS LAST LIMIT 1),
   live AS MATERIALIZED (
-    SELECT s.id, s.user_id, row_number() OVER (ORDER BY s.started_at DESC, s.id DESC) AS place
+    SELECT s.id, s.user_id, coalesce(s.device_id = (SELECT id FROM known), false) AS replaced,
+           row_number() OVER (
+             PARTITION BY coalesce(s.device_id = (SELECT id FROM known), false)
+             ORDER BY s.started_at DESC, s.id DESC) AS place
       FROM session.sessions AS s
      WHERE s.user_id = $1::uuid AND s.application_id = $5 AND ${isLive("s", "$2::timestamptz")}),
+  parent AS MATERIALIZED (
+    SELECT s.id, s.absolute_deadline FROM session.sessions AS s
+     WHERE s.id = $26::uuid AND s.user_id = $1::uuid AND ${isLive("s", "$2::timestamptz")}),
   verdict AS MATERIALIZED (
     SELECT CASE
              WHEN EXISTS (SELECT FROM session.redeemed_grants AS r WHERE r.jti = $3::uuid) THEN 'GRANT_USED'
-             WHEN NOT $8::boolean AND (SELECT count(*) FROM live) >= $7::int THEN 'SESSION_LIMIT_REACHED'
+             WHEN $26::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM parent) THEN 'PARENT_ENDED'
+             WHEN NOT $8::boolean AND (SELECT count(*) FROM live WHERE NOT replaced) >= $7::int
+               THEN 'SESSION_LIMIT_REACHED'
              ELSE 'STARTED' END AS kind),
   head AS (
     INSERT INTO session.user_heads AS h (user_id, device_rev)
@@ -33,29 +48,44 @@ WITH ${seenHead("$1")},
     INSERT INTO session.redeemed_grants (jti, expires_at) SELECT $3::uuid, $4::timestamptz FROM head),
   device AS (
     INSERT INTO session.devices AS d
-           (id, user_id, detected_name, platform, first_seen_at, last_seen_at, rev)
-    SELECT coalesce((SELECT own.id FROM session.devices AS own WHERE own.id = $10::uuid AND own.user_id = $1::uuid), $11::uuid),
-           head.user_id, $12, $13, $2::timestamptz, $2::timestamptz, head.device_rev
+           (id, user_id, jkt, detected_name, platform, first_seen_at, last_seen_at, rev)
+    SELECT coalesce((SELECT id FROM known), $11::uuid),
+           head.user_id, $25, $12, $13, $2::timestamptz, $2::timestamptz, head.device_rev
       FROM head
         ON CONFLICT (id) DO UPDATE
-       SET detected_name = EXCLUDED.detected_name, platform = EXCLUDED.platform,
+       SET jkt = coalesce(d.jkt, EXCLUDED.jkt), detected_name = EXCLUDED.detected_name, platform = EXCLUDED.platform,
            last_seen_at = greatest(d.last_seen_at, EXCLUDED.last_seen_at), revoked_at = NULL, rev = EXCLUDED.rev
      WHERE d.user_id = EXCLUDED.user_id
     RETURNING d.id),
   started AS (
     INSERT INTO session.sessions AS s
            (id, user_id, device_id, application_id, origin, acr, amr, auth_time, policy_version, idle_seconds,
-            started_at, idle_deadline, absolute_deadline, last_active_at)
+            started_at, idle_deadline, absolute_deadline, last_active_at, parent_id)
     SELECT $14::uuid, $1::uuid, device.id, $5, $15, $16, $17::text[], $18::timestamptz, $6::int, $19::int,
-           $2::timestamptz, $20::timestamptz, $21::timestamptz, $2::timestamptz
+           $2::timestamptz, $20::timestamptz,
+           least($21::timestamptz, (SELECT absolute_deadline FROM parent)), $2::timestamptz, $26::uuid
       FROM device
     RETURNING ${sessionColumns("s")}),
   "authorization" AS (
-    INSERT INTO session.grants (id, session_id, key_id, salt, rotated_at)
-    SELECT $22::uuid, started.id, $23::smallint, $24::bytea, $2::timestamptz FROM started),
+    INSERT INTO session.grants (id, session_id, key_id, salt, rotated_at, jkt)
+    SELECT $22::uuid, started.id, $23::smallint, $24::bytea, $2::timestamptz, $25::text FROM started),
+  audited AS (
+    INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, detail)
+    SELECT started."userId", $2::timestamptz, event.type, started.id, started."deviceId", event.detail
+      FROM started
+     CROSS JOIN LATERAL (VALUES
+       (1, 'DEVICE_KEY_BOUND', jsonb_build_object('jkt', $25::text)),
+       (2, 'SESSION_STARTED', jsonb_build_object('applicationId', $5::text, 'origin', $15::text, 'acr', $16::text,
+                                                 'amr', $17::text[]))) AS event (place, type, detail)
+     WHERE event.place = 2 OR ($25::text IS NOT NULL AND (SELECT jkt FROM known) IS NULL)
+     ORDER BY event.place),
   target AS (
-    SELECT live.id, live.user_id, 'SESSION' AS kind, live.id::text AS key, 'EVICTED' AS reason
-      FROM live WHERE live.place >= $7::int AND live.place < $7::int + cardinality($9::uuid[])),
+    SELECT leaving.id, leaving.user_id, 'SESSION' AS kind, leaving.id::text AS key, leaving.reason
+      FROM (SELECT live.id, live.user_id, 'REPLACED' AS reason, 0 AS place FROM live WHERE live.replaced
+             UNION ALL
+            SELECT live.id, live.user_id, 'EVICTED', live.place FROM live
+             WHERE NOT live.replaced AND live.place >= $7::int) AS leaving
+     ORDER BY leaving.place LIMIT cardinality($9::uuid[])),
   ${endSessions({
     state: "REVOKED",
     now: "$2",
@@ -100,7 +130,7 @@ export function createStartSessionStore(pool: Pool): StartSessionStore {
           salt,
           accessTokenSeconds: policy.accessTokenSeconds,
           posture: policy.posture,
-          jkt: null,
+          jkt: command.jkt,
           epoch: row.epoch,
         },
       };
@@ -135,5 +165,7 @@ function valuesOf(command: StartCommand): unknown[] {
     command.grantId,
     command.keyId,
     command.salt,
+    command.jkt,
+    command.parentId,
   ];
 }

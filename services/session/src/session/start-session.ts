@@ -3,13 +3,13 @@
  * Who the person is has been settled before; this asks only whether the policy lets them in.
  */
 import { AppError } from "@continuo/errors";
-import type { GrantVerifier } from "@continuo/access";
+import type { GrantClaims, GrantVerifier } from "@continuo/access";
 import { assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import type { DeviceInput } from "../device/device.ts";
 import type { RevocationAnnouncer } from "../revocation/revocation.ts";
 import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
-import { issueTokens, type SessionTokens } from "../token/rotation.ts";
+import { dpopRequired, issueTokens, type SessionTokens } from "../token/rotation.ts";
 
 /** All that a session's rows are made of. */
 export interface StartCommand {
@@ -19,7 +19,7 @@ export interface StartCommand {
   readonly jtiExpiresAt: Date;
   readonly policy: Policy;
   readonly sessionId: string;
-  readonly origin: "PASSWORD" | "PASSKEY";
+  readonly origin: "PASSWORD" | "PASSKEY" | "TRANSFER";
   readonly acr: string;
   readonly amr: readonly string[];
   readonly authTime: Date;
@@ -31,6 +31,10 @@ export interface StartCommand {
   readonly grantId: string;
   readonly keyId: number;
   readonly salt: Buffer;
+  /** Thumbprint of the key that the device has proved to hold; null when it has none. */
+  readonly jkt: string | null;
+  /** The session in which this one was approved: it must be the user's and live, and is not outlived. */
+  readonly parentId: string | null;
   /** One for each session that may have to make room. */
   readonly outboxIds: readonly string[];
   readonly now: Date;
@@ -46,6 +50,7 @@ export type StartOutcome =
       readonly evictedSeq: number | null;
     }
   | { readonly kind: "GRANT_USED" }
+  | { readonly kind: "PARENT_ENDED" }
   | { readonly kind: "SESSION_LIMIT_REACHED" };
 
 export interface StartSessionStore {
@@ -58,6 +63,8 @@ export interface StartSessionRequest {
   readonly grant: string;
   readonly applicationId: string;
   readonly device: DeviceInput;
+  /** Thumbprint of the key whose DPoP proof came with the request. */
+  readonly jkt: string | undefined;
 }
 
 /** Which master key new refresh tokens are derived from. */
@@ -68,7 +75,8 @@ const SALT_BYTES = 16;
 const EVICTIONS_AT_ONCE = 100;
 
 /**
- * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID, GRANT_EXPIRED, GRANT_USED; NOT_FOUND/APPLICATION_NOT_FOUND;
+ * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID (also when the session that approved it has ended),
+ * GRANT_EXPIRED, GRANT_USED, DPOP_REQUIRED; NOT_FOUND/APPLICATION_NOT_FOUND;
  * STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A refused start does not use the grant up.
  */
 export function createStartSession(options: {
@@ -86,7 +94,7 @@ export function createStartSession(options: {
 }): (request: StartSessionRequest) => Promise<SessionTokens> {
   const { grants, policies, store, announce, createId, createDeviceId, randomBytes, now } = options;
 
-  return async ({ grant, applicationId, device }) => {
+  return async ({ grant, applicationId, device, jkt }) => {
     const at = now();
     const claims = await grants.verify(grant, at);
     const policy = await policies.active(applicationId);
@@ -94,13 +102,14 @@ export function createStartSession(options: {
       throw new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
     }
     assertAcr(policy, claims.acr);
+    if (policy.deviceBinding === "DPOP" && jkt === undefined) throw dpopRequired();
     const outcome = await store.start({
       userId: claims.sub,
       jti: claims.jti,
       jtiExpiresAt: new Date(claims.exp * 1_000),
       policy,
       sessionId: createId(),
-      origin: claims.amr.includes("pwd") ? "PASSWORD" : "PASSKEY",
+      origin: originOf(claims),
       acr: claims.acr,
       amr: claims.amr,
       authTime: new Date(claims.auth_time * 1_000),
@@ -110,12 +119,16 @@ export function createStartSession(options: {
       grantId: createId(),
       keyId: CURRENT_KEY_ID,
       salt: randomBytes(SALT_BYTES),
+      jkt: jkt ?? null,
+      parentId: claims.parent ?? null,
       outboxIds: Array.from({ length: EVICTIONS_AT_ONCE }, () => createId()),
       now: at,
     });
     switch (outcome.kind) {
       case "GRANT_USED":
         throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
+      case "PARENT_ENDED":
+        throw new AppError("UNAUTHENTICATED", "GRANT_INVALID", "The session that approved this sign-in has ended.");
       case "SESSION_LIMIT_REACHED":
         throw new AppError(
           "FORBIDDEN",
@@ -132,4 +145,10 @@ export function createStartSession(options: {
       }
     }
   };
+}
+
+/** How the session came about: approved in another one, or by what the person did here. */
+function originOf({ amr, parent }: GrantClaims): StartCommand["origin"] {
+  if (parent !== undefined) return "TRANSFER";
+  return amr.includes("pwd") ? "PASSWORD" : "PASSKEY";
 }

@@ -37,7 +37,7 @@ const AUTHORIZATION_JOINS = `
   AND u.user_id = s.user_id`;
 
 /**
- * $1 grant id, $2 generation presented, $3 salt presented, $4 now.
+ * $1 grant id, $2 generation presented, $3 salt presented, $4 now, $5 key proven.
  * A caller that waited for the row lock has only `g` checked again, not `s`: so whoever ends a session ends its grants.
  */
 const ADVANCE = `
@@ -45,6 +45,7 @@ const ADVANCE = `
      SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = $4
     FROM session.sessions AS s, session.policies AS p, session.user_heads AS u
    WHERE g.id = $1 AND g.generation = $2 AND g.salt = $3 AND g.state = 'ACTIVE'
+     AND (g.jkt IS NULL OR g.jkt = $5)
      AND ${AUTHORIZATION_JOINS}
      AND ${isLive("s", "$4::timestamptz")}
   RETURNING ${AUTHORIZATION_COLUMNS}`;
@@ -58,11 +59,11 @@ const READ = `
 /** Grants in Postgres. */
 export function createRotationStore(pool: Pool): RotationStore {
   return {
-    async advance({ grantId, generation, salt }, now) {
+    async advance({ grantId, generation, salt }, jkt, now) {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "advance-grant",
         text: ADVANCE,
-        values: [grantId, generation, salt, now],
+        values: [grantId, generation, salt, now, jkt],
       });
       return rows[0] && AuthorizationRow.parse(rows[0]);
     },

@@ -54,17 +54,25 @@ describe("a refresh token whose grant could not be advanced", () => {
     ["one from the future", 6, {}, "AHEAD"],
     ["any, of a grant that was revoked", 5, { isActive: false }, "ENDED"],
   ] as const)("%s: %#", (_case, presented, state, expected) => {
-    expect(judge(grant(state), presented, now)).toBe(expected);
+    expect(judge(grant(state), presented, null, now)).toBe(expected);
+  });
+
+  it.each([
+    ["without a proof", null],
+    ["with a proof by another key", "other"],
+  ])("of a bound grant is neither rotated nor theft %s, however old the token", (_case, jkt) => {
+    for (const presented of [1, 4, 5]) expect(judge(grant({ jkt: "key" }), presented, jkt, now)).toBe("KEY_NOT_PROVEN");
+    expect(judge(grant({ jkt: "key" }), 1, "key", now)).toBe("REUSED");
   });
 
   it("is never theft once its session has ended, however old it is", () => {
     const session = { ...authorization.session, state: "REVOKED", endedAt: now, endReason: "SIGNED_OUT" } as const;
-    expect(judge(grant({ session }), 1, now)).toBe("ENDED");
+    expect(judge(grant({ session }), 1, null, now)).toBe("ENDED");
   });
 
   it("is refused from the very moment of a deadline, whatever the row says", () => {
-    expect(judge(grant({}), 4, later(2 * HOUR))).toBe("ENDED");
-    expect(judge(grant({}), 4, later(2 * HOUR - 1))).toBe("REUSED");
+    expect(judge(grant({}), 4, null, later(2 * HOUR))).toBe("ENDED");
+    expect(judge(grant({}), 4, null, later(2 * HOUR - 1))).toBe("REUSED");
   });
 });
 

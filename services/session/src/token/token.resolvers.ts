@@ -7,7 +7,8 @@ const Input = z.object({ refreshToken: z.string().min(1).max(512) });
 export const tokenResolvers: Resolvers = {
   Mutation: {
     refreshSession: async (_root, args, context) => {
-      const tokens = await context.refreshSession(parseInput(Input, args).refreshToken, context.logger);
+      const request = { ...parseInput(Input, args), jkt: context.jkt };
+      const tokens = await context.refreshSession(request, context.logger);
       context.reread();
       context.adopt(tokens.session);
       return tokens;
