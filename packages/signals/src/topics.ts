@@ -3,6 +3,9 @@
 /** Published by session: the sequence of the newest revocation. */
 export const REVOCATIONS_TOPIC = "revocations";
 
+/** Published by session: when the keys that sign access tokens last changed, in milliseconds since the epoch. */
+export const SIGNING_KEYS_TOPIC = "signing-keys";
+
 /** Published by session: the user's `device_rev` after a change of one of their devices. */
 export const devicesTopic = (userId: string): string => `devices:${userId}`;
 

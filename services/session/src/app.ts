@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { createGrantVerifier, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
-import { startPokes } from "@continuo/signals";
+import { SIGNING_KEYS_TOPIC, startPokes } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { v4 as newDeviceId, v7 as newId } from "uuid";
 import { createActivity } from "./activity/activity.ts";
@@ -15,6 +15,7 @@ import { createDevices } from "./device/device.ts";
 import { createDeviceStore } from "./device/device.store.ts";
 import { createSignOutStore } from "./device/sign-out.store.ts";
 import type { Env } from "./env.ts";
+import { createSeal } from "./master-key/seal.ts";
 import { createPolicyStore } from "./policy/policy.store.ts";
 import { resolvers } from "./resolvers.ts";
 import { createFeed } from "./revocation/feed.ts";
@@ -23,9 +24,10 @@ import { createRevocations } from "./revocation/revocation.ts";
 import { createRevocationStore } from "./revocation/revocation.store.ts";
 import { createRoutes } from "./routes.ts";
 import { createSessionStore } from "./session/session.store.ts";
-import { createStartSession, CURRENT_KEY_ID } from "./session/start-session.ts";
+import { createStartSession } from "./session/start-session.ts";
 import { createStartSessionStore } from "./session/start-session.store.ts";
-import { loadSigningKey } from "./signing-key/signing-key.ts";
+import { createKeyRing } from "./signing-key/key-ring.ts";
+import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
 import { createAccessTokenMinter } from "./token/access-token.ts";
 import { createRefreshTokenCodec } from "./token/refresh-token.ts";
@@ -55,15 +57,23 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   const policies = createPolicyStore(prisma);
   const devices = createDeviceStore(pool);
   const keys = createSigningKeyStore(pool);
-  const key = await loadSigningKey({ store: keys, masterKey: env.MASTER_KEY, randomBytes, now: now() });
+  const keyRing = createKeyRing({
+    store: keys,
+    seal: createSeal({ masterKeys: env.MASTER_KEY, purpose: SIGNING_KEY_SEAL, randomBytes }),
+    now,
+  });
+  const lookAgain = { onPoke: () => keyRing.forget(), onGap: () => keyRing.forget() };
+  opening.use(await pokes.subscribe(SIGNING_KEYS_TOPIC, lookAgain));
+  // A wrong MASTER_KEY is no start.
+  await keyRing.current();
   const accessTokens = createAccessTokenMinter({
-    key,
+    keys: keyRing,
     issuer: env.TOKEN_ISSUER,
     audience: env.TOKEN_AUDIENCE,
     random: Math.random,
     createId: newId,
   });
-  const refreshTokens = createRefreshTokenCodec(new Map([[CURRENT_KEY_ID, env.MASTER_KEY]]));
+  const refreshTokens = createRefreshTokenCodec(env.MASTER_KEY);
   const revocations = createRevocations({
     store: createRevocationStore(pool, prisma),
     announce,

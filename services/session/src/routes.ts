@@ -4,12 +4,12 @@ import { parseInput, requireService, type SubgraphOptions } from "@continuo/subg
 import { ActivityReport } from "./activity/activity.ts";
 import type { Context } from "./context.ts";
 import { FeedRequest, type FeedPage } from "./revocation/feed.ts";
+import { KEYS_MAX_AGE_SECONDS } from "./signing-key/key-rotation.ts";
 import type { SigningKeyStore } from "./signing-key/signing-key.ts";
 
 type Routes = NonNullable<SubgraphOptions<Context>["routes"]>;
 
 const GATEWAY = "gateway";
-const KEYS_MAX_AGE_SECONDS = 300;
 
 /** Wires the routes; all but the keys are for the gateway on its own behalf. */
 export function createRoutes(options: {

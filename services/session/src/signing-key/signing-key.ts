@@ -1,82 +1,88 @@
 /**
- * Keys that sign access tokens. They lie in the database sealed under the master key: a copy of the rows signs nothing.
- * Their life (next, active, retiring, retired) is in the table; this makes, seals and opens them.
+ * Keys that sign access tokens, and their life: NEXT (published, not yet used), ACTIVE (signs), RETIRING (verifies what it
+ * has signed), RETIRED (its private half is erased). They lie in the database sealed: a copy of the rows signs nothing.
  */
-import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
-import { generateKey, type Jwk } from "@continuo/access";
-import type { JWK } from "jose";
+import { generateKey } from "@continuo/access";
+import { importJWK, type CryptoKey, type JWK } from "jose";
 import { z } from "zod";
+import type { Seal } from "../master-key/seal.ts";
 
 /** A key ready to sign. */
 export interface SigningKey {
   readonly kid: string;
-  readonly privateJwk: Jwk;
+  readonly key: CryptoKey;
 }
 
-/** A row of `signing_keys`. */
+/** A new key, or the active one, as it lies in the database. */
 export interface SealedSigningKey {
   readonly kid: string;
   readonly publicJwk: JWK;
-  /** IV 12 ‖ AES-256-GCM ciphertext of the private JWK ‖ tag 16; the kid is authenticated with it. */
+  /** The private JWK as a `Seal` closes it, bound to the kid. */
   readonly sealedPrivateKey: Uint8Array;
 }
 
+/** A row of `signing_keys`, without what is sealed. */
+export const KeyRecord = z.object({
+  kid: z.string(),
+  state: z.enum(["NEXT", "ACTIVE", "RETIRING", "RETIRED"]),
+  createdAt: z.date(),
+  activatedAt: z.date().nullable(),
+  retiringAt: z.date().nullable(),
+  retiredAt: z.date().nullable(),
+});
+export type KeyRecord = z.infer<typeof KeyRecord>;
+
+/** Each change compares before it sets, in one statement: false when somebody else was first, or the key is not so far. */
 export interface SigningKeyStore {
   /** The active key; made by `create` when there is none, one at a time for all replicas, so that all agree. */
   activeOr(create: () => Promise<SealedSigningKey>, now: Date): Promise<SealedSigningKey>;
   /** Public keys that a verifier must know: next, active and retiring. */
   published(): Promise<JWK[]>;
+  /** All keys, oldest first. */
+  list(): Promise<KeyRecord[]>;
+  /** Publishes a next key, unless there is one. */
+  addNext(key: SealedSigningKey, now: Date): Promise<boolean>;
+  /** Lets the next key sign when it has been published since `publishedBy`; the active one retires. */
+  activate(publishedBy: Date, now: Date): Promise<boolean>;
+  /** Takes back keys that have been retiring since `retiringBy`, and erases their private halves. */
+  retire(retiringBy: Date, now: Date): Promise<boolean>;
+  /**
+   * Takes a published key back at once, whatever that costs. Was it the active one, then the next key, or else
+   * `replacement`, signs from now on.
+   */
+  retireNow(kid: string, replacement: SealedSigningKey, now: Date): Promise<boolean>;
 }
 
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
+/** A key that the master key does not open. */
+export class SealBroken extends Error {
+  override readonly name = "SealBroken";
+}
+
+/** What signing keys are sealed for. */
+export const SIGNING_KEY_SEAL = "continuo signing key seal 1";
+
 const PrivateJwk = z.looseObject({ kty: z.string(), kid: z.string() });
 
-function sealingKey(masterKey: Buffer): Buffer {
-  return Buffer.from(hkdfSync("sha256", masterKey, "", "continuo signing key seal 1", 32));
-}
-
-/** A new ES256 key, sealed. `randomBytes` gives the IV. */
-export async function createSealedKey(
-  masterKey: Buffer,
-  randomBytes: (count: number) => Buffer,
-): Promise<SealedSigningKey> {
+/** A new ES256 key, sealed. */
+export async function createSealedKey(seal: Seal): Promise<SealedSigningKey> {
   const { publicJwk, privateJwk } = await generateKey("ES256");
-  const iv = randomBytes(IV_BYTES);
-  const cipher = createCipheriv("aes-256-gcm", sealingKey(masterKey), iv).setAAD(Buffer.from(publicJwk.kid));
-  const sealed = [iv, cipher.update(JSON.stringify(privateJwk)), cipher.final(), cipher.getAuthTag()];
-  return { kid: publicJwk.kid, publicJwk: { ...publicJwk, use: "sig" }, sealedPrivateKey: Buffer.concat(sealed) };
+  const { kid } = publicJwk;
+  return {
+    kid,
+    publicJwk: { ...publicJwk, use: "sig" },
+    sealedPrivateKey: seal.close(Buffer.from(JSON.stringify(privateJwk)), kid),
+  };
 }
 
-/** Opens a key. Throws an Error that names MASTER_KEY when it was sealed under another one, or tampered with. */
-export function openSealedKey(sealed: SealedSigningKey, masterKey: Buffer): SigningKey {
-  const bytes = Buffer.from(sealed.sealedPrivateKey);
-  try {
-    const decipher = createDecipheriv("aes-256-gcm", sealingKey(masterKey), bytes.subarray(0, IV_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-      .setAAD(Buffer.from(sealed.kid))
-      .setAuthTag(bytes.subarray(-TAG_BYTES));
-    const text = Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
-    return { kid: sealed.kid, privateJwk: PrivateJwk.parse(JSON.parse(text.toString())) };
-  } catch (cause) {
-    throw new Error(
-      `MASTER_KEY does not open the signing key ${sealed.kid}: it is not the one the database was set up with`,
-      {
-        cause,
-      },
+/** Opens a key. Throws SealBroken, naming MASTER_KEY, when it was sealed under another one, or tampered with. */
+export async function openSealedKey({ kid, sealedPrivateKey }: SealedSigningKey, seal: Seal): Promise<SigningKey> {
+  const opened = seal.open(sealedPrivateKey, kid);
+  if (opened === undefined) {
+    throw new SealBroken(
+      `MASTER_KEY does not open the signing key ${kid}: it is not the one the database was set up with`,
     );
   }
-}
-
-/** The key to sign with: the active one, made on the very first start. */
-export async function loadSigningKey(options: {
-  store: SigningKeyStore;
-  masterKey: Buffer;
-  randomBytes: (count: number) => Buffer;
-  now: Date;
-}): Promise<SigningKey> {
-  const { store, masterKey, randomBytes, now } = options;
-  const sealed = await store.activeOr(() => createSealedKey(masterKey, randomBytes), now);
-  return openSealedKey(sealed, masterKey);
+  const key = await importJWK(PrivateJwk.parse(JSON.parse(opened.toString())), "ES256");
+  if (key instanceof Uint8Array) throw new SealBroken(`the signing key ${kid} is not asymmetric`);
+  return { kid, key };
 }

@@ -1,8 +1,8 @@
 /** Access tokens (RFC 9068) as this service mints them; what is in them is said in `@continuo/access`. */
 import type { AccessTokenClaims, Posture } from "@continuo/access";
-import { importJWK, SignJWT } from "jose";
+import { SignJWT } from "jose";
 import { expiryOf, type Session } from "../session/session.ts";
-import type { SigningKey } from "../signing-key/signing-key.ts";
+import type { KeyRing } from "../signing-key/key-ring.ts";
 
 /** A session and the rotation state from which it gets its tokens. */
 export interface Authorization {
@@ -41,14 +41,13 @@ export function expiryOfToken(authorization: Authorization, now: Date, random: n
 
 /** Signs with ES256. `createId` gives each token its `jti`. */
 export function createAccessTokenMinter(options: {
-  key: SigningKey;
+  keys: Pick<KeyRing, "current">;
   issuer: string;
   audience: string;
   random: () => number;
   createId: () => string;
 }): AccessTokenMinter {
-  const { key, issuer, audience, random, createId } = options;
-  const privateKey = importJWK(key.privateJwk, "ES256");
+  const { keys, issuer, audience, random, createId } = options;
 
   return {
     async mint(authorization, now) {
@@ -75,9 +74,8 @@ export function createAccessTokenMinter(options: {
         posture,
         ...(jkt !== null && { cnf: { jkt } }),
       } satisfies AccessTokenClaims;
-      const accessToken = await new SignJWT(claims)
-        .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: key.kid })
-        .sign(await privateKey);
+      const { kid, key } = await keys.current();
+      const accessToken = await new SignJWT(claims).setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid }).sign(key);
       return { accessToken, expiresIn: Math.max(0, Math.floor(expiresAt - now.getTime() / 1_000)) };
     },
   };

@@ -1,0 +1,113 @@
+/**
+ * Rotation of the signing key: publish the next one, wait until every verifier's copy of the key set must have it, sign
+ * with it, and take the former one back when nothing that it signed can still be good. So no verifier ever meets a key
+ * that it could not know. The steps are driven by time, and taken by whoever comes first.
+ */
+import { AppError } from "@continuo/errors";
+import type { Seal } from "../master-key/seal.ts";
+import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
+import { createSealedKey, type KeyRecord, type SigningKeyStore } from "./signing-key.ts";
+
+/** How long a verifier may keep its copy of the published keys. */
+export const KEYS_MAX_AGE_SECONDS = 300;
+
+/** How long each stage lasts. Milliseconds. */
+export interface RotationTimes {
+  /** From publication until it may sign. */
+  readonly publishedMs: number;
+  /** From its last signature until nothing that it signed is good any more. */
+  readonly retiringMs: number;
+  /** How long a key signs before the next one is published by itself; null for never. */
+  readonly rotateAfterMs: number | null;
+}
+
+const DAY_MS = 24 * 3_600_000;
+/** Clocks of hosts apart, and a process that has not yet looked which key is active. */
+const MARGIN_MS = 60_000;
+
+/** The stages of a rotation; by itself every `days`, 0 for never. */
+export function rotationTimes(days: number): RotationTimes {
+  return {
+    publishedMs: 2 * KEYS_MAX_AGE_SECONDS * 1_000,
+    retiringMs: LONGEST_ACCESS_TOKEN_SECONDS * 1_000 + MARGIN_MS,
+    rotateAfterMs: days === 0 ? null : days * DAY_MS,
+  };
+}
+
+export type Step = "PUBLISH_NEXT" | "ACTIVATE_NEXT" | "RETIRE_FORMER";
+
+/** What is due at `now`. */
+export function stepsDue(keys: readonly KeyRecord[], now: Date, times: RotationTimes): Step[] {
+  const isPast = (since: Date | null | undefined, ms: number | null): boolean =>
+    since != null && ms !== null && now.getTime() - since.getTime() >= ms;
+  const inState = (state: KeyRecord["state"]): readonly KeyRecord[] => keys.filter((key) => key.state === state);
+  const [next] = inState("NEXT");
+  const [active] = inState("ACTIVE");
+  return [
+    ...(inState("RETIRING").some(({ retiringAt }) => isPast(retiringAt, times.retiringMs))
+      ? (["RETIRE_FORMER"] as const)
+      : []),
+    ...(isPast(next?.createdAt, times.publishedMs) ? (["ACTIVATE_NEXT"] as const) : []),
+    ...(next === undefined && isPast(active?.activatedAt, times.rotateAfterMs) ? (["PUBLISH_NEXT"] as const) : []),
+  ];
+}
+
+export interface KeyRotation {
+  /** Takes the steps that are due; returns those that it was the first to take. */
+  turn(): Promise<Step[]>;
+  /** Publishes a next key now, whatever the calendar says. False when there is one already. */
+  rotate(): Promise<boolean>;
+  /**
+   * Takes a compromised key back at once. Every access token that it signed is refused from now on: clients refresh.
+   * Throws NOT_FOUND/KEY_NOT_FOUND for a key that is not published.
+   */
+  retireNow(kid: string): Promise<void>;
+}
+
+/** Wires the use cases. `announce` tells signers and verifiers to look again. */
+export function createKeyRotation(options: {
+  store: SigningKeyStore;
+  seal: Seal;
+  times: RotationTimes;
+  announce: (at: Date) => Promise<void>;
+  now: () => Date;
+}): KeyRotation {
+  const { store, seal, times, announce, now } = options;
+
+  async function take(step: Step, at: Date): Promise<boolean> {
+    const before = (ms: number): Date => new Date(at.getTime() - ms);
+    switch (step) {
+      case "PUBLISH_NEXT":
+        return store.addNext(await createSealedKey(seal), at);
+      case "ACTIVATE_NEXT":
+        return store.activate(before(times.publishedMs), at);
+      case "RETIRE_FORMER":
+        return store.retire(before(times.retiringMs), at);
+    }
+  }
+
+  return {
+    async turn() {
+      const at = now();
+      const taken: Step[] = [];
+      for (const step of stepsDue(await store.list(), at, times)) if (await take(step, at)) taken.push(step);
+      if (taken.length > 0) await announce(at);
+      return taken;
+    },
+
+    async rotate() {
+      const at = now();
+      const isPublished = await take("PUBLISH_NEXT", at);
+      if (isPublished) await announce(at);
+      return isPublished;
+    },
+
+    async retireNow(kid) {
+      const at = now();
+      if (!(await store.retireNow(kid, await createSealedKey(seal), at))) {
+        throw new AppError("NOT_FOUND", "KEY_NOT_FOUND", "There is no such key among those that are published.");
+      }
+      await announce(at);
+    },
+  };
+}
