@@ -1,4 +1,4 @@
-import { devicesTopic, outboxTopic, REVOCATIONS_TOPIC, type Pokes } from "@continuo/signals";
+import { devicesTopic, outboxTopic, REVOCATIONS_TOPIC, SIGNING_KEYS_TOPIC, type Pokes } from "@continuo/signals";
 import type { RevocationAnnouncer } from "./revocation/revocation.ts";
 
 /** The Postgres schema that this service owns. */
@@ -13,3 +13,9 @@ export function createAnnouncer(pokes: Pokes): RevocationAnnouncer {
     devicesChanged: (userId, deviceRev) => pokes.publish(devicesTopic(userId), deviceRev),
   };
 }
+
+/** Says that the signing keys have changed: whoever signs or verifies looks again. */
+export const announceKeys =
+  (pokes: Pokes) =>
+  (at: Date): Promise<void> =>
+    pokes.publish(SIGNING_KEYS_TOPIC, at.getTime());

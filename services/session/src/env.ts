@@ -2,7 +2,7 @@ import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 
 /** The jobs that a worker can be given. */
-export const JobName = z.enum(["expire-sessions", "fan-out-revocation", "retain"]);
+export const JobName = z.enum(["expire-sessions", "fan-out-revocation", "retain", "rotate-keys"]);
 export type JobName = z.infer<typeof JobName>;
 
 const jobNames = z
@@ -10,6 +10,17 @@ const jobNames = z
   .default(JobName.options.join(","))
   .transform((text) => text.split(",").map((name) => name.trim()))
   .pipe(z.array(JobName).min(1));
+
+/** The current one first; the others still open what was made under them. */
+const masterKeys = z
+  .string()
+  .transform((text) => text.split(",").map((key) => key.trim()))
+  .pipe(z.tuple([envTypes.secret256], envTypes.secret256))
+  .describe(
+    "32 random bytes in base64url: seals secrets at rest, root of refresh tokens. While it is replaced, the new one, a comma, the former one.",
+  );
+
+const keyRotationDays = z.coerce.number().int().min(0).max(3_650).default(90);
 
 const shared = {
   LOG_LEVEL: envTypes.logLevel,
@@ -25,7 +36,7 @@ export const Env = z.object({
   ...shared,
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   GRANT_PUBLIC_KEY: envTypes.jwk.describe("Verifies the sign-in grants of the identity subgraph."),
-  MASTER_KEY: envTypes.secret256.describe("32 random bytes in base64url: seals signing keys, root of refresh tokens."),
+  MASTER_KEY: masterKeys,
   TOKEN_ISSUER: z.url().describe("`iss` of access tokens: the public address of this installation."),
   TOKEN_AUDIENCE: z.string().min(1).default("continuo").describe("`aud` of access tokens."),
 });
@@ -36,6 +47,8 @@ export const WorkerEnv = z.object({
   ...shared,
   HOST: envTypes.host,
   HEALTH_PORT: envTypes.healthPort,
+  MASTER_KEY: masterKeys,
+  KEY_ROTATION_DAYS: keyRotationDays.describe("How long a signing key signs before the next one follows; 0 for ever."),
   JOBS: jobNames.describe("Which jobs to work on, separated by commas."),
 });
 export type WorkerEnv = z.output<typeof WorkerEnv>;

@@ -1,16 +1,22 @@
 /** Composition root of session's workers: the jobs it is told to do, each on its queue. */
+import { randomBytes } from "node:crypto";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
 import { v7 as newId } from "uuid";
-import { createAnnouncer, SCHEMA } from "./announce.ts";
+import { announceKeys, createAnnouncer, SCHEMA } from "./announce.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { WorkerEnv } from "./env.ts";
+import { createSeal } from "./master-key/seal.ts";
 import { createRetain, retain, RETAIN_EVERY_MS } from "./retention/retain.jobs.ts";
 import { createRetentionStore } from "./retention/retention.store.ts";
 import { createExpireSessions, EXPIRE_EVERY_MS, expireSessions } from "./revocation/expire-sessions.jobs.ts";
 import { createFanOut, fanOutRevocation } from "./revocation/fan-out-revocation.jobs.ts";
 import { createRevocationJobsStore } from "./revocation/jobs.store.ts";
+import { createKeyRotation, rotationTimes } from "./signing-key/key-rotation.ts";
+import { createRotateKeys, ROTATE_EVERY_MS, rotateKeys } from "./signing-key/rotate-keys.jobs.ts";
+import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
+import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
 
 /** Works on `env.JOBS` until disposed of, which waits for the handlers under way. */
 export async function startWorkers(
@@ -52,6 +58,17 @@ export async function startWorkers(
     retain: async () => {
       await jobs.work(retain, createRetain({ store: createRetentionStore(pool), now }), { concurrency: 1 });
       await jobs.every(retain, { everyMs: RETAIN_EVERY_MS });
+    },
+    "rotate-keys": async () => {
+      const rotation = createKeyRotation({
+        store: createSigningKeyStore(pool),
+        seal: createSeal({ masterKeys: env.MASTER_KEY, purpose: SIGNING_KEY_SEAL, randomBytes }),
+        times: rotationTimes(env.KEY_ROTATION_DAYS),
+        announce: announceKeys(pokes),
+        now,
+      });
+      await jobs.work(rotateKeys, createRotateKeys(rotation), { concurrency: 1 });
+      await jobs.every(rotateKeys, { everyMs: ROTATE_EVERY_MS });
     },
   };
   for (const name of new Set(env.JOBS)) await start[name]();

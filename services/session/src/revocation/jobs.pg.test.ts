@@ -29,7 +29,13 @@ const rowsOf = async (text: string, values: unknown[] = []): Promise<Record<stri
 const ids = (count: number): string[] => Array.from({ length: count }, () => newId());
 
 function workerEnv(jobs: string): WorkerEnv {
-  return WorkerEnv.parse({ LOG_LEVEL: "silent", DATABASE_URL: system.env.DATABASE_URL, JOBS: jobs });
+  const { DATABASE_URL, MASTER_KEY } = system.env;
+  return WorkerEnv.parse({
+    LOG_LEVEL: "silent",
+    DATABASE_URL,
+    MASTER_KEY: MASTER_KEY[0].toString("base64url"),
+    JOBS: jobs,
+  });
 }
 
 describe("the expiry of sessions", () => {
@@ -191,7 +197,12 @@ describe("a dead worker", () => {
 /** A worker that fans out, until killed. */
 function startWorkerProcess(): AsyncDisposable {
   const child = spawn(process.execPath, [fileURLToPath(new URL("../worker.fixture.ts", import.meta.url))], {
-    env: { DATABASE_URL: system.env.DATABASE_URL, LOG_LEVEL: "silent", JOBS: "fan-out-revocation" },
+    env: {
+      DATABASE_URL: system.env.DATABASE_URL,
+      MASTER_KEY: system.env.MASTER_KEY[0].toString("base64url"),
+      LOG_LEVEL: "silent",
+      JOBS: "fan-out-revocation",
+    },
     stdio: ["ignore", "ignore", "inherit"],
   });
   const exited = once(child, "exit");
