@@ -105,7 +105,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const nonces = createNonces(env.GATEWAY_PRIVATE_KEY);
   const replayCache = overrides.replayCache ?? stack.use(await openReplayCache(env, logger));
   const proofs = createProofs({
-    verifier: createDpopVerifier({ acceptsNonce: nonces.accepts }),
+    verifier: createDpopVerifier({ acceptsNonce: (nonce) => nonces.accepts(nonce) }),
     replayCache,
     publicUrl: () => publicUrl,
   });

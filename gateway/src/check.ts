@@ -19,12 +19,13 @@ export function serveCheck(http: FastifyInstance, admissions: Admissions): void 
     const { caller } = await admit(admissions, request, PATH);
     if (caller.kind === "anonymous") throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
     const { userId, sessionId, deviceId, applicationId, acr } = caller.viewer;
-    return reply.code(204).headers({
+    const who = {
       "x-continuo-user": userId,
       "x-continuo-session": sessionId,
       "x-continuo-device": deviceId,
       "x-continuo-application": applicationId,
       "x-continuo-acr": acr,
-    });
+    };
+    return reply.code(204).headers(who).send();
   });
 }

@@ -76,12 +76,14 @@ function statusOf(thrown: unknown, error: AppError): number {
 /** What is wrong with the token or its proof: RFC 6750 section 3, RFC 9449 sections 7.1 and 9. */
 function challenge({ code, reason, message }: AppError, authorization = ""): Record<string, string> {
   if (code !== "UNAUTHENTICATED") return {};
+  const algorithms = `algs="${DPOP_ALGORITHMS.join(" ")}"`;
+  if (reason === "SIGN_IN_REQUIRED") return { "www-authenticate": `Bearer, DPoP ${algorithms}` };
   const error = PROOF_ERRORS[reason] ?? "invalid_token";
   const isDpop = reason.startsWith("DPOP_") || /^dpop /i.test(authorization);
   const parameters = [
     `error="${error}"`,
     `error_description="${message.replaceAll(/["\\]/g, "'")}"`,
-    ...(isDpop ? [`algs="${DPOP_ALGORITHMS.join(" ")}"`] : []),
+    ...(isDpop ? [algorithms] : []),
   ];
   return { "www-authenticate": `${isDpop ? "DPoP" : "Bearer"} ${parameters.join(", ")}` };
 }
