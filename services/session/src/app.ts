@@ -31,7 +31,9 @@ import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
 import { createAccessTokenMinter } from "./token/access-token.ts";
 import { createRefreshTokenCodec } from "./token/refresh-token.ts";
-import { createRefreshSession } from "./token/rotation.ts";
+import { createStepUp } from "./step-up/step-up.ts";
+import { createStepUpStore } from "./step-up/step-up.store.ts";
+import { createRotation } from "./token/rotation.ts";
 import { createRotationStore } from "./token/rotation.store.ts";
 
 /** Opens database, pokes and port, and serves until it is disposed of. `now` is the clock of every rule. */
@@ -81,12 +83,21 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
     now,
   });
 
+  const grants = createGrantVerifier(env.GRANT_PUBLIC_KEY);
+  const rotation = createRotation({
+    store: createRotationStore(pool),
+    accessTokens,
+    refreshTokens,
+    endForReuse: (session) => revocations.endForReuse(session),
+    now,
+  });
+
   const service: SessionService = {
     stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
     devices: createDevices({ store: devices, announce, now }),
     revocations,
     startSession: createStartSession({
-      grants: createGrantVerifier(env.GRANT_PUBLIC_KEY),
+      grants,
       policies,
       store: createStartSessionStore(pool),
       announce,
@@ -97,11 +108,17 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
       randomBytes,
       now,
     }),
-    refreshSession: createRefreshSession({
-      store: createRotationStore(pool),
+    rotation,
+    stepUp: createStepUp({
+      grants,
+      policies,
+      rotation,
+      store: createStepUpStore(pool),
+      announce,
       accessTokens,
       refreshTokens,
-      endForReuse: (session) => revocations.endForReuse(session),
+      createId: newId,
+      randomBytes,
       now,
     }),
     now,

@@ -7,7 +7,8 @@ import type { PolicyStore } from "./policy/policy.ts";
 import type { Revocations } from "./revocation/revocation.ts";
 import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
 import type { StartSessionRequest } from "./session/start-session.ts";
-import type { RefreshSession, SessionTokens } from "./token/rotation.ts";
+import type { StepUpRequest } from "./step-up/step-up.ts";
+import type { Rotation, SessionTokens } from "./token/rotation.ts";
 
 /** The use cases and reads that all requests share. */
 export interface SessionService {
@@ -20,7 +21,8 @@ export interface SessionService {
   readonly devices: Devices;
   readonly revocations: Revocations;
   readonly startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
-  readonly refreshSession: RefreshSession;
+  readonly rotation: Rotation;
+  readonly stepUp: (request: StepUpRequest, logger: SubgraphContext["logger"]) => Promise<SessionTokens>;
   readonly now: () => Date;
 }
 

@@ -2,6 +2,7 @@ import { deviceResolvers } from "./device/device.resolvers.ts";
 import type { Resolvers } from "./generated/graphql.ts";
 import { revocationResolvers } from "./revocation/revocation.resolvers.ts";
 import { sessionResolvers } from "./session/session.resolvers.ts";
+import { stepUpResolvers } from "./step-up/step-up.resolvers.ts";
 import { tokenResolvers } from "./token/token.resolvers.ts";
 
 /** All features' resolvers; types that several features add fields to are put together here. */
@@ -10,6 +11,7 @@ export const resolvers: Resolvers = {
   Mutation: {
     ...sessionResolvers.Mutation,
     ...tokenResolvers.Mutation,
+    ...stepUpResolvers.Mutation,
     ...deviceResolvers.Mutation,
     ...revocationResolvers.Mutation,
   },

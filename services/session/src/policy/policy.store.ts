@@ -1,5 +1,12 @@
 import type { PrismaClient } from "../database/generated/client.ts";
-import { Policy, type PolicyStore } from "./policy.ts";
+import { ACR_ORDER, Policy, type PolicyStore } from "./policy.ts";
+
+const ORDER = `ARRAY[${ACR_ORDER.map((acr) => `'${acr}'`).join(", ")}]`;
+
+/** `acrSuffices` as SQL, of two expressions. */
+export const acrSufficesSql = (acr: string, required: string): string =>
+  `(${required} IS NULL OR ${acr} = ${required} OR
+    coalesce(array_position(${ORDER}, ${acr}) > array_position(${ORDER}, ${required}), false))`;
 
 /** Applications and policies in Postgres. */
 export function createPolicyStore(prisma: PrismaClient): PolicyStore {

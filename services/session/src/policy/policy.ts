@@ -51,15 +51,22 @@ export function deadlinesFrom(policy: Policy, now: Date): { idleDeadline: Date; 
 }
 
 /** Authentication context classes in ascending order (NIST SP 800-63B-4 section 2). */
-const ACR_ORDER = ["aal1", "aal2", "aal3"];
+export const ACR_ORDER = ["aal1", "aal2", "aal3"];
 
-/** Throws STEP_UP_REQUIRED/ACR_TOO_LOW (RFC 9470) unless `acr` is at least what the policy requires. */
-export function assertAcr(policy: Policy, acr: string): void {
-  const { requiredAcr } = policy;
-  if (requiredAcr === null || acr === requiredAcr) return;
-  const required = ACR_ORDER.indexOf(requiredAcr);
-  if (required !== -1 && ACR_ORDER.indexOf(acr) > required) return;
-  throw new AppError("STEP_UP_REQUIRED", "ACR_TOO_LOW", "This application asks for a stronger sign-in.", {
-    details: { acrValues: [requiredAcr] },
+/** Whether `acr` is at least what is required; a class that is not one of ours suffices only for itself. */
+export function acrSuffices(acr: string, required: string | null): boolean {
+  if (required === null || acr === required) return true;
+  return ACR_ORDER.includes(required) && ACR_ORDER.indexOf(acr) > ACR_ORDER.indexOf(required);
+}
+
+/** STEP_UP_REQUIRED/ACR_TOO_LOW, with what would do in `details.acrValues` (RFC 9470 section 3). */
+export function acrTooLow(required: string | null): AppError {
+  return new AppError("STEP_UP_REQUIRED", "ACR_TOO_LOW", "This application asks for a stronger sign-in.", {
+    details: { acrValues: required === null ? [] : [required] },
   });
+}
+
+/** Throws STEP_UP_REQUIRED/ACR_TOO_LOW unless `acr` is at least what the policy requires. */
+export function assertAcr({ requiredAcr }: Pick<Policy, "requiredAcr">, acr: string): void {
+  if (!acrSuffices(acr, requiredAcr)) throw acrTooLow(requiredAcr);
 }

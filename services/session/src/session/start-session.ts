@@ -67,9 +67,6 @@ export interface StartSessionRequest {
   readonly jkt: string | undefined;
 }
 
-/** Which master key new refresh tokens are derived from. */
-export const CURRENT_KEY_ID = 1;
-
 const SALT_BYTES = 16;
 /** A start at the limit makes room for itself, and for what a lowered limit has left over, this many at a time. */
 const EVICTIONS_AT_ONCE = 100;
@@ -92,7 +89,7 @@ export function createStartSession(options: {
   randomBytes: (count: number) => Buffer;
   now: () => Date;
 }): (request: StartSessionRequest) => Promise<SessionTokens> {
-  const { grants, policies, store, announce, createId, createDeviceId, randomBytes, now } = options;
+  const { grants, policies, store, announce, refreshTokens, createId, createDeviceId, randomBytes, now } = options;
 
   return async ({ grant, applicationId, device, jkt }) => {
     const at = now();
@@ -117,7 +114,7 @@ export function createStartSession(options: {
       device,
       newDeviceId: createDeviceId(),
       grantId: createId(),
-      keyId: CURRENT_KEY_ID,
+      keyId: refreshTokens.currentKeyId,
       salt: randomBytes(SALT_BYTES),
       jkt: jkt ?? null,
       parentId: claims.parent ?? null,

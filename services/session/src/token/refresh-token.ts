@@ -26,6 +26,8 @@ export interface RefreshTokenParts {
 
 /** Encodes and recognises refresh tokens. */
 export interface RefreshTokenCodec {
+  /** Of the master key that new tokens are derived from. */
+  readonly currentKeyId: number;
   encode(parts: RefreshTokenParts): string;
   /** Undefined for anything that this codec has not made; compares in constant time. */
   decode(token: string): RefreshTokenParts | undefined;
@@ -40,8 +42,19 @@ const MAC_BYTES = 32;
 const TOTAL_BYTES = SIGNED_BYTES + MAC_BYTES + 4;
 const LENGTH = REFRESH_TOKEN_PREFIX.length + Math.ceil((TOTAL_BYTES * 8) / 6);
 
-/** `masterKeys` by key id, 32 bytes each. `encode` throws RangeError for a key id that is not among them. */
-export function createRefreshTokenCodec(masterKeys: ReadonlyMap<number, Buffer>): RefreshTokenCodec {
+/** Which of 256 a master key is, so that a token says under which one it was made. Derived, as nobody should have to number keys. */
+function keyIdOf(masterKey: Buffer): number {
+  return Buffer.from(hkdfSync("sha256", masterKey, "", "continuo refresh token key id 1", 1)).readUInt8();
+}
+
+/**
+ * `current` derives new tokens, tokens under `former` stay good; 32 bytes each. Throws RangeError for two keys with one id
+ * (one pair in 256: make another). `encode` throws RangeError for a key id that is not among them.
+ */
+export function createRefreshTokenCodec([current, ...former]: readonly [Buffer, ...Buffer[]]): RefreshTokenCodec {
+  const masterKeys = new Map([current, ...former].map((key) => [keyIdOf(key), key]));
+  if (masterKeys.size <= former.length) throw new RangeError("two of the master keys have one id: make another");
+
   function sign(signed: Buffer, masterKey: Buffer): Buffer {
     const salt = Buffer.concat([signed.subarray(2, 18), signed.subarray(22, 38)]);
     const key = hkdfSync("sha256", masterKey, salt, "continuo refresh token 1", 32);
@@ -49,6 +62,8 @@ export function createRefreshTokenCodec(masterKeys: ReadonlyMap<number, Buffer>)
   }
 
   return {
+    currentKeyId: keyIdOf(current),
+
     encode({ grantId, generation, keyId, salt }) {
       const masterKey = masterKeys.get(keyId);
       if (masterKey === undefined) throw new RangeError(`there is no master key ${keyId}`);

@@ -39,6 +39,7 @@ const grant = (state: Partial<GrantState>): GrantState => ({
   isActive: true,
   confirmedGeneration: 5,
   rotatedAt: later(-HOUR),
+  requiredAcr: null,
   ...state,
 });
 

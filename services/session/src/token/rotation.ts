@@ -5,6 +5,7 @@
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
+import { acrSuffices, acrTooLow } from "../policy/policy.ts";
 import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
 import type { RefreshTokenCodec, RefreshTokenParts } from "./refresh-token.ts";
@@ -15,10 +16,19 @@ export interface GrantState extends Authorization {
   /** The highest generation known to have reached the client. */
   readonly confirmedGeneration: number;
   readonly rotatedAt: Date;
+  /** The least authentication context class that the session's policy asks for; null for any. */
+  readonly requiredAcr: string | null;
 }
 
 /** What to do with a token whose generation could not be advanced. */
-export type Judgement = "SUCCESSOR_AGAIN" | "ENDED" | "KEY_NOT_PROVEN" | "REUSED" | "AHEAD" | "ADVANCE_AGAIN";
+export type Judgement =
+  | "SUCCESSOR_AGAIN"
+  | "ENDED"
+  | "KEY_NOT_PROVEN"
+  | "ACR_TOO_LOW"
+  | "REUSED"
+  | "AHEAD"
+  | "ADVANCE_AGAIN";
 
 /** Parallel callers and repeats within this time are one client, also when the successor is already in use. */
 const CONCURRENT_MS = 10_000;
@@ -31,19 +41,28 @@ export function judge(grant: GrantState, presented: number, jkt: string | null, 
   if (grant.jkt !== null && grant.jkt !== jkt) return "KEY_NOT_PROVEN";
   if (!grant.isActive || standingOf(grant.session, now).state !== "ACTIVE") return "ENDED";
   if (presented > grant.generation) return "AHEAD";
-  if (presented === grant.generation) return "ADVANCE_AGAIN";
+  const mayGoOn = acrSuffices(grant.session.acr, grant.requiredAcr);
+  if (presented === grant.generation) return mayGoOn ? "ADVANCE_AGAIN" : "ACR_TOO_LOW";
   const isPredecessor = presented === grant.generation - 1;
   const isRecent = now.getTime() - grant.rotatedAt.getTime() <= CONCURRENT_MS;
   const mayBeLost = grant.confirmedGeneration < grant.generation;
-  return isPredecessor && (isRecent || mayBeLost) ? "SUCCESSOR_AGAIN" : "REUSED";
+  if (!isPredecessor || !(isRecent || mayBeLost)) return "REUSED";
+  return mayGoOn ? "SUCCESSOR_AGAIN" : "ACR_TOO_LOW";
 }
 
 export interface RotationStore {
   /**
    * Advances the grant if it stands at the presented generation, with the presented salt, is bound to no other key than
-   * `jkt`, and its session is live at `now`: one statement, one winner. Undefined when it does not.
+   * `jkt`, and its session is live at `now` with an acr that suffices: one statement, one winner. It goes on under the master key `keyId`.
+   * Undefined when it does not.
    */
-  advance(presented: RefreshTokenParts, jkt: string | null, now: Date): Promise<Authorization | undefined>;
+  advance(
+    presented: RefreshTokenParts,
+    under: { readonly jkt: string | null; readonly keyId: number },
+    now: Date,
+  ): Promise<Authorization | undefined>;
+  /** Writes a GRANT_AHEAD event, once for each session however often the token comes. */
+  noteAhead(grant: GrantState, presented: number, now: Date): Promise<void>;
   /** The grant as it stands; undefined when there is none with that id and salt. */
   read(presented: RefreshTokenParts): Promise<GrantState | undefined>;
 }
@@ -80,69 +99,98 @@ export interface RefreshRequest {
   readonly jkt?: string | undefined;
 }
 
-export type RefreshSession = (request: RefreshRequest, logger: Logger) => Promise<SessionTokens>;
+/** What can be done with refresh tokens. */
+export interface Rotation {
+  /**
+   * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), GRANT_ROLLED_BACK, DPOP_REQUIRED,
+   * DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended), SESSION_ENDED;
+   * STEP_UP_REQUIRED/ACR_TOO_LOW; UNAVAILABLE/REFRESH_UNSETTLED.
+   */
+  refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
+  /** The grant that one stands for, without exchanging it. Throws as `refresh` does, but asks for no acr. */
+  present(request: RefreshRequest, logger: Logger): Promise<GrantState>;
+}
 
 const ATTEMPTS = 3;
 
-/**
- * Exchanges a refresh token; `jkt` is the key whose proof came with it. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID
- * (junk, forged, unknown), GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session
- * has been ended), SESSION_ENDED; UNAVAILABLE/REFRESH_UNSETTLED.
- */
-export function createRefreshSession(options: {
+/** Wires the use cases. */
+export function createRotation(options: {
   store: RotationStore;
   accessTokens: AccessTokenMinter;
   refreshTokens: RefreshTokenCodec;
   /** Ends one session, for reuse. */
   endForReuse: (session: Session) => Promise<void>;
   now: () => Date;
-}): RefreshSession {
+}): Rotation {
   const { store, refreshTokens, endForReuse, now } = options;
 
-  return async ({ refreshToken, jkt = null }, logger) => {
+  function decode(refreshToken: string): RefreshTokenParts {
     const presented = refreshTokens.decode(refreshToken);
     if (presented === undefined) throw invalid();
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const at = now();
-      const advanced = await store.advance(presented, jkt, at);
-      if (advanced) return issueTokens(advanced, at, options);
-      const grant = await store.read(presented);
-      const facts = { grantId: presented.grantId, presented: presented.generation, current: grant?.generation };
-      if (grant === undefined) {
-        logger.error(facts, "a genuine refresh token of an unknown grant: an old one, or the database has lost rows");
-        throw invalid();
-      }
-      switch (judge(grant, presented.generation, jkt, at)) {
-        case "SUCCESSOR_AGAIN":
-          return issueTokens(grant, at, options);
-        case "ENDED": {
-          const standing = standingOf(grant.session, at);
-          throw sessionEnded(standing.state === "ACTIVE" ? null : standing.endReason);
-        }
-        case "KEY_NOT_PROVEN":
-          throw jkt === null
-            ? dpopRequired()
-            : new AppError("UNAUTHENTICATED", "DPOP_KEY_MISMATCH", "The refresh token is bound to another key.");
-        case "REUSED":
-          logger.warn({ ...facts, sessionId: grant.session.id }, "a refresh token was used again: ending its session");
-          await endForReuse(grant.session);
-          throw new AppError(
-            "UNAUTHENTICATED",
-            "REFRESH_TOKEN_REUSED",
-            "This refresh token had already been exchanged; its session has been ended.",
-          );
-        case "AHEAD":
-          logger.error(facts, "a genuine refresh token is newer than its grant: the database went back in time");
-          throw new AppError(
-            "UNAUTHENTICATED",
-            "GRANT_ROLLED_BACK",
-            "This refresh token is newer than what we know of its session: sign in again.",
-          );
-        case "ADVANCE_AGAIN":
-          continue;
-      }
+    return presented;
+  }
+
+  /** The grant as it stands, and what to do; throws where that is to refuse. */
+  async function look(
+    presented: RefreshTokenParts,
+    { jkt, at, logger }: { jkt: string | null; at: Date; logger: Logger },
+  ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | "ACR_TOO_LOW" }> {
+    const grant = await store.read(presented);
+    const facts = { grantId: presented.grantId, presented: presented.generation, current: grant?.generation };
+    if (grant === undefined) {
+      logger.error(facts, "a genuine refresh token of an unknown grant: an old one, or the database has lost rows");
+      throw invalid();
     }
-    throw new AppError("UNAVAILABLE", "REFRESH_UNSETTLED", "Too much at once: try again.");
+    const judgement = judge(grant, presented.generation, jkt, at);
+    switch (judgement) {
+      case "SUCCESSOR_AGAIN":
+      case "ADVANCE_AGAIN":
+      case "ACR_TOO_LOW":
+        return { grant, judgement };
+      case "ENDED": {
+        const standing = standingOf(grant.session, at);
+        throw sessionEnded(standing.state === "ACTIVE" ? null : standing.endReason);
+      }
+      case "KEY_NOT_PROVEN":
+        throw jkt === null
+          ? dpopRequired()
+          : new AppError("UNAUTHENTICATED", "DPOP_KEY_MISMATCH", "The refresh token is bound to another key.");
+      case "REUSED":
+        logger.warn({ ...facts, sessionId: grant.session.id }, "a refresh token was used again: ending its session");
+        await endForReuse(grant.session);
+        throw new AppError(
+          "UNAUTHENTICATED",
+          "REFRESH_TOKEN_REUSED",
+          "This refresh token had already been exchanged; its session has been ended.",
+        );
+      case "AHEAD":
+        logger.error(facts, "a genuine refresh token is newer than its grant: the database went back in time");
+        await store.noteAhead(grant, presented.generation, at);
+        throw new AppError(
+          "UNAUTHENTICATED",
+          "GRANT_ROLLED_BACK",
+          "This refresh token is newer than what we know of its session: sign in again.",
+        );
+    }
+  }
+
+  return {
+    async refresh({ refreshToken, jkt = null }, logger) {
+      const presented = decode(refreshToken);
+      for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+        const at = now();
+        const advanced = await store.advance(presented, { jkt, keyId: refreshTokens.currentKeyId }, at);
+        if (advanced) return issueTokens(advanced, at, options);
+        const { grant, judgement } = await look(presented, { jkt, at, logger });
+        if (judgement === "SUCCESSOR_AGAIN") return issueTokens(grant, at, options);
+        if (judgement === "ACR_TOO_LOW") throw acrTooLow(grant.requiredAcr);
+      }
+      throw new AppError("UNAVAILABLE", "REFRESH_UNSETTLED", "Too much at once: try again.");
+    },
+
+    async present({ refreshToken, jkt = null }, logger) {
+      return (await look(decode(refreshToken), { jkt, at: now(), logger })).grant;
+    },
   };
 }
 

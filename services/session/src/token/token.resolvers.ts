@@ -8,7 +8,7 @@ export const tokenResolvers: Resolvers = {
   Mutation: {
     refreshSession: async (_root, args, context) => {
       const request = { ...parseInput(Input, args), jkt: context.jkt };
-      const tokens = await context.refreshSession(request, context.logger);
+      const tokens = await context.rotation.refresh(request, context.logger);
       context.reread();
       context.adopt(tokens.session);
       return tokens;

@@ -1,0 +1,122 @@
+import { decodeJwt } from "jose";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { faultOf, tokensIn, type Person, type SignedIn } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(async () => system[Symbol.asyncDispose]());
+
+const seconds = (): number => Math.floor(system.clock.now.getTime() / 1_000);
+const grantFor = (person: Person, claims: { acr?: string; amr?: string[] } = {}): Promise<string> =>
+  system.grant({ sub: person.userId, acr: "aal2", amr: ["pwd", "otp"], ...claims });
+async function sessionRow({ viewer }: SignedIn): Promise<Record<string, unknown> | undefined> {
+  const sql = `SELECT acr, amr, auth_time, idle_deadline, absolute_deadline, state FROM session.sessions WHERE id = $1`;
+  return (await system.admin.query<Record<string, unknown>>(sql, [viewer.sessionId])).rows[0];
+}
+
+describe("authenticating again within a session", () => {
+  it("keeps the session, and moves what a refresh never moves: acr, amr, time and both deadlines", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    system.clock.advance(HOUR_MS);
+    const refreshed = await phone.refresh();
+    expect(decodeJwt(refreshed.accessToken)).toMatchObject({ acr: "aal1", auth_time: seconds() - 3_600 });
+    const stepped = tokensIn(await phone.tryStepUp(await grantFor(person), refreshed.refreshToken), "stepUp");
+    expect(decodeJwt(stepped.accessToken)).toMatchObject({
+      sid: phone.viewer.sessionId,
+      acr: "aal2",
+      amr: ["pwd", "otp"],
+      auth_time: seconds(),
+    });
+    const now = system.clock.now.getTime();
+    expect(await sessionRow(phone)).toMatchObject({
+      acr: "aal2",
+      auth_time: new Date(seconds() * 1_000),
+      state: "ACTIVE",
+    });
+    const { idle_deadline: idle, absolute_deadline: absolute } = (await sessionRow(phone)) ?? {};
+    expect(Number(idle)).toBeGreaterThan(now);
+    expect(Number(absolute)).toBeGreaterThan(now);
+    expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
+  });
+
+  it("leaves the former refresh token dead, which is no theft", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    const stepped = tokensIn(await phone.tryStepUp(await grantFor(person)), "stepUp");
+    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
+    expect(await sessionRow(phone)).toMatchObject({ state: "ACTIVE" });
+    expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
+  });
+
+  it("leaves one security event", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    await phone.tryStepUp(await grantFor(person));
+    const { rows } = await system.admin.query(
+      "SELECT type, session_id, detail FROM session.auth_events WHERE user_id = $1 AND type = 'STEPPED_UP'",
+      [person.userId],
+    );
+    expect(rows).toEqual([
+      { type: "STEPPED_UP", session_id: phone.viewer.sessionId, detail: { acr: "aal2", amr: ["pwd", "otp"] } },
+    ]);
+  });
+
+  it("takes a grant once, also when eight try at the same moment", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    const grant = await grantFor(person);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => phone.tryStepUp(grant)));
+    expect(answers.map(faultOf).filter((fault) => fault === undefined)).toHaveLength(1);
+    expect(await sessionRow(phone)).toMatchObject({ state: "ACTIVE", acr: "aal2" });
+  });
+
+  it("takes nobody else's grant, and does not use it up", async () => {
+    const [person, stranger] = [system.person(), system.person()];
+    const phone = await person.signIn();
+    const grant = await grantFor(stranger);
+    expect(faultOf(await phone.tryStepUp(grant))).toBe("UNAUTHENTICATED GRANT_FOR_ANOTHER");
+    expect(faultOf(await stranger.startSession({ grant }))).toBeUndefined();
+  });
+
+  it("needs the key that the session is bound to", async () => {
+    const person = system.person();
+    const phone = await person.signIn({ jkt: "step-up-key" });
+    const grant = await grantFor(person);
+    expect(faultOf(await phone.tryStepUp(grant))).toBe("UNAUTHENTICATED DPOP_REQUIRED");
+    const stepped = tokensIn(await phone.tryStepUp(grant, phone.tokens.refreshToken, "step-up-key"), "stepUp");
+    expect(decodeJwt(stepped.accessToken)["cnf"]).toEqual({ jkt: "step-up-key" });
+  });
+
+  it("does not bring a session back that has ended", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    system.clock.advance(15 * DAY_MS);
+    expect(faultOf(await phone.tryStepUp(await grantFor(person)))).toBe("UNAUTHENTICATED SESSION_ENDED");
+  });
+});
+
+describe("a session too weak for its application", () => {
+  it("is told which sign-in would do, goes on with it, and has not ended meanwhile", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    await system.admin.query("UPDATE session.policies SET required_acr = 'aal2' WHERE application_id = 'continuo'");
+    try {
+      const answer = await phone.tryRefresh();
+      expect(faultOf(answer)).toBe("STEP_UP_REQUIRED ACR_TOO_LOW");
+      expect(answer.errors?.[0]?.extensions.details).toEqual({ acrValues: ["aal2"] });
+      const weak = await grantFor(person, { acr: "aal1", amr: ["pwd"] });
+      expect(faultOf(await phone.tryStepUp(weak))).toBe("STEP_UP_REQUIRED ACR_TOO_LOW");
+      const stepped = tokensIn(await phone.tryStepUp(await grantFor(person)), "stepUp");
+      expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
+    } finally {
+      await system.admin.query("UPDATE session.policies SET required_acr = NULL WHERE application_id = 'continuo'");
+    }
+  });
+});

@@ -1,0 +1,105 @@
+import type { Pool } from "pg";
+import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { Session } from "../session/session.ts";
+import { isLive, sessionColumns } from "../session/session.store.ts";
+import type { StepUpOutcome, StepUpStore } from "./step-up.ts";
+
+/**
+ * $1 user, $2 now, $3 session, $4 grant id, $5 its generation, $6 jti, $7 its expiry, $8 acr, $9 amr, $10 auth time,
+ * $11 policy version, $12 idle seconds, $13 idle and $14 absolute deadline, $15 new grant id, $16 key id, $17 salt.
+ */
+const STEP_UP = `
+WITH ${seenHead("$1")},
+  verdict AS MATERIALIZED (
+    SELECT CASE
+             WHEN EXISTS (SELECT FROM session.redeemed_grants AS r WHERE r.jti = $6::uuid) THEN 'GRANT_USED'
+             WHEN NOT EXISTS (
+               SELECT FROM session.grants AS g JOIN session.sessions AS s ON s.id = g.session_id
+                WHERE g.id = $4::uuid AND g.generation = $5::int AND g.state = 'ACTIVE'
+                  AND s.id = $3::uuid AND ${isLive("s", "$2::timestamptz")}) THEN 'CHANGED'
+             ELSE 'STEPPED_UP' END AS kind),
+  ${advancedHead("(SELECT kind FROM verdict) = 'STEPPED_UP'")},
+  -- Its lock decides: a refresh may have advanced the grant meanwhile, without the head.
+  closed AS (
+    UPDATE session.grants AS g SET state = 'REVOKED'
+      FROM head WHERE g.id = $4::uuid AND g.generation = $5::int AND g.state = 'ACTIVE'
+    RETURNING g.session_id, g.jkt),
+  redeemed AS (
+    INSERT INTO session.redeemed_grants (jti, expires_at) SELECT $6::uuid, $7::timestamptz FROM closed),
+  stepped AS (
+    UPDATE session.sessions AS s
+       SET acr = $8, amr = $9::text[], auth_time = $10::timestamptz, policy_version = $11::int, idle_seconds = $12::int,
+           idle_deadline = $13::timestamptz, absolute_deadline = $14::timestamptz,
+           last_active_at = greatest(s.last_active_at, $2::timestamptz)
+      FROM closed WHERE s.id = closed.session_id
+    RETURNING ${sessionColumns("s")}),
+  opened AS (
+    INSERT INTO session.grants (id, session_id, key_id, salt, rotated_at, jkt)
+    SELECT $15::uuid, closed.session_id, $16::smallint, $17::bytea, $2::timestamptz, closed.jkt FROM closed),
+  stamped AS (
+    UPDATE session.devices AS d SET rev = head.device_rev, last_seen_at = greatest(d.last_seen_at, $2::timestamptz)
+      FROM head, stepped WHERE d.id = stepped."deviceId"),
+  audited AS (
+    INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
+    SELECT stepped."userId", $2::timestamptz, 'STEPPED_UP', stepped.id, stepped."deviceId", stepped."userId",
+           jsonb_build_object('acr', $8::text, 'amr', $9::text[])
+      FROM stepped)
+SELECT CASE WHEN verdict.kind = 'STEPPED_UP' AND stepped.id IS NULL THEN 'CHANGED' ELSE verdict.kind END AS kind,
+       verdict.kind = 'STEPPED_UP' AND head.user_id IS NULL AS moved,
+       head.device_rev AS "deviceRev", head.epoch, stepped.*
+  FROM verdict LEFT JOIN head ON true LEFT JOIN stepped ON true`;
+
+interface StepUpRow extends UserChangeRow {
+  readonly kind: StepUpOutcome["kind"];
+  readonly deviceRev: string;
+  readonly epoch: number;
+}
+
+/** Step-up in Postgres. */
+export function createStepUpStore(pool: Pool): StepUpStore {
+  return {
+    async stepUp(command) {
+      const { session, from, policy, grantId, keyId, salt } = command;
+      const row = await changeUser<StepUpRow>(pool, session.userId, {
+        name: "step-up",
+        text: STEP_UP,
+        values: [
+          session.userId,
+          command.now,
+          session.id,
+          from.grantId,
+          from.generation,
+          command.jti,
+          command.jtiExpiresAt,
+          command.acr,
+          command.amr,
+          command.authTime,
+          policy.version,
+          policy.idleSeconds,
+          command.idleDeadline,
+          command.absoluteDeadline,
+          grantId,
+          keyId,
+          salt,
+        ],
+      });
+      if (row.kind !== "STEPPED_UP") return { kind: row.kind };
+      const { accessTokenSeconds, posture } = policy;
+      return {
+        kind: "STEPPED_UP",
+        deviceRev: Number(row.deviceRev),
+        authorization: {
+          session: Session.parse(row),
+          grantId,
+          generation: 1,
+          keyId,
+          salt,
+          accessTokenSeconds,
+          posture,
+          jkt: from.jkt,
+          epoch: row.epoch,
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,131 @@
+/**
+ * Step-up (RFC 9470): somebody authenticates again, more strongly or just more recently, and goes on in the same session.
+ * Refreshing proves nothing about a person, so it never moves what this moves: acr, amr, auth_time and both deadlines.
+ */
+import type { GrantVerifier } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import { assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
+import { sessionEnded, type Session } from "../session/session.ts";
+import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
+import type { RefreshTokenCodec } from "../token/refresh-token.ts";
+import { issueTokens, type RefreshRequest, type Rotation, type SessionTokens } from "../token/rotation.ts";
+
+export interface StepUpCommand {
+  /** The grant of rotation to be replaced, as it was read. */
+  readonly from: Pick<Authorization, "grantId" | "generation" | "jkt">;
+  readonly session: Session;
+  readonly policy: Policy;
+  /** The sign-in grant's id and end of life: good once. */
+  readonly jti: string;
+  readonly jtiExpiresAt: Date;
+  readonly acr: string;
+  readonly amr: readonly string[];
+  readonly authTime: Date;
+  readonly idleDeadline: Date;
+  readonly absoluteDeadline: Date;
+  readonly grantId: string;
+  readonly keyId: number;
+  readonly salt: Buffer;
+  readonly now: Date;
+}
+
+export type StepUpOutcome =
+  | { readonly kind: "STEPPED_UP"; readonly authorization: Authorization; readonly deviceRev: number }
+  | { readonly kind: "GRANT_USED" }
+  /** Somebody else rotated or ended it meanwhile. */
+  | { readonly kind: "CHANGED" };
+
+export interface StepUpStore {
+  /** Decides and writes in one transaction: session, new grant of rotation, end of the old one, security event. */
+  stepUp(command: StepUpCommand): Promise<StepUpOutcome>;
+}
+
+/** What a client sends: a fresh sign-in grant, and the refresh token of the session that goes on. */
+export interface StepUpRequest extends RefreshRequest {
+  readonly grant: string;
+}
+
+const SALT_BYTES = 16;
+const ATTEMPTS = 3;
+
+/**
+ * Redeems a sign-in grant for a session that exists. The refresh token it was asked with is dead afterwards (ASVS 7.2.4).
+ * Throws as redeeming and refreshing do, UNAUTHENTICATED/GRANT_FOR_ANOTHER for somebody else's grant, and
+ * STEP_UP_REQUIRED/ACR_TOO_LOW when the new sign-in is too weak for the application.
+ */
+export function createStepUp(options: {
+  grants: GrantVerifier;
+  policies: PolicyStore;
+  rotation: Pick<Rotation, "present">;
+  store: StepUpStore;
+  announce: { devicesChanged(userId: string, deviceRev: number): Promise<void> };
+  accessTokens: AccessTokenMinter;
+  refreshTokens: RefreshTokenCodec;
+  createId: () => string;
+  randomBytes: (count: number) => Buffer;
+  now: () => Date;
+}): (request: StepUpRequest, logger: Logger) => Promise<SessionTokens> {
+  const { grants, policies, rotation, store, announce, refreshTokens, createId, randomBytes, now } = options;
+
+  return async ({ grant, ...request }, logger) => {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const at = now();
+      const claims = await grants.verify(grant, at);
+      const from = await rotation.present(request, logger);
+      const { session } = from;
+      if (session.userId !== claims.sub) {
+        throw new AppError("UNAUTHENTICATED", "GRANT_FOR_ANOTHER", "This sign-in is somebody else's.");
+      }
+      const policy = await policies.active(session.applicationId);
+      if (policy === undefined) throw sessionEnded(null);
+      assertAcr(policy, claims.acr);
+      const outcome = await store.stepUp({
+        from,
+        session,
+        policy,
+        jti: claims.jti,
+        jtiExpiresAt: new Date(claims.exp * 1_000),
+        acr: claims.acr,
+        amr: claims.amr,
+        authTime: new Date(claims.auth_time * 1_000),
+        ...deadlinesFrom(policy, at),
+        grantId: createId(),
+        keyId: refreshTokens.currentKeyId,
+        salt: randomBytes(SALT_BYTES),
+        now: at,
+      });
+      switch (outcome.kind) {
+        case "GRANT_USED":
+          throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
+        case "CHANGED":
+          continue;
+        case "STEPPED_UP":
+          await announce.devicesChanged(session.userId, outcome.deviceRev);
+          return issueTokens(outcome.authorization, at, options);
+      }
+    }
+    throw new AppError("UNAVAILABLE", "REFRESH_UNSETTLED", "Too much at once: try again.");
+  };
+}
+
+/** The policy that a session lives under, of which the age of authentication is asked. */
+export interface StepUpRule {
+  readonly stepUpSeconds: number;
+  readonly requiredAcr: string | null;
+}
+
+/**
+ * For what is sensitive (ASVS 7.5.2): throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD with `details` { maxAge, acrValues }
+ * (RFC 9470 section 3) unless the person has authenticated within `stepUpSeconds`.
+ */
+export function assertRecentAuthentication(
+  session: Pick<Session, "authTime" | "acr">,
+  { stepUpSeconds, requiredAcr }: StepUpRule,
+  now: Date,
+): void {
+  if (now.getTime() - session.authTime.getTime() <= stepUpSeconds * 1_000) return;
+  throw new AppError("STEP_UP_REQUIRED", "AUTHENTICATION_TOO_OLD", "Sign in again to do this.", {
+    details: { maxAge: stepUpSeconds, acrValues: [requiredAcr ?? session.acr] },
+  });
+}
