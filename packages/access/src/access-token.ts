@@ -48,6 +48,8 @@ export type AccessTokenClaims = z.infer<typeof AccessTokenClaims>;
 export interface AccessTokenVerifier {
   /** The claims of a valid token. Throws AppError UNAUTHENTICATED: TOKEN_EXPIRED, TOKEN_INVALID; UNAVAILABLE: KEYS_UNAVAILABLE. */
   verify(token: string): Promise<AccessTokenClaims>;
+  /** The keys have changed: tokens seen before are verified again. */
+  forget(): void;
 }
 
 const CACHED_TOKENS = 100_000;
@@ -60,7 +62,8 @@ export function createAccessTokenVerifier(options: {
   now?: () => Date;
 }): AccessTokenVerifier {
   const { issuer, audience, keys, now = () => new Date() } = options;
-  const verified = new LRUCache<string, AccessTokenClaims>({ max: CACHED_TOKENS });
+  const newCache = (): LRUCache<string, AccessTokenClaims> => new LRUCache({ max: CACHED_TOKENS });
+  let verified = newCache();
 
   const findKey: JWTVerifyGetKey = async (header, jws) => {
     try {
@@ -89,15 +92,20 @@ export function createAccessTokenVerifier(options: {
   }
 
   return {
+    forget() {
+      verified = newCache();
+    },
     async verify(token) {
+      // One that is forgotten meanwhile takes what was verified by the former keys with it.
+      const cache = verified;
       const key = createHash("sha256").update(token).digest("base64");
-      const known = verified.get(key);
+      const known = cache.get(key);
       const claims = known ?? (await check(token));
       if (claims.exp * 1000 <= now().getTime()) {
-        verified.delete(key);
+        cache.delete(key);
         throw expired();
       }
-      if (!known) verified.set(key, claims);
+      if (!known) cache.set(key, claims);
       return claims;
     },
   };

@@ -1,13 +1,16 @@
 /** Composition root of the session subgraph: what it is made of, and in which order that opens and closes. */
 import { randomBytes } from "node:crypto";
-import { createGrantVerifier, createIdentityVerifier } from "@continuo/access";
+import { createAccessTokenVerifier, createGrantVerifier, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
 import { SIGNING_KEYS_TOPIC, startPokes } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
+import { createLocalJWKSet } from "jose";
 import { v4 as newDeviceId, v7 as newId } from "uuid";
 import { createActivity } from "./activity/activity.ts";
 import { createActivityStore } from "./activity/activity.store.ts";
+import { createClientAuthentication } from "./application/application.ts";
+import { createApplicationStore } from "./application/application.store.ts";
 import { createAnnouncer } from "./announce.ts";
 import { createContext, type Context, type SessionService } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -16,6 +19,9 @@ import { createDeviceStore } from "./device/device.store.ts";
 import { createSignOutStore } from "./device/sign-out.store.ts";
 import type { Env } from "./env.ts";
 import { createSeal } from "./master-key/seal.ts";
+import { createOAuth } from "./oauth/oauth.ts";
+import { createReadToken } from "./oauth/presented-token.ts";
+import { createOAuthRoutes } from "./oauth-routes.ts";
 import { createPolicyStore } from "./policy/policy.store.ts";
 import { resolvers } from "./resolvers.ts";
 import { createFeed } from "./revocation/feed.ts";
@@ -64,14 +70,22 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
     seal: createSeal({ masterKeys: env.MASTER_KEY, purpose: SIGNING_KEY_SEAL, randomBytes }),
     now,
   });
-  const lookAgain = { onPoke: () => keyRing.forget(), onGap: () => keyRing.forget() };
-  opening.use(await pokes.subscribe(SIGNING_KEYS_TOPIC, lookAgain));
+  const token = { issuer: env.TOKEN_ISSUER, audience: env.TOKEN_AUDIENCE };
+  const verifier = createAccessTokenVerifier({
+    ...token,
+    keys: async (header, jws) => createLocalJWKSet({ keys: await keys.published() })(header, jws),
+    now,
+  });
+  const lookAgain = (): void => {
+    keyRing.forget();
+    verifier.forget();
+  };
+  opening.use(await pokes.subscribe(SIGNING_KEYS_TOPIC, { onPoke: lookAgain, onGap: lookAgain }));
   // A wrong MASTER_KEY is no start.
   await keyRing.current();
   const accessTokens = createAccessTokenMinter({
     keys: keyRing,
-    issuer: env.TOKEN_ISSUER,
-    audience: env.TOKEN_AUDIENCE,
+    ...token,
     random: Math.random,
     createId: newId,
   });
@@ -84,8 +98,9 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   });
 
   const grants = createGrantVerifier(env.GRANT_PUBLIC_KEY);
+  const rotationStore = createRotationStore(pool);
   const rotation = createRotation({
-    store: createRotationStore(pool),
+    store: rotationStore,
     accessTokens,
     refreshTokens,
     endForReuse: (session) => revocations.endForReuse(session),
@@ -124,6 +139,29 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
     now,
   };
 
+  const routes = createRoutes({
+    keys,
+    feed: createFeed({ store: createFeedStore(pool), announce, now }),
+    activity: createActivity({ store: createActivityStore(pool), announce, now }),
+  });
+  const oauthRoutes = createOAuthRoutes({
+    oauth: createOAuth({
+      ...token,
+      rotation,
+      startSession: service.startSession,
+      signOut: (session) => revocations.endByClient(session),
+      readToken: createReadToken({
+        accessTokens: verifier,
+        refreshTokens,
+        grants: rotationStore,
+        sessions: service.stores.sessions,
+        now,
+      }),
+    }),
+    authenticate: createClientAuthentication(createApplicationStore(prisma)),
+    logger,
+  });
+
   const subgraph = opening.use(
     await startSubgraph<Context>({
       name: "session",
@@ -135,11 +173,10 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
       health,
       logger,
       context: (base) => createContext(base, service),
-      routes: createRoutes({
-        keys,
-        feed: createFeed({ store: createFeedStore(pool), announce, now }),
-        activity: createActivity({ store: createActivityStore(pool), announce, now }),
-      }),
+      routes: (http, callerOf) => {
+        routes(http, callerOf);
+        oauthRoutes(http, callerOf);
+      },
     }),
   );
 

@@ -73,6 +73,8 @@ export interface Revocations {
   signOutOtherDevices(viewer: Viewer): Promise<SignOut>;
   /** Ends one session whose refresh token came back. */
   endForReuse(session: Session): Promise<void>;
+  /** Signs a session out for its client, which has shown its token (RFC 7009). */
+  endByClient(session: Session): Promise<void>;
   /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for somebody else's. */
   receipt(viewer: Viewer, seq: string): Promise<RevocationReceipt>;
 }
@@ -125,6 +127,8 @@ export function createRevocations(options: {
       signOut(viewer, { kind: "OTHER_DEVICES", exceptDeviceId: viewer.deviceId }, "SIGNED_OUT_REMOTELY", []),
     endForReuse: async ({ id, userId }) =>
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "REFRESH_TOKEN_REUSED", null)),
+    endByClient: async ({ id, userId }) =>
+      void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", userId)),
     receipt: async (viewer, seq) => {
       const receipt = SEQ.test(seq) ? await store.receipt(Number(seq), viewer.userId) : undefined;
       if (receipt) return receipt;

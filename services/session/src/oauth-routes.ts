@@ -1,0 +1,73 @@
+/** The OAuth endpoints over HTTP: form in, one use case, JSON out; refusals as RFC 6749 section 5.2 has them. */
+import type { Caller } from "@continuo/access";
+import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import { isOutage, type SubgraphOptions } from "@continuo/subgraph";
+import { clientInvalid, type Application, type ClientCredentials } from "./application/application.ts";
+import type { Context } from "./context.ts";
+import { credentialsOf, parseForm } from "./oauth/client-request.ts";
+import type { OAuth } from "./oauth/oauth.ts";
+
+type Routes = NonNullable<SubgraphOptions<Context>["routes"]>;
+
+const FORM_LIMIT_BYTES = 16 * 1024;
+const FORM = "application/x-www-form-urlencoded";
+
+/** Wires the routes; they are for the gateway, which says whose key came with a request. */
+export function createOAuthRoutes(options: {
+  oauth: OAuth;
+  authenticate: (credentials: ClientCredentials) => Promise<Application>;
+  logger: Logger;
+}): Routes {
+  const { oauth, authenticate, logger } = options;
+
+  return (http, callerOf) => {
+    void http.register(async (scope) => {
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser<string>(
+        FORM,
+        { parseAs: "string", bodyLimit: FORM_LIMIT_BYTES },
+        (_request, body, done) => done(null, body),
+      );
+      scope.setErrorHandler((thrown, request, reply) => {
+        const fault = asAppError(thrown);
+        if (fault.code === "INTERNAL_SERVER_ERROR") request.log.error({ err: thrown }, "request failed");
+        const { status, body } = toOAuthRefusal(fault);
+        if (body.error !== "invalid_client") return reply.code(status).send(body);
+        // RFC 6749 section 5.2: the challenge is for whoever tried that way; others would have a browser ask for a password.
+        if (request.headers.authorization === undefined) return reply.code(400).send(body);
+        return reply.code(status).header("www-authenticate", 'Basic realm="oauth"').send(body);
+      });
+
+      const serve = (path: string, answer: (request: Parameters<OAuth["token"]>[0]) => Promise<unknown>): void => {
+        scope.post(path, { onRequest: async (request) => void (await callerOf(request)) }, async (request, reply) => {
+          const form = parseForm(typeof request.body === "string" ? request.body : "");
+          const credentials = credentialsOf(request.headers.authorization, form);
+          if (credentials === undefined) throw clientInvalid();
+          const client = await authenticate(credentials);
+          const jkt = keyOf(await callerOf(request));
+          const result = await answer({ client, form, jkt, logger: logger.child({ requestId: request.id }) });
+          return reply.header("cache-control", "no-store").send(result);
+        });
+      };
+      serve("/oauth/token", oauth.token);
+      serve("/oauth/revoke", oauth.revoke);
+      serve("/oauth/introspect", oauth.introspect);
+    });
+  };
+}
+
+function keyOf(caller: Caller): string | undefined {
+  return caller.kind === "service" ? undefined : caller.jkt;
+}
+
+function asAppError(thrown: unknown): AppError {
+  if (isAppError(thrown)) return thrown;
+  if (isOutage(thrown))
+    return new AppError("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE", "A part of the service cannot be reached right now.");
+  const status =
+    typeof thrown === "object" && thrown !== null && "statusCode" in thrown ? Number(thrown.statusCode) : 500;
+  if (status >= 400 && status < 500)
+    return new AppError("BAD_USER_INPUT", "REQUEST_INVALID", `The request is not a form (${FORM}) of at most 16 KiB.`);
+  return new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", "Something went wrong on our side.");
+}

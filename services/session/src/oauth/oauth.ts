@@ -1,0 +1,145 @@
+/**
+ * The standard endpoints for OAuth clients that know nothing of GraphQL: token (RFC 6749), revocation (RFC 7009) and
+ * introspection (RFC 7662). They are other doors to the same use cases, with the same refusals.
+ */
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import type { Application } from "../application/application.ts";
+import { DeviceInput } from "../device/device.ts";
+import { expiryOf, type Session } from "../session/session.ts";
+import type { StartSessionRequest } from "../session/start-session.ts";
+import type { Rotation, SessionTokens } from "../token/rotation.ts";
+import { required, type Form } from "./client-request.ts";
+import type { PresentedToken, ReadToken } from "./presented-token.ts";
+
+/** A form from a client that is who it says. */
+export interface ClientRequest {
+  readonly client: Application;
+  readonly form: Form;
+  /** Thumbprint of the key whose DPoP proof came with it. */
+  readonly jkt: string | undefined;
+  readonly logger: Logger;
+}
+
+/** RFC 6749 section 5.1. */
+export interface TokenResponse {
+  readonly access_token: string;
+  readonly token_type: "Bearer" | "DPoP";
+  readonly expires_in: number;
+  readonly refresh_token: string;
+  readonly scope: string;
+}
+
+/** RFC 7662 section 2.2. */
+export type Introspection =
+  | { readonly active: false }
+  | ({ readonly active: true } & Readonly<Record<string, unknown>>);
+
+export interface OAuth {
+  /**
+   * `refresh_token`, and `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523) with the sign-in grant of identity, which
+   * starts a session on `device_name`, `device_platform` and, where it is known, `device_id`. Throws
+   * BAD_USER_INPUT: GRANT_TYPE_UNSUPPORTED, PARAMETER_MISSING, DEVICE_INVALID; UNAUTHENTICATED/TOKEN_NOT_YOURS; and as the
+   * use cases do.
+   */
+  token(request: ClientRequest): Promise<TokenResponse>;
+  /** Ends the token's session. Nothing to do is no fault. Throws UNAUTHENTICATED/TOKEN_NOT_YOURS for another client's. */
+  revoke(request: ClientRequest): Promise<void>;
+  /** Throws FORBIDDEN/CLIENT_UNAUTHORIZED for a client that may not ask. */
+  introspect(request: ClientRequest): Promise<Introspection>;
+}
+
+/** The grant types of the token endpoint. */
+export const GRANT_TYPES = ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] as const;
+
+/** Wires the endpoints. `signOut` ends a session on behalf of whoever holds its token. */
+export function createOAuth(options: {
+  rotation: Pick<Rotation, "refresh">;
+  startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
+  signOut: (session: Session) => Promise<void>;
+  readToken: ReadToken;
+  issuer: string;
+  audience: string;
+}): OAuth {
+  const { rotation, startSession, signOut, readToken, issuer, audience } = options;
+
+  async function refresh({ client, form, jkt, logger }: ClientRequest): Promise<SessionTokens> {
+    const refreshToken = required(form, "refresh_token");
+    const found = await readToken(refreshToken);
+    if (found) assertOwner(found, client);
+    return rotation.refresh({ refreshToken, jkt }, logger);
+  }
+
+  function start({ client, form, jkt }: ClientRequest): Promise<SessionTokens> {
+    const grant = required(form, "assertion");
+    const device = DeviceInput.safeParse({
+      id: form.get("device_id"),
+      name: required(form, "device_name"),
+      platform: form.get("device_platform") ?? "OTHER",
+    });
+    if (device.success) return startSession({ grant, applicationId: client.id, device: device.data, jkt });
+    throw new AppError("BAD_USER_INPUT", "DEVICE_INVALID", "device_id, device_name or device_platform is not valid.");
+  }
+
+  function grantOf(request: ClientRequest): Promise<SessionTokens> {
+    const grantType = required(request.form, "grant_type");
+    if (grantType === GRANT_TYPES[0]) return refresh(request);
+    if (grantType === GRANT_TYPES[1]) return start(request);
+    throw new AppError("BAD_USER_INPUT", "GRANT_TYPE_UNSUPPORTED", "There is no such grant type here.");
+  }
+
+  return {
+    async token(request) {
+      const { accessToken, tokenType, expiresIn, refreshToken } = await grantOf(request);
+      return {
+        access_token: accessToken,
+        token_type: tokenType,
+        expires_in: expiresIn,
+        refresh_token: refreshToken,
+        scope: "account",
+      };
+    },
+
+    async revoke({ client, form }) {
+      const found = await readToken(required(form, "token"));
+      if (found === undefined) return;
+      assertOwner(found, client);
+      await signOut(found.session);
+    },
+
+    async introspect({ client, form }) {
+      if (!client.mayIntrospect)
+        throw new AppError("FORBIDDEN", "CLIENT_UNAUTHORIZED", "This client may not ask about tokens.");
+      const found = await readToken(required(form, "token"));
+      if (!found?.isActive) return { active: false };
+      return { active: true, iss: issuer, aud: audience, ...claimsOf(found) };
+    },
+  };
+}
+
+/** What a resource server is told of a token that is good. */
+function claimsOf(token: PresentedToken): Readonly<Record<string, unknown>> {
+  if (token.kind === "ACCESS") {
+    const { claims } = token;
+    const { sub, client_id, sid, scope, jti, iat, exp, auth_time, acr, amr, cnf } = claims;
+    const token_type = cnf ? "DPoP" : "Bearer";
+    return { token_type, sub, client_id, sid, scope, jti, iat, exp, auth_time, acr, amr, ...(cnf && { cnf }) };
+  }
+  const { session, grant } = token;
+  return {
+    sub: session.userId,
+    client_id: session.applicationId,
+    sid: session.id,
+    scope: "account",
+    exp: Math.floor(expiryOf(session).at.getTime() / 1_000),
+    auth_time: Math.floor(session.authTime.getTime() / 1_000),
+    acr: session.acr,
+    amr: session.amr,
+    ...(grant.jkt !== null && { cnf: { jkt: grant.jkt } }),
+  };
+}
+
+function assertOwner({ session }: PresentedToken, client: Application): void {
+  if (session.applicationId === client.id) return;
+  throw new AppError("UNAUTHENTICATED", "TOKEN_NOT_YOURS", "The token was given to another client.");
+}

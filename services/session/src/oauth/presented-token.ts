@@ -1,0 +1,57 @@
+/**
+ * What a token stands for that somebody presents at the revocation or the introspection endpoint: its session, and
+ * whether it is still good for something. It changes nothing, also for a refresh token that was used before.
+ */
+import { isAppError } from "@continuo/errors";
+import type { AccessTokenClaims, AccessTokenVerifier } from "@continuo/access";
+import { standingOf, type Session, type SessionStore } from "../session/session.ts";
+import type { RefreshTokenCodec } from "../token/refresh-token.ts";
+import { judge, type GrantState, type RotationStore } from "../token/rotation.ts";
+
+export type PresentedToken =
+  | {
+      readonly kind: "ACCESS";
+      readonly claims: AccessTokenClaims;
+      readonly session: Session;
+      readonly isActive: boolean;
+    }
+  | { readonly kind: "REFRESH"; readonly grant: GrantState; readonly session: Session; readonly isActive: boolean };
+
+/** Undefined for anything that we have not made or know nothing of any more, and for an access token that has expired. */
+export type ReadToken = (token: string) => Promise<PresentedToken | undefined>;
+
+/** The two kinds are told apart by their looks, so `token_type_hint` is not needed (RFC 7009 section 2.1). */
+export function createReadToken(options: {
+  accessTokens: Pick<AccessTokenVerifier, "verify">;
+  refreshTokens: Pick<RefreshTokenCodec, "decode">;
+  grants: Pick<RotationStore, "read">;
+  sessions: Pick<SessionStore, "byIds">;
+  now: () => Date;
+}): ReadToken {
+  const { accessTokens, refreshTokens, grants, sessions, now } = options;
+
+  async function claimsOf(token: string): Promise<AccessTokenClaims | undefined> {
+    try {
+      return await accessTokens.verify(token);
+    } catch (cause) {
+      if (isAppError(cause) && cause.code === "UNAUTHENTICATED") return undefined;
+      throw cause;
+    }
+  }
+
+  return async (token) => {
+    const at = now();
+    const parts = refreshTokens.decode(token);
+    if (parts !== undefined) {
+      const grant = await grants.read(parts);
+      if (grant === undefined) return undefined;
+      const judgement = judge(grant, parts.generation, grant.jkt, at);
+      const isActive = judgement === "ADVANCE_AGAIN" || judgement === "SUCCESSOR_AGAIN";
+      return { kind: "REFRESH", grant, session: grant.session, isActive };
+    }
+    const claims = await claimsOf(token);
+    const [session] = claims === undefined ? [] : await sessions.byIds([claims.sid]);
+    if (claims === undefined || session === undefined) return undefined;
+    return { kind: "ACCESS", claims, session, isActive: standingOf(session, at).state === "ACTIVE" };
+  };
+}
