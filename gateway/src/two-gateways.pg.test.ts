@@ -1,10 +1,12 @@
 import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
 import { Client } from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { createDpopClient } from "./fixtures/dpop-client.ts";
 import { eventually } from "./fixtures/eventually.ts";
 import { type House, socketUrlOf, startHouse } from "./fixtures/house.ts";
 import { createTestClient } from "./fixtures/socket-client.ts";
 
+const PUBLIC_URL = "https://api.example.com";
 const STATE = `subscription { stateChanges { from to entries { key } } }`;
 
 let database: TestDatabase;
@@ -13,7 +15,8 @@ let second: string;
 beforeAll(async () => {
   database = await createTestDatabase();
   // So long that what arrives in time arrived by a poke.
-  house = await startHouse({ databaseUrl: database.url.gateway, waits: { readEveryMs: 60_000, recheckMs: 60_000 } });
+  const waits = { readEveryMs: 60_000, recheckMs: 60_000 };
+  house = await startHouse({ databaseUrl: database.url.gateway, env: { PUBLIC_URL }, waits });
   second = await house.startGateway("gateway-2");
 });
 afterAll(async () => {
@@ -62,4 +65,27 @@ it("a change made while the bus was away arrives when it is back", async () => {
   await house.write(ada, "note", "in the gap");
   await admin.end();
   await eventually(() => expect(live.results.at(-1)?.data).toMatchObject({ stateChanges: { to: "s1" } }));
+});
+
+it("a captured proof is refused by every gateway, and the nonce of one is good at the other", async () => {
+  const ada = house.join();
+  const phone = await createDpopClient(house.url, PUBLIC_URL);
+  const token = await house.token(ada, { jkt: phone.jkt });
+  const rename = `mutation { renameDevice(id: "${ada.deviceId}", name: "Mine") { name } }`;
+  expect((await phone.graphql(rename, token)).extensions).toMatchObject({ reason: "DPOP_NONCE_REQUIRED" });
+  const captured = { authorization: `DPoP ${token}`, dpop: await phone.prove("POST", "/graphql", token) };
+  const send = (url: string): Promise<Response> =>
+    fetch(`${url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...captured },
+      body: JSON.stringify({ query: rename }),
+    });
+  expect(await (await send(second)).json()).toEqual({ data: { renameDevice: { name: "Mine" } } });
+  for (const url of [house.url, second]) {
+    const answer = await send(url);
+    expect([answer.status, await answer.json()]).toMatchObject([
+      401,
+      { errors: [{ extensions: { reason: "DPOP_PROOF_INVALID", details: { check: "jti" } } }] },
+    ]);
+  }
 });
