@@ -1,8 +1,7 @@
 /** The gateway's composition root. */
-import { createAccessTokenVerifier, createDpopVerifier, createIdentitySigner } from "@continuo/access";
+import { createDpopVerifier, createIdentitySigner } from "@continuo/access";
 import { createHealth, createLogger, type Logger } from "@continuo/process";
 import { type Pokes, startPokes } from "@continuo/signals";
-import { createRemoteJWKSet } from "jose";
 import { hostname } from "node:os";
 import { startActivity } from "./activity.ts";
 import { createAdmissions } from "./caller.ts";
@@ -16,10 +15,12 @@ import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
 import { loadSupergraph } from "./graph/supergraph-file.ts";
+import { serveOAuth } from "./oauth/oauth-front.ts";
 import { createRevocationFeed } from "./revocation/revocation-feed.ts";
 import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
 import { MAX_TOKENS, startServer } from "./server.ts";
+import { startTokenVerifier } from "./signing-keys.ts";
 import { createSocketRegistry } from "./socket/socket-registry.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
 import { serveUpgrades } from "./socket/upgrade.ts";
@@ -100,8 +101,15 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     if (endReason !== undefined) throw sessionEnded(endReason);
   }
 
-  const keys = createRemoteJWKSet(new URL(`${env.SESSION_URL}${KEYS_PATH}`));
-  const verifier = createAccessTokenVerifier({ issuer: env.TOKEN_ISSUER, audience: env.TOKEN_AUDIENCE, keys });
+  const verifier = stack.use(
+    await startTokenVerifier({
+      url: new URL(`${env.SESSION_URL}${KEYS_PATH}`),
+      issuer: env.TOKEN_ISSUER,
+      audience: env.TOKEN_AUDIENCE,
+      pokes,
+      logger,
+    }),
+  );
   const nonces = createNonces(env.GATEWAY_PRIVATE_KEY);
   const replayCache = overrides.replayCache ?? stack.use(await openReplayCache(env, logger));
   const proofs = createProofs({
@@ -123,6 +131,13 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   serveGraphQL(http, { server, admissions, logger });
   serveCheck(http, admissions);
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
+  await serveOAuth(http, {
+    session,
+    proofs,
+    issuer: env.TOKEN_ISSUER,
+    publicUrl: () => publicUrl,
+    keysPath: KEYS_PATH,
+  });
   if (isDevelopment) serveGraphiQL(http);
 
   const subscriptions = createSubscriptions({

@@ -46,7 +46,7 @@ const AUTHORIZATION = /^(Bearer|DPoP) +([\w.~+/-]+=*)$/i;
 
 /** `assertStanding` throws for an ended session, or when that cannot be known. */
 export function createAdmissions(options: {
-  verifier: AccessTokenVerifier;
+  verifier: Pick<AccessTokenVerifier, "verify">;
   proofs: Proofs;
   assertStanding: (sessionId: string) => Promise<void>;
   now?: () => number;

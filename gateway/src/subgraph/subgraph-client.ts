@@ -29,6 +29,21 @@ export interface SubgraphAnswer {
   readonly failed: boolean;
 }
 
+/** A form as a client posted it. */
+export interface PostedForm {
+  readonly text: string;
+  /** How the client authenticates, if it does. */
+  readonly authorization: string | undefined;
+}
+
+export interface ForwardedAnswer {
+  readonly status: number;
+  readonly text: string;
+  readonly contentType: string | undefined;
+  /** `WWW-Authenticate`. */
+  readonly challenge: string | undefined;
+}
+
 export interface SubgraphClient extends AsyncDisposable {
   readonly name: string;
   /** Runs an operation. Never throws: an outage is an answer with UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
@@ -37,6 +52,8 @@ export interface SubgraphClient extends AsyncDisposable {
   post(path: string, body: unknown): Promise<unknown>;
   /** Reads a public JSON document. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   get(path: string): Promise<{ body: string; cacheControl: string | undefined }>;
+  /** Passes a client's form on, and the answer back, whatever its status. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  forward(path: string, form: PostedForm, scope: Scope): Promise<ForwardedAnswer>;
   /** Whether the subgraph says that it is ready. */
   isReady(): Promise<boolean>;
 }
@@ -49,6 +66,8 @@ const CONNECTIONS = 64;
 const KEEP_ALIVE_MS = 30_000;
 /** The connection failed; whether the request arrived is not known, so only a read is sent again. */
 const CONNECTION_FAULTS = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT"]);
+/** How OAuth clients post (RFC 6749 appendix B). */
+export const FORM_TYPE = "application/x-www-form-urlencoded";
 const GATEWAY: Caller = { kind: "service", name: "gateway" };
 
 /** Connections to the subgraph at `url` (its base). Opens none before the first request. */
@@ -74,7 +93,7 @@ export function createSubgraphClient(options: {
   async function send(
     method: "GET" | "POST",
     path: string,
-    body: unknown,
+    body: Body | undefined,
     scope: Scope,
     withinMs: number,
   ): Promise<Reply> {
@@ -84,23 +103,25 @@ export function createSubgraphClient(options: {
       path: `${base}${path}`,
       headers: {
         accept: "application/json",
-        ...(body !== undefined && { "content-type": "application/json" }),
+        ...body?.headers,
         [IDENTITY_HEADER]: await signer.sign(scope.caller),
         [REQUEST_ID_HEADER]: scope.requestId,
       },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(body && { body: body.text }),
       signal: scope.signal ? AbortSignal.any([scope.signal, deadline]) : deadline,
     });
-    const cacheControl = reply.headers["cache-control"];
+    const header = (name: string): string | undefined => reply.headers[name]?.toString();
     return {
       status: reply.statusCode,
       text: await reply.body.text(),
-      cacheControl: typeof cacheControl === "string" ? cacheControl : undefined,
+      cacheControl: header("cache-control"),
+      contentType: header("content-type"),
+      challenge: header("www-authenticate"),
     };
   }
 
   async function sendOnBehalf(request: SubgraphRequest, scope: Scope): Promise<Reply> {
-    const attempt = (): Promise<Reply> => send("POST", "/graphql", request, scope, answerWithinMs);
+    const attempt = (): Promise<Reply> => send("POST", "/graphql", json(request), scope, answerWithinMs);
     try {
       return await attempt();
     } catch (cause) {
@@ -112,11 +133,17 @@ export function createSubgraphClient(options: {
   async function sendAsGateway(method: "GET" | "POST", path: string, body: unknown): Promise<Reply> {
     const scope = { caller: GATEWAY, requestId: randomUUID() };
     try {
-      const reply = await send(method, path, body, scope, ANSWER_GATEWAY_WITHIN_MS);
+      const reply = await send(
+        method,
+        path,
+        body === undefined ? undefined : json(body),
+        scope,
+        ANSWER_GATEWAY_WITHIN_MS,
+      );
       if (reply.status >= 200 && reply.status < 300) return reply;
       throw new Error(`${name} answered ${reply.status} to ${path}`);
     } catch (cause) {
-      throw new AppError("UNAVAILABLE", "SUBGRAPH_UNAVAILABLE", UNAVAILABLE.message, { cause });
+      throw unavailable(cause);
     }
   }
 
@@ -137,6 +164,15 @@ export function createSubgraphClient(options: {
     async get(path) {
       const { text, cacheControl } = await sendAsGateway("GET", path, undefined);
       return { body: text, cacheControl };
+    },
+    async forward(path, { text, authorization }, scope) {
+      const headers = { "content-type": FORM_TYPE, ...(authorization !== undefined && { authorization }) };
+      try {
+        return await send("POST", path, { text, headers }, scope, answerWithinMs);
+      } catch (cause) {
+        logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
+        throw unavailable(cause);
+      }
     },
     async isReady() {
       return sendAsGateway("GET", "/ready", undefined).then(
@@ -162,10 +198,21 @@ export function createSubgraphClient(options: {
   }
 }
 
-interface Reply {
-  readonly status: number;
+interface Body {
   readonly text: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+interface Reply extends ForwardedAnswer {
   readonly cacheControl: string | undefined;
+}
+
+function json(value: unknown): Body {
+  return { text: JSON.stringify(value), headers: { "content-type": "application/json" } };
+}
+
+function unavailable(cause: unknown): AppError {
+  return new AppError("UNAVAILABLE", "SUBGRAPH_UNAVAILABLE", UNAVAILABLE.message, { cause });
 }
 
 function failure(error: SubgraphError): SubgraphAnswer {

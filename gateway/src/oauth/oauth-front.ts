@@ -1,0 +1,84 @@
+/**
+ * The public side of the OAuth endpoints: checks the proof of a key, passes the form on to session, and the answer back.
+ * Who a client is, and what its tokens are good for, session decides. Nothing here answers in GraphQL's shape.
+ */
+import type { Caller } from "@continuo/access";
+import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Proofs } from "../dpop/proofs.ts";
+import { FORM_TYPE, type SubgraphClient } from "../subgraph/subgraph-client.ts";
+import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
+
+const FORM_LIMIT_BYTES = 16 * 1024;
+const METADATA_MAX_AGE_SECONDS = 300;
+
+/** Serves the three endpoints and their metadata. `publicUrl` is where clients reach this gateway. */
+export async function serveOAuth(
+  http: FastifyInstance,
+  options: {
+    session: Pick<SubgraphClient, "forward">;
+    proofs: Pick<Proofs, "check">;
+    issuer: string;
+    publicUrl: () => string;
+    keysPath: string;
+  },
+): Promise<void> {
+  const { session, proofs, issuer, publicUrl, keysPath } = options;
+
+  /** Only the token endpoint gives something to a key (RFC 9449 section 5); its proofs always carry a nonce of ours. */
+  async function callerOf({ method, headers }: FastifyRequest, path: string): Promise<Caller> {
+    if (path !== TOKEN_PATH || headers.dpop === undefined) return { kind: "anonymous" };
+    const { jkt } = await proofs.check({ method, path, proof: String(headers.dpop), nonceRequired: true });
+    return { kind: "anonymous", jkt };
+  }
+
+  await http.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser<string>(
+      FORM_TYPE,
+      { parseAs: "string", bodyLimit: FORM_LIMIT_BYTES },
+      (_request, text, done) => done(null, text),
+    );
+    scope.setErrorHandler((thrown, request, reply) => {
+      const error = asAppError(thrown);
+      if (error.code === "INTERNAL_SERVER_ERROR") request.log.error({ err: thrown }, "request failed");
+      const { status, body } = toOAuthRefusal(error);
+      return reply.code(status).send(body);
+    });
+    for (const path of [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH]) {
+      scope.post<{ Body: unknown }>(path, async (request, reply) => {
+        const caller = await callerOf(request, path);
+        const form = {
+          text: typeof request.body === "string" ? request.body : "",
+          authorization: request.headers.authorization,
+        };
+        const { status, text, contentType, challenge } = await session.forward(path, form, {
+          caller,
+          requestId: request.id,
+        });
+        if (contentType !== undefined) void reply.header("content-type", contentType);
+        if (challenge !== undefined) void reply.header("www-authenticate", challenge);
+        return reply.code(status).send(text);
+      });
+    }
+  });
+
+  http.get(METADATA_PATH, async (_request, reply) =>
+    reply
+      .header("cache-control", `public, max-age=${METADATA_MAX_AGE_SECONDS}`)
+      .send(metadataOf({ issuer, publicUrl: publicUrl(), keysPath })),
+  );
+}
+
+function asAppError(thrown: unknown): AppError {
+  if (isAppError(thrown)) return thrown;
+  const status =
+    typeof thrown === "object" && thrown !== null && "statusCode" in thrown ? Number(thrown.statusCode) : 500;
+  if (status >= 400 && status < 500)
+    return new AppError(
+      "BAD_USER_INPUT",
+      "REQUEST_INVALID",
+      `The request is not a form (${FORM_TYPE}) of at most 16 KiB.`,
+    );
+  return new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", "Something went wrong on our side.", { cause: thrown });
+}
