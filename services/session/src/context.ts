@@ -2,12 +2,12 @@
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
 import { deviceNotFound, type Device, type Devices, type DeviceStore } from "./device/device.ts";
-import { heardSince, signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
+import { signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
 import type { PolicyStore } from "./policy/policy.ts";
-import type { Revocations } from "./revocation/revocation.ts";
+import { heardSince, type Revocations } from "./revocation/revocation.ts";
 import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
 import type { StartSessionRequest } from "./session/start-session.ts";
-import type { StepUpRequest } from "./step-up/step-up.ts";
+import { assertRecentAuthentication, type StepUpRequest } from "./step-up/step-up.ts";
 import type { Rotation, SessionTokens } from "./token/rotation.ts";
 
 /** The use cases and reads that all requests share. */
@@ -36,6 +36,8 @@ export interface Context extends SubgraphContext, Omit<SessionService, "stores">
    * have heard yet, so every operation of a viewer begins with it.
    */
   liveSession(): Promise<Session>;
+  /** As `liveSession`, for what is sensitive: throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD too (RFC 9470). */
+  recentSession(): Promise<Session>;
   /** From now on in this request the session counts as the caller's own: it has just shown its tokens. */
   adopt(session: Session): void;
   /** Something was changed: what was read before is read again. */
@@ -96,6 +98,13 @@ export function createContext(base: SubgraphContext, service: SessionService): C
       if (found === undefined) throw sessionEnded(null);
       const standing = standingOf(found, at);
       if (standing.state !== "ACTIVE") throw sessionEnded(standing.endReason);
+      return found;
+    },
+    async recentSession() {
+      const found = await context.liveSession();
+      const policy = await stores.policies.version(found.applicationId, found.policyVersion);
+      if (policy === undefined) throw sessionEnded(null);
+      assertRecentAuthentication(found, policy, at);
       return found;
     },
     adopt({ id, deviceId }) {

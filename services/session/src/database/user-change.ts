@@ -17,10 +17,10 @@ export interface UserChangeRow {
 export const seenHead = (user: string): string =>
   `seen AS MATERIALIZED (SELECT user_id, device_rev FROM session.user_heads WHERE user_id = ${user}::uuid)`;
 
-/** CTE `head`: advances the user's head, if it still is as `seen` and `condition` holds. */
-export const advancedHead = (condition: string): string =>
+/** CTE `head`: advances the user's head, if it still is as `seen` and `condition` holds; `epoch` is what is added to that. */
+export const advancedHead = (condition: string, epoch = "0"): string =>
   `head AS (
-    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1, epoch = h.epoch + ${epoch}
       FROM seen
      WHERE h.user_id = seen.user_id AND h.device_rev = seen.device_rev AND ${condition}
     RETURNING h.user_id, h.device_rev, h.epoch)`;

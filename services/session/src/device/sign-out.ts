@@ -32,12 +32,6 @@ export interface SignOutStore {
   replicasHeard(since: Date): Promise<string[]>;
 }
 
-/** A replica that has been silent for this long has long turned strict and asks before each operation. Milliseconds. */
-const SILENT_AFTER_MS = 10_000;
-
-/** From when on a replica counts as there. */
-export const heardSince = (now: Date): Date => new Date(now.getTime() - SILENT_AFTER_MS);
-
 /** The state of the sign-out at `now`; null for a session that is live. `replicas` are those heard of since `heardSince(now)`. */
 export function signOutOf(last: LastSession, replicas: readonly string[], now: Date): DeviceSignOut | null {
   const { session, accessTokenSeconds, acks } = last;

@@ -19,6 +19,13 @@ export function createPolicyStore(prisma: PrismaClient): PolicyStore {
       return row === null ? undefined : Policy.parse(row);
     },
 
+    async version(applicationId, version) {
+      const row = await prisma.policy.findUnique({
+        where: { applicationId_version: { applicationId, version } },
+      });
+      return row === null ? undefined : Policy.parse(row);
+    },
+
     async applications(ids) {
       const rows = await prisma.application.findMany({
         where: { id: { in: [...ids] } },

@@ -38,6 +38,8 @@ export const LONGEST_ACCESS_TOKEN_SECONDS = 900;
 export interface PolicyStore {
   /** The policy that governs new sessions of an application; undefined when there is no such application or none is active. */
   active(applicationId: string): Promise<Policy | undefined>;
+  /** One version of an application's policy; a version never changes once it has been active. */
+  version(applicationId: string, version: number): Promise<Policy | undefined>;
   /** In the order of `ids`, undefined where there is none. */
   applications(ids: readonly string[]): Promise<({ id: string; name: string } | undefined)[]>;
 }

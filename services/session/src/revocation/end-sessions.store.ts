@@ -74,5 +74,11 @@ export function endSessions({
     INSERT INTO session.outbox (id, topic, payload, created_at)
     SELECT (${outboxIds}::uuid[])[entry.place::int], '${fanOutRevocation.name}',
            jsonb_build_object('seq', log_head.before + entry.place), ${now}::timestamptz
-      FROM entry, log_head)`;
+      FROM entry, log_head),
+  noted AS (
+    INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
+    SELECT ended.user_id, ${now}::timestamptz, 'SESSION_ENDED', ended.id, ended.device_id, ${actor}::uuid,
+           jsonb_build_object('reason', ended.reason, 'seq', log_head.before + entry.place)
+      FROM ended JOIN entry USING (user_id, kind, key, reason) CROSS JOIN log_head
+     ORDER BY ended.user_id, ended.id)`;
 }

@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { Context } from "../context.ts";
 import { deviceNotFound, type Device } from "../device/device.ts";
 import type { Resolvers } from "../generated/graphql.ts";
-import type { RevocationReceipt, SignOut } from "./revocation.ts";
+import { sessionNotFound } from "../session/session.ts";
+import { completedAt, type RevocationReceipt, type SignOut } from "./revocation.ts";
 
 const Id = z.uuid();
 
@@ -34,7 +35,7 @@ export const revocationResolvers: Resolvers = {
 
     signOutDevice: async (_root, { id }, context) => {
       const viewer = requireViewer(context);
-      await context.liveSession();
+      await (id === viewer.deviceId ? context.liveSession() : context.recentSession());
       if (!Id.safeParse(id).success) throw deviceNotFound();
       const payload = await toPayload(await context.revocations.signOutDevice(viewer, id), viewer.userId, context);
       if (payload.devices.length === 0) throw deviceNotFound();
@@ -43,12 +44,29 @@ export const revocationResolvers: Resolvers = {
 
     signOutOtherDevices: async (_root, _args, context) => {
       const viewer = requireViewer(context);
-      await context.liveSession();
+      await context.recentSession();
       return toPayload(await context.revocations.signOutOtherDevices(viewer), viewer.userId, context);
+    },
+
+    signOutSession: async (_root, { id, andApproved }, context) => {
+      const viewer = requireViewer(context);
+      await (id === viewer.sessionId && !andApproved ? context.liveSession() : context.recentSession());
+      if (!Id.safeParse(id).success || (await context.session(id, viewer.userId)) === undefined)
+        throw sessionNotFound();
+      return toPayload(await context.revocations.signOutSession(viewer, id, andApproved), viewer.userId, context);
+    },
+
+    signOutEverywhere: async (_root, _args, context) => {
+      const viewer = requireViewer(context);
+      await context.recentSession();
+      return toPayload(await context.revocations.signOutEverywhere(viewer), viewer.userId, context);
     },
   },
 
   RevocationReceipt: {
     seq: ({ seq }) => String(seq),
+    acks: ({ acks, at }) => acks.map((ack) => ({ ...ack, latencyMs: ack.at.getTime() - at.getTime() })),
+    pendingReplicas: ({ pendingReplicas }) => [...pendingReplicas],
+    completedAt: (receipt) => completedAt(receipt),
   },
 };

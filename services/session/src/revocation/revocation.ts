@@ -9,8 +9,12 @@ import type { EndReason, Session } from "../session/session.ts";
 /** Which live sessions of a user to end. */
 export type Selector =
   | { readonly kind: "SESSION"; readonly sessionId: string }
+  /** A session and all that were approved in it, and in those. */
+  | { readonly kind: "LINEAGE"; readonly sessionId: string }
   | { readonly kind: "DEVICE"; readonly deviceId: string }
-  | { readonly kind: "OTHER_DEVICES"; readonly exceptDeviceId: string };
+  | { readonly kind: "OTHER_DEVICES"; readonly exceptDeviceId: string }
+  /** All of the user's, the caller's own included; it also raises the user's epoch. */
+  | { readonly kind: "EVERYWHERE" };
 
 export interface RevocationAck {
   readonly replica: string;
@@ -18,12 +22,27 @@ export interface RevocationAck {
   readonly socketsClosed: number;
 }
 
-/** Proof of a revocation. */
+/** Proof of a revocation, or of one taken back. */
 export interface RevocationReceipt {
   readonly seq: number;
   readonly at: Date;
+  /** How many sessions it ended; when it took a revocation back, how many it gave back. */
   readonly sessionsEnded: number;
   readonly acks: readonly RevocationAck[];
+  /** The replicas that are there and have not answered yet. */
+  readonly pendingReplicas: readonly string[];
+}
+
+/** A replica that has been silent for this long has long turned strict and asks before each operation. Milliseconds. */
+const SILENT_AFTER_MS = 10_000;
+
+/** From when on a replica counts as there. */
+export const heardSince = (now: Date): Date => new Date(now.getTime() - SILENT_AFTER_MS);
+
+/** When the last of all replicas that are there had applied it; null while one has not, or none is there. */
+export function completedAt({ acks, pendingReplicas }: RevocationReceipt): Date | null {
+  if (pendingReplicas.length > 0 || acks.length === 0) return null;
+  return new Date(Math.max(...acks.map(({ at }) => at.getTime())));
 }
 
 /** A change that ended sessions. */
@@ -47,8 +66,8 @@ export interface RevokeCommand {
 export interface RevocationStore {
   /** Ends what the selector names and is live, in one transaction with its row in the log; undefined when there is nothing. */
   revoke(command: RevokeCommand): Promise<Ended | undefined>;
-  /** The receipt of a revocation that `actorId` asked for. */
-  receipt(seq: number, actorId: string): Promise<RevocationReceipt | undefined>;
+  /** The receipt of a revocation that `actorId` asked for; replicas are there that were heard of after `heardSince`. */
+  receipt(seq: number, actorId: string, heardSince: Date): Promise<RevocationReceipt | undefined>;
 }
 
 /** Tells the other processes after a commit; may be lost without harm. */
@@ -71,6 +90,10 @@ export interface Revocations {
   /** Signs out a device of the viewer; one that is not theirs loses nothing. */
   signOutDevice(viewer: Viewer, deviceId: string): Promise<SignOut>;
   signOutOtherDevices(viewer: Viewer): Promise<SignOut>;
+  /** Ends one session of the viewer, and with `andApproved` what was approved in it; one that is not theirs loses nothing. */
+  signOutSession(viewer: Viewer, sessionId: string, andApproved: boolean): Promise<SignOut>;
+  /** Ends all sessions of the viewer, this one included. */
+  signOutEverywhere(viewer: Viewer): Promise<SignOut>;
   /** Ends one session whose refresh token came back. */
   endForReuse(session: Session): Promise<void>;
   /** Signs a session out for its client, which has shown its token (RFC 7009). */
@@ -108,7 +131,7 @@ export function createRevocations(options: {
     if (revoked === undefined) return { receipt: undefined, deviceIds };
     const { ended, at } = revoked;
     return {
-      receipt: { seq: ended.seq, at, sessionsEnded: ended.sessionIds.length, acks: [] },
+      receipt: { seq: ended.seq, at, sessionsEnded: ended.sessionIds.length, acks: [], pendingReplicas: [] },
       deviceIds: [...new Set([...deviceIds, ...ended.deviceIds])],
     };
   }
@@ -125,12 +148,20 @@ export function createRevocations(options: {
       ),
     signOutOtherDevices: (viewer) =>
       signOut(viewer, { kind: "OTHER_DEVICES", exceptDeviceId: viewer.deviceId }, "SIGNED_OUT_REMOTELY", []),
+    signOutSession: (viewer, sessionId, andApproved) =>
+      signOut(
+        viewer,
+        { kind: andApproved ? "LINEAGE" : "SESSION", sessionId },
+        sessionId === viewer.sessionId ? "SIGNED_OUT" : "SIGNED_OUT_REMOTELY",
+        [],
+      ),
+    signOutEverywhere: (viewer) => signOut(viewer, { kind: "EVERYWHERE" }, "SIGNED_OUT_REMOTELY", []),
     endForReuse: async ({ id, userId }) =>
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "REFRESH_TOKEN_REUSED", null)),
     endByClient: async ({ id, userId }) =>
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", userId)),
     receipt: async (viewer, seq) => {
-      const receipt = SEQ.test(seq) ? await store.receipt(Number(seq), viewer.userId) : undefined;
+      const receipt = SEQ.test(seq) ? await store.receipt(Number(seq), viewer.userId, heardSince(now())) : undefined;
       if (receipt) return receipt;
       throw new AppError("NOT_FOUND", "RECEIPT_NOT_FOUND", "There is no such receipt.");
     },

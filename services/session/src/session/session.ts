@@ -80,6 +80,11 @@ export function sessionEnded(endReason: EndReason | null): AppError {
   });
 }
 
+/** NOT_FOUND/SESSION_NOT_FOUND: absent, or not yours. */
+export function sessionNotFound(): AppError {
+  return new AppError("NOT_FOUND", "SESSION_NOT_FOUND", "You have no such session.");
+}
+
 /** Reads of sessions. */
 export interface SessionStore {
   /** In the order of `ids`, undefined where there is none. */
