@@ -83,7 +83,8 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const registry = createSocketRegistry();
   const feed = createRevocationFeed({
     fetchPage: revocationPages(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
-    apply: ({ sessionIds, reason }) => endSessions(sessionIds, reason),
+    apply: ({ effect, sessionIds, reason }) =>
+      effect === "ENDED" ? endSessions(sessionIds, reason) : restoreSessions(sessionIds),
     now: monotonic,
     logger,
   });
@@ -93,6 +94,11 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   function endSessions(sessionIds: readonly string[], endReason: string): number {
     for (const sessionId of sessionIds) revocations.add(sessionId, endReason);
     return sessionIds.reduce((closed, sessionId) => closed + registry.endSession(sessionId, endReason), 0);
+  }
+
+  function restoreSessions(sessionIds: readonly string[]): number {
+    for (const sessionId of sessionIds) revocations.remove(sessionId);
+    return 0;
   }
 
   async function assertStanding(sessionId: string): Promise<void> {

@@ -85,6 +85,19 @@ describe("the gateway over HTTP", () => {
       });
       await eventually(() => expect(house.state.acks.at(-1)).toMatchObject({ replica: "gateway-1", socketsClosed: 0 }));
     });
+
+    it("a token only until its sign-out is taken back", async () => {
+      const ada = house.join();
+      const token = await house.token(ada);
+      const statusIs = (expected: number): Promise<void> =>
+        eventually(async () => expect((await house.graphql(`{ me { id } }`, { token })).status).toBe(expected));
+      await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY");
+      await statusIs(401);
+      await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY", "RESTORED");
+      await statusIs(200);
+      await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY");
+      await statusIs(401);
+    });
   });
 
   it("passes nothing of the client's headers on, and its own request id to everybody", async () => {

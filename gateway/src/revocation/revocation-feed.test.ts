@@ -51,7 +51,7 @@ function createLog(): Log {
   return log;
 }
 
-const entry = (seq: number): Revocation => ({ seq, sessionIds: [`s${seq}`], reason: "SIGNED_OUT" });
+const entry = (seq: number): Revocation => ({ seq, effect: "ENDED", sessionIds: [`s${seq}`], reason: "SIGNED_OUT" });
 
 describe("the revocation feed", () => {
   it("reads every page from the beginning, and confirms what it did with the reads that follow", async () => {

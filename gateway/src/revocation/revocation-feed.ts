@@ -9,6 +9,8 @@ import type { Logger } from "@continuo/process";
 /** One entry of the log. */
 export interface Revocation {
   readonly seq: number;
+  /** Whether its sessions have ended, or are back: an earlier entry was taken back. */
+  readonly effect: "ENDED" | "RESTORED";
   readonly sessionIds: readonly string[];
   readonly reason: string;
 }
@@ -41,7 +43,7 @@ const STALE_AFTER_MS = 3_000;
 /** How many confirmations one read may carry. */
 const MAX_ACKS = 1_000;
 
-/** `now` is milliseconds on a clock that never goes back; `apply` ends what is open and returns how many sockets it closed. */
+/** `now` is milliseconds on a clock that never goes back; `apply` ends what is open (or lets the sessions back in) and returns how many sockets it closed. */
 export function createRevocationFeed(options: {
   fetchPage: (after: number | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage>;
   apply: (revocation: Revocation) => number;

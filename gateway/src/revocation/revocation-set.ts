@@ -11,6 +11,8 @@ const REMEMBER_MS = LONGEST_TOKEN_LIFE_MS + 60_000;
 
 export interface RevocationSet {
   add(sessionId: string, endReason: string): void;
+  /** The session is back: its end was taken back. */
+  remove(sessionId: string): void;
   /** Why the session ended, or undefined when it is not known to have. */
   endReasonOf(sessionId: string): string | undefined;
   readonly size: number;
@@ -34,6 +36,7 @@ export function createRevocationSet(now: () => number): RevocationSet {
       forget();
       if (!ended.has(sessionId)) ended.set(sessionId, { endReason, at: now() });
     },
+    remove: (sessionId) => void ended.delete(sessionId),
     endReasonOf: (sessionId) => ended.get(sessionId)?.endReason,
     get size() {
       forget();

@@ -11,7 +11,14 @@ const READ_EVERY_MS = 1_000;
 const Page = z.object({
   head: z.number().int().nonnegative(),
   hasMore: z.boolean(),
-  revocations: z.array(z.object({ seq: z.number().int(), sessionIds: z.array(z.string()), reason: z.string() })),
+  revocations: z.array(
+    z.object({
+      seq: z.number().int(),
+      effect: z.enum(["ENDED", "RESTORED"]),
+      sessionIds: z.array(z.string()),
+      reason: z.string(),
+    }),
+  ),
 });
 
 /** How a page of the log is asked of the session service, as this replica. */

@@ -28,6 +28,8 @@ import { createFeed } from "./revocation/feed.ts";
 import { createFeedStore } from "./revocation/feed.store.ts";
 import { createRevocations } from "./revocation/revocation.ts";
 import { createRevocationStore } from "./revocation/revocation.store.ts";
+import { createUndoSignOut } from "./revocation/undo.ts";
+import { createUndoStore } from "./revocation/undo.store.ts";
 import { createRoutes } from "./routes.ts";
 import { createSessionStore } from "./session/session.store.ts";
 import { createStartSession } from "./session/start-session.ts";
@@ -111,6 +113,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
     stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
     devices: createDevices({ store: devices, announce, now }),
     revocations,
+    undoSignOut: createUndoSignOut({ store: createUndoStore(pool), announce, createId: newId, now }),
     startSession: createStartSession({
       grants,
       policies,

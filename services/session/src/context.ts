@@ -1,9 +1,11 @@
 /** What the resolvers of this service may use, made anew for each request: who asks, and batched reads on their behalf. */
+import type { Viewer } from "@continuo/access";
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
 import { deviceNotFound, type Device, type Devices, type DeviceStore } from "./device/device.ts";
 import { signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
 import type { PolicyStore } from "./policy/policy.ts";
+import type { Undo } from "./revocation/undo.ts";
 import { heardSince, type Revocations } from "./revocation/revocation.ts";
 import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
 import type { StartSessionRequest } from "./session/start-session.ts";
@@ -20,6 +22,7 @@ export interface SessionService {
   };
   readonly devices: Devices;
   readonly revocations: Revocations;
+  readonly undoSignOut: (viewer: Viewer, seq: string) => Promise<Undo>;
   readonly startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
   readonly rotation: Rotation;
   readonly stepUp: (request: StepUpRequest, logger: SubgraphContext["logger"]) => Promise<SessionTokens>;

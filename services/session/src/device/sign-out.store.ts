@@ -16,7 +16,7 @@ SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ack.list AS acks
   LEFT JOIN LATERAL (
     SELECT json_agg(json_build_object('replica', a.replica, 'at', a.at, 'socketsClosed', a.sockets_closed)) AS list
       FROM session.revocations AS r JOIN session.revocation_acks AS a ON a.seq = r.seq
-     WHERE r.at = last."endedAt" AND last.id = ANY (r.session_ids)) AS ack ON true`;
+     WHERE r.at = last."endedAt" AND r.restores IS NULL AND last.id = ANY (r.session_ids)) AS ack ON true`;
 
 const LastSession = Session.extend({
   accessTokenSeconds: z.number(),

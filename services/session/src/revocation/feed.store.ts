@@ -44,7 +44,7 @@ WITH heard AS (
 SELECT head.seq AS head, entry.*
   FROM session.revocation_head AS head
   LEFT JOIN LATERAL (
-    SELECT r.seq, r.session_ids AS "sessionIds", r.reason, r.at
+    SELECT r.seq, CASE WHEN r.restores IS NULL THEN 'ENDED' ELSE 'RESTORED' END AS effect, r.session_ids AS "sessionIds", r.reason, r.at
       FROM session.revocations AS r
      WHERE r.seq > $2::bigint AND r.at > $3::timestamptz
      ORDER BY r.seq LIMIT ${PAGE + 1}) AS entry ON true
@@ -55,6 +55,7 @@ const Changed = z.object({ userId: z.uuid(), deviceRev: z.coerce.number() });
 const Head = z.object({ head: z.coerce.number() });
 const Entry = z.object({
   seq: z.coerce.number(),
+  effect: z.enum(["ENDED", "RESTORED"]),
   sessionIds: z.array(z.uuid()),
   reason: EndReason,
   at: z.date(),

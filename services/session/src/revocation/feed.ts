@@ -19,6 +19,8 @@ export type FeedRequest = z.infer<typeof FeedRequest>;
 
 export interface FeedEntry {
   readonly seq: number;
+  /** Whether its sessions have ended, or are back. */
+  readonly effect: "ENDED" | "RESTORED";
   readonly sessionIds: readonly string[];
   readonly reason: EndReason;
   readonly at: Date;

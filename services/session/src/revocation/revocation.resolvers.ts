@@ -56,6 +56,22 @@ export const revocationResolvers: Resolvers = {
       return toPayload(await context.revocations.signOutSession(viewer, id, andApproved), viewer.userId, context);
     },
 
+    undoSignOut: async (_root, { seq }, context) => {
+      const viewer = requireViewer(context);
+      await context.recentSession();
+      const { receipt, sessions } = await context.undoSignOut(viewer, seq);
+      context.reread();
+      const back = new Set(sessions.filter(({ reason }) => reason === null).map(({ deviceId }) => deviceId));
+      const devices = await Promise.all([...back].map(async (id) => context.requireDevice(id, viewer.userId)));
+      const notRestored = await Promise.all(
+        sessions.map(async ({ sessionId, reason }) => {
+          const session = reason && (await context.session(sessionId, viewer.userId));
+          return session ? [{ session, reason }] : [];
+        }),
+      );
+      return { receipt: receipt ?? null, devices, notRestored: notRestored.flat() };
+    },
+
     signOutEverywhere: async (_root, _args, context) => {
       const viewer = requireViewer(context);
       await context.recentSession();

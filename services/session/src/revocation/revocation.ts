@@ -33,6 +33,11 @@ export interface RevocationReceipt {
   readonly pendingReplicas: readonly string[];
 }
 
+/** The receipt of something that was committed a moment ago. */
+export function heardNothing({ seq, at, sessions }: { seq: number; at: Date; sessions: number }): RevocationReceipt {
+  return { seq, at, sessionsEnded: sessions, acks: [], pendingReplicas: [] };
+}
+
 /** A replica that has been silent for this long has long turned strict and asks before each operation. Milliseconds. */
 const SILENT_AFTER_MS = 10_000;
 
@@ -131,7 +136,7 @@ export function createRevocations(options: {
     if (revoked === undefined) return { receipt: undefined, deviceIds };
     const { ended, at } = revoked;
     return {
-      receipt: { seq: ended.seq, at, sessionsEnded: ended.sessionIds.length, acks: [], pendingReplicas: [] },
+      receipt: heardNothing({ seq: ended.seq, at, sessions: ended.sessionIds.length }),
       deviceIds: [...new Set([...deviceIds, ...ended.deviceIds])],
     };
   }
