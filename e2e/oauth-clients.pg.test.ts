@@ -1,0 +1,403 @@
+/** Stock OAuth clients, which nobody here wrote, at the public door: gateway and session in this process, over loopback. */
+import { createGrantSigner, generateKey } from "@continuo/access";
+import { startApp as startGateway } from "@continuo/gateway/app";
+import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { startApp as startSession } from "@continuo/session/app";
+import { Env as SessionEnv } from "@continuo/session/env";
+import { seed } from "@continuo/session/seed";
+import { createTestDatabase, freePort } from "@continuo/testkit";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import * as oauth from "oauth4webapi";
+import * as openid from "openid-client";
+import { Pool } from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const RESOURCE_SECRET = "cnt_cs_resource";
+/** Of a confidential application that may not introspect. */
+const OTHER_SECRET = "cnt_cs_other+%&:";
+const loopback = { [oauth.allowInsecureRequests]: true };
+
+const stack = new AsyncDisposableStack();
+let url: string;
+let as: oauth.AuthorizationServer;
+let newGrant: () => Promise<string>;
+
+/** A public application, as browsers and phones are. */
+const app: oauth.Client = { client_id: "continuo" };
+/** A resource server that may introspect. */
+const resource: oauth.Client = { client_id: "resource" };
+
+beforeAll(async () => {
+  const database = stack.use(await createTestDatabase());
+  const [gatewayKey, grantKey, port] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519"), freePort()]);
+  url = `http://127.0.0.1:${port}`;
+  const sessionEnv = SessionEnv.parse({
+    PORT: 0,
+    LOG_LEVEL: "silent",
+    DATABASE_URL: database.url.session,
+    GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
+    GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
+    MASTER_KEY: randomBytes(32).toString("base64url"),
+    TOKEN_ISSUER: url,
+  });
+  await seed(sessionEnv);
+  const admin = stack.adopt(new Pool({ connectionString: database.adminUrl }), (pool) => pool.end());
+  await admin.query(
+    `INSERT INTO session.applications (id, name, created_at, secret_hash, may_introspect)
+     VALUES ('resource', 'Resource', now(), $1, true), ('other', 'Other', now(), $2, false)`,
+    [RESOURCE_SECRET, OTHER_SECRET].map((secret) => createHash("sha256").update(secret).digest()),
+  );
+  const session = stack.use(await startSession(sessionEnv));
+  const elsewhere = "http://127.0.0.1:1";
+  stack.use(
+    await startGateway(
+      GatewayEnv.parse({
+        PORT: port,
+        LOG_LEVEL: "silent",
+        GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
+        IDENTITY_URL: elsewhere,
+        SESSION_URL: new URL(session.url).origin,
+        USER_STATE_URL: elsewhere,
+        TOKEN_ISSUER: url,
+        ALLOWED_ORIGINS: "https://app.example.com",
+        DATABASE_URL: database.url.gateway,
+      }),
+    ),
+  );
+  const grants = createGrantSigner(grantKey.privateJwk);
+  newGrant = () =>
+    grants.sign(
+      { jti: randomUUID(), sub: randomUUID(), acr: "aal1", amr: ["pwd"], auth_time: Math.floor(Date.now() / 1_000) },
+      new Date(),
+    );
+  const issuer = new URL(url);
+  as = await oauth.processDiscoveryResponse(
+    issuer,
+    await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...loopback }),
+  );
+});
+afterAll(() => stack.disposeAsync());
+
+/** Sends once more when the server wants its nonce in the proof, as clients do. */
+async function withNonce<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  try {
+    return await attempt();
+  } catch (cause) {
+    if (!oauth.isDPoPNonceError(cause)) throw cause;
+    return attempt();
+  }
+}
+
+async function start(DPoP?: oauth.DPoPHandle): Promise<oauth.TokenEndpointResponse> {
+  const parameters = { assertion: await newGrant(), device_name: "A terminal", device_platform: "DESKTOP" };
+  return withNonce(async () => {
+    const options = { ...(DPoP && { DPoP }), ...loopback };
+    const response = await oauth.genericTokenEndpointRequest(as, app, oauth.None(), JWT_BEARER, parameters, options);
+    return oauth.processGenericTokenEndpointResponse(as, app, response);
+  });
+}
+
+async function refresh(refreshToken: string, DPoP?: oauth.DPoPHandle): Promise<oauth.TokenEndpointResponse> {
+  return withNonce(async () => {
+    const options = { ...(DPoP && { DPoP }), ...loopback };
+    const response = await oauth.refreshTokenGrantRequest(as, app, oauth.None(), refreshToken, options);
+    return oauth.processRefreshTokenResponse(as, app, response);
+  });
+}
+
+async function introspect(token: string): Promise<oauth.IntrospectionResponse> {
+  const authentication = oauth.ClientSecretBasic(RESOURCE_SECRET);
+  const response = await oauth.introspectionRequest(as, resource, authentication, token, loopback);
+  return oauth.processIntrospectionResponse(as, resource, response);
+}
+
+async function revoke(token: string): Promise<void> {
+  await oauth.processRevocationResponse(await oauth.revocationRequest(as, app, oauth.None(), token, loopback));
+}
+
+/** What a form is answered, without a client's help. */
+async function post(
+  path: string,
+  form: Record<string, string> | string,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; headers: Headers; body: unknown }> {
+  const response = await fetch(url + path, {
+    method: "POST",
+    headers: { "content-type": "application/x-www-form-urlencoded", ...headers },
+    body: typeof form === "string" ? form : new URLSearchParams(form),
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
+}
+const basic = (id: string, secret: string): Record<string, string> => ({
+  authorization: `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString("base64")}`,
+});
+const refused = (error: string, reason: string): object => ({
+  error,
+  error_description: expect.stringMatching(new RegExp(`^${reason}: `)),
+});
+
+describe("oauth4webapi", () => {
+  it("finds out where everything is, and what can be done there", () => {
+    expect(as).toMatchObject({
+      issuer: url,
+      token_endpoint: `${url}/oauth/token`,
+      jwks_uri: `${url}/.well-known/jwks.json`,
+      grant_types_supported: ["refresh_token", JWT_BEARER],
+    });
+  });
+
+  it("starts a session bound to its key, refreshes it with proofs and our nonces, uses it, and ends it", async () => {
+    const DPoP = oauth.DPoP(app, await oauth.generateKeyPair("ES256"));
+    const started = await start(DPoP);
+    expect(started).toMatchObject({ token_type: "dpop", scope: "account", expires_in: expect.any(Number) });
+    const fresh = await refresh(String(started.refresh_token), DPoP);
+    expect(fresh.token_type).toBe("dpop");
+    expect(fresh.refresh_token).not.toBe(started.refresh_token);
+
+    const answer = await withNonce(() =>
+      oauth.protectedResourceRequest(
+        fresh.access_token,
+        "POST",
+        new URL("/graphql", url),
+        new Headers({ "content-type": "application/json" }),
+        JSON.stringify({ query: "{ viewer { session { state } device { name platform } } }" }),
+        { DPoP, ...loopback },
+      ),
+    );
+    expect(await answer.json()).toEqual({
+      data: { viewer: { session: { state: "ACTIVE" }, device: { name: "A terminal", platform: "DESKTOP" } } },
+    });
+
+    const jkt = await DPoP.calculateThumbprint();
+    const about = await introspect(fresh.access_token);
+    expect(about).toMatchObject({ active: true, token_type: "DPoP", client_id: "continuo", iss: url, cnf: { jkt } });
+    expect(await introspect(String(fresh.refresh_token))).toMatchObject({
+      active: true,
+      sid: about["sid"],
+      cnf: { jkt },
+    });
+
+    await revoke(String(fresh.refresh_token));
+    expect(await introspect(fresh.access_token)).toEqual({ active: false });
+    expect(await introspect(String(fresh.refresh_token))).toEqual({ active: false });
+    await expect(refresh(String(fresh.refresh_token), DPoP)).rejects.toMatchObject({
+      error: "invalid_grant",
+      error_description: expect.stringMatching(/^SESSION_ENDED: /),
+    });
+  });
+
+  it("is refused a refresh without the key, and by another key, and its session lives on", async () => {
+    const keyPair = await oauth.generateKeyPair("ES256");
+    const started = await start(oauth.DPoP(app, keyPair));
+    const token = String(started.refresh_token);
+    await expect(refresh(token)).rejects.toMatchObject({ error: "invalid_dpop_proof" });
+    const thief = oauth.DPoP(app, await oauth.generateKeyPair("ES256"));
+    await expect(refresh(token, thief)).rejects.toMatchObject({ error: "invalid_grant" });
+    expect((await refresh(token, oauth.DPoP(app, keyPair))).token_type).toBe("dpop");
+  });
+
+  it("as a resource server, verifies an access token by our published keys alone", async () => {
+    const { access_token } = await start();
+    const request = new Request(`${url}/anything`, { headers: { authorization: `Bearer ${access_token}` } });
+    const claims = await oauth.validateJwtAccessToken(as, request, "continuo", loopback);
+    expect(claims).toMatchObject({ iss: url, client_id: "continuo", scope: "account" });
+  });
+
+  it("ends a session by its access token too, and may do so again", async () => {
+    const { access_token, refresh_token } = await start();
+    await revoke(access_token);
+    await revoke(access_token);
+    await expect(refresh(String(refresh_token))).rejects.toMatchObject({ error: "invalid_grant" });
+    expect(await introspect(access_token)).toEqual({ active: false });
+  });
+});
+
+describe("openid-client", () => {
+  it("refreshes, introspects and revokes by what it discovers", async () => {
+    const options = { algorithm: "oauth2" as const, execute: [openid.allowInsecureRequests] };
+    const client = await openid.discovery(new URL(url), "continuo", undefined, openid.None(), options);
+    const rs = await openid.discovery(
+      new URL(url),
+      "resource",
+      undefined,
+      openid.ClientSecretPost(RESOURCE_SECRET),
+      options,
+    );
+    const started = await openid.genericGrantRequest(client, JWT_BEARER, {
+      assertion: await newGrant(),
+      device_name: "A terminal",
+    });
+    const fresh = await openid.refreshTokenGrant(client, String(started.refresh_token));
+    expect(await openid.tokenIntrospection(rs, fresh.access_token)).toMatchObject({
+      active: true,
+      token_type: "Bearer",
+    });
+    await openid.tokenRevocation(client, fresh.access_token);
+    expect(await openid.tokenIntrospection(rs, fresh.access_token)).toEqual({ active: false });
+  });
+});
+
+describe("the token endpoint", () => {
+  it.each([
+    ["no grant type", { client_id: "continuo" }, 400, "invalid_request", "PARAMETER_MISSING"],
+    [
+      "a grant type it does not know",
+      { client_id: "continuo", grant_type: "password" },
+      400,
+      "unsupported_grant_type",
+      "GRANT_TYPE_UNSUPPORTED",
+    ],
+    ["no client", { grant_type: "refresh_token" }, 400, "invalid_client", "CLIENT_INVALID"],
+    [
+      "an unknown client",
+      { grant_type: "refresh_token", client_id: "nobody" },
+      400,
+      "invalid_client",
+      "CLIENT_INVALID",
+    ],
+    [
+      "a confidential client without its secret",
+      { grant_type: "refresh_token", client_id: "other" },
+      400,
+      "invalid_client",
+      "CLIENT_INVALID",
+    ],
+    [
+      "a secret from a client that has none",
+      { grant_type: "refresh_token", client_id: "continuo", client_secret: "x" },
+      400,
+      "invalid_client",
+      "CLIENT_INVALID",
+    ],
+    [
+      "no refresh token",
+      { grant_type: "refresh_token", client_id: "continuo" },
+      400,
+      "invalid_request",
+      "PARAMETER_MISSING",
+    ],
+    [
+      "junk for a refresh token",
+      { grant_type: "refresh_token", client_id: "continuo", refresh_token: "junk" },
+      400,
+      "invalid_grant",
+      "REFRESH_TOKEN_INVALID",
+    ],
+    [
+      "junk for an assertion",
+      { grant_type: JWT_BEARER, client_id: "continuo", assertion: "junk", device_name: "x" },
+      400,
+      "invalid_grant",
+      "GRANT_INVALID",
+    ],
+    [
+      "a parameter twice",
+      "client_id=continuo&client_id=continuo&grant_type=refresh_token",
+      400,
+      "invalid_request",
+      "PARAMETER_REPEATED",
+    ],
+    ["nothing", "", 400, "invalid_client", "CLIENT_INVALID"],
+    ["more than it reads", `a=${"b".repeat(20_000)}`, 400, "invalid_request", "REQUEST_INVALID"],
+  ])("given %s, says so as RFC 6749 section 5.2 has it", async (_what, form, status, error, reason) => {
+    const answer = await post("/oauth/token", form);
+    expect(answer).toMatchObject({ status, body: refused(error, reason) });
+    expect(answer.headers.get("cache-control")).toBe("no-store");
+    expect(answer.headers.get("content-type")).toMatch(/^application\/json/);
+  });
+
+  it("challenges a client that tried Basic authentication in vain, and no other", async () => {
+    const answer = await post("/oauth/token", { grant_type: "refresh_token" }, basic("other", "wrong"));
+    expect(answer).toMatchObject({ status: 401, body: refused("invalid_client", "CLIENT_INVALID") });
+    expect(answer.headers.get("www-authenticate")).toBe('Basic realm="oauth"');
+    const without = await post("/oauth/token", {
+      grant_type: "refresh_token",
+      client_id: "other",
+      client_secret: "wrong",
+    });
+    expect(without.headers.get("www-authenticate")).toBeNull();
+  });
+
+  it("takes no token that was given to another client, and leaves it as it is", async () => {
+    const { refresh_token } = await start();
+    const form = { grant_type: "refresh_token", refresh_token: String(refresh_token) };
+    expect(await post("/oauth/token", form, basic("other", OTHER_SECRET))).toMatchObject({
+      status: 400,
+      body: refused("invalid_grant", "TOKEN_NOT_YOURS"),
+    });
+    expect((await refresh(String(refresh_token))).access_token).toBeTypeOf("string");
+  });
+
+  it("asks for its nonce with status 400, and refuses a proof that is none", async () => {
+    const form = { grant_type: "refresh_token", client_id: "continuo", refresh_token: "junk" };
+    const answer = await post("/oauth/token", form, { dpop: "junk" });
+    expect(answer).toMatchObject({ status: 400, body: refused("invalid_dpop_proof", "DPOP_PROOF_INVALID") });
+    expect(answer.headers.get("dpop-nonce")).toBeTypeOf("string");
+  });
+
+  it("reads forms alone, and lets browsers of allowed origins ask", async () => {
+    expect(await post("/oauth/token", "{}", { "content-type": "application/json" })).toMatchObject({
+      status: 400,
+      body: refused("invalid_request", "REQUEST_INVALID"),
+    });
+    const origin = "https://app.example.com";
+    const preflight = await fetch(`${url}/oauth/token`, {
+      method: "OPTIONS",
+      headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": "dpop" },
+    });
+    expect(preflight.headers.get("access-control-allow-origin")).toBe(origin);
+    expect(preflight.headers.get("access-control-allow-headers")).toContain("dpop");
+  });
+});
+
+describe("revocation", () => {
+  it("answers 200 to what it does not know (RFC 7009 section 2.2), and to a wrong hint", async () => {
+    expect(await post("/oauth/revoke", { client_id: "continuo", token: "junk" })).toMatchObject({
+      status: 200,
+      body: undefined,
+    });
+    const { access_token } = await start();
+    const form = { client_id: "continuo", token: access_token, token_type_hint: "refresh_token" };
+    expect((await post("/oauth/revoke", form)).status).toBe(200);
+    expect(await introspect(access_token)).toEqual({ active: false });
+  });
+
+  it("is refused without a token, to an unknown client, and to one whose token it is not", async () => {
+    const { access_token } = await start();
+    expect((await post("/oauth/revoke", { client_id: "continuo" })).body).toMatchObject({ error: "invalid_request" });
+    expect((await post("/oauth/revoke", { client_id: "nobody", token: access_token })).body).toMatchObject({
+      error: "invalid_client",
+    });
+    expect(await post("/oauth/revoke", { token: access_token }, basic("other", OTHER_SECRET))).toMatchObject({
+      status: 400,
+      body: refused("invalid_grant", "TOKEN_NOT_YOURS"),
+    });
+    expect(await introspect(access_token)).toMatchObject({ active: true });
+  });
+});
+
+describe("introspection", () => {
+  it("is refused to a public client, and to one that may not ask", async () => {
+    const { access_token: token } = await start();
+    expect((await post("/oauth/introspect", { client_id: "continuo", token })).body).toMatchObject({
+      error: "unauthorized_client",
+    });
+    expect((await post("/oauth/introspect", { token }, basic("other", OTHER_SECRET))).body).toMatchObject({
+      error: "unauthorized_client",
+    });
+    expect((await post("/oauth/introspect", { token }, basic("resource", "wrong"))).status).toBe(401);
+  });
+
+  it("says of what is not good that it is not active, and nothing more (RFC 7662 section 2.2)", async () => {
+    const { access_token, refresh_token } = await start();
+    const used = String(refresh_token);
+    const next = await refresh(used);
+    await refresh(String(next.refresh_token));
+    const tampered = `${access_token.slice(0, -8)}AAAAAAAA`;
+    for (const token of ["junk", tampered, used]) expect(await introspect(token)).toEqual({ active: false });
+    // To ask about a token that was used before is not to use it.
+    expect(await introspect(access_token)).toMatchObject({ active: true });
+  });
+});
