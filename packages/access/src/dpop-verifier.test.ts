@@ -13,6 +13,7 @@ const verifier = createDpopVerifier({ acceptsNonce: (nonce) => nonce === OUR_NON
 const pair = await generateKeyPair("ES256", { extractable: true });
 const jwk = await exportJWK(pair.publicKey);
 const jkt = await calculateThumbprint(pair.publicKey);
+const okp = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
 
 function verify(proof: string, request: Partial<ProvenRequest> = {}): DpopProof {
   return verifier.verify({ method: "POST", url: URL, proof, ...request });
@@ -117,8 +118,11 @@ describe("RFC 9449 section 4.3 refuses", () => {
     ["a JWE's five parts", "e30.e30.e30.e30.e30"],
     ["what is not base64url", "e30=.e30=.e30="],
     ["what is not JSON", "AAAA.AAAA.AAAA"],
-    ["a proof of 5,000 characters", `e30.${"A".repeat(5_000)}.e30`],
   ])("2: %s, which is not a well-formed JWT", (_, proof) => {
+    expect(() => verify(proof)).toThrow(expect.objectContaining(refusedAs("jwt")));
+  });
+  test("2: a proof of more than 4,096 characters, however good", async () => {
+    const proof = await proofWith({ claims: { padding: "x".repeat(4_096) } });
     expect(() => verify(proof)).toThrow(expect.objectContaining(refusedAs("jwt")));
   });
   test.each(["jti", "htm", "htu", "iat"])("3: a proof without %s", async (name) => {
@@ -143,11 +147,13 @@ describe("RFC 9449 section 4.3 refuses", () => {
     const proof = await proofWith({ header: { typ } });
     expect(() => verify(proof)).toThrow(expect.objectContaining(refusedAs("typ")));
   });
-  test.each(["none", "HS256", "RS256", "ES384", "es256"])("5: alg %s", (alg) => {
-    expect(() => verify(unsigned({ alg, typ: "dpop+jwt", jwk }))).toThrow(expect.objectContaining(refusedAs("alg")));
+  test.each(["none", "HS256", "RS256", "ES384", "es256", ""])("5: alg %j", (alg) => {
+    for (const key of [jwk, okp])
+      expect(() => verify(unsigned({ alg, typ: "dpop+jwt", jwk: key }))).toThrow(
+        expect.objectContaining(refusedAs("alg")),
+      );
   });
   test("5: an algorithm that does not fit the key", () => {
-    const okp = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
     for (const header of [
       { alg: "ES256", typ: "dpop+jwt", jwk: okp },
       { alg: "Ed25519", typ: "dpop+jwt", jwk },
