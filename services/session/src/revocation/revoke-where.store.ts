@@ -1,0 +1,91 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { ACR_ORDER } from "../policy/policy.ts";
+import { isLive } from "../session/session.store.ts";
+import { endSessions } from "./end-sessions.store.ts";
+import type { RevokeWhereStore, SessionFilter } from "./revoke-where.ts";
+
+/** $1 now, then the filter in the order of `valuesOf`: a condition that is null holds for all. */
+const MATCHES = `
+  ${isLive("s", "$1::timestamptz")}
+  AND ($2::uuid IS NULL OR s.user_id = $2) AND ($3::uuid IS NULL OR s.id = $3) AND ($4::uuid IS NULL OR s.device_id = $4)
+  AND ($5::text IS NULL OR s.application_id = $5) AND ($6::text IS NULL OR s.country = $6)
+  AND ($7::text IS NULL OR s.ip_prefix = $7)
+  AND ($8::timestamptz IS NULL OR s.started_at < $8) AND ($9::timestamptz IS NULL OR s.last_active_at < $9)
+  AND ($10::text[] IS NULL OR s.acr = ANY ($10)) AND ($11::int IS NULL OR s.policy_version < $11)`;
+
+const COUNT = `
+SELECT count(*) AS sessions, count(DISTINCT s.user_id) AS users FROM session.sessions AS s WHERE ${MATCHES}`;
+
+/** $12 kind, $13 key, $14 outbox ids. Heads are waited for, by user id; what still matches behind their locks is ended. */
+const REVOKE = `
+WITH found AS MATERIALIZED (
+    SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} ORDER BY s.user_id, s.id
+     LIMIT cardinality($14::uuid[])),
+  locked AS (
+    SELECT h.user_id FROM session.user_heads AS h
+     WHERE h.user_id IN (SELECT found.user_id FROM found) ORDER BY h.user_id FOR UPDATE),
+  head AS (
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+      FROM locked WHERE h.user_id = locked.user_id
+    RETURNING h.user_id, h.device_rev),
+  target AS (
+    SELECT found.id, found.user_id, $12::text AS kind, $13::text AS key, 'ADMINISTRATOR' AS reason FROM found),
+  ${endSessions({ state: "REVOKED", now: "$1", actor: "NULL", outboxIds: "$14", condition: "true" })}
+SELECT (SELECT count(*) FROM found) AS found, (SELECT count(*) FROM ended) AS ended, (SELECT max(seq) FROM logged) AS seq,
+       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
+          FROM ended) AS users`;
+
+const Counted = z.object({ sessions: z.coerce.number(), users: z.coerce.number() });
+const Batch = z.object({
+  found: z.coerce.number(),
+  ended: z.coerce.number(),
+  seq: z.coerce.number().nullable(),
+  users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
+});
+
+/** An operator's revocations in Postgres. */
+export function createRevokeWhereStore(pool: Pool): RevokeWhereStore {
+  return {
+    async count(filter, now) {
+      const { rows } = await pool.query<Record<string, unknown>>({ text: COUNT, values: [now, ...valuesOf(filter)] });
+      return Counted.parse(rows[0]);
+    },
+
+    async revoke(filter, outboxIds, now) {
+      const { kind, key } = selectorOf(filter);
+      const { rows } = await pool.query<Record<string, unknown>>({
+        text: REVOKE,
+        values: [now, ...valuesOf(filter), kind, key, outboxIds],
+      });
+      return Batch.parse(rows[0]);
+    },
+  };
+}
+
+function valuesOf(filter: SessionFilter): unknown[] {
+  const { acrBelow } = filter;
+  return [
+    filter.userId ?? null,
+    filter.sessionId ?? null,
+    filter.deviceId ?? null,
+    filter.applicationId ?? null,
+    filter.country ?? null,
+    filter.ipPrefix ?? null,
+    filter.startedBefore ?? null,
+    filter.lastActiveBefore ?? null,
+    acrBelow === undefined ? null : ACR_ORDER.slice(0, ACR_ORDER.indexOf(acrBelow)),
+    filter.policyVersionBelow ?? null,
+  ];
+}
+
+/** What the log says: the one application or user that was named, else the filter itself. */
+function selectorOf(filter: SessionFilter): { kind: string; key: string } {
+  const [only, ...others] = Object.entries(filter).filter(([, value]) => value !== undefined);
+  if (only !== undefined && others.length === 0) {
+    const [name, value] = only;
+    if (name === "applicationId") return { kind: "APPLICATION", key: String(value) };
+    if (name === "userId") return { kind: "USER", key: String(value) };
+  }
+  return { kind: "FILTER", key: JSON.stringify(filter) };
+}

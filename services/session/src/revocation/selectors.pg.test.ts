@@ -1,0 +1,163 @@
+import { v7 as newId } from "uuid";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createRevokeWhere, SessionFilter } from "./revoke-where.ts";
+import { createRevokeWhereStore } from "./revoke-where.store.ts";
+import { faultOf, type Person, type SignedIn } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(async () => system[Symbol.asyncDispose]());
+
+const isLive = async ({ viewer }: SignedIn): Promise<boolean> => {
+  const sql = "SELECT state FROM session.sessions WHERE id = $1";
+  return (await system.admin.query<{ state: string }>(sql, [viewer.sessionId])).rows[0]?.state === "ACTIVE";
+};
+const areLive = (sessions: readonly SignedIn[]): Promise<boolean[]> => Promise.all(sessions.map(isLive));
+async function approvedIn(parent: SignedIn, person: Person): Promise<SignedIn> {
+  const grant = await system.grant({ sub: person.userId, parent: parent.viewer.sessionId });
+  return person.signIn({ grant, platform: "TV" });
+}
+const SIGN_OUT_SESSION = `mutation ($id: ID!, $andApproved: Boolean!) {
+  signOutSession(id: $id, andApproved: $andApproved) { receipt { sessionsEnded } } }`;
+
+describe("ending one session", () => {
+  it("ends it alone, or with all that was approved in it, and in those", async () => {
+    const person = system.person();
+    const [laptop, phone] = [await person.signIn(), await person.signIn({ platform: "PHONE" })];
+    const tv = await approvedIn(phone, person);
+    const guest = await approvedIn(tv, person);
+    const sessions = [laptop, phone, tv, guest];
+    await laptop.data(SIGN_OUT_SESSION, { id: tv.viewer.sessionId, andApproved: false });
+    expect(await areLive(sessions)).toEqual([true, true, false, true]);
+    expect(await laptop.data(SIGN_OUT_SESSION, { id: phone.viewer.sessionId, andApproved: true })).toEqual({
+      signOutSession: { receipt: { sessionsEnded: 2 } },
+    });
+    expect(await areLive(sessions)).toEqual([true, false, false, false]);
+  });
+
+  it("reaches nobody else's, not even what was approved there", async () => {
+    const [mine, theirs] = [await system.person().signIn(), await system.person().signIn()];
+    const answer = await mine.graphql(SIGN_OUT_SESSION, { id: theirs.viewer.sessionId, andApproved: true });
+    expect(faultOf(answer)).toBe("NOT_FOUND SESSION_NOT_FOUND");
+    expect(await isLive(theirs)).toBe(true);
+  });
+});
+
+describe("signing out everywhere", () => {
+  it("ends all sessions, this one included, and raises the epoch that new tokens carry", async () => {
+    const person = system.person();
+    const sessions = [await person.signIn(), await person.signIn()];
+    await sessions[0]?.data("mutation { signOutEverywhere { receipt { sessionsEnded } } }");
+    expect(await areLive(sessions)).toEqual([false, false]);
+    const sql = "SELECT epoch FROM session.user_heads WHERE user_id = $1";
+    expect((await system.admin.query(sql, [person.userId])).rows).toEqual([{ epoch: 1 }]);
+    await person.signIn();
+  });
+});
+
+describe("ending the sessions of others", () => {
+  it.each<[string, (target: SignedIn) => [string, Record<string, unknown>]]>([
+    [
+      "another device",
+      (target) => [
+        `mutation ($id: ID!) { signOutDevice(id: $id) { receipt { seq } } }`,
+        { id: target.viewer.deviceId },
+      ],
+    ],
+    ["all other devices", () => ["mutation { signOutOtherDevices { receipt { seq } } }", {}]],
+    ["another session", (target) => [SIGN_OUT_SESSION, { id: target.viewer.sessionId, andApproved: false }]],
+    ["everything", () => ["mutation { signOutEverywhere { receipt { seq } } }", {}]],
+  ])("asks for a recent sign-in: %s", async (_case, operation) => {
+    const person = system.person();
+    const [laptop, phone] = [await person.signIn(), await person.signIn()];
+    const [query, variables] = operation(phone);
+    system.clock.advance(301_000);
+    const refused = await laptop.graphql(query, variables);
+    expect(faultOf(refused)).toBe("STEP_UP_REQUIRED AUTHENTICATION_TOO_OLD");
+    expect(refused.errors?.[0]?.extensions.details).toEqual({ maxAge: 300, acrValues: ["aal1"] });
+    expect(await areLive([laptop, phone])).toEqual([true, true]);
+    await laptop.tryStepUp(await system.grant({ sub: person.userId }));
+    expect(faultOf(await laptop.graphql(query, variables))).toBeUndefined();
+    expect(await isLive(phone)).toBe(false);
+  });
+
+  it("is not what signing out here is: that asks for nothing", async () => {
+    const person = system.person();
+    const [one, other] = [await person.signIn(), await person.signIn()];
+    system.clock.advance(301_000);
+    await one.data("mutation { signOut { receipt { seq } } }");
+    await other.data(`mutation ($id: ID!) { signOutDevice(id: $id) { receipt { seq } } }`, {
+      id: other.viewer.deviceId,
+    });
+    expect(await areLive([one, other])).toEqual([false, false]);
+  });
+});
+
+describe("an operator's filter", () => {
+  const revokeWhere = (batches: number[] = []) => {
+    const store = createRevokeWhereStore(system.admin);
+    const announce = { revoked: async () => undefined, devicesChanged: async () => undefined };
+    const revoke = createRevokeWhere({ store, announce, createId: newId, now: () => system.clock.now });
+    return (filter: SessionFilter) => revoke(filter, (ended) => batches.push(ended));
+  };
+
+  it("ends what it names and nothing else, with a row in the log for each user, and says the same before", async () => {
+    const country = "IS";
+    const people = Array.from({ length: 30 }, () => system.person());
+    const named = await Promise.all(people.map((person) => person.signIn()));
+    const spared = await Promise.all(people.map((person) => person.signIn()));
+    await system.admin.query("UPDATE session.sessions SET country = $2 WHERE id = ANY ($1)", [
+      named.map(({ viewer }) => viewer.sessionId),
+      country,
+    ]);
+    const filter = SessionFilter.parse({ country });
+    const store = createRevokeWhereStore(system.admin);
+    expect(await store.count(filter, system.clock.now)).toEqual({ sessions: 30, users: 30 });
+    expect(new Set(await areLive(named))).toEqual(new Set([true]));
+    const revoked = await revokeWhere()(filter);
+    expect(revoked).toMatchObject({ sessionsEnded: 30, usersConcerned: 30 });
+    expect(new Set(await areLive(named))).toEqual(new Set([false]));
+    expect(new Set(await areLive(spared))).toEqual(new Set([true]));
+    const { rows } = await system.admin.query(
+      "SELECT reason, user_id FROM session.revocations WHERE kind = 'FILTER' AND key = $1",
+      [JSON.stringify(filter)],
+    );
+    expect(rows).toHaveLength(30);
+    expect(rows[0]).toMatchObject({ reason: "ADMINISTRATOR" });
+    expect(await revokeWhere()(filter)).toEqual({ sessionsEnded: 0, usersConcerned: 0, lastSeq: null });
+  });
+
+  it("ends an application's sessions and no other's", async () => {
+    const person = system.person();
+    const [bank, other] = [await person.signIn({ applicationId: "bank" }), await person.signIn()];
+    await revokeWhere()({ applicationId: "bank" });
+    expect(await areLive([bank, other])).toEqual([false, true]);
+  });
+
+  it("works in batches that progress, however many sessions a user has", async () => {
+    const person = system.person();
+    const session = await person.signIn();
+    await system.admin.query(
+      `INSERT INTO session.sessions (id, user_id, device_id, application_id, origin, acr, amr, auth_time, policy_version,
+              idle_seconds, started_at, idle_deadline, absolute_deadline, last_active_at)
+       SELECT gen_random_uuid(), s.user_id, s.device_id, s.application_id, s.origin, s.acr, s.amr, s.auth_time,
+              s.policy_version, s.idle_seconds, s.started_at, s.idle_deadline, s.absolute_deadline, s.last_active_at
+         FROM session.sessions s, generate_series(1, 1200) WHERE s.id = $1`,
+      [session.viewer.sessionId],
+    );
+    const batches: number[] = [];
+    expect(await revokeWhere(batches)({ userId: person.userId })).toMatchObject({ sessionsEnded: 1_201 });
+    expect(batches).toEqual([500, 1_000, 1_201, 1_201]);
+  });
+
+  it.each([
+    ["no condition", {}],
+    ["a condition that does not exist", { users: "all" }],
+    ["a country that is none", { country: "Iceland" }],
+  ])("with %s is refused before anything ends", (_case, given) => {
+    expect(SessionFilter.safeParse(given).success).toBe(false);
+  });
+});
