@@ -29,13 +29,15 @@ export async function startRooms(options: {
   const { rooms, host, port, open, terminal } = options;
   const anyPort = { PORT: "0" };
   const identityEnv = loadEnv(IdentityEnv, { ...rooms.identity, ...anyPort });
-  const sessionEnv = loadEnv(SessionEnv, { ...rooms.session, ...anyPort });
+  // OAuth clients insist that the issuer is where they found it (RFC 8414 section 3.3); any port is no address to keep.
+  const issuer = port === 0 ? {} : { TOKEN_ISSUER: `http://${host}:${port}` };
+  const sessionEnv = loadEnv(SessionEnv, { ...rooms.session, ...issuer, ...anyPort });
   const userStateEnv = loadEnv(UserStateEnv, { ...rooms.userState, ...anyPort });
   const parts = [
     open("identity", () => startIdentity(identityEnv)),
     open("session", () => startSession(sessionEnv)),
     open("user-state", () => startUserState(userStateEnv)),
-    open("session workers", () => startSessionWorkers(loadEnv(SessionWorkerEnv, rooms.session))),
+    open("session workers", () => startSessionWorkers(loadEnv(SessionWorkerEnv, { ...rooms.session, ...issuer }))),
     open("user-state workers", () => startUserStateWorkers(userStateEnv)),
     terminal.phase("seed", () =>
       Promise.all([seedIdentity(identityEnv), seedSession(sessionEnv), seedUserState(userStateEnv)]),
@@ -46,6 +48,7 @@ export async function startRooms(options: {
   const [identity, session, userState] = await Promise.all(parts);
   const gatewayEnv = loadEnv(GatewayEnv, {
     ...rooms.gateway,
+    ...issuer,
     HOST: host,
     PORT: String(port),
     IDENTITY_URL: baseOf(identity.url),

@@ -6,7 +6,7 @@ import { isOutage, type SubgraphOptions } from "@continuo/subgraph";
 import { clientInvalid, type Application, type ClientCredentials } from "./application/application.ts";
 import type { Context } from "./context.ts";
 import { credentialsOf, parseForm } from "./oauth/client-request.ts";
-import type { OAuth } from "./oauth/oauth.ts";
+import type { ClientRequest, OAuth } from "./oauth/oauth.ts";
 
 type Routes = NonNullable<SubgraphOptions<Context>["routes"]>;
 
@@ -39,7 +39,7 @@ export function createOAuthRoutes(options: {
         return reply.code(status).header("www-authenticate", 'Basic realm="oauth"').send(body);
       });
 
-      const serve = (path: string, answer: (request: Parameters<OAuth["token"]>[0]) => Promise<unknown>): void => {
+      const serve = (path: string, answer: (request: ClientRequest) => Promise<unknown>): void => {
         scope.post(path, { onRequest: async (request) => void (await callerOf(request)) }, async (request, reply) => {
           const form = parseForm(typeof request.body === "string" ? request.body : "");
           const credentials = credentialsOf(request.headers.authorization, form);
@@ -50,9 +50,9 @@ export function createOAuthRoutes(options: {
           return reply.header("cache-control", "no-store").send(result);
         });
       };
-      serve("/oauth/token", oauth.token);
-      serve("/oauth/revoke", oauth.revoke);
-      serve("/oauth/introspect", oauth.introspect);
+      serve("/oauth/token", (request) => oauth.token(request));
+      serve("/oauth/revoke", (request) => oauth.revoke(request));
+      serve("/oauth/introspect", (request) => oauth.introspect(request));
     });
   };
 }

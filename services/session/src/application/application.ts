@@ -15,7 +15,7 @@ export const Application = z.object({
   name: z.string(),
   createdAt: z.date(),
   /** SHA-256 of its secret; null for a public client. */
-  secretHash: z.instanceof(Uint8Array).nullable(),
+  secretHash: z.custom<Uint8Array>((value) => value instanceof Uint8Array).nullable(),
   /** May ask about tokens (RFC 7662). */
   mayIntrospect: z.boolean(),
   /** Told of each of its sessions that ends. */
