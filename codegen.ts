@@ -7,6 +7,7 @@ const MAPPERS: Record<string, Record<string, string>> = {
     Device: "device/device.ts#Device",
     DeviceChanges: "device/device.ts#DeviceChanges",
     DeviceSignOut: "device/sign-out.ts#DeviceSignOut",
+    Policy: "policy/policy.ts#Policy",
     RevocationReceipt: "revocation/revocation.ts#RevocationReceipt",
     Session: "session/session.ts#Session",
     SessionTokens: "token/rotation.ts#SessionTokens",

@@ -64,7 +64,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   const pokes = opening.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
   const announce = createAnnouncer(pokes);
 
-  const policies = createPolicyStore(prisma);
+  const policies = createPolicyStore(pool);
   const devices = createDeviceStore(pool);
   const keys = createSigningKeyStore(pool);
   const keyRing = createKeyRing({

@@ -4,7 +4,7 @@ import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
 import { deviceNotFound, type Device, type Devices, type DeviceStore } from "./device/device.ts";
 import { signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
-import type { PolicyStore } from "./policy/policy.ts";
+import type { Policy, PolicyKey, PolicyStore } from "./policy/policy.ts";
 import type { Undo } from "./revocation/undo.ts";
 import { heardSince, type Revocations } from "./revocation/revocation.ts";
 import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
@@ -55,6 +55,8 @@ export interface Context extends SubgraphContext, Omit<SessionService, "stores">
   sessionsOf(device: Device, withEnded: boolean): Promise<Session[]>;
   signOutOf(device: Device): Promise<DeviceSignOut | null>;
   application(id: string): Promise<{ id: string; name: string } | undefined>;
+  /** The version of its application's policy that a session lives under. */
+  policyOf(session: Session): Promise<Policy>;
   /** The devices of a page, behind `after`. */
   devicePage: (session: Session, range: Parameters<DeviceStore["page"]>[2]) => ReturnType<DeviceStore["page"]>;
 }
@@ -70,6 +72,9 @@ export function createContext(base: SubgraphContext, service: SessionService): C
   const sessions = new DataLoader((ids: readonly string[]) => stores.sessions.byIds(ids));
   const devices = new DataLoader((ids: readonly string[]) => stores.devices.byIds(ids, at));
   const applications = new DataLoader((ids: readonly string[]) => stores.policies.applications(ids));
+  const policies = new DataLoader((keys: readonly PolicyKey[]) => stores.policies.versions(keys), {
+    cacheKeyFn: ({ applicationId, version }) => `${version} ${applicationId}`,
+  });
   const liveSessions = new DataLoader((ids: readonly string[]) => stores.sessions.byDevices(ids, at, null));
   const endedSince = new Date(at.getTime() - SHOWN_MS);
   const allSessions = new DataLoader((ids: readonly string[]) => stores.sessions.byDevices(ids, at, endedSince));
@@ -105,9 +110,7 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     },
     async recentSession() {
       const found = await context.liveSession();
-      const policy = await stores.policies.version(found.applicationId, found.policyVersion);
-      if (policy === undefined) throw sessionEnded(null);
-      assertRecentAuthentication(found, policy, at);
+      assertRecentAuthentication(found, await context.policyOf(found), at);
       return found;
     },
     adopt({ id, deviceId }) {
@@ -128,6 +131,11 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     sessionsOf: ({ id }, withEnded) => (withEnded ? allSessions : liveSessions).load(id),
     signOutOf: async ({ id, isSignedIn }) => (isSignedIn ? null : signOuts.load(id)),
     application: (id) => applications.load(id),
+    async policyOf({ applicationId, policyVersion }) {
+      const found = await policies.load({ applicationId, version: policyVersion });
+      if (found === undefined) throw new Error("a session's policy is not there");
+      return found;
+    },
     async devicePage({ userId, deviceId }, range) {
       const page = await stores.devices.page(userId, deviceId, range, at);
       for (const found of page.devices) devices.prime(found.id, found);

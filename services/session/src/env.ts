@@ -2,7 +2,7 @@ import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 
 /** The jobs that a worker can be given. */
-export const JobName = z.enum(["expire-sessions", "fan-out-revocation", "retain", "rotate-keys"]);
+export const JobName = z.enum(["apply-policies", "expire-sessions", "fan-out-revocation", "retain", "rotate-keys"]);
 export type JobName = z.infer<typeof JobName>;
 
 const jobNames = z

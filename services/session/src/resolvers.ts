@@ -1,5 +1,6 @@
 import { deviceResolvers } from "./device/device.resolvers.ts";
 import type { Resolvers } from "./generated/graphql.ts";
+import { policyResolvers } from "./policy/policy.resolvers.ts";
 import { revocationResolvers } from "./revocation/revocation.resolvers.ts";
 import { sessionResolvers } from "./session/session.resolvers.ts";
 import { stepUpResolvers } from "./step-up/step-up.resolvers.ts";
@@ -18,6 +19,7 @@ export const resolvers: Resolvers = {
   Viewer: { ...sessionResolvers.Viewer, ...deviceResolvers.Viewer },
   Session: { ...sessionResolvers.Session },
   Application: { ...sessionResolvers.Application },
+  Policy: { ...policyResolvers.Policy },
   Device: { ...deviceResolvers.Device },
   RevocationReceipt: { ...revocationResolvers.RevocationReceipt },
 };

@@ -7,6 +7,9 @@ import { v7 as newId } from "uuid";
 import { announceKeys, createAnnouncer, SCHEMA } from "./announce.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { WorkerEnv } from "./env.ts";
+import { createActivation } from "./policy/activation.ts";
+import { createActivationStore } from "./policy/activation.store.ts";
+import { applyPolicies, APPLY_EVERY_MS, createApplyPolicies } from "./policy/apply-policies.jobs.ts";
 import { createSeal } from "./master-key/seal.ts";
 import { createRetain, retain, RETAIN_EVERY_MS } from "./retention/retain.jobs.ts";
 import { createRetentionStore } from "./retention/retention.store.ts";
@@ -43,6 +46,11 @@ export async function startWorkers(
   const store = createRevocationJobsStore(pool);
 
   const start = {
+    "apply-policies": async () => {
+      const activation = createActivation({ store: createActivationStore(pool), announce, createId: newId, now });
+      await jobs.work(applyPolicies, createApplyPolicies(activation), { concurrency: 1 });
+      await jobs.every(applyPolicies, { everyMs: APPLY_EVERY_MS });
+    },
     "expire-sessions": async () => {
       await jobs.work(expireSessions, createExpireSessions({ store, announce, createId: newId, now }), {
         concurrency: 1,

@@ -1,4 +1,4 @@
-import type { PrismaClient } from "../database/generated/client.ts";
+import type { Pool } from "pg";
 import { ACR_ORDER, Policy, type PolicyStore } from "./policy.ts";
 
 const ORDER = `ARRAY[${ACR_ORDER.map((acr) => `'${acr}'`).join(", ")}]`;
@@ -8,28 +8,44 @@ export const acrSufficesSql = (acr: string, required: string): string =>
   `(${required} IS NULL OR ${acr} = ${required} OR
     coalesce(array_position(${ORDER}, ${acr}) > array_position(${ORDER}, ${required}), false))`;
 
+/** The columns of a Policy, of the table named `table`. */
+export const policyColumns = (table: string): string => `
+  ${table}.application_id AS "applicationId", ${table}.version, ${table}.idle_seconds AS "idleSeconds",
+  ${table}.absolute_seconds AS "absoluteSeconds", ${table}.access_token_seconds AS "accessTokenSeconds",
+  ${table}.max_sessions AS "maxSessions", ${table}.at_limit AS "atLimit", ${table}.required_acr AS "requiredAcr",
+  ${table}.device_binding AS "deviceBinding", ${table}.step_up_seconds AS "stepUpSeconds", ${table}.persistence,
+  ${table}.posture`;
+
 /** Applications and policies in Postgres. */
-export function createPolicyStore(prisma: PrismaClient): PolicyStore {
+export function createPolicyStore(pool: Pool): PolicyStore {
   return {
     async active(applicationId) {
-      const row = await prisma.policy.findFirst({
-        where: { applicationId, state: "ACTIVE" },
-        orderBy: { version: "desc" },
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "active-policy",
+        text: `SELECT ${policyColumns("p")} FROM session.policies AS p WHERE p.application_id = $1 AND p.state = 'ACTIVE'`,
+        values: [applicationId],
       });
-      return row === null ? undefined : Policy.parse(row);
+      return rows[0] && Policy.parse(rows[0]);
     },
 
-    async version(applicationId, version) {
-      const row = await prisma.policy.findUnique({
-        where: { applicationId_version: { applicationId, version } },
+    async versions(keys) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "policy-versions",
+        text: `SELECT ${policyColumns("p")} FROM session.policies AS p
+                WHERE (p.application_id, p.version) IN (SELECT * FROM unnest($1::text[], $2::int[]))`,
+        values: [keys.map(({ applicationId }) => applicationId), keys.map(({ version }) => version)],
       });
-      return row === null ? undefined : Policy.parse(row);
+      const found = rows.map((row) => Policy.parse(row));
+      return keys.map(({ applicationId, version }) =>
+        found.find((policy) => policy.applicationId === applicationId && policy.version === version),
+      );
     },
 
     async applications(ids) {
-      const rows = await prisma.application.findMany({
-        where: { id: { in: [...ids] } },
-        select: { id: true, name: true },
+      const { rows } = await pool.query<{ id: string; name: string }>({
+        name: "applications",
+        text: "SELECT id, name FROM session.applications WHERE id = ANY ($1)",
+        values: [ids],
       });
       return ids.map((id) => rows.find((row) => row.id === id));
     },

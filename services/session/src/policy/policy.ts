@@ -1,6 +1,6 @@
 /**
- * The rules an application sets for its sessions: how long, how many, how sure. Versioned; a session lives under the
- * version it was started with.
+ * The rules an application sets for its sessions: how long, how many, how sure. Versioned: a session lives under the
+ * version it was started with, until another one is activated (activation.ts).
  */
 import { Posture } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -12,37 +12,94 @@ export const AtLimit = z.enum(["EVICT_OLDEST", "REFUSE"]);
 /** Whether tokens must be bound to a key of the device (DPoP, RFC 9449), or only are where a client offers one. */
 export const DeviceBinding = z.enum(["NONE", "DPOP"]);
 
-/** A row of `policies`. Durations are seconds. */
-export const Policy = z.object({
-  applicationId: z.string(),
-  version: z.number().int(),
-  idleSeconds: z.number().int().positive(),
-  absoluteSeconds: z.number().int().positive(),
-  accessTokenSeconds: z.number().int().positive(),
-  maxSessions: z.number().int().positive(),
+const whole = z.number().int().positive();
+
+const rules = {
+  idleSeconds: whole,
+  absoluteSeconds: whole,
+  accessTokenSeconds: whole,
+  maxSessions: whole,
   atLimit: AtLimit,
   requiredAcr: z.string().nullable(),
   deviceBinding: DeviceBinding,
   /** How long ago somebody may have authenticated for what is sensitive (RFC 9470 max_age). */
-  stepUpSeconds: z.number().int().positive(),
+  stepUpSeconds: whole,
   /** Whether the application's clients may keep state on the device. */
   persistence: z.boolean(),
   posture: Posture,
-});
+};
+
+/** A row of `policies`. Durations are seconds. */
+export const Policy = z.object({ applicationId: z.string(), version: z.number().int(), ...rules });
 export type Policy = z.infer<typeof Policy>;
+
+/** A policy, and where it stands: tried and replaced freely, in force, or formerly in force. */
+export const PolicyVersion = Policy.extend({
+  state: z.enum(["DRAFT", "ACTIVE", "RETIRED"]),
+  activatedAt: z.date().nullable(),
+});
+export type PolicyVersion = z.infer<typeof PolicyVersion>;
+
+/** Authentication context classes in ascending order (NIST SP 800-63B-4 section 2). */
+export const ACR_ORDER = ["aal1", "aal2", "aal3"] as const;
+const Acr = z.enum(ACR_ORDER);
+
+const [HOUR, DAY] = [3_600, 24 * 3_600];
+
+/**
+ * How long a session may last at most at the level that its application requires (NIST SP 800-63B-4 sections 2.1.3,
+ * 2.2.3, 2.3.3). Whoever signs in more strongly than that is not signed out sooner for it: for what needs the stronger
+ * sign-in, `stepUpSeconds` says how fresh it must be.
+ */
+export const LONGEST_SESSION = {
+  aal1: { idleSeconds: 14 * DAY, absoluteSeconds: 30 * DAY },
+  aal2: { idleSeconds: HOUR, absoluteSeconds: DAY },
+  aal3: { idleSeconds: 15 * 60, absoluteSeconds: 12 * HOUR },
+} as const satisfies Record<z.infer<typeof Acr>, object>;
 
 /** The longest life of any access token: what a policy may say at most, and how long a revocation must be remembered. */
 export const LONGEST_ACCESS_TOKEN_SECONDS = 900;
+const SHORTEST_ACCESS_TOKEN_SECONDS = 60;
+const MOST_SESSIONS = 1_000;
+
+/** What a new version may say: it may only be tighter than the defaults of its level. */
+export const PolicyRules = z
+  .strictObject({
+    ...rules,
+    accessTokenSeconds: whole.min(SHORTEST_ACCESS_TOKEN_SECONDS).max(LONGEST_ACCESS_TOKEN_SECONDS),
+    maxSessions: whole.max(MOST_SESSIONS),
+    requiredAcr: Acr.nullable(),
+    stepUpSeconds: whole.max(LONGEST_SESSION.aal1.absoluteSeconds),
+  })
+  .superRefine((draft, context) => {
+    const level = draft.requiredAcr ?? "aal1";
+    for (const limit of ["idleSeconds", "absoluteSeconds"] as const) {
+      const most = LONGEST_SESSION[level][limit];
+      if (draft[limit] > most)
+        context.addIssue({ code: "custom", path: [limit], message: `At ${level} at most ${most}` });
+    }
+    if (draft.idleSeconds > draft.absoluteSeconds) {
+      context.addIssue({ code: "custom", path: ["idleSeconds"], message: "At most absoluteSeconds" });
+    }
+  });
+export type PolicyRules = z.infer<typeof PolicyRules>;
 
 /** Reads of applications and their policies. */
 export interface PolicyStore {
   /** The policy that governs new sessions of an application; undefined when there is no such application or none is active. */
   active(applicationId: string): Promise<Policy | undefined>;
-  /** One version of an application's policy; a version never changes once it has been active. */
-  version(applicationId: string, version: number): Promise<Policy | undefined>;
+  /** In the order of `keys`, undefined where there is none. */
+  versions(keys: readonly PolicyKey[]): Promise<(Policy | undefined)[]>;
   /** In the order of `ids`, undefined where there is none. */
   applications(ids: readonly string[]): Promise<({ id: string; name: string } | undefined)[]>;
 }
+
+/** Which version of which application. */
+export type PolicyKey = Pick<Policy, "applicationId" | "version">;
+
+/** NOT_FOUND/APPLICATION_NOT_FOUND. */
+export const applicationNotFound = (): AppError =>
+  new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
 
 /** The deadlines of a session that starts at `now`. */
 export function deadlinesFrom(policy: Policy, now: Date): { idleDeadline: Date; absoluteDeadline: Date } {
@@ -52,13 +109,11 @@ export function deadlinesFrom(policy: Policy, now: Date): { idleDeadline: Date; 
   };
 }
 
-/** Authentication context classes in ascending order (NIST SP 800-63B-4 section 2). */
-export const ACR_ORDER = ["aal1", "aal2", "aal3"];
-
 /** Whether `acr` is at least what is required; a class that is not one of ours suffices only for itself. */
 export function acrSuffices(acr: string, required: string | null): boolean {
   if (required === null || acr === required) return true;
-  return ACR_ORDER.includes(required) && ACR_ORDER.indexOf(acr) > ACR_ORDER.indexOf(required);
+  const place = (level: string): number => ACR_ORDER.findIndex((each) => each === level);
+  return place(required) >= 0 && place(acr) > place(required);
 }
 
 /** STEP_UP_REQUIRED/ACR_TOO_LOW, with what would do in `details.acrValues` (RFC 9470 section 3). */

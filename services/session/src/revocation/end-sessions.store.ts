@@ -10,7 +10,8 @@ import { fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 
 /** Where the values are: parameters such as `$4`, or literals. */
 export interface EndSessionsSql {
-  readonly state: "REVOKED" | "EXPIRED";
+  /** `OF_TARGET`: each as the column `state` of `target` says. */
+  readonly state: "REVOKED" | "EXPIRED" | "OF_TARGET";
   readonly now: string;
   /** uuid or null: the user who did it. */
   readonly actor: string;
@@ -38,7 +39,7 @@ export function endSessions({
   return `
   ended AS (
     UPDATE session.sessions AS s
-       SET state = '${state}', ended_at = ${now}::timestamptz, end_reason = target.reason, ended_by = ${actor}::uuid
+       SET state = ${state === "OF_TARGET" ? "target.state" : `'${state}'`}, ended_at = ${now}::timestamptz, end_reason = target.reason, ended_by = ${actor}::uuid
       FROM target JOIN head ON head.user_id = target.user_id
      WHERE s.id = target.id AND s.state = 'ACTIVE' AND ${condition}
     RETURNING s.id, s.user_id, s.device_id, target.kind, target.key, target.reason, head.device_rev),

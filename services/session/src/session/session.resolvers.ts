@@ -55,6 +55,8 @@ export const sessionResolvers: Resolvers = {
     },
     expiresAt: (session) => expiryOf(session).at,
     expiresBecause: (session) => expiryOf(session).because,
+    expiresAtLatest: ({ absoluteDeadline }) => absoluteDeadline,
+    policy: async (session, _args, context) => context.policyOf(session),
     authenticatedAt: ({ authTime }) => authTime,
   },
 

@@ -4,7 +4,7 @@
  */
 import { AppError } from "@continuo/errors";
 import type { GrantClaims, GrantVerifier } from "@continuo/access";
-import { assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
+import { applicationNotFound, assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import type { DeviceInput } from "../device/device.ts";
 import type { RevocationAnnouncer } from "../revocation/revocation.ts";
 import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
@@ -95,9 +95,7 @@ export function createStartSession(options: {
     const at = now();
     const claims = await grants.verify(grant, at);
     const policy = await policies.active(applicationId);
-    if (policy === undefined) {
-      throw new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
-    }
+    if (policy === undefined) throw applicationNotFound();
     assertAcr(policy, claims.acr);
     if (policy.deviceBinding === "DPOP" && jkt === undefined) throw dpopRequired();
     const outcome = await store.start({

@@ -1,0 +1,167 @@
+/**
+ * How an application's policy changes: a draft is tried over the real sessions, then activated, and governs from then on.
+ * Activation is one flip of versions, at once true for whoever signs in, after which the live sessions follow in batches;
+ * it may be cut short anywhere, for whoever is still behind is seen by the number of his version.
+ */
+import { AppError } from "@continuo/errors";
+import type { RevocationAnnouncer } from "../revocation/revocation.ts";
+import { applicationNotFound, type Policy, type PolicyRules, type PolicyVersion } from "./policy.ts";
+
+/** Why an activation ends a session. */
+export type ActivationEnd = "IDLE" | "ABSOLUTE" | "EVICTED";
+
+/** A figure before and after. */
+export interface Change {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What the activation of some rules would do at this moment. */
+export interface Forecast {
+  readonly applicationId: string;
+  readonly at: Date;
+  /** Live sessions, and how many people they belong to. */
+  readonly sessions: number;
+  readonly users: number;
+  /** Sessions that would end at once, by reason, and how many people would lose one. */
+  readonly ends: Readonly<Record<ActivationEnd, number>>;
+  readonly usersSignedOut: number;
+  /** Sessions that would stay but be refused, until their owner has signed in more strongly. */
+  readonly needStepUp: number;
+  /** Seconds until sessions end if nothing else happens; null when there is none. */
+  readonly remainingSeconds: { readonly median: Change; readonly p95: Change } | null;
+}
+
+/** What one batch did. */
+export interface Batch {
+  /** Users looked at; none is left behind when it is 0. */
+  readonly users: number;
+  /** Sessions that live on under the active version. */
+  readonly moved: number;
+  readonly ended: Readonly<Record<ActivationEnd, number>>;
+  /** The newest place in the log; null when nothing was ended. */
+  readonly seq: number | null;
+  readonly changed: readonly { userId: string; deviceRev: number }[];
+}
+
+/** What an activation has done so far. */
+export type Progress = Pick<Batch, "users" | "moved" | "ended">;
+
+/** What came of a flip: done, nothing to do, or not possible. */
+export type Flip = "ACTIVATED" | "ALREADY_ACTIVE" | "RETIRED" | "NO_SUCH_VERSION" | "NO_SUCH_APPLICATION";
+
+export interface ActivationStore {
+  /** All versions, newest first; of every application without `applicationId`. */
+  list(applicationId?: string): Promise<PolicyVersion[]>;
+  /** Writes a draft under a number of its own, in place of the former draft; undefined when there is no such application. */
+  draft(applicationId: string, rules: PolicyRules): Promise<Policy | undefined>;
+  /** Reads only, from one snapshot; undefined when there is no such application. */
+  forecast(applicationId: string, rules: PolicyRules | Policy, now: Date): Promise<Forecast | undefined>;
+  flip(applicationId: string, version: number, now: Date): Promise<Flip>;
+  /** Moves some of those who are behind the active version, in one transaction. `outboxIds`: three for each session looked at. */
+  move(applicationId: string, now: Date, sessions: number, outboxIds: readonly string[]): Promise<Batch>;
+  /** The applications with a live session that is behind. */
+  behind(now: Date): Promise<string[]>;
+}
+
+/** Drafts, dry runs and activations. */
+export interface Activation {
+  list(applicationId?: string): Promise<PolicyVersion[]>;
+  /** Throws NOT_FOUND/POLICY_NOT_FOUND. */
+  version(applicationId: string, version: number): Promise<PolicyVersion>;
+  /** Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
+  draft(applicationId: string, rules: PolicyRules): Promise<Policy>;
+  /** The dry run: writes nothing. Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
+  tryPolicy(applicationId: string, rules: PolicyRules | Policy): Promise<Forecast>;
+  /**
+   * Puts a draft in force and moves all live sessions to it; told again of a version in force, it finishes what was cut
+   * short. Throws NOT_FOUND: APPLICATION_NOT_FOUND, POLICY_NOT_FOUND; CONFLICT/POLICY_RETIRED.
+   */
+  activate(applicationId: string, version: number, onProgress?: (sofar: Progress) => void): Promise<Progress>;
+  /** Moves whoever is behind in any application; returns what was done in those where anything was. */
+  finish(signal?: AbortSignal): Promise<ReadonlyMap<string, Progress>>;
+}
+
+const SESSIONS_AT_ONCE = 100;
+
+/** Wires them. */
+export function createActivation(options: {
+  store: ActivationStore;
+  announce: RevocationAnnouncer;
+  createId: () => string;
+  now: () => Date;
+}): Activation {
+  const { store, announce, createId, now } = options;
+
+  async function moveAll(
+    applicationId: string,
+    { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: ((sofar: Progress) => void) | undefined },
+  ): Promise<Progress> {
+    let sofar: Progress = { users: 0, moved: 0, ended: { IDLE: 0, ABSOLUTE: 0, EVICTED: 0 } };
+    for (;;) {
+      if (signal?.aborted) return sofar;
+      const outboxIds = Array.from({ length: 3 * SESSIONS_AT_ONCE }, () => createId());
+      const batch = await store.move(applicationId, now(), SESSIONS_AT_ONCE, outboxIds);
+      if (batch.users === 0) return sofar;
+      await Promise.all([
+        batch.seq === null ? undefined : announce.revoked(batch.seq),
+        ...batch.changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)),
+      ]);
+      sofar = sum(sofar, batch);
+      onProgress?.(sofar);
+    }
+  }
+
+  return {
+    list: (applicationId) => store.list(applicationId),
+    async version(applicationId, version) {
+      const found = (await store.list(applicationId)).find((each) => each.version === version);
+      if (found === undefined) throw policyNotFound();
+      return found;
+    },
+    async draft(applicationId, rules) {
+      const policy = await store.draft(applicationId, rules);
+      if (policy === undefined) throw applicationNotFound();
+      return policy;
+    },
+    async tryPolicy(applicationId, rules) {
+      const forecast = await store.forecast(applicationId, rules, now());
+      if (forecast === undefined) throw applicationNotFound();
+      return forecast;
+    },
+    async activate(applicationId, version, onProgress) {
+      switch (await store.flip(applicationId, version, now())) {
+        case "NO_SUCH_APPLICATION":
+          throw applicationNotFound();
+        case "NO_SUCH_VERSION":
+          throw policyNotFound();
+        case "RETIRED":
+          throw new AppError("CONFLICT", "POLICY_RETIRED", "This version was in force before: draft it anew.");
+        case "ACTIVATED":
+        case "ALREADY_ACTIVE":
+          return moveAll(applicationId, { onProgress });
+      }
+    },
+    async finish(signal) {
+      const done = new Map<string, Progress>();
+      for (const applicationId of await store.behind(now()))
+        done.set(applicationId, await moveAll(applicationId, { signal }));
+      return done;
+    },
+  };
+}
+
+const policyNotFound = (): AppError =>
+  new AppError("NOT_FOUND", "POLICY_NOT_FOUND", "There is no such version: a draft that was replaced is gone.");
+
+function sum(one: Progress, two: Progress): Progress {
+  return {
+    users: one.users + two.users,
+    moved: one.moved + two.moved,
+    ended: {
+      IDLE: one.ended.IDLE + two.ended.IDLE,
+      ABSOLUTE: one.ended.ABSOLUTE + two.ended.ABSOLUTE,
+      EVICTED: one.ended.EVICTED + two.ended.EVICTED,
+    },
+  };
+}
