@@ -1,11 +1,13 @@
 /** Redis as a cluster, and Redis that dies: what a single server behind a proxy cannot show. */
 import { randomUUID } from "node:crypto";
 import { createTestDatabase, findRedisServer, startRedisServer } from "@continuo/testkit";
+import type { Cluster, Redis } from "ioredis";
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { startRedisCluster } from "./fixtures/redis-cluster.ts";
 import { silent, tell } from "./fixtures/settings.ts";
 import { defineJob } from "./jobs.ts";
+import { connectRedis } from "./redis.ts";
 import { startJobs } from "./start-jobs.ts";
 import { startPokes } from "./start-pokes.ts";
 
@@ -42,6 +44,25 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
       await Promise.all(topics.map((topic) => here.publish(topic, 2)));
       expect([...heard.values()].filter((number) => number === 2).length).toBeGreaterThan(0);
     }, soon);
+  });
+
+  test("a client of a cluster keeps each key on its node, so that of two writers one is first", async () => {
+    await using cluster = await startRedisCluster(binary);
+    await using stack = new AsyncDisposableStack();
+    const options = {
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      socketTimeout: 5_000,
+      onError: () => undefined,
+    };
+    const connect = async (): Promise<Redis | Cluster> =>
+      stack.adopt(await connectRedis(cluster.url, options), (redis) => redis.disconnect());
+    const [here, there] = [await connect(), await connect()];
+    const keys = Array.from({ length: 100 }, () => randomUUID());
+    const write = (redis: Redis | Cluster, key: string): Promise<string | null> =>
+      redis.set(key, "", "PX", 60_000, "NX");
+    const answers = await Promise.all(keys.flatMap((key) => [write(here, key), write(there, key)]));
+    expect(answers.filter((answer) => answer === "OK")).toHaveLength(keys.length);
   });
 
   test("a Redis that dies and comes back empty has its pokes, jobs and schedules again", async () => {
