@@ -148,6 +148,18 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       await vi.waitFor(async () => expect(await pending()).toBe(2), soon);
     });
 
+    test("a row that is due later waits for its time and holds nobody up", async () => {
+      const later = outboxRow(tell, { subject: "later" });
+      await write(later);
+      await pool.query("UPDATE session.outbox SET due_at = now() + interval '1 hour'");
+      await write(outboxRow(tell, { subject: "now" }));
+      await using _ = await relay({ sweepMs: 50 });
+      await vi.waitFor(() => expect(ran).toEqual(["now"]), soon);
+      expect(await pending()).toBe(1);
+      await pool.query("UPDATE session.outbox SET due_at = now() WHERE id = $1", [later.id]);
+      await vi.waitFor(() => expect(ran).toEqual(["now", "later"]), soon);
+    });
+
     test("rows are deleted once they are older than the retention, but never before their hand-over", async () => {
       await write(outboxRow(tell, { subject: "short-lived" }), {
         id: randomUUID(),

@@ -2,7 +2,8 @@
  * The outbox: an event written in the business transaction, and handed to its queue after the commit.
  * A row goes to the queue under its own id, so a second hand-over (the process died between the two) is the same job:
  * the queue knows the id while the job exists and an hour after it completed; beyond that the handler's own
- * idempotence by `jobId` decides. Order is not promised.
+ * idempotence by `jobId` decides. Order is not promised. A row with `due_at` waits here until then: what is to be tried
+ * again much later burdens no queue, and outlives one.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
@@ -91,7 +92,8 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       await client.query("BEGIN");
       const { rows } = await client.query<Record<string, unknown>>(
         `SELECT id, topic, payload FROM ${schema}.outbox
-          WHERE enqueued_at IS NULL AND topic = ANY($1::text[]) AND id <> ALL($2::uuid[])
+          WHERE enqueued_at IS NULL AND (due_at IS NULL OR due_at <= now())
+            AND topic = ANY($1::text[]) AND id <> ALL($2::uuid[])
           ORDER BY created_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
         [[...definitions.keys()], [...unreadable]],
       );
