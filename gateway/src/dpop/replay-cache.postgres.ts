@@ -5,7 +5,7 @@ import { Pool } from "pg";
 import { replayUnknown, type ReplayCache } from "./replay-cache.ts";
 
 const CONNECTIONS = 4;
-const ANSWER_WITHIN_MS = 1_000;
+const ANSWER_WITHIN_MS = 3_000;
 /** Every so many reservations somebody clears up: more than has come in since, in a batch too small to be noticed. */
 const SWEEP_EVERY = 100;
 const SWEEP_BATCH = 400;
@@ -29,6 +29,7 @@ export function openPostgresReplayCache(options: {
     max: CONNECTIONS,
     connectionTimeoutMillis: ANSWER_WITHIN_MS,
     query_timeout: ANSWER_WITHIN_MS,
+    idleTimeoutMillis: 0,
     keepAlive: true,
     options: "-c synchronous_commit=off",
   });

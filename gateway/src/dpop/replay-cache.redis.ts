@@ -5,7 +5,7 @@ import { connectRedis } from "@continuo/signals/redis";
 import { replayUnknown, type ReplayCache } from "./replay-cache.ts";
 
 const PREFIX = "continuo:once:";
-const ANSWER_WITHIN_MS = 1_000;
+const ANSWER_WITHIN_MS = 3_000;
 
 /** Resolves when the first attempt to connect is over, either way; it comes up by itself when Redis does. */
 export async function openRedisReplayCache(options: {
