@@ -45,8 +45,8 @@ export const FORESEEN = `
 
 const seconds = (deadline: string): string => `extract(epoch FROM ${deadline} - $2::timestamptz)::float8`;
 
-/** As FORESEEN; $6 required acr. */
-const FORECAST = `
+/** The figures of a dry run. As FORESEEN; $6 required acr. */
+export const FORECAST = `
 WITH ${FORESEEN}
 SELECT EXISTS (SELECT FROM session.applications AS a WHERE a.id = $1) AS exists,
        count(*)::int AS sessions, count(DISTINCT user_id)::int AS users,

@@ -1,0 +1,413 @@
+import fc from "fast-check";
+import { Pool } from "pg";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { v4 as newId } from "uuid";
+import { WorkerEnv } from "../env.ts";
+import { hold, lockWaiters } from "../lock.fixture.ts";
+import { faultOf } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+import { startWorkers } from "../worker-app.ts";
+import { createActivation, type Activation, type ActivationEnd, type ActivationStore } from "./activation.ts";
+import { createActivationStore, FORECAST, FORESEEN, LOCK_BEHIND, MOVE } from "./activation.store.ts";
+import { acrSuffices, type PolicyRules } from "./policy.ts";
+import { draftRules, newApplication, populate, sketches, type Sketch } from "./population.fixture.ts";
+
+let system: System;
+let pool: Pool;
+let store: ActivationStore;
+let activation: Activation;
+const announced: { revoked: number[]; users: string[] } = { revoked: [], users: [] };
+beforeAll(async () => {
+  system = await startSystem();
+  pool = new Pool({ connectionString: system.env.DATABASE_URL });
+  pool.on("error", () => undefined);
+  store = createActivationStore(pool);
+  activation = createActivation({
+    store,
+    announce: {
+      revoked: async (seq) => void announced.revoked.push(seq),
+      devicesChanged: async (userId) => void announced.users.push(userId),
+    },
+    createId: newId,
+    now: () => system.clock.now,
+  });
+});
+afterAll(async () => {
+  await pool.end();
+  await system[Symbol.asyncDispose]();
+});
+
+const rowsOf = async (text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
+  (await system.admin.query<Record<string, unknown>>(text, values)).rows;
+
+const LOOSE = { idleSeconds: 90, absoluteSeconds: 150 };
+const rules: PolicyRules = {
+  ...LOOSE,
+  accessTokenSeconds: 60,
+  maxSessions: 100,
+  atLimit: "EVICT_OLDEST",
+  requiredAcr: null,
+  deviceBinding: "NONE",
+  stepUpSeconds: 300,
+  persistence: true,
+  posture: "STRICT",
+};
+
+interface Fate {
+  readonly ends: ActivationEnd | null;
+  /** Seconds from now; null when it ends. */
+  readonly remaining: number | null;
+}
+
+/** What should become of each session, in plain words instead of SQL; undefined for those that are over already. */
+function fatesOf(sessions: readonly Sketch[], draft: PolicyRules, ids: readonly string[]): (Fate | undefined)[] {
+  const atMost = ({ approved = Infinity }: Sketch): number => approved;
+  const signedInAgo = ({ startedAgo, authAgo }: Sketch): number => Math.min(startedAgo, authAgo);
+  const left = (each: Sketch, { idleSeconds, absoluteSeconds }: typeof LOOSE, most: number): [number, number] => [
+    idleSeconds - each.activeAgo,
+    Math.min(absoluteSeconds - signedInAgo(each), most),
+  ];
+  const isLive = (each: Sketch): boolean => Math.min(...left(each, LOOSE, atMost(each))) > 0;
+  const next = sessions.map((each) => {
+    const former = left(each, LOOSE, atMost(each))[1];
+    const [idle, absolute] = left(each, draft, each.approved === undefined ? Infinity : former).map((s) =>
+      Math.max(s, 0),
+    );
+    return { idle: idle ?? 0, absolute: absolute ?? 0 };
+  });
+  const staying = (each: Sketch, index: number): boolean => {
+    const deadlines = next[index];
+    return isLive(each) && deadlines !== undefined && Math.min(deadlines.idle, deadlines.absolute) > 0;
+  };
+  return sessions.map((each, index) => {
+    const deadlines = next[index];
+    if (!isLive(each) || deadlines === undefined) return undefined;
+    const remaining = Math.min(deadlines.idle, deadlines.absolute);
+    if (remaining === 0) return { ends: deadlines.idle < deadlines.absolute ? "IDLE" : "ABSOLUTE", remaining: null };
+    const newer = sessions.filter(
+      (other, place) =>
+        other.user === each.user &&
+        staying(other, place) &&
+        (other.startedAgo < each.startedAgo ||
+          (other.startedAgo === each.startedAgo && (ids[place] ?? "") > (ids[index] ?? ""))),
+    );
+    return newer.length >= draft.maxSessions ? { ends: "EVICTED", remaining: null } : { ends: null, remaining };
+  });
+}
+
+/** How the sessions stand in the database. */
+async function standing(ids: readonly string[]): Promise<Record<string, unknown>[]> {
+  return rowsOf(
+    `SELECT s.state, s.end_reason AS reason, s.policy_version AS version, g.state AS grant, s.ended_at AS "endedAt",
+            extract(epoch FROM least(s.idle_deadline, s.absolute_deadline) - $2::timestamptz)::float8 AS remaining,
+            (SELECT count(*)::int FROM session.revocations AS r WHERE s.id = ANY (r.session_ids)) AS logged,
+            (SELECT count(*)::int FROM session.auth_events AS e
+              WHERE e.session_id = s.id AND e.type = 'SESSION_ENDED') AS noted
+       FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, place)
+       JOIN session.sessions AS s USING (id) JOIN session.grants AS g ON g.session_id = s.id ORDER BY asked.place`,
+    [ids, system.clock.now],
+  );
+}
+
+const endsOf = (fates: readonly (Fate | undefined)[]): Record<ActivationEnd, number> => {
+  const count = (reason: ActivationEnd): number => fates.filter((fate) => fate?.ends === reason).length;
+  return { IDLE: count("IDLE"), ABSOLUTE: count("ABSOLUTE"), EVICTED: count("EVICTED") };
+};
+
+describe("what a dry run foresees", () => {
+  it("is what activation then does, session by session, whatever the population and the rules", async () => {
+    await fc.assert(
+      fc.asyncProperty(sketches, draftRules(), async (sessions, changes) => {
+        const applicationId = await newApplication(system.admin, LOOSE);
+        const { ids } = await populate(system.admin, applicationId, sessions, system.clock.now);
+        const draft = { ...rules, ...changes };
+        const fates = fatesOf(sessions, draft, ids);
+
+        const { version } = await activation.draft(applicationId, draft);
+        const forecast = await activation.tryPolicy(applicationId, draft);
+        const { rows: foreseen } = await pool.query(`WITH ${FORESEEN} SELECT id, ends FROM judged`, [
+          applicationId,
+          system.clock.now,
+          draft.idleSeconds,
+          draft.absoluteSeconds,
+          draft.maxSessions,
+        ]);
+        const before = await standing(ids);
+        const { ended, moved } = await activation.activate(applicationId, version);
+        const after = await standing(ids);
+
+        const live = fates.filter((fate) => fate !== undefined);
+        expect(forecast).toMatchObject({
+          sessions: live.length,
+          ends: endsOf(fates),
+          needStepUp: fates.filter(
+            (fate, index) => fate?.ends === null && !acrSuffices(sessions[index]?.acr ?? "", draft.requiredAcr),
+          ).length,
+        });
+        expect(foreseen).toHaveLength(live.length);
+        expect(Object.fromEntries(foreseen.map(({ id, ends }) => [id, ends]))).toEqual(
+          Object.fromEntries(ids.flatMap((id, index) => (fates[index] ? [[id, fates[index].ends]] : []))),
+        );
+        expect({ ended, moved }).toEqual({ ended: endsOf(fates), moved: live.length });
+        for (const [index, fate] of fates.entries()) {
+          if (fate === undefined) {
+            expect(after[index]).toEqual(before[index]);
+          } else if (fate.ends === null) {
+            expect(after[index]).toEqual({
+              state: "ACTIVE",
+              reason: null,
+              version,
+              grant: "ACTIVE",
+              endedAt: null,
+              remaining: fate.remaining,
+              logged: 0,
+              noted: 0,
+            });
+          } else {
+            expect(after[index]).toMatchObject({
+              state: fate.ends === "EVICTED" ? "REVOKED" : "EXPIRED",
+              reason: fate.ends,
+              version,
+              grant: "REVOKED",
+              endedAt: system.clock.now,
+              logged: 1,
+              noted: 1,
+            });
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("says how remaining lives change, and whom it would touch", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const sketch = { startedAgo: 20, authAgo: 20, acr: "aal1", approved: undefined };
+    const sessions = [0, 10, 20].map((activeAgo, user) => ({ ...sketch, user, activeAgo }));
+    await populate(system.admin, applicationId, sessions, system.clock.now);
+    expect(await activation.tryPolicy(applicationId, { ...rules, idleSeconds: 15, requiredAcr: "aal2" })).toEqual({
+      applicationId,
+      at: system.clock.now,
+      sessions: 3,
+      users: 3,
+      ends: { IDLE: 1, ABSOLUTE: 0, EVICTED: 0 },
+      usersSignedOut: 1,
+      needStepUp: 2,
+      remainingSeconds: { median: { from: 80, to: 5 }, p95: { from: 89, to: 14 } },
+    });
+  });
+
+  it("is read from an application without sessions, and not from none", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    expect(await activation.tryPolicy(applicationId, rules)).toMatchObject({ sessions: 0, remainingSeconds: null });
+    await expect(activation.tryPolicy("nowhere", rules)).rejects.toMatchObject({ reason: "APPLICATION_NOT_FOUND" });
+  });
+
+  it("leaves every row as it was", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const sketch = { startedAgo: 20, authAgo: 20, activeAgo: 20, acr: "aal1", approved: undefined };
+    const { ids } = await populate(system.admin, applicationId, [{ ...sketch, user: 0 }], system.clock.now);
+    const everything = async (): Promise<unknown> =>
+      rowsOf(
+        `SELECT (SELECT json_agg(s) FROM session.sessions AS s WHERE s.id = ANY ($1)) AS sessions,
+                (SELECT json_agg(p ORDER BY version) FROM session.policies AS p WHERE application_id = $2) AS policies,
+                (SELECT seq FROM session.revocation_head) AS seq, (SELECT sum(device_rev) FROM session.user_heads) AS revs`,
+        [ids, applicationId],
+      );
+    const before = await everything();
+    await activation.tryPolicy(applicationId, { ...rules, idleSeconds: 1 });
+    expect(await everything()).toEqual(before);
+  });
+});
+
+describe("a version", () => {
+  it("is drafted, replaced under a new number, activated, and then never again", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const first = await activation.draft(applicationId, { ...rules, idleSeconds: 10 });
+    const second = await activation.draft(applicationId, { ...rules, idleSeconds: 20 });
+    expect([first.version, second.version]).toEqual([2, 3]);
+    await expect(activation.activate(applicationId, 2)).rejects.toMatchObject({ reason: "POLICY_NOT_FOUND" });
+    await activation.activate(applicationId, 3);
+    expect(
+      (await activation.list(applicationId)).map(({ version, state, idleSeconds }) => [version, state, idleSeconds]),
+    ).toEqual([
+      [3, "ACTIVE", 20],
+      [1, "RETIRED", 90],
+    ]);
+    await expect(activation.activate(applicationId, 1)).rejects.toMatchObject({ reason: "POLICY_RETIRED" });
+    expect(await activation.activate(applicationId, 3)).toMatchObject({ users: 0, moved: 0 });
+    await expect(activation.draft("nowhere", rules)).rejects.toMatchObject({ reason: "APPLICATION_NOT_FOUND" });
+  });
+
+  it("of many drafted and activated at once is in force alone", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const { version } = await activation.draft(applicationId, rules);
+        await activation.activate(applicationId, version).catch(() => undefined);
+      }),
+    );
+    const states = (await activation.list(applicationId)).map(({ state }) => state);
+    expect(states.filter((state) => state === "ACTIVE")).toHaveLength(1);
+    expect(states[0]).not.toBe("RETIRED");
+  });
+
+  it("governs the next sign-in at once, and who was signed in is told of the new end", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const person = system.person();
+    const former = await person.signIn({ applicationId });
+    const { version } = await activation.draft(applicationId, { ...rules, idleSeconds: 30, persistence: false });
+    announced.users.length = 0;
+    await activation.activate(applicationId, version);
+    expect(announced.users).toEqual([person.userId]);
+    const next = await person.signIn({ applicationId });
+    for (const each of [former, next]) {
+      const { viewer } = await each.data(
+        "{ viewer { session { expiresAt expiresBecause policy { version idleSeconds mayPersist } } } }",
+      );
+      expect(viewer).toEqual({
+        session: {
+          expiresAt: new Date(system.clock.now.getTime() + 30_000).toISOString(),
+          expiresBecause: "IDLE",
+          policy: { version, idleSeconds: 30, mayPersist: false },
+        },
+      });
+    }
+  });
+
+  it("that asks for more sends its sessions to sign in again, and ends those over its limit with the reason", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const person = system.person();
+    const oldest = await person.signIn({ applicationId });
+    system.clock.advance(1_000);
+    const newest = await person.signIn({ applicationId });
+    const { version } = await activation.draft(applicationId, { ...rules, maxSessions: 1, requiredAcr: "aal2" });
+    await activation.activate(applicationId, version);
+    expect(faultOf(await newest.tryRefresh())).toBe("STEP_UP_REQUIRED ACR_TOO_LOW");
+    const refused = await oldest.tryRefresh();
+    expect(refused.errors?.[0]?.extensions).toMatchObject({
+      reason: "SESSION_ENDED",
+      details: { endReason: "EVICTED" },
+    });
+    expect(announced.revoked.at(-1)).toBeGreaterThan(0);
+  });
+});
+
+describe("an activation that is cut short", () => {
+  const sketch = { startedAgo: 20, authAgo: 20, acr: "aal1", approved: undefined };
+  const crowd: Sketch[] = Array.from({ length: 30 }, (_, index) => ({
+    ...sketch,
+    user: index % 10,
+    activeAgo: index % 20,
+  }));
+  const draft: PolicyRules = { ...rules, idleSeconds: 10, maxSessions: 1 };
+
+  it("is finished by the next, to the same end", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const { ids } = await populate(system.admin, applicationId, crowd, system.clock.now);
+    const { version } = await activation.draft(applicationId, draft);
+    await store.flip(applicationId, version, system.clock.now);
+    const outboxIds = Array.from({ length: 30 }, () => newId());
+    expect(await store.move(applicationId, system.clock.now, 4, outboxIds)).toMatchObject({
+      users: expect.any(Number),
+    });
+    expect(await store.behind(system.clock.now)).toEqual([applicationId]);
+    await activation.finish();
+    expect(await store.behind(system.clock.now)).toEqual([]);
+    const fates = fatesOf(crowd, draft, ids);
+    expect((await standing(ids)).map(({ reason }) => reason)).toEqual(fates.map((fate) => fate?.ends ?? null));
+  });
+
+  it("in the middle of a batch leaves that batch undone, and nothing is done twice", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const { ids, users } = await populate(system.admin, applicationId, crowd, system.clock.now);
+    const { version } = await activation.draft(applicationId, draft);
+    const held = await hold(system.admin, "SELECT FROM session.revocation_head WHERE id = 1 FOR UPDATE");
+    await using _ = held;
+    const cut = activation.activate(applicationId, version).then(
+      () => "done",
+      () => "cut",
+    );
+    await lockWaiters(system.admin, 1);
+    await system.admin.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+    );
+    expect(await cut).toBe("cut");
+    await held[Symbol.asyncDispose]();
+    expect(new Set((await standing(ids)).map(({ version }) => version))).toEqual(new Set([1]));
+    expect(await activation.list(applicationId)).toMatchObject([{ version, state: "ACTIVE" }, { state: "RETIRED" }]);
+
+    const { DATABASE_URL, MASTER_KEY } = system.env;
+    const env = WorkerEnv.parse({
+      LOG_LEVEL: "silent",
+      DATABASE_URL,
+      MASTER_KEY: MASTER_KEY[0].toString("base64url"),
+      JOBS: "apply-policies",
+    });
+    await using _worker = await startWorkers(env, { now: () => system.clock.now });
+    await vi.waitFor(async () => expect(await store.behind(system.clock.now)).toEqual([]), {
+      timeout: 30_000,
+      interval: 50,
+    });
+    const after = await standing(ids);
+    expect(after.map(({ reason }) => reason)).toEqual(fatesOf(crowd, draft, ids).map((fate) => fate?.ends ?? null));
+    expect(after.every(({ logged, noted, state }) => logged === noted && logged === (state === "ACTIVE" ? 0 : 1))).toBe(
+      true,
+    );
+    expect(
+      await rowsOf("SELECT FROM session.revocations WHERE user_id = ANY ($1) AND kind <> 'APPLICATION'", [users]),
+    ).toEqual([]);
+  });
+
+  it("catches up with a sign-in that had read the former version", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const person = system.person();
+    await person.signIn({ applicationId });
+    const held = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [
+      person.userId,
+    ]);
+    await using _ = held;
+    const late = person.signIn({ applicationId });
+    await lockWaiters(system.admin, 1);
+    const { version } = await activation.draft(applicationId, { ...rules, maxSessions: 1 });
+    const activated = activation.activate(applicationId, version);
+    await lockWaiters(system.admin, 2);
+    await held[Symbol.asyncDispose]();
+    await Promise.all([late, activated]);
+    await activation.finish();
+    const { viewer } = await (await late).data("{ viewer { session { state policy { version } } } }");
+    expect(viewer).toEqual({ session: { state: "ACTIVE", policy: { version } } });
+    expect(
+      await rowsOf("SELECT FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", [person.userId]),
+    ).toHaveLength(1);
+  });
+});
+
+it("among many sessions of others, neither a dry run nor an activation reads theirs", async () => {
+  const [few, many] = [await newApplication(system.admin, LOOSE), await newApplication(system.admin, LOOSE)];
+  const sketch = { startedAgo: 20, authAgo: 20, activeAgo: 5, acr: "aal1", approved: undefined };
+  const make = (count: number): Sketch[] => Array.from({ length: count }, (_, user) => ({ ...sketch, user }));
+  await populate(system.admin, many, make(20_000), system.clock.now);
+  const { users } = await populate(system.admin, few, make(200), system.clock.now);
+  await system.admin.query("ANALYZE session.sessions");
+  const { version } = await activation.draft(few, rules);
+  await store.flip(few, version, system.clock.now);
+
+  const planOf = async (text: string, values: unknown[]): Promise<string> => {
+    const rows = await rowsOf(`EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) ${text}`, values);
+    return rows.map((row) => row["QUERY PLAN"]).join("\n");
+  };
+  const { now } = system.clock;
+  for (const plan of [
+    await planOf(FORECAST, [few, now, 60, 60, 1, null]),
+    await planOf(LOCK_BEHIND, [few, now, 100]),
+    await planOf(MOVE, [few, now, users]),
+  ]) {
+    expect(plan).not.toMatch(/Seq Scan on sessions/);
+    expect(plan).toMatch(/sessions_application_idx/);
+    for (const [, rows = ""] of plan.matchAll(/on sessions .*?rows=([\d.]+)/g))
+      expect(Number(rows)).toBeLessThanOrEqual(200);
+    for (const [, rows = ""] of plan.matchAll(/Rows Removed by Filter: (\d+)/g))
+      expect(Number(rows)).toBeLessThanOrEqual(200);
+  }
+});
