@@ -22,9 +22,9 @@ export function createApplicationStore(prisma: PrismaClient): ApplicationStore {
       return count === 1;
     },
 
-    async setSecretHash(id, secretHash) {
+    async replaceSecretHash(id, secretHash) {
       const { count } = await prisma.application.updateMany({
-        where: { id },
+        where: { id, secretHash: { not: null } },
         data: { secretHash: Buffer.from(secretHash) },
       });
       return count === 1;

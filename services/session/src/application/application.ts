@@ -29,7 +29,8 @@ export interface ApplicationStore {
   /** By id. */
   list(): Promise<Application[]>;
   add(application: Application): Promise<boolean>;
-  setSecretHash(id: string, secretHash: Uint8Array): Promise<boolean>;
+  /** False also for one that has no secret: it does not become confidential by the way. */
+  replaceSecretHash(id: string, secretHash: Uint8Array): Promise<boolean>;
   setLogoutUri(id: string, uri: string | null): Promise<boolean>;
 }
 
