@@ -20,7 +20,7 @@ const announced: { revoked: number[]; users: string[] } = { revoked: [], users: 
 beforeAll(async () => {
   system = await startSystem();
   pool = new Pool({ connectionString: system.env.DATABASE_URL });
-  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   store = createActivationStore(pool);
   activation = createActivation({
     store,

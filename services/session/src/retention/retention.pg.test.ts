@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Pool } from "pg";
+import { hold, lockWaiters } from "../lock.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
-import { createRetentionStore } from "./retention.store.ts";
+import { newApplication, populate } from "../policy/population.fixture.ts";
+import { createRetentionStore, forgetSql } from "./retention.store.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -10,6 +12,7 @@ let pool: Pool;
 beforeAll(async () => {
   system = await startSystem();
   pool = new Pool({ connectionString: system.env.DATABASE_URL });
+  pool.on("connect", (client) => client.on("error", () => undefined));
 });
 afterAll(async () => {
   await pool.end();
@@ -40,4 +43,58 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   const { rows } = await pool.query("SELECT id FROM session.sessions");
   expect(rows).toEqual([{ id: alive.viewer.sessionId }]);
   await alive.refresh();
+});
+
+it("finds what is past by index among the many that are not, and goes on after it was killed in the middle", async () => {
+  const applicationId = await newApplication(system.admin, { idleSeconds: 3_600, absoluteSeconds: 3_600 });
+  const sketch = { startedAgo: 0, authAgo: 0, activeAgo: 0, acr: "aal1", approved: undefined };
+  const crowd = Array.from({ length: 15_000 }, (_, user) => ({ ...sketch, user }));
+  const { ids } = await populate(system.admin, applicationId, crowd, system.clock.now);
+  const past = new Date(system.clock.now.getTime() - 91 * DAY_MS);
+  await system.admin.query("UPDATE session.sessions SET state = 'REVOKED', ended_at = $2 WHERE id = ANY ($1)", [
+    ids.slice(0, 5_000),
+    past,
+  ]);
+  await system.admin.query("ANALYZE session.sessions");
+  const before = new Date(system.clock.now.getTime() - 90 * DAY_MS);
+  const { rows } = await system.admin.query<{ "QUERY PLAN": string }>(
+    `EXPLAIN (COSTS OFF) ${forgetSql("endedSessions")}`,
+    [before],
+  );
+  expect(rows.map((row) => row["QUERY PLAN"]).join("\n")).toMatch(/sessions_ended_idx/);
+
+  // In the second of three batches: the row's deletion waits for its grant's.
+  const left = async (): Promise<number> =>
+    (
+      await system.admin.query("SELECT FROM session.sessions WHERE application_id = $1 AND state <> 'ACTIVE'", [
+        applicationId,
+      ])
+    ).rows.length;
+  const { rows: order } = await system.admin.query<{ id: string }>(
+    "SELECT id FROM session.sessions WHERE state <> 'ACTIVE' AND ended_at < $1 ORDER BY ended_at, ctid OFFSET 3000 LIMIT 1",
+    [before],
+  );
+  const held = await hold(system.admin, "SELECT FROM session.grants WHERE session_id = $1 FOR UPDATE", [order[0]?.id]);
+  await using _ = held;
+  const killed = createRetentionStore(pool)
+    .forget(system.clock.now)
+    .then(
+      () => "done",
+      () => "killed",
+    );
+  await lockWaiters(system.admin, 1);
+  await system.admin.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+  );
+  expect(await killed).toBe("killed");
+  await held[Symbol.asyncDispose]();
+  expect([3_000, 5_000]).toContain(await left());
+  expect(await createRetentionStore(pool).forget(system.clock.now)).toMatchObject({
+    endedSessions: expect.any(Number),
+  });
+  expect(await left()).toBe(0);
+  const { rows: alive } = await system.admin.query("SELECT FROM session.sessions WHERE application_id = $1", [
+    applicationId,
+  ]);
+  expect(alive).toHaveLength(10_000);
 });

@@ -12,17 +12,19 @@ const RULES: Readonly<Record<keyof typeof RETENTION_MS, { table: string; key: st
   gatewayReplicas: { table: "gateway_replicas", key: "name", past: "heard_at < $1" },
 };
 
+/** The statement that deletes one batch of a kind; whatever dies between two of them leaves less to do. */
+export function forgetSql(kind: keyof typeof RETENTION_MS): string {
+  const { table, key, past } = RULES[kind];
+  return `DELETE FROM session.${table} WHERE ${key} IN (
+            SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`;
+}
+
 /** Retention in Postgres. */
 export function createRetentionStore(pool: Pool): RetentionStore {
-  async function forgetOne(rule: (typeof RULES)[keyof typeof RULES], before: Date): Promise<number> {
-    const { table, key, past } = rule;
+  async function forgetOne(kind: keyof typeof RETENTION_MS, before: Date): Promise<number> {
     let deleted = 0;
     for (;;) {
-      const { rowCount } = await pool.query(
-        `DELETE FROM session.${table} WHERE ${key} IN (
-           SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`,
-        [before],
-      );
+      const { rowCount } = await pool.query(forgetSql(kind), [before]);
       deleted += rowCount ?? 0;
       if ((rowCount ?? 0) < BATCH) return deleted;
     }
@@ -32,7 +34,7 @@ export function createRetentionStore(pool: Pool): RetentionStore {
     async forget(now) {
       const deleted: Record<string, number> = {};
       for (const name of ["redeemedGrants", "revocations", "endedSessions", "outbox", "gatewayReplicas"] as const) {
-        deleted[name] = await forgetOne(RULES[name], new Date(now.getTime() - RETENTION_MS[name]));
+        deleted[name] = await forgetOne(name, new Date(now.getTime() - RETENTION_MS[name]));
       }
       return deleted;
     },
