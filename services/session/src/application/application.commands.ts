@@ -1,0 +1,76 @@
+/** `applications …`: OAuth clients, for an operator. */
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { parseOptions, type AddCommands, type Operator } from "../operator/operator.ts";
+import { ApplicationInput, createApplications, LogoutUri, type Applications } from "./applications.ts";
+import { createApplicationStore } from "./application.store.ts";
+
+const AddOptions = z.object({
+  name: z.string(),
+  confidential: z.boolean().default(false),
+  mayIntrospect: z.boolean().default(false),
+  logoutUri: z.string().optional(),
+});
+
+export const addApplicationCommands: AddCommands = (program, run) => {
+  const applications = program.command("applications").description("The applications that sessions live in.");
+
+  applications
+    .command("list")
+    .description("Show each application, and what it may do.")
+    .action(run(async (operator) => ({ value: await (await openApplications(operator)).list() })));
+
+  applications
+    .command("add <id>")
+    .description("Register one. Nobody can sign in to it before it has an active policy.")
+    .requiredOption("--name <name>", "as people are shown it")
+    .option("--confidential", "it runs on a server and keeps a secret, which is shown once")
+    .option("--may-introspect", "it may ask about tokens (RFC 7662)")
+    .option("--logout-uri <uri>", "where it hears of its ended sessions")
+    .addHelpText("after", '\nExample: applications add orders --name "Orders" --confidential --may-introspect')
+    .action(
+      run(async (operator, { args, options }) => {
+        const { name, confidential, mayIntrospect, logoutUri } = parseOptions(AddOptions, options);
+        const input = parseOptions(ApplicationInput, {
+          id: args[0],
+          name,
+          isConfidential: confidential,
+          mayIntrospect,
+          backchannelLogoutUri: logoutUri ?? null,
+        });
+        if (operator.dryRun) return { value: { ...input, dryRun: true } };
+        const { application, secret } = await (await openApplications(operator)).add(input);
+        return { value: { ...application, ...(secret !== null && { secret }) } };
+      }),
+    );
+
+  applications
+    .command("rotate-secret <id>")
+    .description("Give a confidential application a new secret, shown once; the former one is refused at once.")
+    .action(
+      run(async (operator, { args }) => {
+        const [id] = parseOptions(z.tuple([z.string()]), args);
+        const opened = await openApplications(operator);
+        if (operator.dryRun) return { value: { id, dryRun: true } };
+        await operator.confirm(`${id} cannot authenticate until it has the new secret. Replace it?`);
+        return { value: { id, secret: await opened.rotateSecret(id) } };
+      }),
+    );
+
+  applications
+    .command("set-logout-uri <id> [uri]")
+    .description("Say where an application hears of its ended sessions; without an address, nowhere.")
+    .action(
+      run(async (operator, { args }) => {
+        const [id, uri = null] = parseOptions(z.tuple([z.string(), LogoutUri.optional()]), args);
+        const value = { id, backchannelLogoutUri: uri, dryRun: operator.dryRun };
+        if (!operator.dryRun) await (await openApplications(operator)).setLogoutUri(id, uri);
+        return { value };
+      }),
+    );
+};
+
+async function openApplications(operator: Operator): Promise<Applications> {
+  const { prisma } = await operator.database();
+  return createApplications({ store: createApplicationStore(prisma), randomBytes, now: operator.now });
+}
