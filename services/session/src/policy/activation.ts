@@ -64,6 +64,13 @@ export interface ActivationStore {
   behind(now: Date): Promise<string[]>;
 }
 
+/** Who waits for an activation. */
+export interface Watch {
+  /** Aborted: the batch under way is the last one. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: (sofar: Progress) => void;
+}
+
 /** Drafts, dry runs and activations. */
 export interface Activation {
   list(applicationId?: string): Promise<PolicyVersion[]>;
@@ -77,7 +84,7 @@ export interface Activation {
    * Puts a draft in force and moves all live sessions to it; told again of a version in force, it finishes what was cut
    * short. Throws NOT_FOUND: APPLICATION_NOT_FOUND, POLICY_NOT_FOUND; CONFLICT/POLICY_RETIRED.
    */
-  activate(applicationId: string, version: number, onProgress?: (sofar: Progress) => void): Promise<Progress>;
+  activate(applicationId: string, version: number, watch?: Watch): Promise<Progress>;
   /** Moves whoever is behind in any application; returns what was done in those where anything was. */
   finish(signal?: AbortSignal): Promise<ReadonlyMap<string, Progress>>;
 }
@@ -93,10 +100,7 @@ export function createActivation(options: {
 }): Activation {
   const { store, announce, createId, now } = options;
 
-  async function moveAll(
-    applicationId: string,
-    { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: ((sofar: Progress) => void) | undefined },
-  ): Promise<Progress> {
+  async function moveAll(applicationId: string, { signal, onProgress }: Watch): Promise<Progress> {
     let sofar: Progress = { users: 0, moved: 0, ended: { IDLE: 0, ABSOLUTE: 0, EVICTED: 0 } };
     for (;;) {
       if (signal?.aborted) return sofar;
@@ -129,7 +133,7 @@ export function createActivation(options: {
       if (forecast === undefined) throw applicationNotFound();
       return forecast;
     },
-    async activate(applicationId, version, onProgress) {
+    async activate(applicationId, version, watch = {}) {
       switch (await store.flip(applicationId, version, now())) {
         case "NO_SUCH_APPLICATION":
           throw applicationNotFound();
@@ -139,7 +143,7 @@ export function createActivation(options: {
           throw new AppError("CONFLICT", "POLICY_RETIRED", "This version was in force before: draft it anew.");
         case "ACTIVATED":
         case "ALREADY_ACTIVE":
-          return moveAll(applicationId, { onProgress });
+          return moveAll(applicationId, watch);
       }
     },
     async finish(signal) {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
-import { newApplication } from "./population.fixture.ts";
+import { newApplication } from "../population.fixture.ts";
 
 const [MINUTE, HOUR] = [60_000, 3_600_000];
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { Pool } from "pg";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
-import { newApplication, populate } from "../policy/population.fixture.ts";
+import { newApplication, populate } from "../population.fixture.ts";
 import { createRetentionStore, forgetSql } from "./retention.store.ts";
 
 const DAY_MS = 24 * 3_600_000;

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import type { Pool } from "pg";
 import { v4 as newId } from "uuid";
-import type { PolicyRules } from "./policy.ts";
+import type { PolicyRules } from "./policy/policy.ts";
 
 /** One session of the user with that number; times are seconds before now. */
 export interface Sketch {
