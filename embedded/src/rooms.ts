@@ -33,6 +33,7 @@ export function roomEnvironments(options: {
       DATABASE_URL: databaseUrl.session,
       GRANT_PUBLIC_KEY: JSON.stringify(secrets.grantKey.publicJwk),
       MASTER_KEY: secrets.masterKey,
+      PRIVATE_RECIPIENTS: mode === "development" ? "allow" : "refuse",
     },
     userState: { ...subgraph, DATABASE_URL: databaseUrl.userState, CURSOR_KEY: secrets.cursorKey },
     gateway: {

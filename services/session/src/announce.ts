@@ -14,6 +14,9 @@ export function createAnnouncer(pokes: Pokes): RevocationAnnouncer {
   };
 }
 
+/** Says that the outbox has something new. */
+export const announcePosted = (pokes: Pokes) => (): Promise<void> => pokes.publish(outboxTopic(SCHEMA), 0);
+
 /** Says that the signing keys have changed: whoever signs or verifies looks again. */
 export const announceKeys =
   (pokes: Pokes) =>

@@ -2,7 +2,14 @@ import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 
 /** The jobs that a worker can be given. */
-export const JobName = z.enum(["apply-policies", "expire-sessions", "fan-out-revocation", "retain", "rotate-keys"]);
+export const JobName = z.enum([
+  "apply-policies",
+  "deliver-notices",
+  "expire-sessions",
+  "fan-out-revocation",
+  "retain",
+  "rotate-keys",
+]);
 export type JobName = z.infer<typeof JobName>;
 
 const jobNames = z
@@ -43,15 +50,38 @@ export const Env = z.object({
 export type Env = z.output<typeof Env>;
 
 /** The environment of a session worker. */
-export const WorkerEnv = z.object({
-  ...shared,
-  HOST: envTypes.host,
-  HEALTH_PORT: envTypes.healthPort,
-  MASTER_KEY: masterKeys,
-  KEY_ROTATION_DAYS: keyRotationDays.describe("How long a signing key signs before the next one follows; 0 for ever."),
-  JOBS: jobNames.describe("Which jobs to work on, separated by commas."),
-});
+export const WorkerEnv = z
+  .object({
+    ...shared,
+    HOST: envTypes.host,
+    HEALTH_PORT: envTypes.healthPort,
+    MASTER_KEY: masterKeys,
+    KEY_ROTATION_DAYS: keyRotationDays.describe(
+      "How long a signing key signs before the next one follows; 0 for ever.",
+    ),
+    JOBS: jobNames.describe("Which jobs to work on, separated by commas."),
+    TOKEN_ISSUER: z.url().optional().describe("As session's: `iss` of logout tokens. Needed for `deliver-notices`."),
+    PRIVATE_RECIPIENTS: z
+      .enum(["refuse", "allow"])
+      .default("refuse")
+      .describe("Whether webhooks and logout addresses may be private ones, and those without TLS."),
+  })
+  .refine(({ JOBS, TOKEN_ISSUER }) => TOKEN_ISSUER !== undefined || !JOBS.includes("deliver-notices"), {
+    path: ["TOKEN_ISSUER"],
+    message: "needed to deliver notices",
+  });
 export type WorkerEnv = z.output<typeof WorkerEnv>;
+
+/** The current one first. */
+export type MasterKeys = z.output<typeof masterKeys>;
+
+/** The environment of an operator's command. */
+export const OperatorEnv = z.object({
+  ...shared,
+  LOG_LEVEL: shared.LOG_LEVEL.removeDefault().default("warn").describe("From which level on a command logs, on stderr."),
+  MASTER_KEY: masterKeys.optional(),
+});
+export type OperatorEnv = z.output<typeof OperatorEnv>;
 
 type Source = Readonly<Record<string, string | undefined>>;
 
@@ -60,3 +90,6 @@ export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
 
 /** As `loadEnv`, for a worker. */
 export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv, source);
+
+/** As `loadEnv`, for an operator's command. */
+export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);

@@ -4,8 +4,14 @@ import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
 import { v7 as newId } from "uuid";
-import { announceKeys, createAnnouncer, SCHEMA } from "./announce.ts";
+import { announceKeys, announcePosted, createAnnouncer, SCHEMA } from "./announce.ts";
 import { PrismaClient } from "./database/generated/client.ts";
+import { createDeliverNotice, DELIVER_CONCURRENCY, deliverNotice } from "./delivery/deliver-notice.jobs.ts";
+import { createDelivery } from "./delivery/delivery.ts";
+import { createDeliveryStore } from "./delivery/delivery.store.ts";
+import { createLogoutTokenSigner } from "./delivery/logout-token.ts";
+import { createMessages } from "./delivery/message.ts";
+import { createPost } from "./delivery/post.ts";
 import type { WorkerEnv } from "./env.ts";
 import { createActivation } from "./policy/activation.ts";
 import { createActivationStore } from "./policy/activation.store.ts";
@@ -16,15 +22,17 @@ import { createRetentionStore } from "./retention/retention.store.ts";
 import { createExpireSessions, EXPIRE_EVERY_MS, expireSessions } from "./revocation/expire-sessions.jobs.ts";
 import { createFanOut, fanOutRevocation } from "./revocation/fan-out-revocation.jobs.ts";
 import { createRevocationJobsStore } from "./revocation/jobs.store.ts";
+import { createKeyRing } from "./signing-key/key-ring.ts";
 import { createKeyRotation, rotationTimes } from "./signing-key/key-rotation.ts";
 import { createRotateKeys, ROTATE_EVERY_MS, rotateKeys } from "./signing-key/rotate-keys.jobs.ts";
 import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
+import { WEBHOOK_SEAL } from "./webhook/webhook.ts";
 
 /** Works on `env.JOBS` until disposed of, which waits for the handlers under way. */
 export async function startWorkers(
   env: WorkerEnv,
-  { now = () => new Date() }: { now?: () => Date } = {},
+  { now = () => new Date(), retrySeconds }: { now?: () => Date; retrySeconds?: readonly number[] } = {},
 ): Promise<AsyncDisposable> {
   const logger = createLogger({ name: "session-worker", level: env.LOG_LEVEL });
   await using opening = new AsyncDisposableStack();
@@ -41,6 +49,7 @@ export async function startWorkers(
   await assertMigrated(pool);
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
   const pokes = opening.use(await startPokes(bus));
+  const post = opening.use(createPost({ allowPrivate: env.PRIVATE_RECIPIENTS === "allow" }));
   const jobs = opening.use(await startJobs(bus));
   const announce = createAnnouncer(pokes);
   const store = createRevocationJobsStore(pool);
@@ -51,6 +60,26 @@ export async function startWorkers(
       await jobs.work(applyPolicies, createApplyPolicies(activation), { concurrency: 1 });
       await jobs.every(applyPolicies, { everyMs: APPLY_EVERY_MS });
     },
+    "deliver-notices": async () => {
+      const { MASTER_KEY: masterKeys, TOKEN_ISSUER: issuer = "" } = env;
+      const keys = createKeyRing({
+        store: createSigningKeyStore(pool),
+        seal: createSeal({ masterKeys, purpose: SIGNING_KEY_SEAL, randomBytes }),
+        now,
+      });
+      const delivery = createDelivery({
+        store: createDeliveryStore(pool),
+        send: (...message) => post.send(...message),
+        messageFor: createMessages({
+          seal: createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes }),
+          logoutTokens: createLogoutTokenSigner({ keys, issuer, createId: newId }),
+        }),
+        random: Math.random,
+        now,
+        schedule: retrySeconds,
+      });
+      await jobs.work(deliverNotice, createDeliverNotice(delivery), { concurrency: DELIVER_CONCURRENCY });
+    },
     "expire-sessions": async () => {
       await jobs.work(expireSessions, createExpireSessions({ store, announce, createId: newId, now }), {
         concurrency: 1,
@@ -58,10 +87,10 @@ export async function startWorkers(
       await jobs.every(expireSessions, { everyMs: EXPIRE_EVERY_MS });
     },
     "fan-out-revocation": async () => {
-      await jobs.work(fanOutRevocation, createFanOut({ store, announce, now }));
-      opening.use(
-        await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions: [fanOutRevocation], pokes, logger }),
-      );
+      const announceAll = { ...announce, posted: announcePosted(pokes) };
+      await jobs.work(fanOutRevocation, createFanOut({ store, announce: announceAll, now }));
+      const definitions = [fanOutRevocation, deliverNotice];
+      opening.use(await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions, pokes, logger }));
     },
     retain: async () => {
       await jobs.work(retain, createRetain({ store: createRetentionStore(pool), now }), { concurrency: 1 });

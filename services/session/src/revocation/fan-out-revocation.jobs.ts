@@ -1,4 +1,4 @@
-/** After a sign-out: what the user's other devices are told. Not the revocation itself, which needs no job to hold. */
+/** After a sign-out: who else is told, devices, webhooks and applications. Not the revocation itself, which needs no job to hold. */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { RevocationAnnouncer } from "./revocation.ts";
@@ -15,23 +15,29 @@ export const fanOutRevocation = defineJob({
 
 export interface DeliveryStore {
   /**
-   * Notes one delivery for each other device of the user that is signed in, in one statement; those noted before stay.
+   * Notes one delivery for each other device of the user that is signed in, and posts one for each webhook and
+   * application to be told, in one statement; those noted before stay. `posted` counts the latter.
    * Returns the user concerned and their device revision, or undefined when the revocation is gone or nobody's.
    */
-  deliver(seq: number, now: Date): Promise<{ userId: string; deviceRev: number; delivered: number } | undefined>;
+  deliver(
+    seq: number,
+    now: Date,
+  ): Promise<{ userId: string; deviceRev: number; delivered: number; posted: number } | undefined>;
 }
 
 /** The handler: idempotent by the revocation's place in the log. */
 export function createFanOut(options: {
   store: DeliveryStore;
-  announce: Pick<RevocationAnnouncer, "devicesChanged">;
+  announce: Pick<RevocationAnnouncer, "devicesChanged"> & { posted(): Promise<void> };
   now: () => Date;
 }): JobHandler<z.infer<typeof Payload>> {
   const { store, announce, now } = options;
   return async ({ seq }, { logger }) => {
     const told = await store.deliver(seq, now());
     if (told === undefined) return;
-    logger.info({ seq, delivered: told.delivered }, "a revocation is told to the other devices");
-    await announce.devicesChanged(told.userId, told.deviceRev);
+    const { userId, deviceRev, delivered, posted } = told;
+    logger.info({ seq, delivered, posted }, "a revocation is told to the other devices, and posted to other systems");
+    await announce.devicesChanged(userId, deviceRev);
+    if (posted > 0) await announce.posted();
   };
 }

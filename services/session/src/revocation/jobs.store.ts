@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { z } from "zod";
+import { deliverNotice } from "../delivery/deliver-notice.jobs.ts";
 import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
 import type { ExpiryStore } from "./expire-sessions.jobs.ts";
@@ -32,10 +33,14 @@ SELECT (SELECT count(*) FROM lapsed) AS found,
        (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
           FROM ended) AS users`;
 
-/** $1 seq, $2 now. */
+/**
+ * $1 seq, $2 now. Other devices are told with the row itself; whoever is told over HTTP has a row and, in the same
+ * transaction, a job of their own. Back-channel logout is one for each ended session, however many ended at once.
+ */
 const DELIVER = `
 WITH told AS (
-    SELECT r.seq, r.user_id FROM session.revocations AS r WHERE r.seq = $1::bigint AND r.user_id IS NOT NULL),
+    SELECT r.seq, r.user_id, r.session_ids, r.restores FROM session.revocations AS r
+     WHERE r.seq = $1::bigint AND r.user_id IS NOT NULL),
   noted AS (
     INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
     SELECT told.seq, 'device:' || other.device_id, $2::timestamptz
@@ -48,8 +53,31 @@ WITH told AS (
                JOIN session.sessions AS s ON s.id = ANY (r.session_ids)
               WHERE r.seq = $1::bigint)
         ON CONFLICT DO NOTHING
-    RETURNING seq)
-SELECT told.user_id AS "userId", h.device_rev AS "deviceRev", (SELECT count(*) FROM noted) AS delivered
+    RETURNING seq),
+  addressed AS (
+    INSERT INTO session.revocation_deliveries (seq, recipient, created_at)
+    SELECT told.seq, 'webhook:' || w.id, $2::timestamptz
+      FROM told, session.webhooks AS w
+     WHERE w.disabled_at IS NULL
+       AND (w.application_id IS NULL
+            OR EXISTS (SELECT FROM session.sessions AS s
+                        WHERE s.id = ANY (told.session_ids) AND s.application_id = w.application_id))
+     UNION ALL
+    SELECT told.seq, 'logout:' || s.id, $2::timestamptz
+      FROM told
+      JOIN session.sessions AS s ON s.id = ANY (told.session_ids)
+      JOIN session.applications AS a ON a.id = s.application_id
+     WHERE told.restores IS NULL AND a.backchannel_logout_uri IS NOT NULL
+        ON CONFLICT DO NOTHING
+    RETURNING seq, recipient),
+  posted AS (
+    INSERT INTO session.outbox (id, topic, payload, created_at)
+    SELECT gen_random_uuid(), '${deliverNotice.name}',
+           jsonb_build_object('seq', seq, 'recipient', recipient, 'attempts', 0), $2::timestamptz
+      FROM addressed
+    RETURNING id)
+SELECT told.user_id AS "userId", h.device_rev AS "deviceRev", (SELECT count(*) FROM noted) AS delivered,
+       (SELECT count(*) FROM posted) AS posted
   FROM told JOIN session.user_heads AS h ON h.user_id = told.user_id`;
 
 const Expired = z.object({
@@ -58,7 +86,12 @@ const Expired = z.object({
   seq: z.coerce.number().nullable(),
   users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
 });
-const Told = z.object({ userId: z.uuid(), deviceRev: z.coerce.number(), delivered: z.coerce.number() });
+const Told = z.object({
+  userId: z.uuid(),
+  deviceRev: z.coerce.number(),
+  delivered: z.coerce.number(),
+  posted: z.coerce.number(),
+});
 
 /** What the jobs of revocation need of Postgres. */
 export function createRevocationJobsStore(pool: Pool): ExpiryStore & DeliveryStore {

@@ -1,0 +1,28 @@
+/** One attempt to tell one recipient of one log entry. Later attempts are rows of the outbox, and jobs of their own. */
+import { defineJob, type JobHandler } from "@continuo/signals";
+import { z } from "zod";
+import type { createDelivery } from "./delivery.ts";
+
+const Payload = z.object({
+  seq: z.number().int().positive(),
+  recipient: z.string(),
+  attempts: z.number().int().nonnegative(),
+});
+
+/** `attempts` and backoff are for faults of ours: what a receiver answers is noted in its row, never thrown. */
+export const deliverNotice = defineJob({ name: "deliver-notice", schema: Payload, attempts: 12, backoffMs: 1_000 });
+
+/** At a time in one worker. */
+export const DELIVER_CONCURRENCY = 16;
+
+/** The handler. It logs neither addresses nor answers: both may hold secrets. */
+export function createDeliverNotice(delivery: ReturnType<typeof createDelivery>): JobHandler<z.infer<typeof Payload>> {
+  return async (attempt, { logger, signal }) => {
+    const startedAt = performance.now();
+    const outcome = await delivery.deliver(attempt, signal);
+    const about = { ...attempt, outcome, ms: Math.round(performance.now() - startedAt) };
+    if (outcome.kind === "FAILED") logger.error(about, "a delivery is given up: it waits for an operator");
+    else if (outcome.kind === "RETRY") logger.warn(about, "a delivery failed and will be tried again");
+    else logger.info(about, "a delivery was attended to");
+  };
+}

@@ -1,0 +1,83 @@
+/** One POST to an address of somebody else's: bounded in time and size, nowhere private, no redirect followed. */
+import { lookup } from "node:dns";
+import { isIP, type LookupFunction } from "node:net";
+import { Agent, request } from "undici";
+import { hostOf, mayConnect } from "./address.ts";
+
+/** What came back: a status, or the reason why there is none. */
+export type PostResult =
+  | { readonly status: number; readonly retryAfter: string | undefined }
+  | { readonly fault: "ADDRESS_REFUSED" | "TIMED_OUT" | "UNREACHABLE" };
+
+export interface Post extends AsyncDisposable {
+  /** Throws only when `signal` aborts. */
+  send(
+    url: string,
+    message: { readonly headers: Readonly<Record<string, string>>; readonly body: string },
+    signal: AbortSignal,
+  ): Promise<PostResult>;
+}
+
+class AddressRefused extends Error {
+  override readonly name = "AddressRefused";
+}
+
+const TIMEOUT_MS = 5_000;
+/** Nothing of an answer's body is of use; so much is read to keep the connection. */
+const BODY_BYTES = 16_384;
+
+/** With connections of its own, closed in the end. */
+export function createPost(options: { allowPrivate: boolean; timeoutMs?: number }): Post {
+  const { allowPrivate, timeoutMs = TIMEOUT_MS } = options;
+  const agentFor = (protocol: string): Agent =>
+    new Agent({
+      connect: { lookup: guardedLookup((address) => mayConnect(protocol, address, allowPrivate)), timeout: timeoutMs },
+      connections: 8,
+      pipelining: 1,
+      maxResponseSize: BODY_BYTES,
+    });
+  const agents = new Map(["http:", "https:"].map((protocol) => [protocol, agentFor(protocol)]));
+
+  return {
+    async send(url, { headers, body }, signal) {
+      const target = URL.parse(url);
+      const dispatcher = agents.get(target?.protocol ?? "");
+      if (target === null || dispatcher === undefined) return { fault: "ADDRESS_REFUSED" };
+      const host = hostOf(target);
+      // No lookup is made for what is an address already.
+      if (isIP(host) !== 0 && !mayConnect(target.protocol, host, allowPrivate)) return { fault: "ADDRESS_REFUSED" };
+      const late = AbortSignal.timeout(timeoutMs);
+      try {
+        const bounded = AbortSignal.any([signal, late]);
+        const response = await request(target, { method: "POST", dispatcher, headers, body, signal: bounded });
+        // The status has decided: what becomes of the body changes nothing.
+        await response.body.dump({ limit: BODY_BYTES, signal: bounded }).catch(() => undefined);
+        const retryAfter = response.headers["retry-after"];
+        return {
+          status: response.statusCode,
+          retryAfter: typeof retryAfter === "string" ? retryAfter : undefined,
+        };
+      } catch (cause) {
+        signal.throwIfAborted();
+        if (late.aborted) return { fault: "TIMED_OUT" };
+        return { fault: cause instanceof AddressRefused ? "ADDRESS_REFUSED" : "UNREACHABLE" };
+      }
+    },
+
+    [Symbol.asyncDispose]: async () => void (await Promise.all([...agents.values()].map((agent) => agent.destroy()))),
+  };
+}
+
+/** Resolves to permitted addresses alone; it is these that are connected to, so a name cannot change its mind. */
+function guardedLookup(permits: (address: string) => boolean): LookupFunction {
+  return (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (fault, found) => {
+      if (fault !== null) return callback(fault, []);
+      const permitted = found.filter(({ address }) => permits(address));
+      const [first] = permitted;
+      if (first === undefined) return callback(new AddressRefused(`${hostname} is at no permitted address`), []);
+      if (options.all === true) return callback(null, permitted);
+      return callback(null, first.address, first.family);
+    });
+  };
+}

@@ -1,0 +1,45 @@
+/** Somebody who is told: an HTTP server that answers as it is bidden and remembers what it got. */
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
+
+export interface Received {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+export interface Receiver extends AsyncDisposable {
+  readonly url: string;
+  readonly received: Received[];
+  /** How it answers from now on; 204 unless told. */
+  answer: (response: ServerResponse, received: Received) => void;
+}
+
+/** On a loopback port of its own; disposal cuts what is open. */
+export async function startReceiver(): Promise<Receiver> {
+  const server = createServer((request, response) => {
+    let body = "";
+    request.setEncoding("utf8");
+    request.on("data", (chunk: string) => void (body += chunk));
+    request.on("end", () => {
+      const got = { path: request.url ?? "", headers: request.headers, body };
+      receiver.received.push(got);
+      receiver.answer(response, got);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  const receiver: Receiver = {
+    url: `http://127.0.0.1:${address.port}`,
+    received: [],
+    answer: (response) => void response.writeHead(204).end(),
+    async [Symbol.asyncDispose]() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+  return receiver;
+}

@@ -1,0 +1,44 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { Webhook, type WebhookStore } from "./webhook.ts";
+
+const Secret = z.object({ url: z.string(), sealedSecret: z.instanceof(Uint8Array) });
+
+/** Webhooks in Postgres. */
+export function createWebhookStore(pool: Pool): WebhookStore {
+  return {
+    async add({ id, applicationId, url, createdAt }, sealedSecret) {
+      const { rowCount } = await pool.query(
+        `INSERT INTO session.webhooks (id, application_id, url, sealed_secret, created_at)
+         SELECT $1, $2, $3, $4, $5
+          WHERE $2::text IS NULL OR EXISTS (SELECT FROM session.applications WHERE id = $2)`,
+        [id, applicationId, url, sealedSecret, createdAt],
+      );
+      return rowCount === 1;
+    },
+
+    async list() {
+      const { rows } = await pool.query<Record<string, unknown>>(
+        `SELECT id, application_id AS "applicationId", url, created_at AS "createdAt", disabled_at AS "disabledAt"
+           FROM session.webhooks ORDER BY created_at, id`,
+      );
+      return rows.map((row) => Webhook.parse(row));
+    },
+
+    async disable(id, now) {
+      const { rowCount } = await pool.query(
+        "UPDATE session.webhooks SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL",
+        [id, now],
+      );
+      return rowCount === 1;
+    },
+
+    async find(id) {
+      const { rows } = await pool.query<Record<string, unknown>>(
+        `SELECT url, sealed_secret AS "sealedSecret" FROM session.webhooks WHERE id = $1 AND disabled_at IS NULL`,
+        [id],
+      );
+      return rows[0] && Secret.parse(rows[0]);
+    },
+  };
+}

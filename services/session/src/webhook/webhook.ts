@@ -1,0 +1,96 @@
+/** Addresses that are told of ended sessions, of one application or of all. An operator keeps them. */
+import { AppError } from "@continuo/errors";
+import { z } from "zod";
+import { faultOfAddress } from "../delivery/address.ts";
+import type { PostResult } from "../delivery/post.ts";
+import type { Seal } from "../master-key/seal.ts";
+import { createWebhookSecret, signMessage, type WebhookEvent } from "./webhook-message.ts";
+
+/** What the secrets of webhooks are sealed for. */
+export const WEBHOOK_SEAL = "continuo webhook seal 1";
+
+/** A row of `webhooks`, without what is sealed. */
+export const Webhook = z.object({
+  id: z.uuid(),
+  applicationId: z.string().nullable(),
+  url: z.string(),
+  createdAt: z.date(),
+  disabledAt: z.date().nullable(),
+});
+export type Webhook = z.infer<typeof Webhook>;
+
+export interface WebhookStore {
+  /** False when there is no such application. */
+  add(webhook: Webhook, sealedSecret: Buffer): Promise<boolean>;
+  /** Oldest first. */
+  list(): Promise<Webhook[]>;
+  /** False when there is none, or it is disabled. */
+  disable(id: string, now: Date): Promise<boolean>;
+  find(id: string): Promise<{ url: string; sealedSecret: Uint8Array } | undefined>;
+}
+
+/** The message for one webhook. Throws when no master key opens its secret. */
+export function messageToWebhook(options: {
+  seal: Pick<Seal, "open">;
+  webhook: { readonly id: string; readonly sealedSecret: Uint8Array };
+  id: string;
+  event: WebhookEvent;
+  now: Date;
+}): ReturnType<typeof signMessage> {
+  const { seal, webhook, ...message } = options;
+  const secret = seal.open(webhook.sealedSecret, webhook.id);
+  if (secret === undefined) throw new Error(`MASTER_KEY does not open the secret of the webhook ${webhook.id}`);
+  return signMessage({ secret, ...message });
+}
+
+/** The operator's use cases. */
+export function createWebhooks(options: {
+  store: WebhookStore;
+  seal: Seal;
+  send: (url: string, message: ReturnType<typeof signMessage>) => Promise<PostResult>;
+  allowPrivate: boolean;
+  createId: () => string;
+  randomBytes: (count: number) => Buffer;
+  now: () => Date;
+}): {
+  /** The secret is shown this once. Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID, NOT_FOUND/APPLICATION_NOT_FOUND. */
+  add(webhook: { url: string; applicationId: string | null }): Promise<{ webhook: Webhook; secret: string }>;
+  list(): Promise<Webhook[]>;
+  /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
+  disable(id: string): Promise<void>;
+  /** Sends a `webhook.test` once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
+  test(id: string): Promise<PostResult>;
+} {
+  const { store, seal, send, allowPrivate, createId, randomBytes, now } = options;
+  const notFound = (): AppError => new AppError("NOT_FOUND", "WEBHOOK_NOT_FOUND", "There is no such enabled webhook.");
+
+  return {
+    async add({ url, applicationId }) {
+      const fault = faultOfAddress(url, allowPrivate);
+      if (fault !== undefined) {
+        throw new AppError("BAD_USER_INPUT", "WEBHOOK_URL_INVALID", `A webhook cannot go there: ${fault}.`);
+      }
+      const webhook: Webhook = { id: createId(), applicationId, url, createdAt: now(), disabledAt: null };
+      const { secret, text } = createWebhookSecret(randomBytes);
+      if (!(await store.add(webhook, seal.close(secret, webhook.id)))) {
+        throw new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
+      }
+      return { webhook, secret: text };
+    },
+
+    list: () => store.list(),
+
+    async disable(id) {
+      if (!(await store.disable(id, now()))) throw notFound();
+    },
+
+    async test(id) {
+      const found = await store.find(id);
+      if (found === undefined) throw notFound();
+      const at = now();
+      const event: WebhookEvent = { type: "webhook.test", timestamp: at.toISOString(), data: {} };
+      const webhook = { id, sealedSecret: found.sealedSecret };
+      return send(found.url, messageToWebhook({ seal, webhook, id: createId(), event, now: at }));
+    },
+  };
+}
