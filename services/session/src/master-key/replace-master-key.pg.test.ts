@@ -1,0 +1,62 @@
+/** The master key is replaced while people are signed in: processes of before, between and after, side by side. */
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { faultOf, SignedIn, tokensIn, type Graph } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+import { createRefreshTokenCodec } from "../token/refresh-token.ts";
+
+let system: System;
+/** A process that knows the new key only as the second one, and one that makes everything under it. */
+let between: Graph;
+let after: Graph;
+let former: Buffer<ArrayBuffer>;
+let fresh: Buffer<ArrayBuffer>;
+
+beforeAll(async () => {
+  system = await startSystem();
+  former = system.env.MASTER_KEY[0];
+  const { currentKeyId } = createRefreshTokenCodec([former]);
+  do fresh = randomBytes(32);
+  while (createRefreshTokenCodec([fresh]).currentKeyId === currentKeyId);
+  between = await system.replica({ MASTER_KEY: [former, fresh] });
+  after = await system.replica({ MASTER_KEY: [fresh, former] });
+});
+afterAll(async () => system[Symbol.asyncDispose]());
+
+async function keyIdOf({ viewer }: SignedIn): Promise<number | undefined> {
+  const sql = "SELECT key_id AS id FROM session.grants WHERE session_id = $1";
+  return (await system.admin.query<{ id: number }>(sql, [viewer.sessionId])).rows[0]?.id;
+}
+
+describe("the master key", () => {
+  it("is replaced without signing anybody out, and a session goes over when it is refreshed", async () => {
+    const laptop = await system.person().signIn();
+    const afterwards = new SignedIn(after, laptop.tokens);
+    expect(await keyIdOf(laptop)).toBe(createRefreshTokenCodec([former]).currentKeyId);
+    const second = await afterwards.refresh();
+    expect(await keyIdOf(laptop)).toBe(createRefreshTokenCodec([fresh]).currentKeyId);
+    const third = await new SignedIn(between, laptop.tokens).refresh(second.refreshToken);
+    expect(faultOf(await afterwards.tryRefresh(third.refreshToken))).toBeUndefined();
+  });
+
+  it("may change between a refresh and its repeat: the successor is the same", async () => {
+    const laptop = await system.person().signIn();
+    const [here, there] = [new SignedIn(between, laptop.tokens), new SignedIn(after, laptop.tokens)];
+    const answers = await Promise.all([here, there, here, there].map((process) => process.tryRefresh()));
+    expect(new Set(answers.map((answer) => tokensIn(answer).refreshToken)).size).toBe(1);
+  });
+
+  it("leaves reuse found, whichever process it comes to", async () => {
+    const laptop = await system.person().signIn();
+    const second = await new SignedIn(after, laptop.tokens).refresh();
+    await new SignedIn(between, laptop.tokens).refresh(second.refreshToken);
+    expect(faultOf(await laptop.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+  });
+
+  it("is no longer good once it is not among them, and a process that cannot open its signing key does not start", async () => {
+    const laptop = await system.person().signIn();
+    const { refreshToken } = await new SignedIn(after, laptop.tokens).refresh();
+    expect(faultOf(await laptop.tryRefresh(refreshToken))).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
+    await expect(system.replica({ MASTER_KEY: [fresh] })).rejects.toThrow("MASTER_KEY does not open");
+  });
+});
