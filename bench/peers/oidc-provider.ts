@@ -108,6 +108,8 @@ serveParent(async (settings) => {
       devInteractions: { enabled: false },
     },
     rotateRefreshToken: true,
+    clientDefaults: { id_token_signed_response_alg: "ES256" },
+    enabledJWA: { idTokenSigningAlgValues: ["ES256"] },
     scopes: ["offline_access", "account"],
     jwks: { keys: [{ ...generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ format: "jwk" }) }] },
     ttl: { AccessToken: 300, RefreshToken: 30 * DAY_SECONDS, Grant: 30 * DAY_SECONDS },

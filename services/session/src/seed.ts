@@ -2,7 +2,7 @@
 import { openDatabase } from "@continuo/database";
 import { createLogger, loadEnv } from "@continuo/process";
 import { PrismaClient } from "./database/generated/client.ts";
-import { WorkerEnv } from "./env.ts";
+import { Env } from "./env.ts";
 
 const DAY_SECONDS = 24 * 3_600;
 
@@ -42,10 +42,10 @@ export const APPLICATIONS = [
   },
 ] as const;
 
-const SeedEnv = WorkerEnv.pick({ DATABASE_URL: true, LOG_LEVEL: true });
+const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 
 /** Registers what is not there yet. `DATABASE_URL` is session's own. */
-export async function seed(env: Pick<WorkerEnv, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
+export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "session-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({
     url: env.DATABASE_URL,
