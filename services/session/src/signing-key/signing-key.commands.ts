@@ -28,7 +28,7 @@ export const addKeyCommands: AddCommands = (program, run) => {
       run(async (operator) => {
         const store = await openStore(operator);
         const hasNext = (await store.list()).some(({ state }) => state === "NEXT");
-        const isPublished = operator.dryRun ? !hasNext : await openRotation(operator, store).rotate();
+        const isPublished = operator.dryRun ? !hasNext : await (await openRotation(operator, store)).rotate();
         return {
           value: { published: isPublished, dryRun: operator.dryRun },
           text: isPublished
@@ -56,7 +56,7 @@ export const addKeyCommands: AddCommands = (program, run) => {
         const value = { kid, was: found.state, dryRun: operator.dryRun };
         if (operator.dryRun) return { value, text: `Would take ${kid} back. ${costOf("it")}` };
         await operator.confirm(`${costOf(kid)} Take it back now?`);
-        await openRotation(operator, store).retireNow(kid);
+        await (await openRotation(operator, store)).retireNow(kid);
         return { value, text: `Took ${kid} back.` };
       }),
     );
@@ -70,10 +70,10 @@ async function openStore(operator: Operator): Promise<SigningKeyStore> {
   return createSigningKeyStore((await operator.database()).pool);
 }
 
-function openRotation({ masterKeys, announce, now }: Operator, store: SigningKeyStore): KeyRotation {
+async function openRotation({ masterKeys, announce, now }: Operator, store: SigningKeyStore): Promise<KeyRotation> {
   return createKeyRotation({
     store,
-    seal: createSeal({ masterKeys: masterKeys(), purpose: SIGNING_KEY_SEAL, randomBytes }),
+    seal: createSeal({ masterKeys: await masterKeys(), purpose: SIGNING_KEY_SEAL, randomBytes }),
     times: TIMES,
     announce: (at) => announce.keysChanged(at),
     now,

@@ -1,0 +1,76 @@
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { runOperator } from "../operator-app.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+
+const Keys = z.array(z.object({ kid: z.string(), state: z.string() }));
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(() => system[Symbol.asyncDispose]());
+
+async function continuo(...argv: string[]): Promise<{ code: number; value: unknown; fault: string }> {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const { DATABASE_URL, MASTER_KEY } = system.env;
+  const code = await runOperator([...argv, "--json"], {
+    source: async () => ({ DATABASE_URL, MASTER_KEY: MASTER_KEY[0].toString("base64url") }),
+    streams: { stdin, stdout, stderr },
+    now: () => system.clock.now,
+  });
+  stdout.end();
+  stderr.end();
+  const [out, err] = await Promise.all([text(stdout), text(stderr)]);
+  return { code, value: out === "" ? undefined : JSON.parse(out), fault: err };
+}
+const keys = async (): Promise<z.infer<typeof Keys>> => Keys.parse((await continuo("keys", "list")).value);
+const states = async (): Promise<string[]> => (await keys()).map(({ state }) => state).sort();
+
+describe("an operator", () => {
+  it("begins a rotation, once, and only when it is meant", async () => {
+    expect(await continuo("keys", "rotate", "--dry-run")).toMatchObject({ code: 0, value: { published: true } });
+    expect(await states()).toEqual(["ACTIVE"]);
+    expect(await continuo("keys", "rotate")).toMatchObject({ code: 0, value: { published: true } });
+    expect(await continuo("keys", "rotate")).toMatchObject({ code: 0, value: { published: false } });
+    expect(await states()).toEqual(["ACTIVE", "NEXT"]);
+  });
+
+  it("takes a key back at once, when they say so twice, and people go on with one refresh", async () => {
+    const person = await system.person().signIn();
+    const active = (await keys()).find(({ state }) => state === "ACTIVE")?.kid ?? "";
+    expect(await continuo("keys", "retire", active)).toMatchObject({ code: 2 });
+    expect(await continuo("keys", "retire", active, "--now")).toMatchObject({ code: 3 });
+    expect(await continuo("keys", "retire", active, "--now", "--dry-run")).toMatchObject({ code: 0 });
+    expect(await states()).toEqual(["ACTIVE", "NEXT"]);
+    expect(await continuo("keys", "retire", active, "--now", "--yes")).toMatchObject({
+      code: 0,
+      value: { kid: active, was: "ACTIVE" },
+    });
+    expect(await states()).toEqual(["ACTIVE", "RETIRED"]);
+    expect((await person.refresh()).accessToken).toBeTypeOf("string");
+    const again = await continuo("keys", "retire", active, "--now", "--yes");
+    expect(again.code).toBe(1);
+    expect(again.fault).toContain("KEY_NOT_FOUND");
+  });
+
+  it("registers an application and gives it new secrets", async () => {
+    const added = await continuo("applications", "add", "orders", "--name", "Orders", "--confidential");
+    expect(added).toMatchObject({ code: 0, value: { id: "orders", isConfidential: true, secret: expect.any(String) } });
+    expect(await continuo("applications", "rotate-secret", "orders")).toMatchObject({ code: 3 });
+    expect(await continuo("applications", "rotate-secret", "orders", "--yes")).toMatchObject({
+      code: 0,
+      value: { secret: expect.stringMatching(/^cnt_cs_/) },
+    });
+    const uri = "https://orders.example/logout";
+    expect((await continuo("applications", "set-logout-uri", "orders", uri)).code).toBe(0);
+    expect((await continuo("applications", "list")).value).toContainEqual(
+      expect.objectContaining({ id: "orders", backchannelLogoutUri: uri }),
+    );
+    expect((await continuo("applications", "set-logout-uri", "orders")).code).toBe(0);
+    expect(await continuo("applications", "add", "Orders!", "--name", "x")).toMatchObject({ code: 2 });
+    expect(await continuo("applications", "add", "spa", "--name", "x", "--may-introspect")).toMatchObject({ code: 2 });
+  });
+});
