@@ -45,6 +45,13 @@ export function createDeadLetterStore(pool: Pool): DeadLetterStore {
       const { rows } = await pool.query(LIST, [...values(filter), limit]);
       return z.array(DeliveryRecord).parse(rows);
     },
+    async count(filter) {
+      const { rows } = await pool.query<{ count: number }>(
+        `SELECT count(*)::int AS count FROM session.revocation_deliveries AS d WHERE ${CHOSEN}`,
+        values(filter),
+      );
+      return rows[0]?.count ?? 0;
+    },
     async retry(filter) {
       return (await pool.query(RETRY, values(filter))).rowCount ?? 0;
     },

@@ -22,10 +22,12 @@ export interface DeadLetterFilter {
   readonly pending?: boolean | undefined;
 }
 
-/** Both are of the database alone: no queue need be there. */
+/** All are of the database alone: no queue need be there. */
 export interface DeadLetterStore {
   /** Oldest first, at most `limit`. */
   list(filter: DeadLetterFilter, limit: number): Promise<DeliveryRecord[]>;
+  /** How many `retry` would take. */
+  count(filter: DeadLetterFilter): Promise<number>;
   /** Starts their schedule afresh, the first attempt now. Returns how many. */
   retry(filter: DeadLetterFilter): Promise<number>;
 }

@@ -53,6 +53,8 @@ export function createWebhooks(options: {
   randomBytes: (count: number) => Buffer;
   now: () => Date;
 }): {
+  /** Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID. */
+  check(url: string): void;
   /** The secret is shown this once. Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID, NOT_FOUND/APPLICATION_NOT_FOUND. */
   add(webhook: { url: string; applicationId: string | null }): Promise<{ webhook: Webhook; secret: string }>;
   list(): Promise<Webhook[]>;
@@ -64,12 +66,17 @@ export function createWebhooks(options: {
   const { store, seal, send, allowPrivate, createId, randomBytes, now } = options;
   const notFound = (): AppError => new AppError("NOT_FOUND", "WEBHOOK_NOT_FOUND", "There is no such enabled webhook.");
 
+  function check(url: string): void {
+    const fault = faultOfAddress(url, allowPrivate);
+    if (fault === undefined) return;
+    throw new AppError("BAD_USER_INPUT", "WEBHOOK_URL_INVALID", `A webhook cannot go there: ${fault}.`);
+  }
+
   return {
+    check,
+
     async add({ url, applicationId }) {
-      const fault = faultOfAddress(url, allowPrivate);
-      if (fault !== undefined) {
-        throw new AppError("BAD_USER_INPUT", "WEBHOOK_URL_INVALID", `A webhook cannot go there: ${fault}.`);
-      }
+      check(url);
       const webhook: Webhook = { id: createId(), applicationId, url, createdAt: now(), disabledAt: null };
       const { secret, text } = createWebhookSecret(randomBytes);
       if (!(await store.add(webhook, seal.close(secret, webhook.id)))) {
