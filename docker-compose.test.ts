@@ -227,15 +227,16 @@ test("a health check asks the port that its process listens on", () => {
   expect(names.filter((name) => !service(name).healthcheck)).toEqual(once);
 });
 
-test("only the gateways can be reached from outside, each at a port of its own", () => {
+test("only the gateways can be reached from outside, each at a port of its own; out goes only who tells other systems", () => {
   expect(compose.networks["inside"]).toEqual({ internal: true });
-  const reachable = Object.entries(compose.services).filter(
-    ([, { networks, ports }]) => ports.length > 0 || networks.includes("outside"),
-  );
+  const reachable = Object.entries(compose.services).filter(([, { ports }]) => ports.length > 0);
   expect(reachable.map(([name, { ports }]) => [name, ports.map((port) => interpolate(port, {}))])).toEqual([
     ["gateway-a", ["4000:4000"]],
     ["gateway-b", ["4001:4000"]],
   ]);
+  const goingOut = Object.entries(compose.services).filter(([, { networks }]) => networks.includes("outside"));
+  expect(goingOut.map(([name]) => name)).toEqual(["session-worker-fan-out-revocation", "gateway-a", "gateway-b"]);
+  expect(environmentOf("session-worker-fan-out-revocation")["JOBS"]).toContain("deliver-notices");
   expect(new Set(["gateway-a", "gateway-b"].map((name) => environmentOf(name)["REPLICA"])).size).toBe(2);
 });
 
