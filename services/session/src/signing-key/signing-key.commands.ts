@@ -70,12 +70,12 @@ async function openStore(operator: Operator): Promise<SigningKeyStore> {
   return createSigningKeyStore((await operator.database()).pool);
 }
 
-async function openRotation({ masterKeys, announce, now }: Operator, store: SigningKeyStore): Promise<KeyRotation> {
+async function openRotation(operator: Operator, store: SigningKeyStore): Promise<KeyRotation> {
   return createKeyRotation({
     store,
-    seal: createSeal({ masterKeys: await masterKeys(), purpose: SIGNING_KEY_SEAL, randomBytes }),
+    seal: createSeal({ masterKeys: await operator.masterKeys(), purpose: SIGNING_KEY_SEAL, randomBytes }),
     times: TIMES,
-    announce: (at) => announce.keysChanged(at),
-    now,
+    announce: (at) => operator.announce.keysChanged(at),
+    now: operator.now,
   });
 }
