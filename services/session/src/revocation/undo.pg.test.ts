@@ -123,6 +123,21 @@ describe("a sign-out of other devices", () => {
     expect(faultOf(await laptop.graphql(UNDO, { seq: "0" }))).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
   });
 
+  it("cannot be taken back by a sign-in that came after it, be it the password's thief; nor signing out everywhere", async () => {
+    const { person, laptop, phone, jkt } = await signedIn();
+    const seq = await signOutOthers(laptop);
+    system.clock.advance(1);
+    const later = await person.signIn({ jkt: `${jkt}-later` });
+    expect(faultOf(await later.graphql(UNDO, { seq }))).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
+    expect(faultOf(await phone.tryRefresh(phone.tokens.refreshToken, jkt))).toBe("UNAUTHENTICATED SESSION_ENDED");
+
+    const everywhere = await laptop.data("mutation { signOutEverywhere { receipt { seq sessionsEnded } } }");
+    system.clock.advance(1);
+    const back = await person.signIn({ jkt: `${jkt}-laptop` });
+    const { seq: everywhereSeq } = Receipt.parse(everywhere["signOutEverywhere"]).receipt;
+    expect(faultOf(await back.graphql(UNDO, { seq: everywhereSeq }))).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
+  });
+
   it("does not bring back who is bound to no key, whose time is over, or who has signed in again", async () => {
     const { person, laptop, jkt } = await signedIn();
     const bearer = await person.signIn({ platform: "TV" });

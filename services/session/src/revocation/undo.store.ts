@@ -6,15 +6,18 @@ import { fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 import type { UndoOutcome, UndoStore } from "./undo.ts";
 
 /**
- * $1 user, $2 now, $3 seq, $4 since, $5 outbox id. A session comes back with its newest grant alone: the others were dead
- * before it was ended. Locks are taken in the order of `end-sessions.store.ts`.
+ * $1 user, $2 now, $3 seq, $4 since, $5 outbox id, $6 session that asks. A session comes back with its newest grant alone:
+ * the others were dead before it was ended. Locks are taken in the order of `end-sessions.store.ts`.
  */
 const UNDO = `
 WITH ${seenHead("$1")},
   entry AS MATERIALIZED (
     SELECT r.* FROM session.revocations AS r
      WHERE r.seq = $3::bigint AND r.user_id = $1::uuid AND r.actor_id = $1::uuid
-       AND r.reason = 'SIGNED_OUT_REMOTELY' AND r.restores IS NULL),
+       AND r.reason = 'SIGNED_OUT_REMOTELY' AND r.restores IS NULL
+       AND EXISTS (SELECT FROM session.sessions AS s
+                    WHERE s.id = $6::uuid AND s.user_id = $1::uuid AND s.started_at <= r.at
+                      AND ${isLive("s", "$2::timestamptz")})),
   verdict AS MATERIALIZED (
     SELECT CASE
              WHEN NOT EXISTS (SELECT FROM entry) THEN 'NOT_FOUND'
@@ -103,11 +106,11 @@ const Sessions = z.array(
 /** Undoing sign-outs in Postgres. */
 export function createUndoStore(pool: Pool): UndoStore {
   return {
-    async undo({ userId, seq, since, outboxId, now }) {
+    async undo({ userId, sessionId, seq, since, outboxId, now }) {
       const row = await changeUser<UndoRow>(pool, userId, {
         name: "undo-sign-out",
         text: UNDO,
-        values: [userId, now, seq, since, outboxId],
+        values: [userId, now, seq, since, outboxId, sessionId],
       });
       if (row.kind !== "UNDONE") return { kind: row.kind };
       return {

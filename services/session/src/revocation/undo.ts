@@ -39,10 +39,12 @@ export type UndoOutcome =
 export interface UndoStore {
   /**
    * Gives back what can be given back of the revocation at `seq`, if `userId` asked for it after `since`, as a signing-out
-   * of others, and it has not been taken back: in one transaction with its own row in the log.
+   * of others, and it has not been taken back: in one transaction with its own row in the log. For a session that is
+   * younger than the revocation there is none: a sign-in, perhaps a thief's, undoes no sign-out that came before it.
    */
   undo(command: {
     readonly userId: string;
+    readonly sessionId: string;
     readonly seq: number;
     readonly since: Date;
     readonly outboxId: string;
@@ -59,8 +61,8 @@ export interface Undo {
 const SEQ = /^[1-9]\d{0,14}$/;
 
 /**
- * Wires the use case. Throws NOT_FOUND/RECEIPT_NOT_FOUND (also for somebody else's, and for what was no signing-out of
- * others), CONFLICT/ALREADY_UNDONE, CONFLICT/UNDO_WINDOW_PASSED.
+ * Wires the use case. Throws NOT_FOUND/RECEIPT_NOT_FOUND (also for somebody else's, for what was no signing-out of
+ * others, and for one before the viewer's sign-in), CONFLICT/ALREADY_UNDONE, CONFLICT/UNDO_WINDOW_PASSED.
  */
 export function createUndoSignOut(options: {
   store: UndoStore;
@@ -70,11 +72,11 @@ export function createUndoSignOut(options: {
 }): (viewer: Viewer, seq: string) => Promise<Undo> {
   const { store, announce, createId, now } = options;
 
-  return async ({ userId }, seq) => {
+  return async ({ userId, sessionId }, seq) => {
     const at = now();
     const since = new Date(at.getTime() - UNDO_WINDOW_MS);
     const outcome: UndoOutcome = SEQ.test(seq)
-      ? await store.undo({ userId, seq: Number(seq), since, outboxId: createId(), now: at })
+      ? await store.undo({ userId, sessionId, seq: Number(seq), since, outboxId: createId(), now: at })
       : { kind: "NOT_FOUND" };
     switch (outcome.kind) {
       case "NOT_FOUND":
