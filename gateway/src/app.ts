@@ -10,7 +10,6 @@ import { createNonces } from "./dpop/nonces.ts";
 import { createProofs } from "./dpop/proofs.ts";
 import { type ReplayCache, startReplayCache } from "./dpop/replay-cache.ts";
 import type { Env } from "./env.ts";
-import { sessionEnded } from "./errors.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
@@ -21,10 +20,13 @@ import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
 import { MAX_TOKENS, startServer } from "./server.ts";
 import { startTokenVerifier } from "./signing-keys.ts";
-import { createSocketRegistry } from "./socket/socket-registry.ts";
+import { createStanding } from "./revocation/standing.ts";
+import { createStreamRegistry } from "./revocation/stream-registry.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
 import { serveUpgrades } from "./socket/upgrade.ts";
 import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
+import { serveTickets } from "./ticket/serve-tickets.ts";
+import { createTickets } from "./ticket/tickets.ts";
 import { SOURCES } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
 
@@ -80,7 +82,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
 
   const pokes = overrides.pokes ?? stack.use(await openPokes(env, logger));
   const revocations = createRevocationSet(monotonic);
-  const registry = createSocketRegistry();
+  const registry = createStreamRegistry();
   const feed = createRevocationFeed({
     fetchPage: revocationPages(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
     apply: ({ effect, sessionIds, reason }) =>
@@ -88,7 +90,15 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     now: monotonic,
     logger,
   });
-  stack.use(await startRevocations({ feed, pokes, logger, readEveryMs: waits.readEveryMs }));
+  stack.use(
+    await startRevocations({
+      feed,
+      pokes,
+      logger,
+      onUnknown: () => registry.endUnknown(),
+      readEveryMs: waits.readEveryMs,
+    }),
+  );
   health.add("revocations", async () => feed.isCurrent());
 
   function endSessions(sessionIds: readonly string[], endReason: string): number {
@@ -101,11 +111,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     return 0;
   }
 
-  async function assertStanding(sessionId: string): Promise<void> {
-    await feed.assertCurrent();
-    const endReason = revocations.endReasonOf(sessionId);
-    if (endReason !== undefined) throw sessionEnded(endReason);
-  }
+  const standing = createStanding({ feed, revocations });
 
   const verifier = stack.use(
     await startTokenVerifier({
@@ -123,11 +129,12 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     replayCache,
     publicUrl: () => publicUrl,
   });
-  const admissions = createAdmissions({ verifier, proofs, assertStanding });
+  const tickets = createTickets({ privateJwk: env.GATEWAY_PRIVATE_KEY, replayCache });
+  const admissions = createAdmissions({ verifier, proofs, tickets, standing });
   const activity = stack.use(startActivity({ session, logger }));
 
   const graph = createApolloGraph({ supergraphSdl: loadSupergraph(), clients, logger });
-  const server = stack.adopt(await startServer({ graph, activity, isDevelopment, logger }), (started) =>
+  const server = stack.adopt(await startServer({ graph, activity, standing, isDevelopment, logger }), (started) =>
     started.stop(),
   );
   const http = stack.adopt(
@@ -136,6 +143,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   );
   serveGraphQL(http, { server, admissions, logger });
   serveCheck(http, admissions);
+  serveTickets(http, { admissions, tickets });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   await serveOAuth(http, {
     session,
@@ -151,7 +159,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     clients,
     sources: SOURCES,
     pokes,
-    recheck: assertStanding,
+    standing,
     maxTokens: MAX_TOKENS,
     hideSuggestions: !isDevelopment,
     logger,

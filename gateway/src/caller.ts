@@ -6,6 +6,8 @@ import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller
 import { AppError } from "@continuo/errors";
 import type { Proof, Proofs } from "./dpop/proofs.ts";
 import { LONGEST_TOKEN_LIFE_MS } from "./revocation/revocation-set.ts";
+import type { Purpose, SessionClaims, Standing } from "./revocation/standing.ts";
+import type { Tickets } from "./ticket/tickets.ts";
 
 /** A caller, the claims that prove who it is, and the proof of a key that came along. */
 export type Admission =
@@ -19,6 +21,9 @@ export type Admission =
       readonly claims?: undefined;
       readonly proof?: Proof | undefined;
     };
+
+/** Somebody who is signed in. */
+export type ViewerAdmission = Extract<Admission, { claims: object }>;
 
 /** What came with an HTTP request to prove that its sender holds a key. */
 export interface ProofOffered {
@@ -37,21 +42,24 @@ export interface Admissions {
    * `Proofs.check` does; UNAVAILABLE: KEYS_UNAVAILABLE, REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
    */
   admit(authorization: string | undefined, offered?: ProofOffered): Promise<Admission>;
+  /** Redeems a ticket. Throws as `Tickets.redeem` does, and as `admit` for a session that does not stand. */
+  redeem(ticket: string): Promise<ViewerAdmission>;
   /** Whether a session already admitted still stands. Throws as `admit` does. */
-  recheck(sessionId: string): Promise<void>;
+  recheck(session: SessionClaims, purpose: Purpose): Promise<void>;
 }
 
 /** RFC 6750 section 2.1 and RFC 9449 section 7.1; the scheme is case-insensitive (RFC 9110 section 11.1). */
 const AUTHORIZATION = /^(Bearer|DPoP) +([\w.~+/-]+=*)$/i;
 
-/** `assertStanding` throws for an ended session, or when that cannot be known. */
+/** Wires it. `now` is milliseconds of the wall clock. */
 export function createAdmissions(options: {
   verifier: Pick<AccessTokenVerifier, "verify">;
   proofs: Proofs;
-  assertStanding: (sessionId: string) => Promise<void>;
+  tickets: Pick<Tickets, "redeem">;
+  standing: Standing;
   now?: () => number;
 }): Admissions {
-  const { verifier, proofs, assertStanding, now = Date.now } = options;
+  const { verifier, proofs, tickets, standing, now = Date.now } = options;
 
   async function admitAnonymous(offered: ProofOffered | undefined): Promise<Admission> {
     if (!offered) return { caller: { kind: "anonymous" } };
@@ -60,7 +68,15 @@ export function createAdmissions(options: {
   }
 
   return {
-    recheck: assertStanding,
+    recheck: (session, purpose) => standing.assert(session, purpose),
+
+    async redeem(ticket) {
+      const claims = await tickets.redeem(ticket);
+      await standing.assert(claims, "READ");
+      const jkt = claims.cnf?.jkt;
+      return { caller: { kind: "viewer", viewer: viewerOf(claims), ...(jkt !== undefined && { jkt }) }, claims };
+    },
+
     async admit(authorization, offered) {
       if (authorization === undefined) return admitAnonymous(offered);
       const [, scheme = "", token = ""] = AUTHORIZATION.exec(authorization) ?? [];
@@ -72,7 +88,8 @@ export function createAdmissions(options: {
       const isDpop = scheme.toLowerCase() === "dpop";
       if (jkt === undefined && isDpop) throw invalid("The access token is bound to no key: it is a bearer token.");
       if (jkt !== undefined && !(isDpop && offered)) throw proofMissing();
-      await assertStanding(claims.sid);
+      // Whether it is to change anything is known once the operation has been read: then it is asked again.
+      await standing.assert(claims, "READ");
       const viewer = viewerOf(claims);
       if (!offered) return { caller: { kind: "viewer", viewer }, claims };
       const proof = await proofs.check({ ...offered, accessToken: { value: token, jkt }, nonceRequired: false });

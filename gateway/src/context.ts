@@ -1,5 +1,6 @@
 import type { Caller } from "@continuo/access";
 import type { Logger } from "@continuo/process";
+import type { SessionClaims } from "./revocation/standing.ts";
 import type { Proof } from "./dpop/proofs.ts";
 
 /** Who acts, by a token: what the activity report needs beyond the viewer. */
@@ -13,6 +14,10 @@ export interface GatewayContext {
   readonly caller: Caller;
   /** Where the caller's token came from; absent for the anonymous. */
   readonly grant?: TokenGrant;
+  /** What to ask the caller's standing with; absent for the anonymous. */
+  readonly session?: SessionClaims;
+  /** Nobody is behind it (a browser's prefetch): it is not the person's activity. */
+  readonly isPassive?: boolean;
   /** The proof of a key that came with this very request. */
   readonly proof?: Proof;
   readonly requestId: string;

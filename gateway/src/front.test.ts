@@ -282,6 +282,19 @@ describe("the gateway over HTTP", () => {
     await eventually(() => expect(seenOf(ada.sessionId)).toMatchObject([{ generation: 1 }]));
   });
 
+  it.each([
+    ["an operation marked so by its client", `query Poll @passive { me { id } }`, {}],
+    ["what a browser fetches ahead", `{ me { id } }`, { "sec-purpose": "prefetch;prerender" }],
+  ])("counts no activity for %s", async (_case, query, headers) => {
+    const [polling, active] = [house.join(), house.join()];
+    const passive = await house.graphql(query, { token: await house.token(polling), headers });
+    expect(passive.body.data).toEqual({ me: { id: polling.userId } });
+    await house.graphql(`{ me { id } }`, { token: await house.token(active) });
+    const seen = (): string[] => house.state.seen.map(({ sessionId }) => sessionId);
+    await eventually(() => expect(seen()).toContain(active.sessionId));
+    expect(seen()).not.toContain(polling.sessionId);
+  });
+
   it("serves the signing keys with the life that their owner gives them", async () => {
     const response = await fetch(`${house.url}/.well-known/jwks.json`);
     expect(response.headers.get("cache-control")).toBe("public, max-age=300");
@@ -328,6 +341,44 @@ describe("a gateway that cannot read the revocation log", () => {
     expect((await house.graphql(`{ me { id } }`)).status).toBe(200);
     house.proxies.session.heal();
     expect((await ask()).status).toBe(200);
+  });
+
+  it.each([
+    ["OPEN", 200],
+    ["STRICT", 503],
+    ["CLOSED", 503],
+  ] as const)("refuses mutations, and queries unless the policy is open: %s", async (posture, expected) => {
+    await using house = await startHouse();
+    const ada = house.join();
+    const token = await house.token(ada, { posture });
+    const refusal = { extensions: { code: "UNAVAILABLE", reason: "REVOCATION_UNKNOWN" } };
+    expect((await house.graphql(`{ me { id } }`, { token })).status).toBe(200);
+    house.proxies.session.down();
+    await eventually(async () => {
+      const mutation = await house.graphql(`mutation { renameDevice(id: "x", name: "y") { id } }`, { token });
+      expect(mutation.status).toBe(503);
+      expect(mutation.body.errors?.[0]).toMatchObject(refusal);
+      const query = await house.graphql(`{ me { id } }`, { token });
+      expect(query.status).toBe(expected);
+    });
+    house.proxies.session.heal();
+    await eventually(async () => expect((await house.graphql(`{ me { id } }`, { token })).status).toBe(200));
+  });
+
+  it("goes on knowing, from memory, who was signed out before", async () => {
+    await using house = await startHouse();
+    const ada = house.join();
+    const token = await house.token(ada, { posture: "OPEN" });
+    await house.revoke(ada.sessionId, "SIGNED_OUT");
+    await eventually(async () => expect((await house.graphql(`{ me { id } }`, { token })).status).toBe(401));
+    house.proxies.session.down();
+    const other = await house.token(house.join(), { posture: "OPEN" });
+    await eventually(async () => {
+      const mutation = await house.graphql(`mutation { renameDevice(id: "x", name: "y") { id } }`, { token: other });
+      expect(mutation.status).toBe(503);
+    });
+    expect((await house.graphql(`{ me { id } }`, { token: other })).status).toBe(200);
+    expect((await house.graphql(`{ me { id } }`, { token })).status).toBe(401);
   });
 });
 

@@ -92,7 +92,8 @@ export function serveGraphQL(
       const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
       return {
         caller,
-        ...(claims && { grant: { grantId: claims.gid, generation: claims.gen } }),
+        ...(claims && { grant: { grantId: claims.gid, generation: claims.gen }, session: claims }),
+        isPassive: isPrefetch(request),
         ...(proof && { proof }),
         requestId: request.id,
         logger: logger.child({ requestId: request.id }),
@@ -116,6 +117,11 @@ export function admit(admissions: Admissions, request: FastifyRequest, path: str
   const { method, headers } = request;
   const proof = headers.dpop === undefined ? undefined : String(headers.dpop);
   return admissions.admit(headers.authorization, proof === undefined ? undefined : { method, path, proof });
+}
+
+/** A browser that fetches ahead says so (Fetch standard, section 4.6). */
+function isPrefetch({ headers }: FastifyRequest): boolean {
+  return String(headers["sec-purpose"] ?? "").startsWith("prefetch");
 }
 
 function isDpopChallenge(challenge: unknown): boolean {

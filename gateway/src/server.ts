@@ -10,13 +10,14 @@ import {
 } from "@apollo/server/plugin/disabled";
 import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import { OperationTypeNode } from "graphql";
+import { type OperationDefinitionNode, OperationTypeNode } from "graphql";
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 import { assertMayChange } from "./dpop/proofs.ts";
 import { formatError, operationRefused, requestFault } from "./errors.ts";
 import { apolloLogger } from "./graph/apollo-logger.ts";
 import type { Graph } from "./graph/graph.ts";
+import type { Standing } from "./revocation/standing.ts";
 
 /** The most tokens an operation may have; a dashboard's largest has a few hundred. */
 export const MAX_TOKENS = 5_000;
@@ -25,10 +26,11 @@ export const MAX_TOKENS = 5_000;
 export async function startServer(options: {
   graph: Graph;
   activity: Activity;
+  standing: Standing;
   isDevelopment: boolean;
   logger: Logger;
 }): Promise<ApolloServer<GatewayContext>> {
-  const { graph, activity, isDevelopment, logger } = options;
+  const { graph, activity, standing, isDevelopment, logger } = options;
   const server = new ApolloServer<GatewayContext>({
     gateway: graph.gateway,
     introspection: isDevelopment,
@@ -48,7 +50,7 @@ export async function startServer(options: {
       ApolloServerPluginLandingPageDisabled(),
       ApolloServerPluginSchemaReportingDisabled(),
       ApolloServerPluginUsageReportingDisabled(),
-      operations(activity),
+      operations(activity, standing),
     ],
   });
   await server.start();
@@ -56,7 +58,7 @@ export async function startServer(options: {
 }
 
 /** Refuses what cannot be run here, notes activity, and writes one log line an operation. */
-function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
+function operations(activity: Activity, standing: Standing): ApolloServerPlugin<GatewayContext> {
   return {
     async requestDidStart() {
       const startedAt = performance.now();
@@ -66,8 +68,8 @@ function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
             throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
           if (operation.operation === OperationTypeNode.SUBSCRIPTION)
             throw requestFault("SUBSCRIPTION_OVER_HTTP", "Subscriptions run over a WebSocket (graphql-transport-ws).");
-          if (operation.operation === OperationTypeNode.MUTATION) assertProven(contextValue);
-          activity.note(contextValue);
+          if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
+          if (!isPassive(operation, contextValue)) activity.note(contextValue);
         },
         async didEncounterErrors({ errors, contextValue }) {
           for (const error of errors) {
@@ -92,6 +94,21 @@ function operations(activity: Activity): ApolloServerPlugin<GatewayContext> {
       };
     },
   };
+}
+
+/** Marked so by the client (`@passive`), or by its browser: polling and prefetching keep no session from idling out. */
+function isPassive({ directives }: OperationDefinitionNode, context: GatewayContext): boolean {
+  return context.isPassive === true || (directives?.some(({ name }) => name.value === "passive") ?? false);
+}
+
+async function assertMayMutate(context: GatewayContext, standing: Standing): Promise<void> {
+  assertProven(context);
+  if (!context.session) return;
+  try {
+    await standing.assert(context.session, "CHANGE");
+  } catch (cause) {
+    throw isAppError(cause) ? operationRefused(cause) : cause;
+  }
 }
 
 /**

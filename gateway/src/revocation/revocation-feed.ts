@@ -34,6 +34,8 @@ export interface RevocationFeed {
   assertCurrent(): Promise<void>;
   /** Whether the last success is recent enough to rely on. */
   isCurrent(): boolean;
+  /** Whether there ever was one: before it, memory says nothing. */
+  hasBeenCurrent(): boolean;
   /** A poke: the log is at `seq`. Reads if that is news. */
   notice(seq: number): void;
 }
@@ -96,6 +98,7 @@ export function createRevocationFeed(options: {
   return {
     read,
     isCurrent,
+    hasBeenCurrent: () => currentAt > Number.NEGATIVE_INFINITY,
     async assertCurrent() {
       if (isCurrent()) return;
       if (!strict) logger.warn("revocations are not current: every operation waits for a read");
@@ -103,14 +106,7 @@ export function createRevocationFeed(options: {
       try {
         await read();
       } catch (cause) {
-        throw new AppError(
-          "UNAVAILABLE",
-          "REVOCATION_UNKNOWN",
-          "Whether the session still stands cannot be known right now.",
-          {
-            cause,
-          },
-        );
+        throw revocationUnknown(cause);
       }
     },
     notice(seq) {
@@ -119,4 +115,10 @@ export function createRevocationFeed(options: {
       read().catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"));
     },
   };
+}
+
+/** UNAVAILABLE/REVOCATION_UNKNOWN. */
+export function revocationUnknown(cause?: unknown): AppError {
+  const message = "Whether the session still stands cannot be known right now.";
+  return new AppError("UNAVAILABLE", "REVOCATION_UNKNOWN", message, { cause });
 }

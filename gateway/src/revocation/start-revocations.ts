@@ -1,4 +1,4 @@
-/** Keeps the revocation feed going: at once, on each poke, and every second. */
+/** Keeps the revocation feed going: at once, on each poke, and every second; and sees when it is no longer current. */
 import type { Logger } from "@continuo/process";
 import { type Pokes, REVOCATIONS_TOPIC } from "@continuo/signals";
 import { z } from "zod";
@@ -7,6 +7,9 @@ import type { RevocationFeed, RevocationPage, Acknowledgement } from "./revocati
 
 /** How long the log may stay unread. Milliseconds. */
 const READ_EVERY_MS = 1_000;
+
+/** How late it may be seen that what we know is no longer current. Milliseconds. */
+const WATCH_EVERY_MS = 500;
 
 const Page = z.object({
   head: z.number().int().nonnegative(),
@@ -34,9 +37,11 @@ export async function startRevocations(options: {
   feed: RevocationFeed;
   pokes: Pokes;
   logger: Logger;
+  /** Called again and again while it cannot be known what has been revoked. */
+  onUnknown: () => void;
   readEveryMs?: number | undefined;
 }): Promise<AsyncDisposable> {
-  const { feed, pokes, logger, readEveryMs = READ_EVERY_MS } = options;
+  const { feed, pokes, logger, onUnknown, readEveryMs = READ_EVERY_MS } = options;
   let timer: NodeJS.Timeout | undefined;
   let reading: Promise<void> = Promise.resolve();
   let stopped = false;
@@ -50,6 +55,11 @@ export async function startRevocations(options: {
       });
   }
 
+  // Apart from the reading, which may hang for as long as a request may.
+  const watch = setInterval(() => {
+    if (!feed.isCurrent()) onUnknown();
+  }, WATCH_EVERY_MS);
+
   const listening = await pokes.subscribe(REVOCATIONS_TOPIC, {
     onPoke: (seq) => feed.notice(seq),
     onGap: () => feed.notice(Number.MAX_SAFE_INTEGER),
@@ -60,6 +70,7 @@ export async function startRevocations(options: {
     async [Symbol.asyncDispose]() {
       stopped = true;
       clearTimeout(timer);
+      clearInterval(watch);
       await listening[Symbol.asyncDispose]();
       await reading;
     },

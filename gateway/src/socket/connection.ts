@@ -2,7 +2,7 @@
  * One WebSocket: frames in and out, keepalive, expiry, and the ways it ends.
  * What the frames mean is the protocol's affair, who may speak is decided in `socket-server.ts`.
  */
-import { isAppError } from "@continuo/errors";
+import { type AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { CloseCode, type WebSocket as Transport } from "graphql-ws";
 import type { WebSocket } from "ws";
@@ -12,8 +12,8 @@ export interface Connection {
   readonly transport: Transport;
   /** Sends a message now, in front of the closing that may follow. */
   send(message: string): void;
-  /** The first close counts. `reason` has at most 123 bytes. */
-  close(code: number, reason: string): void;
+  /** Closes for a fault, with its code and reason. The first close counts. */
+  closeFor(why: AppError): void;
   /** Closes as Forbidden/TOKEN_EXPIRED at `exp` (NumericDate seconds). */
   expireAt(exp: number): void;
 }
@@ -58,8 +58,7 @@ export function createConnection(options: {
 
   /** What a frame's handling threw says how the socket ends. */
   function closeFor(thrown: unknown): void {
-    if (isAppError(thrown) && thrown.code === "UNAUTHENTICATED") return close(CloseCode.Forbidden, closeReason(thrown));
-    if (isAppError(thrown)) return close(TRY_AGAIN, closeReason(thrown));
+    if (isAppError(thrown)) return close(codeOf(thrown), closeReason(thrown));
     // graphql-ws throws this for a message that only a server may send.
     if (thrown instanceof Error && thrown.message.startsWith("Unexpected message of type"))
       return close(CloseCode.BadRequest, "Invalid message received");
@@ -85,7 +84,7 @@ export function createConnection(options: {
 
   return {
     transport,
-    close,
+    closeFor,
     send(message) {
       if (socket.readyState === socket.OPEN) socket.send(message);
     },
@@ -96,8 +95,10 @@ export function createConnection(options: {
   };
 }
 
-/** Why a session's socket is closed, in the words of a close frame. */
-export function closeReason({
+const codeOf = ({ code }: AppError): number => (code === "UNAUTHENTICATED" ? CloseCode.Forbidden : TRY_AGAIN);
+
+/** Why a session's socket is closed, in the words of a close frame: at most 123 bytes. */
+function closeReason({
   reason,
   details,
 }: {

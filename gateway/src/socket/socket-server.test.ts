@@ -8,6 +8,9 @@ import { createTestClient, exchange, refusedUpgrade } from "../fixtures/socket-c
 const STATE = `subscription { stateChanges { from to entries { key value } } }`;
 const DEVICES = `subscription { deviceChanged { devices { name syncStatus { ackedRev } } } }`;
 
+/** A gateway listens for revocations and for changes of the signing keys. */
+const GATEWAY_LISTENERS = 2;
+
 describe("the gateway over WebSocket", () => {
   let house: House;
   let ada: Person;
@@ -219,8 +222,8 @@ describe("the gateway over WebSocket", () => {
     await using phone = createTestClient(house.socketUrl, await house.token(ada));
     const keep = phone.run(STATE);
     await eventually(() => expect(keep.results).toHaveLength(1));
-    // The feed's own and this client's, once those of the tests before have gone.
-    const idle = 2;
+    // The gateway's own and this client's, once those of the tests before have gone.
+    const idle = GATEWAY_LISTENERS + 1;
     await eventually(() => expect(house.pokes.listeners).toBe(idle));
     for (let round = 0; round < 20; round += 1) {
       const some = Array.from({ length: 25 }, () => phone.run(STATE));
@@ -243,7 +246,7 @@ describe("a gateway's keepalive", () => {
     mute.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
     const [code]: unknown[] = await once(mute, "close");
     expect(code).toBe(1006);
-    await eventually(() => expect(house.pokes.listeners).toBe(1));
+    await eventually(() => expect(house.pokes.listeners).toBe(GATEWAY_LISTENERS));
   });
 });
 

@@ -1,6 +1,7 @@
 /**
  * GraphQL over WebSocket (graphql-transport-ws) for signed-in callers: subscriptions run here, queries and mutations in
- * the ordinary server. The token is judged at connection_init, the session again with each operation and before each ping.
+ * the ordinary server. The token (or a ticket) is judged at connection_init, the session again with each operation and before each
+ * ping. A socket outlives its token only by a fresh one, sent as the payload of a ping.
  */
 import type { ApolloServer } from "@apollo/server";
 import { AppError, isAppError } from "@continuo/errors";
@@ -17,14 +18,14 @@ import {
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
-import type { Admission, Admissions } from "../caller.ts";
+import type { Admissions, ViewerAdmission } from "../caller.ts";
 import type { GatewayContext } from "../context.ts";
 import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
 import { withRequestId } from "../request-id.ts";
 import { StreamError } from "../subscription/stream-error.ts";
 import type { OperationRequest, PreparedOperation, Subscriptions } from "../subscription/subscriptions.ts";
-import { closeReason, type Connection, createConnection, GOING_AWAY } from "./connection.ts";
-import type { SessionSocket, SocketRegistry } from "./socket-registry.ts";
+import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import { type Connection, createConnection, GOING_AWAY } from "./connection.ts";
 
 export interface SocketServer extends AsyncDisposable {
   /** Takes over an upgraded connection. */
@@ -36,10 +37,10 @@ export interface SocketServer extends AsyncDisposable {
 interface SocketState {
   readonly connection: Connection;
   readonly requestIds: Map<string, string>;
-  session?: { readonly admission: ViewerAdmission; readonly socket: SessionSocket };
+  isClosed: boolean;
+  session?: { admission: ViewerAdmission; readonly stream: SessionStream };
 }
 
-type ViewerAdmission = Extract<Admission, { claims: object }>;
 type SocketContext = Context<Record<string, unknown> | undefined, SocketState>;
 
 const MAX_MESSAGE_BYTES = 256 * 1024;
@@ -54,7 +55,7 @@ export function createSocketServer(options: {
   server: ApolloServer<GatewayContext>;
   subscriptions: Subscriptions;
   admissions: Admissions;
-  registry: SocketRegistry;
+  registry: StreamRegistry;
   /** Why a session has ended, as far as is known right now. */
   endReasonOf: (sessionId: string) => string | undefined;
   logger: Logger;
@@ -83,6 +84,7 @@ export function createSocketServer(options: {
   const protocol = makeServer<Record<string, unknown> | undefined, SocketState>({
     connectionInitWaitTimeout: INIT_WITHIN_MS,
     onConnect: connect,
+    onPing: renew,
     onSubscribe: subscribe,
     execute: run,
     subscribe: run,
@@ -104,28 +106,39 @@ export function createSocketServer(options: {
 
   async function connect(context: SocketContext): Promise<boolean> {
     const { connectionParams, extra } = context;
-    const authorization = connectionParams?.["authorization"] ?? connectionParams?.["Authorization"];
-    const admission = await admissions.admit(typeof authorization === "string" ? authorization : undefined);
-    if (!admission.claims) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
-    const { sid, exp } = admission.claims;
-    const ended = endReasonOf(sid);
+    const admission = await admitBy(admissions, connectionParams);
+    const { claims } = admission;
+    const ended = endReasonOf(claims.sid);
     if (ended !== undefined) throw sessionEnded(ended);
+    if (extra.isClosed) return false;
     // From the check above to here nothing is awaited: a revocation either was seen or finds the socket registered.
-    const socket: SessionSocket = { end: (endReason) => end(context, endReason) };
-    if (!registry.add(sid, socket))
+    const stream: SessionStream = { session: claims, end: (why) => end(context, why) };
+    if (!registry.add(stream))
       throw new AppError("RATE_LIMITED", "TOO_MANY_SOCKETS", "This session has too many sockets.");
-    extra.session = { admission, socket };
-    extra.connection.expireAt(exp);
+    extra.session = { admission, stream };
+    extra.connection.expireAt(claims.exp);
     return true;
   }
 
-  function end({ extra, subscriptions }: SocketContext, endReason: string): void {
-    const error = sessionEnded(endReason);
+  /** A ping that brings a fresh token or ticket of the same session keeps the socket open for as long as that one lives. */
+  async function renew({ extra }: SocketContext, payload: Record<string, unknown> | undefined): Promise<void> {
+    if (!extra.session || !isCredential(payload)) return;
+    const admission = await admitBy(admissions, payload);
+    const { claims } = admission;
+    if (claims.sid !== extra.session.admission.claims.sid)
+      throw new AppError("UNAUTHENTICATED", "SESSION_MISMATCH", "This socket belongs to another session.");
+    const ended = endReasonOf(claims.sid);
+    if (ended !== undefined) throw sessionEnded(ended);
+    extra.session.admission = admission;
+    extra.connection.expireAt(claims.exp);
+  }
+
+  function end({ extra, subscriptions }: SocketContext, why: AppError): void {
     for (const id of Object.keys(subscriptions)) {
-      const payload = withRequestId(requestIdOf(extra, id), () => [formatGraphQLError(toGraphQLError(error))]);
+      const payload = withRequestId(requestIdOf(extra, id), () => [formatGraphQLError(toGraphQLError(why))]);
       extra.connection.send(stringifyMessage({ id, type: MessageType.Error, payload }));
     }
-    extra.connection.close(4403, closeReason(error));
+    extra.connection.closeFor(why);
   }
 
   async function subscribe(
@@ -146,12 +159,13 @@ export function createSocketServer(options: {
           "TOO_MANY_OPERATIONS",
           `At most ${OPERATIONS_PER_SOCKET} operations at a time.`,
         );
-      await admissions.recheck(claims.sid);
+      await admissions.recheck(claims, "READ");
       const prepared = subscriptions.prepare(payload);
       if (!("document" in prepared)) return prepared;
       const context: GatewayContext = {
         caller,
         grant: { grantId: claims.gid, generation: claims.gen },
+        session: claims,
         requestId,
         logger: log,
       };
@@ -200,19 +214,21 @@ export function createSocketServer(options: {
   upgrades.on("connection", (socket: WebSocket) => {
     const state: SocketState = {
       requestIds: new Map(),
+      isClosed: false,
       connection: createConnection({
         socket,
         pingEveryMs,
         logger,
         beforePing() {
           const ended = state.session && endReasonOf(state.session.admission.claims.sid);
-          if (ended !== undefined) state.session?.socket.end(ended);
+          if (ended !== undefined) state.session?.stream.end(sessionEnded(ended));
         },
       }),
     };
     const closed = protocol.opened(state.connection.transport, state);
     socket.once("close", (code, reason) => {
-      if (state.session) registry.remove(state.session.admission.claims.sid, state.session.socket);
+      state.isClosed = true;
+      if (state.session) registry.remove(state.session.stream);
       closed(code, String(reason)).catch((cause: unknown) =>
         logger.error({ err: cause }, "a socket did not close cleanly"),
       );
@@ -237,6 +253,25 @@ export function createSocketServer(options: {
       upgrades.close();
     },
   };
+}
+
+/** How a socket says who it is: `authorization` as in the header, or `ticket`. */
+interface Credential {
+  readonly authorization?: unknown;
+  readonly Authorization?: unknown;
+  readonly ticket?: unknown;
+}
+
+function isCredential(payload: Credential | undefined): payload is Credential {
+  return payload?.authorization !== undefined || payload?.Authorization !== undefined || payload?.ticket !== undefined;
+}
+
+async function admitBy(admissions: Admissions, given: Credential | undefined): Promise<ViewerAdmission> {
+  if (typeof given?.ticket === "string") return admissions.redeem(given.ticket);
+  const authorization = given?.authorization ?? given?.Authorization;
+  const admission = await admissions.admit(typeof authorization === "string" ? authorization : undefined);
+  if (admission.claims) return admission;
+  throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
 }
 
 function requestIdOf({ requestIds }: SocketState, operationId: string): string {

@@ -19,6 +19,7 @@ import type { GatewayContext } from "../context.ts";
 import { requestFault } from "../errors.ts";
 import type { Graph, SubscriptionPlan } from "../graph/graph.ts";
 import { placeErrors } from "../subgraph/data-source.ts";
+import type { Standing } from "../revocation/standing.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 import { type CursorReads, toCursorReads } from "./cursor-query.ts";
@@ -63,20 +64,20 @@ const MAX_BACKOFF_MS = 10_000;
 const CACHED_TEXTS = 1_000;
 const CACHED_CHARACTERS = 4 * 1024 * 1024;
 
-/** `recheck` throws when a session no longer stands, or when that is unknown; it is asked before every read. */
+/** `standing` is asked before every read. */
 export function createSubscriptions(options: {
   graph: Graph;
   clients: ReadonlyMap<string, SubgraphClient>;
   sources: Sources;
   pokes: Pokes;
-  recheck: (sessionId: string) => Promise<void>;
+  standing: Standing;
   maxTokens: number;
   hideSuggestions: boolean;
   logger: Logger;
   recheckMs?: number | undefined;
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
-  const { graph, clients, sources, pokes, recheck, maxTokens, hideSuggestions, logger } = options;
+  const { graph, clients, sources, pokes, standing, maxTokens, hideSuggestions, logger } = options;
   const { recheckMs = RECHECK_MS, backoffMs = jitter } = options;
   const planned = new LRUCache<string, Planned>({
     max: CACHED_TEXTS,
@@ -144,12 +145,12 @@ export function createSubscriptions(options: {
     variables: Readonly<Record<string, unknown>>,
     context: GatewayContext,
   ): Promise<AsyncIterableIterator<Event, undefined>> {
-    const { caller } = context;
-    if (caller.kind !== "viewer") throw new Error("a subscription has a signed-in caller");
+    const { caller, session } = context;
+    if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { viewer } = caller;
 
-    async function read(cursor: string | null, isFirst: boolean, signal: AbortSignal): Promise<CursorPage<Event>> {
-      await recheck(viewer.sessionId);
+    const read = async (cursor: string | null, isFirst: boolean, signal: AbortSignal): Promise<CursorPage<Event>> => {
+      await standing.assert(session, "READ");
       const query = isFirst ? reads.first : reads.next;
       const asked = { ...pick(variables, query.variableNames), [reads.cursorVariable]: cursor };
       const scope = { ...context, signal };
@@ -161,7 +162,7 @@ export function createSubscriptions(options: {
         throw new StreamError(placeErrors(answer, query.text, asked));
       const event = { data: answer.data, errors: answer.errors };
       return { to, hasMore: batch[reads.hasMoreKey] === true, event: () => plan.complete(event, variables, scope) };
-    }
+    };
 
     return openCursorStream({
       cursor: reads.cursorOf(variables),

@@ -1,0 +1,45 @@
+/**
+ * Whether a session stands, as far as this gateway knows; and while it cannot know, what the session's policy has said
+ * for that case (its posture, carried in the access token).
+ */
+import type { AccessTokenClaims } from "@continuo/access";
+import { sessionEnded } from "../errors.ts";
+import { type RevocationFeed, revocationUnknown } from "./revocation-feed.ts";
+import type { RevocationSet } from "./revocation-set.ts";
+
+/** Who asks, in the words of its access token. */
+export type SessionClaims = Pick<AccessTokenClaims, "sid" | "posture">;
+
+/** What for: to read, or to change something. */
+export type Purpose = "READ" | "CHANGE";
+
+export interface Standing {
+  /** Throws UNAUTHENTICATED/SESSION_ENDED (details.endReason); UNAVAILABLE/REVOCATION_UNKNOWN. */
+  assert(session: SessionClaims, purpose: Purpose): Promise<void>;
+}
+
+/**
+ * While revocations are not current: OPEN reads go on from memory, CLOSED is refused at once, and all else waits for a
+ * read of the log, or is refused when that fails.
+ */
+export function createStanding(options: {
+  feed: Pick<RevocationFeed, "isCurrent" | "hasBeenCurrent" | "assertCurrent">;
+  revocations: Pick<RevocationSet, "endReasonOf">;
+}): Standing {
+  const { feed, revocations } = options;
+
+  async function assertKnown(posture: SessionClaims["posture"], purpose: Purpose): Promise<void> {
+    if (feed.isCurrent()) return;
+    if (posture === "OPEN" && purpose === "READ" && feed.hasBeenCurrent()) return;
+    if (posture === "CLOSED") throw revocationUnknown();
+    await feed.assertCurrent();
+  }
+
+  return {
+    async assert({ sid, posture }, purpose) {
+      await assertKnown(posture, purpose);
+      const endReason = revocations.endReasonOf(sid);
+      if (endReason !== undefined) throw sessionEnded(endReason);
+    },
+  };
+}

@@ -1,0 +1,22 @@
+import { AppError } from "@continuo/errors";
+import type { FastifyInstance } from "fastify";
+import type { Admissions } from "../caller.ts";
+import { assertMayChange } from "../dpop/proofs.ts";
+import { admit } from "../front.ts";
+import type { Tickets } from "./tickets.ts";
+
+const PATH = "/graphql/ticket";
+
+/**
+ * Serves POST /graphql/ticket: `{ ticket, expiresIn }` for a signed-in caller. A bound token comes with a proof that has a
+ * nonce of ours, as a mutation does: the ticket stands for the key.
+ */
+export function serveTickets(http: FastifyInstance, options: { admissions: Admissions; tickets: Tickets }): void {
+  const { admissions, tickets } = options;
+  http.post(PATH, async (request, reply) => {
+    const { claims, proof } = await admit(admissions, request, PATH);
+    if (!claims) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
+    if (proof) assertMayChange(proof);
+    return reply.send(await tickets.issue(claims));
+  });
+}

@@ -1,0 +1,190 @@
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { createDpopClient } from "../fixtures/dpop-client.ts";
+import { eventually } from "../fixtures/eventually.ts";
+import { type House, startHouse } from "../fixtures/house.ts";
+import { exchange } from "../fixtures/socket-client.ts";
+
+let house: House;
+beforeAll(async () => {
+  house = await startHouse();
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+const ask = (token: string, url = house.url): Promise<Response> =>
+  fetch(`${url}/graphql/ticket`, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+const ticketFor = async (token: string): Promise<string> => String(Object(await (await ask(token)).json())["ticket"]);
+const init = (ticket: string): object => ({ type: "connection_init", payload: { ticket } });
+const ME = { id: "1", type: "subscribe", payload: { query: "{ me { id } }" } };
+
+/** Opens a socket with a ticket; resolves with its first message, or how it was closed. */
+async function open(ticket: string, url = house.socketUrl): Promise<unknown> {
+  const socket = new WebSocket(url, "graphql-transport-ws");
+  await once(socket, "open");
+  socket.send(JSON.stringify(init(ticket)));
+  const first = await Promise.race([
+    once(socket, "message").then(([data]) => Object(JSON.parse(String(data)))["type"]),
+    once(socket, "close").then(([, reason]) => String(reason)),
+  ]);
+  socket.terminate();
+  return first;
+}
+
+describe("a ticket", () => {
+  it("opens a socket as the person that it was given to", async () => {
+    const ada = house.join();
+    const response = await ask(await house.token(ada));
+    expect(response.status).toBe(200);
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    const { ticket, expiresIn } = Object(await response.json());
+    expect(expiresIn).toBe(30);
+    const socket = new WebSocket(house.socketUrl, "graphql-transport-ws");
+    const received: unknown[] = [];
+    socket.on("message", (data) => received.push(JSON.parse(String(data))));
+    await once(socket, "open");
+    socket.send(JSON.stringify(init(ticket)));
+    await eventually(() => expect(received).toHaveLength(1));
+    socket.send(JSON.stringify(ME));
+    await eventually(() =>
+      expect(received).toContainEqual({ id: "1", type: "next", payload: { data: { me: { id: ada.userId } } } }),
+    );
+    socket.terminate();
+  });
+
+  it("is good once, at any replica", async () => {
+    const ticket = await ticketFor(await house.token(house.join()));
+    const other = (await house.startGateway("gateway-2")).replace("http", "ws") + "/graphql";
+    const both = await Promise.all([open(ticket), open(ticket, other)]);
+    expect(both.toSorted()).toEqual(["TICKET_USED", "connection_ack"]);
+    expect(await open(ticket)).toBe("TICKET_USED");
+  });
+
+  it("is given to nobody who is not signed in", async () => {
+    expect((await fetch(`${house.url}/graphql/ticket`, { method: "POST" })).status).toBe(401);
+    expect((await ask("junk")).status).toBe(401);
+  });
+
+  it("does not outlive the sign-out of its session", async () => {
+    const ada = house.join();
+    const ticket = await ticketFor(await house.token(ada));
+    await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY");
+    await eventually(() => expect(house.state.acks.at(-1)?.seq).toBe(house.state.revocations.at(-1)?.seq));
+    expect(await open(ticket)).toBe("SESSION_ENDED: SIGNED_OUT_REMOTELY");
+  });
+
+  it("is refused when it cannot be known whether it was used", async () => {
+    const ticket = await ticketFor(await house.token(house.join()));
+    house.replayCache.isDown = true;
+    try {
+      expect(await open(ticket)).toBe("REPLAY_UNKNOWN");
+    } finally {
+      house.replayCache.isDown = false;
+    }
+  });
+
+  it.each([
+    ["forged", (ticket: string) => `${ticket.slice(0, -6)}AAAAAA`],
+    ["an access token", (_ticket: string, token: string) => token],
+    ["nothing", () => ""],
+  ])("that is %s opens nothing", async (_case, spoil) => {
+    const token = await house.token(house.join());
+    expect(await open(spoil(await ticketFor(token), token))).toBe("TICKET_INVALID");
+  });
+
+  it("is the only way in for a token that is bound to a key, and needs a proof by it", async () => {
+    const publicUrl = house.url;
+    const client = await createDpopClient(house.url, publicUrl);
+    const ada = house.join();
+    const token = await house.token(ada, { jkt: client.jkt });
+    const byToken = await exchange(house.socketUrl, [
+      { type: "connection_init", payload: { authorization: `DPoP ${token}` } },
+    ]);
+    expect(byToken).toMatchObject({ code: 4403, reason: "DPOP_REQUIRED" });
+    expect((await ask(token)).status).toBe(401);
+    await client.graphql("{ me { id } }", token);
+    const ticket = await client.ticket(token);
+    expect(await open(ticket)).toBe("connection_ack");
+  });
+});
+
+describe("a socket", () => {
+  /** Opens one with a token that lives `expiresIn` seconds, and collects what it hears. */
+  async function connect(
+    token: string,
+  ): Promise<{ socket: WebSocket; received: unknown[]; closed: Promise<unknown[]> }> {
+    const socket = new WebSocket(house.socketUrl, "graphql-transport-ws");
+    const received: unknown[] = [];
+    socket.on("message", (data) => received.push(Object(JSON.parse(String(data)))["type"]));
+    const closed: Promise<unknown[]> = once(socket, "close");
+    await once(socket, "open");
+    socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${token}` } }));
+    await eventually(() => expect(received).toEqual(["connection_ack"]));
+    return { socket, received, closed };
+  }
+  const ping = (socket: WebSocket, payload: object): void => socket.send(JSON.stringify({ type: "ping", payload }));
+
+  it("outlives its token when a fresh one is presented, by token or by ticket", async () => {
+    const ada = house.join();
+    const fresh = await house.token(ada, { expiresIn: 300 });
+    for (const payload of [{ authorization: `Bearer ${fresh}` }, { ticket: await ticketFor(fresh) }]) {
+      const { socket, received, closed } = await connect(await house.token(ada, { expiresIn: 2 }));
+      ping(socket, payload);
+      await eventually(() => expect(received).toContain("pong"));
+      const early = await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 2_500, "still open"))]);
+      expect(early).toBe("still open");
+      socket.terminate();
+    }
+  });
+
+  it("closes at its token's expiry otherwise, with the reason", async () => {
+    const { closed } = await connect(await house.token(house.join(), { expiresIn: 1 }));
+    const [code, reason] = await closed;
+    expect([code, String(reason)]).toEqual([4403, "TOKEN_EXPIRED"]);
+  });
+
+  it.each([
+    ["another session's token", async () => house.token(house.join()), "SESSION_MISMATCH"],
+    ["a forged token", async () => "junk", "TOKEN_INVALID"],
+  ])("closes when %s is presented", async (_case, other, expected) => {
+    const { socket, closed } = await connect(await house.token(house.join()));
+    ping(socket, { authorization: `Bearer ${await other()}` });
+    const [code, reason] = await closed;
+    expect([code, String(reason)]).toEqual([4403, expected]);
+  });
+
+  it("answers an ordinary ping", async () => {
+    const { socket, received } = await connect(await house.token(house.join()));
+    ping(socket, { anything: 1 });
+    await eventually(() => expect(received).toContain("pong"));
+    socket.terminate();
+  });
+
+  it("of a session whose policy is closed is ended while revocations cannot be known, others stay", async () => {
+    await using away = await startHouse();
+    const [closedPosture, strict] = [away.join(), away.join()];
+    const opened = await Promise.all(
+      (
+        [
+          [closedPosture, "CLOSED"],
+          [strict, "STRICT"],
+        ] as const
+      ).map(async ([person, posture]) => {
+        const socket = new WebSocket(away.socketUrl, "graphql-transport-ws");
+        await once(socket, "open");
+        const authorization = `Bearer ${await away.token(person, { posture })}`;
+        socket.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
+        await once(socket, "message");
+        return socket;
+      }),
+    );
+    const [first, second] = opened;
+    if (!first || !second) throw new Error("two sockets are open");
+    const closing: Promise<unknown[]> = once(first, "close");
+    away.proxies.session.down();
+    const [code, reason] = await closing;
+    expect([code, String(reason)]).toEqual([1013, "REVOCATION_UNKNOWN"]);
+    expect(second.readyState).toBe(WebSocket.OPEN);
+    second.terminate();
+  });
+});
