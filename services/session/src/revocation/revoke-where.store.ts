@@ -1,7 +1,8 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import { ACR_ORDER } from "../policy/policy.ts";
-import { isLive } from "../session/session.store.ts";
+import { Session } from "../session/session.ts";
+import { isLive, sessionColumns } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
 import type { RevokeWhereStore, SessionFilter } from "./revoke-where.ts";
 
@@ -15,12 +16,22 @@ const MATCHES = `
   AND ($10::text[] IS NULL OR s.acr = ANY ($10)) AND ($11::int IS NULL OR s.policy_version < $11)`;
 
 const COUNT = `
-SELECT count(*) AS sessions, count(DISTINCT s.user_id) AS users FROM session.sessions AS s WHERE ${MATCHES}`;
+WITH matching AS MATERIALIZED (SELECT s.user_id, s.application_id FROM session.sessions AS s WHERE ${MATCHES})
+SELECT count(*) AS sessions, count(DISTINCT user_id) AS users,
+       (SELECT coalesce(json_object_agg(each.application_id, each.count ORDER BY each.count DESC), '{}')
+          FROM (SELECT application_id, count(*) FROM matching GROUP BY 1) AS each) AS applications
+  FROM matching`;
 
-/** $12 kind, $13 key, $14 outbox ids. Heads are waited for, by user id; what still matches behind their locks is ended. */
+/** $12 how many. */
+const LIST = `
+SELECT ${sessionColumns("s")} FROM session.sessions AS s
+ WHERE ${MATCHES} ORDER BY s.last_active_at DESC, s.id LIMIT $12`;
+
+/** $12 kind, $13 key, $14 outbox ids, $15 begun at. Heads are waited for, by user id; what still matches behind their locks is ended. */
 const REVOKE = `
 WITH found AS MATERIALIZED (
-    SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} ORDER BY s.user_id, s.id
+    SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} AND s.started_at <= $15::timestamptz
+     ORDER BY s.user_id, s.id
      LIMIT cardinality($14::uuid[])),
   locked AS (
     SELECT h.user_id FROM session.user_heads AS h
@@ -36,7 +47,11 @@ SELECT (SELECT count(*) FROM found) AS found, (SELECT count(*) FROM ended) AS en
        (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
           FROM ended) AS users`;
 
-const Counted = z.object({ sessions: z.coerce.number(), users: z.coerce.number() });
+const Counted = z.object({
+  sessions: z.coerce.number(),
+  users: z.coerce.number(),
+  applications: z.record(z.string(), z.number()),
+});
 const Batch = z.object({
   found: z.coerce.number(),
   ended: z.coerce.number(),
@@ -52,11 +67,17 @@ export function createRevokeWhereStore(pool: Pool): RevokeWhereStore {
       return Counted.parse(rows[0]);
     },
 
-    async revoke(filter, outboxIds, now) {
+    async list(filter, limit, now) {
+      const values = [now, ...valuesOf(filter), limit];
+      const { rows } = await pool.query<Record<string, unknown>>({ text: LIST, values });
+      return rows.map((row) => Session.parse(row));
+    },
+
+    async revoke(filter, outboxIds, begunAt, now) {
       const { kind, key } = selectorOf(filter);
       const { rows } = await pool.query<Record<string, unknown>>({
         text: REVOKE,
-        values: [now, ...valuesOf(filter), kind, key, outboxIds],
+        values: [now, ...valuesOf(filter), kind, key, outboxIds, begunAt],
       });
       return Batch.parse(rows[0]);
     },

@@ -3,12 +3,14 @@
  * any point and be started again: what has ended is not found any more.
  */
 import { z } from "zod";
+import type { Session } from "../session/session.ts";
 import type { RevocationAnnouncer } from "./revocation.ts";
 
-const moment = z.coerce.date();
+/** ISO 8601: a date alone is its midnight in UTC. Laxer forms would let a typing error mean another year. */
+const moment = z.union([z.date(), z.union([z.iso.datetime({ offset: true }), z.iso.date()]).pipe(z.coerce.date())]);
 
-/** Which live sessions; at least one condition, and all that are given must hold. */
-export const SessionFilter = z
+/** Which live sessions: all conditions that are given must hold. */
+export const SessionConditions = z
   .strictObject({
     userId: z.uuid().optional(),
     sessionId: z.uuid().optional(),
@@ -25,10 +27,19 @@ export const SessionFilter = z
     lastActiveBefore: moment.optional(),
     /** Sessions weaker than this authentication context class. */
     acrBelow: z.enum(["aal2", "aal3"]).optional(),
-    /** Sessions under an older version of their application's policy. */
+    /** Sessions under an older version of the application's policy. */
     policyVersionBelow: z.coerce.number().int().positive().optional(),
   })
-  .refine((filter) => Object.values(filter).some((value) => value !== undefined), "name at least one condition");
+  .refine(
+    ({ applicationId, policyVersionBelow }) => policyVersionBelow === undefined || applicationId !== undefined,
+    "versions are those of an application's policy: name the application",
+  );
+
+/** Which live sessions to end: never all for want of a condition. */
+export const SessionFilter = SessionConditions.refine(
+  (filter) => Object.values(filter).some((value) => value !== undefined),
+  "name at least one condition",
+);
 export type SessionFilter = z.infer<typeof SessionFilter>;
 
 /** What one batch has ended. */
@@ -40,11 +51,21 @@ export interface Batch {
   readonly users: readonly { userId: string; deviceRev: number }[];
 }
 
+/** What a filter names. */
+export interface Count {
+  readonly sessions: number;
+  readonly users: number;
+  /** How many of them in each application. */
+  readonly applications: Readonly<Record<string, number>>;
+}
+
 export interface RevokeWhereStore {
-  /** How many live sessions of how many users the filter names; writes nothing. */
-  count(filter: SessionFilter, now: Date): Promise<{ sessions: number; users: number }>;
-  /** Ends up to `outboxIds.length` of them, with a row in the log for each user concerned. */
-  revoke(filter: SessionFilter, outboxIds: readonly string[], now: Date): Promise<Batch>;
+  /** Up to `limit` of them, the latest used first. */
+  list(filter: SessionFilter, limit: number, now: Date): Promise<Session[]>;
+  /** Writes nothing. */
+  count(filter: SessionFilter, now: Date): Promise<Count>;
+  /** Ends up to `outboxIds.length` of those that had started by `begunAt`, with a row in the log for each user concerned. */
+  revoke(filter: SessionFilter, outboxIds: readonly string[], begunAt: Date, now: Date): Promise<Batch>;
 }
 
 /** What came of it. `lastSeq` is the newest place in the log; null when nothing was there to end. */
@@ -52,26 +73,36 @@ export interface RevokedWhere {
   readonly sessionsEnded: number;
   readonly usersConcerned: number;
   readonly lastSeq: number | null;
+  /** False when it was told to stop before. */
+  readonly isComplete: boolean;
 }
 
 const BATCH = 500;
 
-/** Wires it; `progress` is called after each batch with what has ended so far. */
+/**
+ * Wires it; `progress` is called after each batch with what has ended so far, `signal` stops it after a batch. Who signs
+ * in while it works is not concerned: so it comes to an end, however many do.
+ */
 export function createRevokeWhere(options: {
   store: RevokeWhereStore;
   announce: RevocationAnnouncer;
   createId: () => string;
   now: () => Date;
-}): (filter: SessionFilter, progress?: (ended: number) => void) => Promise<RevokedWhere> {
+}): (
+  filter: SessionFilter,
+  options?: { progress?: (ended: number) => void; signal?: AbortSignal },
+) => Promise<RevokedWhere> {
   const { store, announce, createId, now } = options;
 
-  return async (filter, progress) => {
+  return async (filter, { progress, signal } = {}) => {
+    const begunAt = now();
     const users = new Set<string>();
     let sessionsEnded = 0;
     let lastSeq: number | null = null;
-    for (;;) {
+    let isComplete = false;
+    while (!isComplete && signal?.aborted !== true) {
       const outboxIds = Array.from({ length: BATCH }, () => createId());
-      const batch = await store.revoke(filter, outboxIds, now());
+      const batch = await store.revoke(filter, outboxIds, begunAt, now());
       if (batch.seq !== null) {
         lastSeq = batch.seq;
         await announce.revoked(batch.seq);
@@ -79,8 +110,9 @@ export function createRevokeWhere(options: {
       }
       sessionsEnded += batch.ended;
       for (const { userId } of batch.users) users.add(userId);
-      progress?.(sessionsEnded);
-      if (batch.found === 0) return { sessionsEnded, usersConcerned: users.size, lastSeq };
+      isComplete = batch.found === 0;
+      if (!isComplete) progress?.(sessionsEnded);
     }
+    return { sessionsEnded, usersConcerned: users.size, lastSeq, isComplete };
   };
 }

@@ -101,7 +101,7 @@ describe("an operator's filter", () => {
     const store = createRevokeWhereStore(system.admin);
     const announce = { revoked: async () => undefined, devicesChanged: async () => undefined };
     const revoke = createRevokeWhere({ store, announce, createId: newId, now: () => system.clock.now });
-    return (filter: SessionFilter) => revoke(filter, (ended) => batches.push(ended));
+    return (filter: SessionFilter) => revoke(filter, { progress: (ended) => batches.push(ended) });
   };
 
   it("ends what it names and nothing else, with a row in the log for each user, and says the same before", async () => {
@@ -115,7 +115,11 @@ describe("an operator's filter", () => {
     ]);
     const filter = SessionFilter.parse({ country });
     const store = createRevokeWhereStore(system.admin);
-    expect(await store.count(filter, system.clock.now)).toEqual({ sessions: 30, users: 30 });
+    expect(await store.count(filter, system.clock.now)).toEqual({
+      sessions: 30,
+      users: 30,
+      applications: { continuo: 30 },
+    });
     expect(new Set(await areLive(named))).toEqual(new Set([true]));
     const revoked = await revokeWhere()(filter);
     expect(revoked).toMatchObject({ sessionsEnded: 30, usersConcerned: 30 });
@@ -127,7 +131,12 @@ describe("an operator's filter", () => {
     );
     expect(rows).toHaveLength(30);
     expect(rows[0]).toMatchObject({ reason: "ADMINISTRATOR" });
-    expect(await revokeWhere()(filter)).toEqual({ sessionsEnded: 0, usersConcerned: 0, lastSeq: null });
+    expect(await revokeWhere()(filter)).toEqual({
+      sessionsEnded: 0,
+      usersConcerned: 0,
+      lastSeq: null,
+      isComplete: true,
+    });
   });
 
   it("ends an application's sessions and no other's", async () => {
@@ -150,13 +159,44 @@ describe("an operator's filter", () => {
     );
     const batches: number[] = [];
     expect(await revokeWhere(batches)({ userId: person.userId })).toMatchObject({ sessionsEnded: 1_201 });
-    expect(batches).toEqual([500, 1_000, 1_201, 1_201]);
+    expect(batches).toEqual([500, 1_000, 1_201]);
+  });
+
+  it("does not concern who signs in while it works, so that it ends; and stops after a batch when told to", async () => {
+    const people = Array.from({ length: 3 }, () => system.person());
+    await Promise.all(people.map((person) => person.signIn({ applicationId: "bank" })));
+    const store = createRevokeWhereStore(system.admin);
+    const stopping = new AbortController();
+    const later: SignedIn[] = [];
+    const revoke = createRevokeWhere({
+      // A batch at a time of one session.
+      store: { ...store, revoke: (filter, [one = ""], ...times) => store.revoke(filter, [one], ...times) },
+      announce: {
+        revoked: async () => {
+          system.clock.advance(1);
+          later.push(await system.person().signIn({ applicationId: "bank" }));
+        },
+        devicesChanged: async () => undefined,
+      },
+      createId: newId,
+      now: () => system.clock.now,
+    });
+    const progress = (): void => stopping.abort();
+    expect(await revoke({ applicationId: "bank" }, { progress, signal: stopping.signal })).toMatchObject({
+      sessionsEnded: 1,
+      isComplete: false,
+    });
+    system.clock.advance(1);
+    expect(await revoke({ applicationId: "bank" })).toMatchObject({ sessionsEnded: 3, isComplete: true });
+    expect(await areLive(later)).toEqual([false, true, true, true]);
   });
 
   it.each([
     ["no condition", {}],
     ["a condition that does not exist", { users: "all" }],
     ["a country that is none", { country: "Iceland" }],
+    ["half a date", { startedBefore: "5" }],
+    ["a version of no application", { policyVersionBelow: 2 }],
   ])("with %s is refused before anything ends", (_case, given) => {
     expect(SessionFilter.safeParse(given).success).toBe(false);
   });

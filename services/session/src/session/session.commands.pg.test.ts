@@ -1,0 +1,78 @@
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { runOperator } from "../operator-app.ts";
+import { faultOf } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(() => system[Symbol.asyncDispose]());
+
+async function continuo(...argv: string[]): Promise<{ code: number; value: unknown; said: string }> {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const code = await runOperator(["sessions", ...argv, "--json"], {
+    source: async () => ({ DATABASE_URL: system.env.DATABASE_URL }),
+    streams: { stdin, stdout, stderr },
+    now: () => system.clock.now,
+  });
+  stdout.end();
+  stderr.end();
+  const [out, said] = await Promise.all([text(stdout), text(stderr)]);
+  return { code, value: out === "" ? undefined : JSON.parse(out), said };
+}
+const Listed = z.array(z.object({ id: z.string(), expiresAt: z.iso.datetime() }));
+const listed = async (...argv: string[]): Promise<string[]> =>
+  Listed.parse((await continuo("list", ...argv)).value).map(({ id }) => id);
+
+describe("an operator", () => {
+  it("sees who is signed in, by a filter", async () => {
+    const person = system.person();
+    const [old, bank] = [await person.signIn(), await person.signIn({ applicationId: "bank" })];
+    const user = ["--user", person.userId];
+    expect(new Set(await listed(...user))).toEqual(new Set([old.viewer.sessionId, bank.viewer.sessionId]));
+    expect(await listed(...user, "--application", "bank")).toEqual([bank.viewer.sessionId]);
+    expect(await listed(...user, "--limit", "1")).toHaveLength(1);
+    await old.data("mutation { signOut { receipt { seq } } }");
+    expect(await listed(...user)).toEqual([bank.viewer.sessionId]);
+  });
+
+  it("signs out those that a filter names: counted first, confirmed, with progress and a result to go on with", async () => {
+    const people = Array.from({ length: 3 }, () => system.person());
+    const early = await Promise.all(people.map((person) => person.signIn()));
+    system.clock.advance(1_000);
+    const startedBefore = system.clock.now.toISOString();
+    const late = await system.person().signIn();
+    const filter = ["revoke", "--application", "continuo", "--started-before", startedBefore];
+
+    expect(await continuo(...filter, "--dry-run")).toMatchObject({
+      code: 0,
+      value: { sessions: 3, users: 3, applications: { continuo: 3 }, dryRun: true },
+    });
+    expect(await continuo(...filter)).toMatchObject({ code: 3, value: undefined });
+    for (const session of early) await session.refresh();
+
+    const done = await continuo(...filter, "--yes");
+    expect(done).toMatchObject({
+      code: 0,
+      value: { sessionsEnded: 3, usersConcerned: 3, lastSeq: expect.any(Number) },
+    });
+    expect(done.said).toContain('{"progress":{"what":"sessions signed out","done":3,"total":3}}');
+    for (const session of early) expect(faultOf(await session.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
+    expect((await early[0]?.tryRefresh())?.errors?.[0]?.extensions.details).toEqual({ endReason: "ADMINISTRATOR" });
+    await late.refresh();
+    expect(await continuo(...filter)).toMatchObject({ code: 0, value: { sessionsEnded: 0, lastSeq: null } });
+  });
+
+  it.each([
+    ["everybody", []],
+    ["a user that is none", ["--user", "ada"]],
+    ["half a date", ["--started-before", "5"]],
+    ["versions of no application", ["--policy-version-below", "3"]],
+  ])("cannot sign out %s", async (_case, options) => {
+    expect(await continuo("revoke", ...options, "--yes")).toMatchObject({ code: 2, value: undefined });
+  });
+});
