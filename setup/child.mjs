@@ -22,14 +22,14 @@ export function childEnv(extra = {}) {
 /**
  * Runs a program in full view and resolves to its exit code (128 + n for a signal).
  * It gets a session of its own, so that a terminal's Ctrl-C reaches it through us alone. With `tether`, it has an IPC
- * channel that breaks when we die: whoever listens to `disconnect` is never left behind.
+ * channel that breaks when we die: whoever listens to `disconnect` is never left behind. With `asks` it may read the terminal.
  */
-export function run(program, args, { env = childEnv(), tether = false } = {}) {
+export function run(program, args, { env = childEnv(), tether = false, asks = false } = {}) {
   const child = spawn(program, args, {
     cwd: root,
     env,
     detached: true,
-    stdio: ["ignore", "inherit", "inherit", ...(tether ? ["ipc"] : [])],
+    stdio: [asks ? "inherit" : "ignore", "inherit", "inherit", ...(tether ? ["ipc"] : [])],
   });
   let passedOnAt = -Infinity;
   const passOn = (signal) => {

@@ -7,7 +7,7 @@ import { generate, stale } from "./generate.mjs";
 import { inspect, install } from "./install.mjs";
 import { pinnedNode } from "./place.mjs";
 import { SetupError } from "./setup-error.mjs";
-import { phase, say } from "./terminal.mjs";
+import { leaveStdoutAlone, phase, say } from "./terminal.mjs";
 import { check, test } from "./verify.mjs";
 
 const startedAt = Date.now();
@@ -21,6 +21,12 @@ const COMMANDS = {
   bench: { first: [], needs: ["clients"], run: program("bench/main.ts") },
   compose: { first: [], needs: [], run: program("gateway/src/compose-main.ts") },
   configuration: { first: [], needs: [], run: program("embedded/src/configuration-main.ts") },
+  continuo: {
+    first: [],
+    needs: ["clients"],
+    run: program("embedded/src/operator-main.ts", { asks: true }),
+    answers: true,
+  },
   migrate: { first: [], needs: [], run: program("packages/database/src/migrate-main.ts") },
   migration: { first: [], needs: [], run: program("packages/database/src/new-migration-main.ts") },
   doctor: { first: [], needs: undefined, run: doctor },
@@ -36,6 +42,7 @@ export async function runCommand(name, args) {
         `There is no command ${name}.`,
         `Use one of: ${Object.keys(COMMANDS).join(", ")}`,
       );
+    if (command.answers) leaveStdoutAlone();
     for (const check of command.first) await check();
     if (command.needs) await prepare(command.needs);
     process.exitCode = await command.run(args);
@@ -64,6 +71,6 @@ async function start(args) {
   return code;
 }
 
-function program(file) {
-  return (args) => run(pinnedNode, [file, ...args]);
+function program(file, options) {
+  return (args) => run(pinnedNode, [file, ...args], options);
 }

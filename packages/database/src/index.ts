@@ -1,4 +1,5 @@
 export {
+  findEmbeddedPostgres,
   startEmbeddedPostgres,
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
@@ -10,3 +11,4 @@ export { openDatabase, type Database, type DatabaseOptions } from "./open-databa
 export { MigrateEnv } from "./env.ts";
 export { runCommand, SetupError } from "./setup-error.ts";
 export { inTransaction } from "./transaction.ts";
+export { databaseUnreachable } from "./unreachable.ts";

@@ -15,8 +15,8 @@ const openTarget = (dest: number | string): DestinationStream => destination({ d
 
 let target: DestinationStream | undefined;
 
-/** From here on, new loggers of this process append to `file` and not to stdout: for a process that talks to a person there. */
-export function sendLogsTo(file: string): void {
+/** From here on, new loggers of this process append to `file` (a path or descriptor) and not to stdout: for a process that talks to a person there. */
+export function sendLogsTo(file: string | number): void {
   target = openTarget(file);
 }
 

@@ -146,7 +146,8 @@ async function ensureSettings(home: string): Promise<Settings> {
   return readSettings(home);
 }
 
-async function readSettings(home: string): Promise<Settings> {
+/** Throws SetupError E_PG_PASSWORD. */
+export async function readSettings(home: string): Promise<Settings> {
   const file = join(home, "server.json");
   try {
     await chmod(file, 0o600);

@@ -4,12 +4,12 @@
  */
 import type { Logger } from "@continuo/process";
 import { rm } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { SetupError } from "../setup-error.ts";
 import { loadAccount } from "./account.ts";
 import { loadBinaries } from "./binaries.ts";
-import { openCluster, rememberPort, type Cluster } from "./cluster.ts";
+import { openCluster, readSettings, rememberPort, type Cluster } from "./cluster.ts";
 import { freePort } from "./free-port.ts";
 import {
   disownPid,
@@ -105,15 +105,25 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     await close();
     throw cause;
   }
-  const { password } = cluster;
   return {
-    adminUrl: `postgresql://postgres:${password}@127.0.0.1:${port}/${DATABASE}`,
+    adminUrl: adminUrlOf(cluster.password, port),
     port,
     get pid() {
       return postmaster.pid;
     },
     [Symbol.asyncDispose]: close,
   };
+}
+
+const adminUrlOf = (password: string, port: number): string =>
+  `postgresql://postgres:${password}@127.0.0.1:${port}/${DATABASE}`;
+
+/** `adminUrl` of the server that somebody else has running on `dataDirectory`; undefined when there is none. Throws SetupError E_PG_PASSWORD. */
+export async function findEmbeddedPostgres(dataDirectory: string): Promise<string | undefined> {
+  const home = resolve(dataDirectory);
+  const { pid, port } = (await findPostmaster({ directory: join(home, "cluster") })) ?? {};
+  if (pid === undefined || port === undefined) return undefined;
+  return adminUrlOf((await readSettings(home)).password, port);
 }
 
 /** A postmaster that outlived its supervisor is stopped, so that the new one has today's settings. Throws E_PG_IN_USE, E_PG_STUCK. */

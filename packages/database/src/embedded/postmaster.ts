@@ -42,7 +42,9 @@ export interface Postmaster {
 }
 
 /** The postmaster that the pid file names, if that process lives and is a Postgres. `port` is unknown while it starts. */
-export async function findPostmaster(cluster: Cluster): Promise<{ pid: number; port: number | undefined } | undefined> {
+export async function findPostmaster(
+  cluster: Pick<Cluster, "directory">,
+): Promise<{ pid: number; port: number | undefined } | undefined> {
   const lines = (await readFile(pidFile(cluster), "utf8").catch(() => "")).split("\n");
   const pid = Number(lines[0]);
   if (!(pid > 0) || !isRunning(pid)) return undefined;
@@ -58,7 +60,7 @@ export async function findPostmaster(cluster: Cluster): Promise<{ pid: number; p
  * Postgres would refuse to start. Only the number is replaced: Postgres uses the rest of the file to see that no child of
  * the old postmaster still touches its shared memory.
  */
-export async function disownPid(cluster: Cluster): Promise<void> {
+export async function disownPid(cluster: Pick<Cluster, "directory">): Promise<void> {
   const file = pidFile(cluster);
   const { mode, uid, gid } = await stat(file);
   await writeFile(`${file}.new`, (await readFile(file, "utf8")).replace(/^\d+/, String(NO_PID)), { mode });
@@ -133,6 +135,6 @@ function send(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function pidFile(cluster: Cluster): string {
+function pidFile(cluster: Pick<Cluster, "directory">): string {
   return join(cluster.directory, "postmaster.pid");
 }

@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Client } from "pg";
 import { SetupError } from "../setup-error.ts";
+import { databaseUnreachable } from "../unreachable.ts";
 import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
 import { ensureRoles, type RolePasswords } from "./roles.ts";
 import { openSchemaEngine } from "./schema-engine.ts";
@@ -54,14 +55,7 @@ async function connect(adminUrl: string): Promise<Client> {
     await admin.connect();
     return admin;
   } catch (cause) {
-    const { host, pathname } = new URL(adminUrl);
-    const why = cause instanceof AggregateError ? cause.errors.map(String).join("; ") : String(cause);
-    throw new SetupError(
-      "E_DB_UNREACHABLE",
-      `The database ${pathname.slice(1)} on ${host} cannot be reached: ${why.replace(/^(\w*[eE]rror: )+/, "")}.`,
-      "Check that the server runs there, and user, password and database name in DATABASE_URL.",
-      cause,
-    );
+    throw databaseUnreachable(adminUrl, cause);
   }
 }
 
