@@ -17,6 +17,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA session TO continuo
 -- Security events are added and read, never changed; their chain is the trigger's.
 REVOKE UPDATE, DELETE ON session.auth_events FROM continuo_session;
 REVOKE INSERT, UPDATE, DELETE ON session.auth_chains FROM continuo_session;
+GRANT EXECUTE ON FUNCTION session.prune_auth_events(timestamptz, int) TO continuo_session;
 
 GRANT USAGE ON SCHEMA user_state TO continuo_user_state;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA user_state TO continuo_user_state;

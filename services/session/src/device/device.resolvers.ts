@@ -36,9 +36,9 @@ export const deviceResolvers: Resolvers = {
   Mutation: {
     renameDevice: async (_root, { id, name }, context) => {
       const input = parseInput(Rename, { name });
-      const { userId } = await context.liveSession();
+      const session = await context.liveSession();
       if (!Id.safeParse(id).success) throw deviceNotFound();
-      const device = await context.devices.rename(userId, id, input.name);
+      const device = await context.devices.rename(session, id, input.name);
       context.reread();
       return device;
     },

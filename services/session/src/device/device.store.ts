@@ -39,17 +39,22 @@ SELECT h.device_rev AS head, found.*,
  WHERE h.user_id = $1
  ORDER BY found.rev, found.id`;
 
-/** $1 user, $2 device, $3 name, $4 now. */
+/** $1 user, $2 device, $3 name, $4 now, $5 session in which it is done. */
 const RENAME = `
 WITH head AS (
     UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
      WHERE h.user_id = $1
        AND EXISTS (SELECT FROM session.devices AS d WHERE d.id = $2 AND d.user_id = $1)
-    RETURNING h.user_id, h.device_rev)
-UPDATE session.devices AS d SET name = $3, rev = head.device_rev
-  FROM head
- WHERE d.id = $2 AND d.user_id = head.user_id
-RETURNING ${deviceColumns("d", "$4::timestamptz")}`;
+    RETURNING h.user_id, h.device_rev),
+  renamed AS (
+    UPDATE session.devices AS d SET name = $3, rev = head.device_rev
+      FROM head
+     WHERE d.id = $2 AND d.user_id = head.user_id
+    RETURNING ${deviceColumns("d", "$4::timestamptz")}),
+  audited AS (
+    INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
+    SELECT "userId", $4, 'DEVICE_RENAMED', $5, id, "userId", jsonb_build_object('name', name) FROM renamed)
+SELECT * FROM renamed`;
 
 /** Sorts after every id of ours, for a place behind which everything comes. */
 const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
@@ -90,8 +95,8 @@ export function createDeviceStore(pool: Pool): DeviceStore {
       return { head, hasMore: newest > (devices.at(-1)?.rev ?? newest), devices };
     },
 
-    async rename(userId, deviceId, name, now) {
-      const rows = await rowsOf("rename-device", RENAME, [userId, deviceId, name, now]);
+    async rename(session, deviceId, name, now) {
+      const rows = await rowsOf("rename-device", RENAME, [session.userId, deviceId, name, now, session.id]);
       return rows[0] && Device.parse(rows[0]);
     },
   };

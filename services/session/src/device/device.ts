@@ -47,6 +47,12 @@ export interface DevicePage {
   readonly devices: readonly Device[];
 }
 
+/** The session in which something is done, and whose it is. */
+export interface OwnSession {
+  readonly id: string;
+  readonly userId: string;
+}
+
 export interface DeviceStore {
   /** In the order of `ids`, undefined where there is none. */
   byIds(ids: readonly string[], now: Date): Promise<(Device | undefined)[]>;
@@ -65,7 +71,7 @@ export interface DeviceStore {
     now: Date,
   ): Promise<{ head: number; hasMore: boolean; devices: Device[] }>;
   /** Undefined when it is not the user's. */
-  rename(userId: string, deviceId: string, name: string, now: Date): Promise<Device | undefined>;
+  rename(session: OwnSession, deviceId: string, name: string, now: Date): Promise<Device | undefined>;
 }
 
 /** A place in the order of `page`: behind the current device, or behind the one with this last use and id. */
@@ -96,10 +102,10 @@ export interface DeviceChanges {
   readonly devices: readonly Device[];
 }
 
-/** What a viewer may do with devices; `userId` is always the viewer's. */
+/** What a viewer may do with devices; `userId` or `session` is always the viewer's. */
 export interface Devices {
   /** Throws NOT_FOUND/DEVICE_NOT_FOUND, also for somebody else's. */
-  rename(userId: string, deviceId: string, name: string): Promise<Device>;
+  rename(session: OwnSession, deviceId: string, name: string): Promise<Device>;
   /** Throws BAD_USER_INPUT/CURSOR_INVALID for a cursor that this log of changes has not given. */
   changes(userId: string, since: string | null, first: number): Promise<DeviceChanges>;
 }
@@ -112,10 +118,10 @@ export function createDevices(options: {
 }): Devices {
   const { store, announce, now } = options;
   return {
-    async rename(userId, deviceId, name) {
-      const device = await store.rename(userId, deviceId, name, now());
+    async rename(session, deviceId, name) {
+      const device = await store.rename(session, deviceId, name, now());
       if (device === undefined) throw deviceNotFound();
-      await announce.devicesChanged(userId, device.rev);
+      await announce.devicesChanged(session.userId, device.rev);
       return device;
     },
 
