@@ -144,7 +144,14 @@ describe("oauth4webapi", () => {
       issuer: url,
       token_endpoint: `${url}/oauth/token`,
       jwks_uri: `${url}/.well-known/jwks.json`,
+      revocation_endpoint: `${url}/oauth/revoke`,
+      introspection_endpoint: `${url}/oauth/introspect`,
       grant_types_supported: ["refresh_token", JWT_BEARER],
+      response_types_supported: [],
+      scopes_supported: ["account"],
+      token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
+      introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+      dpop_signing_alg_values_supported: ["ES256", "Ed25519", "EdDSA"],
     });
   });
 

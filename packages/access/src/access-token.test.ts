@@ -62,6 +62,13 @@ describe("an access token", () => {
       async () => mint({}, { key: theirs.privateJwk, header: { kid: ours.publicJwk.kid } }),
     ],
     ["that brings its own key", async () => mint({}, { key: theirs.privateJwk, header: { jwk: theirs.publicJwk } })],
+    [
+      "that says where its key is (jku, x5u)",
+      async () => {
+        const elsewhere = "https://evil.example/keys";
+        return mint({}, { key: theirs.privateJwk, header: { jku: elsewhere, x5u: elsewhere } });
+      },
+    ],
     ["without a signature (alg none)", async () => new UnsecuredJWT({ ...claims }).encode()],
     [
       "signed with the public key as an HMAC secret",

@@ -67,6 +67,19 @@ describe("an operator", () => {
     expect(await continuo(...filter)).toMatchObject({ code: 0, value: { sessionsEnded: 0, lastSeq: null } });
   });
 
+  it("signs out one person, or everybody who is there", async () => {
+    const [one, other] = [system.person(), system.person()];
+    const sessions = [await one.signIn(), await one.signIn({ applicationId: "bank" }), await other.signIn()];
+    const live = async (): Promise<boolean[]> =>
+      Promise.all(sessions.map(async (session) => faultOf(await session.tryRefresh()) === undefined));
+    await continuo("revoke", "--user", one.userId, "--yes");
+    expect(await live()).toEqual([false, false, true]);
+    system.clock.advance(1);
+    await continuo("revoke", "--started-before", system.clock.now.toISOString(), "--yes");
+    expect(await live()).toEqual([false, false, false]);
+    expect(await listed()).toEqual([]);
+  });
+
   it.each([
     ["everybody", []],
     ["a user that is none", ["--user", "ada"]],

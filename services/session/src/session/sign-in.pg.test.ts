@@ -77,6 +77,13 @@ describe("the start of a session", () => {
     expect(faultOf(await person.startSession({ platform: "FRIDGE" }))).toBe("BAD_USER_INPUT VARIABLES_INVALID");
   });
 
+  it("does not come about in an application that has no rules in force", async () => {
+    await system.admin.query("INSERT INTO session.applications VALUES ('reports', 'Reports', now())");
+    expect(faultOf(await system.person().startSession({ applicationId: "reports" }))).toBe(
+      "NOT_FOUND APPLICATION_NOT_FOUND",
+    );
+  });
+
   it("asks for a stronger sign-in where the policy does", async () => {
     await system.admin.query("INSERT INTO session.applications VALUES ('vault', 'Vault', now())");
     await system.admin.query(`INSERT INTO session.policies
