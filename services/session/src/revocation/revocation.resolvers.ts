@@ -8,14 +8,21 @@ import { completedAt, type RevocationReceipt, type SignOut } from "./revocation.
 
 const Id = z.uuid();
 
+async function devicesOf(ids: readonly string[], userId: string, context: Context): Promise<Device[]> {
+  context.reread();
+  const devices = await Promise.all(ids.map(async (id) => context.device(id, userId)));
+  return devices.filter((device) => device !== undefined);
+}
+
+/** Throws UNAUTHENTICATED/SESSION_ENDED when nothing was signed out because somebody signed the viewer out before. */
 async function toPayload(
   { receipt, deviceIds }: SignOut,
   userId: string,
   context: Context,
 ): Promise<{ receipt: RevocationReceipt | null; devices: Device[] }> {
-  context.reread();
-  const devices = await Promise.all(deviceIds.map(async (id) => context.device(id, userId)));
-  return { receipt: receipt ?? null, devices: devices.filter((device) => device !== undefined) };
+  const devices = await devicesOf(deviceIds, userId, context);
+  if (receipt === undefined) await context.liveSession();
+  return { receipt: receipt ?? null, devices };
 }
 
 export const revocationResolvers: Resolvers = {
@@ -30,7 +37,8 @@ export const revocationResolvers: Resolvers = {
     // The one operation that a session already ended may repeat.
     signOut: async (_root, _args, context) => {
       const viewer = requireViewer(context);
-      return toPayload(await context.revocations.signOut(viewer), viewer.userId, context);
+      const { receipt, deviceIds } = await context.revocations.signOut(viewer);
+      return { receipt: receipt ?? null, devices: await devicesOf(deviceIds, viewer.userId, context) };
     },
 
     signOutDevice: async (_root, { id }, context) => {

@@ -7,7 +7,7 @@ import type { RevocationStore, Selector } from "./revocation.ts";
 
 /**
  * $1 user, $2 now, $3 reason, $4 actor, $5 outbox ids, $6 kind, $7 key; $8 session, $9 device, $10 not this device,
- * $11 with what was approved in it?, $12 what to add to the epoch.
+ * $11 with what was approved in it?, $12 what to add to the epoch, $13 session that asks.
  */
 const REVOKE = `
 WITH RECURSIVE ${seenHead("$1")},
@@ -20,7 +20,10 @@ WITH RECURSIVE ${seenHead("$1")},
       FROM session.sessions AS s
      WHERE s.user_id = $1::uuid AND ${isLive("s", "$2::timestamptz")}
        AND ($8::uuid IS NULL OR s.id IN (SELECT lineage.id FROM lineage)) AND ($9::uuid IS NULL OR s.device_id = $9)
-       AND ($10::uuid IS NULL OR s.device_id <> $10)),
+       AND ($10::uuid IS NULL OR s.device_id <> $10)
+       AND ($13::uuid IS NULL OR EXISTS (
+             SELECT FROM session.sessions AS own
+              WHERE own.id = $13 AND own.user_id = $1::uuid AND ${isLive("own", "$2::timestamptz")}))),
   ${advancedHead("EXISTS (SELECT FROM target)", "$12::int")},
   ${endSessions({ state: "REVOKED", now: "$2", actor: "$4", outboxIds: "$5", condition: "true" })}
 SELECT EXISTS (SELECT FROM target) AND NOT EXISTS (SELECT FROM head) AS moved,
@@ -39,7 +42,7 @@ interface RevokeRow extends UserChangeRow {
 /** Revocations in Postgres. */
 export function createRevocationStore(pool: Pool, prisma: PrismaClient): RevocationStore {
   return {
-    async revoke({ userId, selector, reason, actorId, outboxId, now }) {
+    async revoke({ userId, selector, reason, actor, outboxId, now }) {
       const selected = columnsOf(selector, userId);
       const { kind, key, sessionId = null, deviceId = null, exceptDeviceId = null } = selected;
       const row = await changeUser<RevokeRow>(pool, userId, {
@@ -49,7 +52,7 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
           userId,
           now,
           reason,
-          actorId,
+          actor?.userId ?? null,
           [outboxId],
           kind,
           key,
@@ -58,6 +61,7 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
           exceptDeviceId,
           selector.kind === "LINEAGE",
           selector.kind === "EVERYWHERE" ? 1 : 0,
+          actor?.sessionId ?? null,
         ],
       });
       if (row.seq === null) return undefined;

@@ -62,14 +62,17 @@ export interface RevokeCommand {
   readonly userId: string;
   readonly selector: Selector;
   readonly reason: EndReason;
-  /** The user who asked for it; null when it was ourselves. */
-  readonly actorId: string | null;
+  /** Who asked for it, in a session that must still be live; null when it was ourselves. */
+  readonly actor: Pick<Viewer, "userId" | "sessionId"> | null;
   readonly outboxId: string;
   readonly now: Date;
 }
 
 export interface RevocationStore {
-  /** Ends what the selector names and is live, in one transaction with its row in the log; undefined when there is nothing. */
+  /**
+   * Ends what the selector names and is live, in one transaction with its row in the log; undefined when there is nothing,
+   * or when the actor's own session has ended before.
+   */
   revoke(command: RevokeCommand): Promise<Ended | undefined>;
   /** The receipt of a revocation that `actorId` asked for; replicas are there that were heard of after `heardSince`. */
   receipt(seq: number, actorId: string, heardSince: Date): Promise<RevocationReceipt | undefined>;
@@ -122,17 +125,17 @@ export function createRevocations(options: {
     userId: string,
     selector: Selector,
     reason: EndReason,
-    actorId: string | null,
+    actor: RevokeCommand["actor"],
   ): Promise<{ ended: Ended; at: Date } | undefined> {
     const at = now();
-    const ended = await store.revoke({ userId, selector, reason, actorId, outboxId: createId(), now: at });
+    const ended = await store.revoke({ userId, selector, reason, actor, outboxId: createId(), now: at });
     if (ended === undefined) return undefined;
     await Promise.all([announce.revoked(ended.seq), announce.devicesChanged(userId, ended.deviceRev)]);
     return { ended, at };
   }
 
   async function signOut(viewer: Viewer, selector: Selector, reason: EndReason, deviceIds: string[]): Promise<SignOut> {
-    const revoked = await revoke(viewer.userId, selector, reason, viewer.userId);
+    const revoked = await revoke(viewer.userId, selector, reason, viewer);
     if (revoked === undefined) return { receipt: undefined, deviceIds };
     const { ended, at } = revoked;
     return {
@@ -164,7 +167,7 @@ export function createRevocations(options: {
     endForReuse: async ({ id, userId }) =>
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "REFRESH_TOKEN_REUSED", null)),
     endByClient: async ({ id, userId }) =>
-      void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", userId)),
+      void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", { userId, sessionId: id })),
     receipt: async (viewer, seq) => {
       const receipt = SEQ.test(seq) ? await store.receipt(Number(seq), viewer.userId, heardSince(now())) : undefined;
       if (receipt) return receipt;

@@ -100,7 +100,7 @@ export function createRevokeWhere(options: {
     let sessionsEnded = 0;
     let lastSeq: number | null = null;
     let isComplete = false;
-    while (!isComplete && signal?.aborted !== true) {
+    do {
       const outboxIds = Array.from({ length: BATCH }, () => createId());
       const batch = await store.revoke(filter, outboxIds, begunAt, now());
       if (batch.seq !== null) {
@@ -112,7 +112,7 @@ export function createRevokeWhere(options: {
       for (const { userId } of batch.users) users.add(userId);
       isComplete = batch.found === 0;
       if (!isComplete) progress?.(sessionsEnded);
-    }
+    } while (!isComplete && signal?.aborted !== true);
     return { sessionsEnded, usersConcerned: users.size, lastSeq, isComplete };
   };
 }
