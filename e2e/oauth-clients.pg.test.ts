@@ -102,6 +102,7 @@ async function refresh(refreshToken: string, DPoP?: oauth.DPoPHandle): Promise<o
   return withNonce(async () => {
     const options = { ...(DPoP && { DPoP }), ...loopback };
     const response = await oauth.refreshTokenGrantRequest(as, app, oauth.None(), refreshToken, options);
+    expect(response.headers.get("cache-control")).toBe("no-store");
     return oauth.processRefreshTokenResponse(as, app, response);
   });
 }
@@ -342,6 +343,9 @@ describe("the token endpoint", () => {
     const answer = await post("/oauth/token", form, { dpop: "junk" });
     expect(answer).toMatchObject({ status: 400, body: refused("invalid_dpop_proof", "DPOP_PROOF_INVALID") });
     expect(answer.headers.get("dpop-nonce")).toBeTypeOf("string");
+    const options = { DPoP: oauth.DPoP(app, await oauth.generateKeyPair("ES256")), ...loopback };
+    const response = await oauth.refreshTokenGrantRequest(as, app, oauth.None(), "junk", options);
+    expect([response.status, await response.json()]).toEqual([400, refused("use_dpop_nonce", "DPOP_NONCE_REQUIRED")]);
   });
 
   it("reads forms alone, and lets browsers of allowed origins ask", async () => {
