@@ -14,21 +14,23 @@ import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
 import { loadSupergraph } from "./graph/supergraph-file.ts";
+import { createOperations } from "./operations.ts";
 import { serveOAuth } from "./oauth/oauth-front.ts";
 import { createRevocationFeed } from "./revocation/revocation-feed.ts";
 import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
-import { MAX_TOKENS, startServer } from "./server.ts";
-import { startTokenVerifier } from "./signing-keys.ts";
 import { createStanding } from "./revocation/standing.ts";
 import { createStreamRegistry } from "./revocation/stream-registry.ts";
+import { MAX_TOKENS, startServer } from "./server.ts";
+import { startTokenVerifier } from "./signing-keys.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
 import { serveUpgrades } from "./socket/upgrade.ts";
+import { serveEventStreams } from "./sse/serve-event-streams.ts";
 import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
-import { serveTickets } from "./ticket/serve-tickets.ts";
-import { createTickets } from "./ticket/tickets.ts";
 import { SOURCES } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
+import { serveTickets } from "./ticket/serve-tickets.ts";
+import { createTickets } from "./ticket/tickets.ts";
 
 const KEYS_PATH = "/.well-known/jwks.json";
 
@@ -82,7 +84,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
 
   const pokes = overrides.pokes ?? stack.use(await openPokes(env, logger));
   const revocations = createRevocationSet(monotonic);
-  const registry = createStreamRegistry();
+  const registry = createStreamRegistry(revocations);
   const feed = createRevocationFeed({
     fetchPage: revocationPages(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
     apply: ({ effect, sessionIds, reason }) =>
@@ -166,18 +168,10 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     recheckMs: waits.recheckMs,
     backoffMs: waits.backoffMs,
   });
-  const sockets = stack.use(
-    createSocketServer({
-      schema: graph.schema,
-      server,
-      subscriptions,
-      admissions,
-      registry,
-      endReasonOf: (sessionId) => revocations.endReasonOf(sessionId),
-      logger,
-      pingEveryMs: waits.pingEveryMs,
-    }),
-  );
+  const operations = createOperations({ server, subscriptions, standing, logger });
+  const streaming = { operations, admissions, registry, revocations, logger, pingEveryMs: waits.pingEveryMs };
+  stack.use(serveEventStreams(http, streaming));
+  const sockets = stack.use(createSocketServer({ schema: graph.schema, ...streaming }));
   serveUpgrades(http.server, sockets, env.ALLOWED_ORIGINS);
   stack.defer(() => health.drain());
 

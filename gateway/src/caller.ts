@@ -6,7 +6,7 @@ import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller
 import { AppError } from "@continuo/errors";
 import type { Proof, Proofs } from "./dpop/proofs.ts";
 import { LONGEST_TOKEN_LIFE_MS } from "./revocation/revocation-set.ts";
-import type { Purpose, SessionClaims, Standing } from "./revocation/standing.ts";
+import type { Standing } from "./revocation/standing.ts";
 import type { Tickets } from "./ticket/tickets.ts";
 
 /** A caller, the claims that prove who it is, and the proof of a key that came along. */
@@ -44,8 +44,6 @@ export interface Admissions {
   admit(authorization: string | undefined, offered?: ProofOffered): Promise<Admission>;
   /** Redeems a ticket. Throws as `Tickets.redeem` does, and as `admit` for a session that does not stand. */
   redeem(ticket: string): Promise<ViewerAdmission>;
-  /** Whether a session already admitted still stands. Throws as `admit` does. */
-  recheck(session: SessionClaims, purpose: Purpose): Promise<void>;
 }
 
 /** RFC 6750 section 2.1 and RFC 9449 section 7.1; the scheme is case-insensitive (RFC 9110 section 11.1). */
@@ -68,8 +66,6 @@ export function createAdmissions(options: {
   }
 
   return {
-    recheck: (session, purpose) => standing.assert(session, purpose),
-
     async redeem(ticket) {
       const claims = await tickets.redeem(ticket);
       await standing.assert(claims, "READ");

@@ -89,7 +89,7 @@ describe("a caller whose session is bound to a key", () => {
     it.each(["Bearer", "DPoP"])("a socket with the token as %s", async (scheme) => {
       const init = { type: "connection_init", payload: { authorization: `${scheme} ${token}` } };
       const { code, reason, received } = await exchange(house.socketUrl, [init]);
-      expect([code, reason, received]).toEqual([4403, "DPOP_REQUIRED", []]);
+      expect([code, reason, received]).toEqual([4403, "TICKET_REQUIRED", []]);
     });
 
     it("a captured request sent again", async () => {

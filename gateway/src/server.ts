@@ -67,7 +67,10 @@ function operations(activity: Activity, standing: Standing): ApolloServerPlugin<
           if (!operation)
             throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
           if (operation.operation === OperationTypeNode.SUBSCRIPTION)
-            throw requestFault("SUBSCRIPTION_OVER_HTTP", "Subscriptions run over a WebSocket (graphql-transport-ws).");
+            throw requestFault(
+              "SUBSCRIPTION_OVER_HTTP",
+              "Subscriptions run over a WebSocket (graphql-transport-ws) or as server-sent events (/graphql/stream).",
+            );
           if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
           if (!isPassive(operation, contextValue)) activity.note(contextValue);
         },

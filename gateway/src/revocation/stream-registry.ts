@@ -1,21 +1,26 @@
 /** The open streams of each session (sockets, event streams), so that an ended session's can be told why and closed. */
-import type { AppError } from "@continuo/errors";
+import { AppError } from "@continuo/errors";
 import { sessionEnded } from "../errors.ts";
 import { revocationUnknown } from "./revocation-feed.ts";
+import type { RevocationSet } from "./revocation-set.ts";
 import type { SessionClaims } from "./standing.ts";
 
 /** What the registry needs of a stream. */
 export interface SessionStream {
+  /** As the latest token says that it has shown. */
   readonly session: SessionClaims;
-  /** Tells each open operation why, and closes. */
-  end(why: AppError): void;
+  /** Tells each open operation why, and closes; false when it is closing already. Never throws. */
+  end(why: AppError): boolean;
 }
 
 export interface StreamRegistry {
-  /** Registers a stream, or refuses it: false when the session has as many as it may. */
-  add(stream: SessionStream): boolean;
+  /**
+   * Registers a stream. Nothing is awaited between looking at the revocations and this: one that comes later finds it.
+   * Throws UNAUTHENTICATED/SESSION_ENDED (details.endReason); RATE_LIMITED/TOO_MANY_STREAMS.
+   */
+  add(stream: SessionStream): void;
   remove(stream: SessionStream): void;
-  /** Ends every stream of a session and returns how many there were. */
+  /** Ends every stream of a session and returns how many that closed. */
   endSession(sessionId: string, endReason: string): number;
   /** Ends the streams of those sessions whose policy keeps none open while revocations cannot be known. */
   endUnknown(): void;
@@ -24,33 +29,41 @@ export interface StreamRegistry {
 /** Tabs of one browser share a session. */
 const STREAMS_PER_SESSION = 32;
 
-export function createStreamRegistry(): StreamRegistry {
+/** An empty registry, for sessions that are not among `revocations`. */
+export function createStreamRegistry(revocations: Pick<RevocationSet, "endReasonOf">): StreamRegistry {
   const bySession = new Map<string, Set<SessionStream>>();
 
-  function endAll(sessionId: string, why: AppError): number {
-    const streams = [...(bySession.get(sessionId) ?? [])];
-    bySession.delete(sessionId);
-    for (const stream of streams) stream.end(why);
-    return streams.length;
+  function remove(stream: SessionStream): void {
+    const { sid } = stream.session;
+    const streams = bySession.get(sid);
+    if (streams?.delete(stream) && streams.size === 0) bySession.delete(sid);
+  }
+
+  function end(stream: SessionStream, why: AppError): boolean {
+    remove(stream);
+    return stream.end(why);
   }
 
   return {
     add(stream) {
       const { sid } = stream.session;
+      const endReason = revocations.endReasonOf(sid);
+      if (endReason !== undefined) throw sessionEnded(endReason);
       const streams = bySession.get(sid) ?? new Set();
-      if (streams.size >= STREAMS_PER_SESSION) return false;
+      if (streams.size >= STREAMS_PER_SESSION)
+        throw new AppError("RATE_LIMITED", "TOO_MANY_STREAMS", "This session has too many sockets and event streams.");
       bySession.set(sid, streams.add(stream));
-      return true;
     },
-    remove(stream) {
-      const { sid } = stream.session;
-      const streams = bySession.get(sid);
-      if (streams?.delete(stream) && streams.size === 0) bySession.delete(sid);
+    remove,
+    endSession(sessionId, endReason) {
+      const why = sessionEnded(endReason);
+      return [...(bySession.get(sessionId) ?? [])].filter((stream) => end(stream, why)).length;
     },
-    endSession: (sessionId, endReason) => endAll(sessionId, sessionEnded(endReason)),
     endUnknown() {
-      for (const [sessionId, [first]] of bySession)
-        if (first?.session.posture === "CLOSED") endAll(sessionId, revocationUnknown());
+      const closed = [...bySession.values()].flatMap((streams) =>
+        [...streams].filter(({ session }) => session.posture === "CLOSED"),
+      );
+      for (const stream of closed) end(stream, revocationUnknown());
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import { type AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import { CloseCode, type WebSocket as Transport } from "graphql-ws";
+import { CloseCode, MessageType, stringifyMessage, type WebSocket as Transport } from "graphql-ws";
 import type { WebSocket } from "ws";
 
 export interface Connection {
@@ -12,9 +12,10 @@ export interface Connection {
   readonly transport: Transport;
   /** Sends a message now, in front of the closing that may follow. */
   send(message: string): void;
+  readonly isOpen: boolean;
   /** Closes for a fault, with its code and reason. The first close counts. */
   closeFor(why: AppError): void;
-  /** Closes as Forbidden/TOKEN_EXPIRED at `exp` (NumericDate seconds). */
+  /** Closes as Forbidden/TOKEN_EXPIRED at `exp` (NumericDate seconds). The latest word counts. */
   expireAt(exp: number): void;
 }
 
@@ -23,14 +24,18 @@ export const GOING_AWAY = 1001;
 /** Try again later; stock clients do. */
 const TRY_AGAIN = 1013;
 
-/** Takes over an open socket. `beforePing` may close it instead; a client that sends nothing, not even the answer to a ping, is cut off. */
+/**
+ * Takes over an open socket. `beforePing` may close it instead; a client that sends nothing, not even the answer to a
+ * ping, is cut off. `answerPing` makes the payload of the pong to a client's ping of the protocol.
+ */
 export function createConnection(options: {
   socket: WebSocket;
   pingEveryMs: number;
   beforePing: () => void;
+  answerPing: (payload: Record<string, unknown> | undefined) => Promise<Record<string, unknown> | undefined>;
   logger: Logger;
 }): Connection {
-  const { socket, pingEveryMs, beforePing, logger } = options;
+  const { socket, pingEveryMs, beforePing, answerPing, logger } = options;
   let isAlive = true;
   let expiry: NodeJS.Timeout | undefined;
 
@@ -66,14 +71,20 @@ export function createConnection(options: {
     close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
   }
 
+  // Resolves once the message is on its way, so that a slow client slows its own streams down and nothing piles up.
+  const send = (data: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (socket.readyState !== socket.OPEN) return resolve();
+      socket.send(data, (cause) => (cause && socket.readyState === socket.OPEN ? reject(cause) : resolve()));
+    });
+
   const transport: Transport = {
     protocol: socket.protocol,
-    // Resolves once the message is on its way, so that a slow client slows its own streams down and nothing piles up.
-    send: (data) =>
-      new Promise((resolve, reject) => {
-        if (socket.readyState !== socket.OPEN) return resolve();
-        socket.send(data, (cause) => (cause && socket.readyState === socket.OPEN ? reject(cause) : resolve()));
-      }),
+    send,
+    async onPing(asked) {
+      const payload = await answerPing(asked);
+      await send(stringifyMessage({ type: MessageType.Pong, ...(payload && { payload }) }));
+    },
     close: (code, reason) => close(code ?? CloseCode.InternalServerError, reason ?? ""),
     onMessage: (handle) => {
       socket.on("message", (data) => {
@@ -88,8 +99,12 @@ export function createConnection(options: {
     send(message) {
       if (socket.readyState === socket.OPEN) socket.send(message);
     },
+    get isOpen() {
+      return socket.readyState === socket.OPEN;
+    },
     expireAt(exp) {
       clearTimeout(expiry);
+      if (socket.readyState !== socket.OPEN) return;
       expiry = setTimeout(() => close(CloseCode.Forbidden, "TOKEN_EXPIRED"), Math.max(0, exp * 1000 - Date.now()));
     },
   };
@@ -98,13 +113,7 @@ export function createConnection(options: {
 const codeOf = ({ code }: AppError): number => (code === "UNAUTHENTICATED" ? CloseCode.Forbidden : TRY_AGAIN);
 
 /** Why a session's socket is closed, in the words of a close frame: at most 123 bytes. */
-function closeReason({
-  reason,
-  details,
-}: {
-  reason: string;
-  details?: Readonly<Record<string, unknown>> | undefined;
-}): string {
+function closeReason({ reason, details }: AppError): string {
   const endReason = details?.["endReason"];
   return typeof endReason === "string" ? `${reason}: ${endReason}` : reason;
 }

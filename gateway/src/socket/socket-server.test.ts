@@ -213,7 +213,7 @@ describe("the gateway over WebSocket", () => {
     await eventually(() => expect(first.filter(({ results }) => results.length === 1)).toHaveLength(31));
     expect(await exchange(house.socketUrl, [await init(token)])).toMatchObject({
       code: 1013,
-      reason: "TOO_MANY_SOCKETS",
+      reason: "TOO_MANY_STREAMS",
     });
     await Promise.all(others.map((client) => client[Symbol.asyncDispose]()));
   });

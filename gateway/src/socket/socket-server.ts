@@ -1,10 +1,9 @@
 /**
- * GraphQL over WebSocket (graphql-transport-ws) for signed-in callers: subscriptions run here, queries and mutations in
- * the ordinary server. The token (or a ticket) is judged at connection_init, the session again with each operation and before each
- * ping. A socket outlives its token only by a fresh one, sent as the payload of a ping.
+ * GraphQL over WebSocket (graphql-transport-ws) for signed-in callers. The token or ticket is judged at
+ * `connection_init`, the session again with each operation and before each ping. A socket outlives its token only by a
+ * fresh one of the same session, sent in a ping: the pong says for how many seconds it is good.
  */
-import type { ApolloServer } from "@apollo/server";
-import { AppError, isAppError } from "@continuo/errors";
+import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { ExecutionArgs, ExecutionResult, FormattedExecutionResult, GraphQLError, GraphQLSchema } from "graphql";
 import {
@@ -19,13 +18,15 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
-import type { GatewayContext } from "../context.ts";
 import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
+import { type Operation, type Operations, toFormatted } from "../operations.ts";
 import { withRequestId } from "../request-id.ts";
-import { StreamError } from "../subscription/stream-error.ts";
-import type { OperationRequest, PreparedOperation, Subscriptions } from "../subscription/subscriptions.ts";
+import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import { lastWords } from "../subscription/stream-error.ts";
+import type { OperationRequest } from "../subscription/subscriptions.ts";
 import { type Connection, createConnection, GOING_AWAY } from "./connection.ts";
+import { admitBy, isCredential } from "./credential.ts";
 
 export interface SocketServer extends AsyncDisposable {
   /** Takes over an upgraded connection. */
@@ -33,15 +34,16 @@ export interface SocketServer extends AsyncDisposable {
   readonly size: number;
 }
 
+type Payload = Record<string, unknown> | undefined;
+
 /** What is known of a socket while it is open. */
 interface SocketState {
   readonly connection: Connection;
   readonly requestIds: Map<string, string>;
-  isClosed: boolean;
   session?: { admission: ViewerAdmission; readonly stream: SessionStream };
 }
 
-type SocketContext = Context<Record<string, unknown> | undefined, SocketState>;
+type SocketContext = Context<Payload, SocketState>;
 
 const MAX_MESSAGE_BYTES = 256 * 1024;
 const INIT_WITHIN_MS = 3_000;
@@ -52,25 +54,14 @@ const CLOSE_BATCH = 200;
 
 export function createSocketServer(options: {
   schema: GraphQLSchema;
-  server: ApolloServer<GatewayContext>;
-  subscriptions: Subscriptions;
+  operations: Operations;
   admissions: Admissions;
   registry: StreamRegistry;
-  /** Why a session has ended, as far as is known right now. */
-  endReasonOf: (sessionId: string) => string | undefined;
+  revocations: Pick<RevocationSet, "endReasonOf">;
   logger: Logger;
   pingEveryMs?: number | undefined;
 }): SocketServer {
-  const {
-    schema,
-    server,
-    subscriptions,
-    admissions,
-    registry,
-    endReasonOf,
-    logger,
-    pingEveryMs = PING_EVERY_MS,
-  } = options;
+  const { schema, operations, admissions, registry, revocations, logger, pingEveryMs = PING_EVERY_MS } = options;
   const upgrades = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
@@ -78,67 +69,69 @@ export function createSocketServer(options: {
     handleProtocols,
   });
   // The protocol server hands back the same objects, which is how each finds what belongs to it.
-  const runs = new WeakMap<ExecutionArgs, () => OperationResult>();
-  const shaped = new WeakMap<object, FormattedExecutionResult>();
+  const runs = new WeakMap<ExecutionArgs, Operation>();
+  const answers = new WeakMap<object, FormattedExecutionResult>();
 
-  const protocol = makeServer<Record<string, unknown> | undefined, SocketState>({
+  const protocol = makeServer<Payload, SocketState>({
     connectionInitWaitTimeout: INIT_WITHIN_MS,
     onConnect: connect,
-    onPing: renew,
     onSubscribe: subscribe,
     execute: run,
     subscribe: run,
     onNext: ({ extra }, id, _payload, _args, result) =>
-      withRequestId(requestIdOf(extra, id), () => {
-        const { data, errors, extensions } = result;
-        return (
-          shaped.get(result) ?? {
-            ...(data !== undefined && { data }),
-            ...(errors && { errors: errors.map(formatGraphQLError) }),
-            ...(extensions && { extensions }),
-          }
-        );
-      }),
+      withRequestId(requestIdOf(extra, id), () => answers.get(result) ?? toFormatted(result)),
     onError: ({ extra }, id, _payload, errors) =>
-      withRequestId(requestIdOf(extra, id), () => errors.flatMap(unwrap).map(formatGraphQLError)),
+      withRequestId(requestIdOf(extra, id), () =>
+        // What a stream threw comes wrapped.
+        errors
+          .flatMap((error) => (error.originalError ? lastWords(error.originalError, logger) : [error]))
+          .map(formatGraphQLError),
+      ),
     onComplete: ({ extra }, id) => void extra.requestIds.delete(id),
   });
 
   async function connect(context: SocketContext): Promise<boolean> {
     const { connectionParams, extra } = context;
-    const admission = await admitBy(admissions, connectionParams);
-    const { claims } = admission;
-    const ended = endReasonOf(claims.sid);
-    if (ended !== undefined) throw sessionEnded(ended);
-    if (extra.isClosed) return false;
-    // From the check above to here nothing is awaited: a revocation either was seen or finds the socket registered.
-    const stream: SessionStream = { session: claims, end: (why) => end(context, why) };
-    if (!registry.add(stream))
-      throw new AppError("RATE_LIMITED", "TOO_MANY_SOCKETS", "This session has too many sockets.");
-    extra.session = { admission, stream };
-    extra.connection.expireAt(claims.exp);
+    const session = { admission: await admitBy(admissions, connectionParams), stream: streamOf(context) };
+    const { connection } = extra;
+    // One that closed meanwhile would never be taken out of the registry.
+    if (!connection.isOpen) return false;
+    extra.session = session;
+    registry.add(session.stream);
+    connection.expireAt(session.admission.claims.exp);
     return true;
   }
 
-  /** A ping that brings a fresh token or ticket of the same session keeps the socket open for as long as that one lives. */
-  async function renew({ extra }: SocketContext, payload: Record<string, unknown> | undefined): Promise<void> {
-    if (!extra.session || !isCredential(payload)) return;
-    const admission = await admitBy(admissions, payload);
-    const { claims } = admission;
-    if (claims.sid !== extra.session.admission.claims.sid)
-      throw new AppError("UNAUTHENTICATED", "SESSION_MISMATCH", "This socket belongs to another session.");
-    const ended = endReasonOf(claims.sid);
-    if (ended !== undefined) throw sessionEnded(ended);
-    extra.session.admission = admission;
-    extra.connection.expireAt(claims.exp);
+  function streamOf({ extra, subscriptions }: SocketContext): SessionStream {
+    const { connection } = extra;
+    return {
+      get session() {
+        if (!extra.session) throw new Error("a socket is registered once it has a session");
+        return extra.session.admission.claims;
+      },
+      end(why) {
+        if (!connection.isOpen) return false;
+        for (const id of Object.keys(subscriptions)) {
+          const payload = withRequestId(requestIdOf(extra, id), () => [formatGraphQLError(toGraphQLError(why))]);
+          connection.send(stringifyMessage({ id, type: MessageType.Error, payload }));
+        }
+        connection.closeFor(why);
+        return true;
+      },
+    };
   }
 
-  function end({ extra, subscriptions }: SocketContext, why: AppError): void {
-    for (const id of Object.keys(subscriptions)) {
-      const payload = withRequestId(requestIdOf(extra, id), () => [formatGraphQLError(toGraphQLError(why))]);
-      extra.connection.send(stringifyMessage({ id, type: MessageType.Error, payload }));
-    }
-    extra.connection.closeFor(why);
+  /** What a ping is answered with; one that brings a credential keeps the socket open for as long as that one is good. */
+  async function renew({ session, connection }: SocketState, payload: Payload): Promise<Payload> {
+    if (!isCredential(payload)) return payload;
+    if (!session) return undefined;
+    const admission = await admitBy(admissions, payload);
+    const { sid, exp } = admission.claims;
+    if (sid !== session.admission.claims.sid)
+      throw new AppError("UNAUTHENTICATED", "SESSION_MISMATCH", "This socket belongs to another session.");
+    session.admission = admission;
+    connection.expireAt(exp);
+    return { expiresIn: Math.max(0, exp - Math.floor(Date.now() / 1000)) };
   }
 
   async function subscribe(
@@ -148,86 +141,43 @@ export function createSocketServer(options: {
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const requestId = randomUUID();
     extra.requestIds.set(id, requestId);
-    const { session } = extra;
-    if (!session) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
-    const { caller, claims } = session.admission;
-    const log = logger.child({ requestId });
-    try {
-      if (Object.keys(open).length > OPERATIONS_PER_SOCKET)
-        throw new AppError(
-          "RATE_LIMITED",
-          "TOO_MANY_OPERATIONS",
-          `At most ${OPERATIONS_PER_SOCKET} operations at a time.`,
-        );
-      await admissions.recheck(claims, "READ");
-      const prepared = subscriptions.prepare(payload);
-      if (!("document" in prepared)) return prepared;
-      const context: GatewayContext = {
-        caller,
-        grant: { grantId: claims.gid, generation: claims.gen },
-        session: claims,
-        requestId,
-        logger: log,
-      };
-      const args: ExecutionArgs = { schema, document: prepared.document, operationName: payload.operationName ?? null };
-      runs.set(args, () => start(prepared, payload, context));
-      return args;
-    } catch (cause) {
-      if (isAppError(cause)) return [toGraphQLError(cause)];
-      log.error({ err: cause }, "an operation could not be prepared");
-      return [toGraphQLError(new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", "Something went wrong on our side."))];
-    }
-  }
-
-  function start(prepared: PreparedOperation, payload: OperationRequest, context: GatewayContext): OperationResult {
-    if (prepared.open) {
-      context.logger.info({ operation: payload.operationName ?? "subscription" }, "subscribed");
-      return prepared.open(context);
-    }
-    return withRequestId(context.requestId, async () => {
-      const { query, operationName, variables } = payload;
-      const answer = await server.executeOperation(
-        { query, ...(operationName != null && { operationName }), ...(variables && { variables: { ...variables } }) },
-        { contextValue: context },
-      );
-      const result: ExecutionResult = {};
-      if (answer.body.kind === "single") shaped.set(result, answer.body.singleResult);
-      return result;
-    });
+    if (Object.keys(open).length > OPERATIONS_PER_SOCKET) return [toGraphQLError(tooManyOperations())];
+    // The protocol server takes no operation before connection_init.
+    if (!extra.session) throw new Error("an operation came before its session");
+    const operation = await operations.prepare(payload, { admission: extra.session.admission, requestId });
+    if (!("document" in operation)) return operation;
+    const args = { schema, document: operation.document, operationName: payload.operationName ?? null };
+    runs.set(args, operation);
+    return args;
   }
 
   function run(args: ExecutionArgs): OperationResult {
-    const started = runs.get(args);
-    if (!started) throw new Error("an operation was not prepared");
-    return started();
-  }
-
-  /** What a stream threw is its last word; graphql-ws wraps it. */
-  function unwrap(error: GraphQLError): readonly GraphQLError[] {
-    const { originalError } = error;
-    if (originalError instanceof StreamError) return originalError.errors;
-    if (isAppError(originalError)) return [toGraphQLError(originalError)];
-    if (originalError) logger.error({ err: originalError }, "a subscription failed");
-    return [error];
+    const operation = runs.get(args);
+    if (!operation) throw new Error("an operation was not prepared");
+    if ("open" in operation) return operation.open();
+    return operation.answer().then((answer) => {
+      const result: ExecutionResult = {};
+      answers.set(result, answer);
+      return result;
+    });
   }
 
   upgrades.on("connection", (socket: WebSocket) => {
     const state: SocketState = {
       requestIds: new Map(),
-      isClosed: false,
       connection: createConnection({
         socket,
         pingEveryMs,
         logger,
+        answerPing: (payload) => renew(state, payload),
         beforePing() {
-          const ended = state.session && endReasonOf(state.session.admission.claims.sid);
-          if (ended !== undefined) state.session?.stream.end(sessionEnded(ended));
+          const endReason = state.session && revocations.endReasonOf(state.session.admission.claims.sid);
+          if (endReason !== undefined) state.session?.stream.end(sessionEnded(endReason));
         },
       }),
     };
     const closed = protocol.opened(state.connection.transport, state);
     socket.once("close", (code, reason) => {
-      state.isClosed = true;
       if (state.session) registry.remove(state.session.stream);
       closed(code, String(reason)).catch((cause: unknown) =>
         logger.error({ err: cause }, "a socket did not close cleanly"),
@@ -255,23 +205,8 @@ export function createSocketServer(options: {
   };
 }
 
-/** How a socket says who it is: `authorization` as in the header, or `ticket`. */
-interface Credential {
-  readonly authorization?: unknown;
-  readonly Authorization?: unknown;
-  readonly ticket?: unknown;
-}
-
-function isCredential(payload: Credential | undefined): payload is Credential {
-  return payload?.authorization !== undefined || payload?.Authorization !== undefined || payload?.ticket !== undefined;
-}
-
-async function admitBy(admissions: Admissions, given: Credential | undefined): Promise<ViewerAdmission> {
-  if (typeof given?.ticket === "string") return admissions.redeem(given.ticket);
-  const authorization = given?.authorization ?? given?.Authorization;
-  const admission = await admissions.admit(typeof authorization === "string" ? authorization : undefined);
-  if (admission.claims) return admission;
-  throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
+function tooManyOperations(): AppError {
+  return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${OPERATIONS_PER_SOCKET} operations at a time.`);
 }
 
 function requestIdOf({ requestIds }: SocketState, operationId: string): string {

@@ -1,4 +1,7 @@
+import { AppError, isAppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
 import { GraphQLError } from "graphql";
+import { toGraphQLError } from "../errors.ts";
 import type { SubgraphError } from "../subgraph/subgraph-error.ts";
 import { UNEXPECTED } from "../subgraph/subgraph-error.ts";
 
@@ -17,4 +20,12 @@ export class StreamError extends Error {
     );
     this.isOutage = told.every(({ extensions: { code } }) => code === "UNAVAILABLE" || code === "RATE_LIMITED");
   }
+}
+
+/** What a stream threw is its last word to the client; a bug is logged and masked. */
+export function lastWords(thrown: unknown, logger: Logger): readonly GraphQLError[] {
+  if (thrown instanceof StreamError) return thrown.errors;
+  if (isAppError(thrown)) return [toGraphQLError(thrown)];
+  logger.error({ err: thrown }, "a subscription failed");
+  return [toGraphQLError(new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", UNEXPECTED.message))];
 }

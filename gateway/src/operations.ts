@@ -1,0 +1,108 @@
+/**
+ * Operations that come in over a stream (a socket, an event stream): judged, prepared, started, and put into words.
+ * Subscriptions run here, queries and mutations in the ordinary server, with the same answers as over HTTP.
+ */
+import type { ApolloServer } from "@apollo/server";
+import { AppError, isAppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLError } from "graphql";
+import type { ViewerAdmission } from "./caller.ts";
+import type { GatewayContext } from "./context.ts";
+import { formatGraphQLError, toGraphQLError } from "./errors.ts";
+import { withRequestId } from "./request-id.ts";
+import type { Standing } from "./revocation/standing.ts";
+import type { OperationRequest, PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
+
+/** Who sent an operation, and how it is found in the logs. */
+export interface Sender {
+  readonly admission: ViewerAdmission;
+  readonly requestId: string;
+}
+
+/** An operation that may run: as a stream of events, or to one answer. `signal`: nobody waits for it any more. */
+export type Operation = { readonly document: DocumentNode } & (
+  | { open(signal?: AbortSignal): Promise<AsyncIterableIterator<ExecutionResult, undefined>> }
+  | { answer(signal?: AbortSignal): Promise<FormattedExecutionResult> }
+);
+
+export interface Operations {
+  /** Asks whether the session stands and prepares the operation. Returns what is wrong instead of throwing. */
+  prepare(request: OperationRequest, sender: Sender): Promise<Operation | readonly GraphQLError[]>;
+}
+
+/** Wires it. */
+export function createOperations(options: {
+  server: ApolloServer<GatewayContext>;
+  subscriptions: Subscriptions;
+  standing: Standing;
+  logger: Logger;
+}): Operations {
+  const { server, subscriptions, standing, logger } = options;
+
+  function start({ document, open }: PreparedOperation, request: OperationRequest, context: GatewayContext): Operation {
+    const { query, operationName, variables } = request;
+    const until = (signal: AbortSignal | undefined): GatewayContext => ({ ...context, ...(signal && { signal }) });
+    if (open)
+      return {
+        document,
+        open(signal) {
+          context.logger.info({ operation: operationName ?? "subscription" }, "subscribed");
+          return open(until(signal));
+        },
+      };
+    return {
+      document,
+      answer: (signal) =>
+        withRequestId(context.requestId, async () => {
+          const named = operationName == null ? {} : { operationName };
+          const { body } = await server.executeOperation(
+            { query, ...named, ...(variables && { variables: { ...variables } }) },
+            { contextValue: until(signal) },
+          );
+          return body.kind === "single" ? body.singleResult : {};
+        }),
+    };
+  }
+
+  return {
+    async prepare(request, { admission, requestId }) {
+      const { caller, claims, proof } = admission;
+      const log = logger.child({ requestId });
+      try {
+        await standing.assert(claims, "READ");
+        const prepared = subscriptions.prepare(request);
+        if (!("document" in prepared)) return prepared;
+        return start(prepared, request, {
+          caller,
+          grant: { grantId: claims.gid, generation: claims.gen },
+          session: claims,
+          ...(proof && { proof }),
+          requestId,
+          logger: log,
+        });
+      } catch (cause) {
+        if (isAppError(cause)) return [toGraphQLError(cause)];
+        log.error({ err: cause }, "an operation could not be prepared");
+        return [
+          toGraphQLError(new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", "Something went wrong on our side.")),
+        ];
+      }
+    },
+  };
+}
+
+/** As graphql-ws types what comes of an execution. */
+type Loose<Shape> = { [Key in keyof Shape]: Shape[Key] | undefined };
+
+/** An event as it goes over the wire. Its errors get the request id under which this runs. */
+export function toFormatted({
+  data,
+  errors,
+  extensions,
+}: Loose<Pick<ExecutionResult, "data" | "errors" | "extensions">>): FormattedExecutionResult {
+  return {
+    ...(data !== undefined && { data }),
+    ...(errors && { errors: errors.map(formatGraphQLError) }),
+    ...(extensions && { extensions }),
+  };
+}
