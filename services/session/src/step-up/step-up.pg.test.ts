@@ -93,6 +93,17 @@ describe("authenticating again within a session", () => {
     expect(decodeJwt(stepped.accessToken)["cnf"]).toEqual({ jkt: "step-up-key" });
   });
 
+  it("gives a session that was approved in another one no longer life than that one has", async () => {
+    const person = system.person();
+    const parent = await person.signIn();
+    const approved = await system.grant({ sub: person.userId, parent: parent.viewer.sessionId });
+    const tv = await person.signIn({ grant: approved, platform: "TV" });
+    system.clock.advance(HOUR_MS);
+    await tv.tryStepUp(await grantFor(person));
+    const [child, root] = [await sessionRow(tv), await sessionRow(parent)];
+    expect(child).toMatchObject({ acr: "aal2", absolute_deadline: root?.["absolute_deadline"] });
+  });
+
   it("does not bring a session back that has ended", async () => {
     const person = system.person();
     const phone = await person.signIn();

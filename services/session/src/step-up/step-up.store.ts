@@ -29,7 +29,9 @@ WITH ${seenHead("$1")},
   stepped AS (
     UPDATE session.sessions AS s
        SET acr = $8, amr = $9::text[], auth_time = $10::timestamptz, policy_version = $11::int, idle_seconds = $12::int,
-           idle_deadline = $13::timestamptz, absolute_deadline = $14::timestamptz,
+           idle_deadline = $13::timestamptz,
+           absolute_deadline = least($14::timestamptz, (SELECT parent.absolute_deadline FROM session.sessions AS parent
+                                                         WHERE parent.id = s.parent_id)),
            last_active_at = greatest(s.last_active_at, $2::timestamptz)
       FROM closed WHERE s.id = closed.session_id
     RETURNING ${sessionColumns("s")}),

@@ -1,6 +1,7 @@
 /**
  * Step-up (RFC 9470): somebody authenticates again, more strongly or just more recently, and goes on in the same session.
- * Refreshing proves nothing about a person, so it never moves what this moves: acr, amr, auth_time and both deadlines.
+ * Refreshing proves nothing about a person, so it never moves what this moves: acr, amr, auth_time and both deadlines. A
+ * session that was approved in another one still is not to outlive that one.
  */
 import type { GrantVerifier } from "@continuo/access";
 import { AppError } from "@continuo/errors";
