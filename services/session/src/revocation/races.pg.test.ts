@@ -1,6 +1,7 @@
 import { Pool } from "pg";
 import { v4 as randomId, v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
@@ -20,6 +21,7 @@ afterAll(async () => {
 
 const rowsOf = async (text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
   (await system.admin.query<Record<string, unknown>>(text, values)).rows;
+const Page = z.object({ revocations: z.array(z.object({ seq: z.number() })) });
 const ids = (count: number): string[] => Array.from({ length: count }, () => newId());
 const stateOf = async ({ viewer }: SignedIn): Promise<unknown> =>
   (await rowsOf("SELECT state FROM session.sessions WHERE id = $1", [viewer.sessionId]))[0]?.["state"];
@@ -72,7 +74,7 @@ describe("two revocations at once", () => {
     await lockWaiters(system.admin, 2);
     await head[Symbol.asyncDispose]();
     const faults = (await Promise.all(answers)).map(faultOf);
-    expect(faults.toSorted()).toEqual(["UNAUTHENTICATED SESSION_ENDED", undefined]);
+    expect(new Set(faults)).toEqual(new Set(["UNAUTHENTICATED SESSION_ENDED", undefined]));
     const states = [await stateOf(one), await stateOf(other)];
     expect(states).toEqual(faults.map((fault) => (fault === undefined ? "ACTIVE" : "REVOKED")));
   });
@@ -160,7 +162,7 @@ describe("the order of the log", () => {
           after: seen.at(-1) ?? from,
           acks: [],
         });
-        seen.push(...(body as { revocations: { seq: number }[] }).revocations.map(({ seq }) => seq));
+        seen.push(...Page.parse(body).revocations.map(({ seq }) => seq));
       }
       return seen;
     })();
@@ -232,10 +234,9 @@ describe("the locks of people", () => {
   it("are taken in the order of ids by an operator, so that two can work at once", async () => {
     await clearBank();
     const people = await Promise.all(
-      Array.from({ length: 12 }, () => system.person().signIn({ applicationId: "bank" })),
+      Array.from({ length: 24 }, () => system.person().signIn({ applicationId: "bank" })),
     );
     const [lowest = "", ...others] = people.map(({ viewer }) => viewer.userId).toSorted();
-    await system.admin.query("UPDATE session.user_heads SET epoch = epoch WHERE user_id = $1", [lowest]);
     const held = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [lowest]);
     await using _ = held;
     const { now } = system.clock;
@@ -248,6 +249,6 @@ describe("the locks of people", () => {
     expect(free).toHaveLength(others.length);
     await held[Symbol.asyncDispose]();
     const ended = (await Promise.all(both)).map((batch) => batch.ended);
-    expect(ended.toSorted((a, b) => a - b)).toEqual([0, 12]);
+    expect(ended.toSorted((a, b) => a - b)).toEqual([0, 24]);
   });
 });

@@ -99,8 +99,7 @@ export function createRevokeWhere(options: {
     const users = new Set<string>();
     let sessionsEnded = 0;
     let lastSeq: number | null = null;
-    let isComplete = false;
-    do {
+    for (;;) {
       const outboxIds = Array.from({ length: BATCH }, () => createId());
       const batch = await store.revoke(filter, outboxIds, begunAt, now());
       if (batch.seq !== null) {
@@ -110,9 +109,9 @@ export function createRevokeWhere(options: {
       }
       sessionsEnded += batch.ended;
       for (const { userId } of batch.users) users.add(userId);
-      isComplete = batch.found === 0;
+      const isComplete = batch.found === 0;
       if (!isComplete) progress?.(sessionsEnded);
-    } while (!isComplete && signal?.aborted !== true);
-    return { sessionsEnded, usersConcerned: users.size, lastSeq, isComplete };
+      if (isComplete || signal?.aborted) return { sessionsEnded, usersConcerned: users.size, lastSeq, isComplete };
+    }
   };
 }
