@@ -10,6 +10,7 @@ const MAPPERS: Record<string, Record<string, string>> = {
     Policy: "policy/policy.ts#Policy",
     RevocationReceipt: "revocation/revocation.ts#RevocationReceipt",
     Session: "session/session.ts#Session",
+    SecurityEvent: "audit/security-event.ts#SecurityEvent",
     SessionTokens: "token/rotation.ts#SessionTokens",
     Viewer: "session/session.ts#Session",
   },

@@ -3,6 +3,7 @@ import { createDpopVerifier, createIdentitySigner } from "@continuo/access";
 import { createHealth, createLogger, type Logger } from "@continuo/process";
 import { type Pokes, startPokes } from "@continuo/signals";
 import { hostname } from "node:os";
+import { serveAccount } from "./account.ts";
 import { startActivity } from "./activity.ts";
 import { createAdmissions } from "./caller.ts";
 import { serveCheck } from "./check.ts";
@@ -145,6 +146,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   );
   serveGraphQL(http, { server, admissions, logger });
   serveCheck(http, admissions);
+  serveAccount(http, { session, admissions });
   serveTickets(http, { admissions, tickets });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   await serveOAuth(http, {

@@ -3,9 +3,10 @@
  * Knows no query plans; the data source and the cursor streams ask through it.
  */
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentitySigner } from "@continuo/access";
-import { AppError } from "@continuo/errors";
+import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { randomUUID } from "node:crypto";
+import type { Readable } from "node:stream";
 import { Pool } from "undici";
 import { fromSubgraph, isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "./subgraph-error.ts";
 
@@ -54,6 +55,8 @@ export interface SubgraphClient extends AsyncDisposable {
   get(path: string): Promise<{ body: string; cacheControl: string | undefined }>;
   /** Passes a client's form on, and the answer back, whatever its status. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   forward(path: string, form: PostedForm, scope: Scope): Promise<ForwardedAnswer>;
+  /** Reads what may be long, as it comes. Throws what the subgraph refuses with, or UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  stream(path: string, scope: Scope): Promise<{ body: Readable; contentType: string | undefined }>;
   /** Whether the subgraph says that it is ready. */
   isReady(): Promise<boolean>;
 }
@@ -62,6 +65,8 @@ const ANSWER_WITHIN_MS = 10_000;
 const ANSWER_GATEWAY_WITHIN_MS = 2_000;
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const CONNECTIONS = 64;
+/** Long answers at once; they keep no connection from the others. */
+const STREAM_CONNECTIONS = 16;
 /** Well below the 65 s after which a subgraph closes an idle connection. */
 const KEEP_ALIVE_MS = 30_000;
 /** The connection failed; whether the request arrived is not known, so only a read is sent again. */
@@ -82,12 +87,13 @@ export function createSubgraphClient(options: {
   const logger = options.logger.child({ subgraph: name });
   const { origin, pathname } = new URL(url);
   const base = pathname.replace(/\/+$/, "");
-  const pool = new Pool(origin, {
-    connections: CONNECTIONS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxResponseSize: MAX_ANSWER_BYTES,
-    connectTimeout: 2_000,
-    allowH2: false,
+  const connection = { keepAliveTimeout: KEEP_ALIVE_MS, connectTimeout: 2_000, allowH2: false };
+  const pool = new Pool(origin, { ...connection, connections: CONNECTIONS, maxResponseSize: MAX_ANSWER_BYTES });
+  const streams = new Pool(origin, {
+    ...connection,
+    connections: STREAM_CONNECTIONS,
+    headersTimeout: answerWithinMs,
+    bodyTimeout: answerWithinMs,
   });
 
   async function send(
@@ -174,13 +180,32 @@ export function createSubgraphClient(options: {
         throw unavailable(cause);
       }
     },
+    async stream(path, { caller, requestId }) {
+      const headers = { [IDENTITY_HEADER]: await signer.sign(caller), [REQUEST_ID_HEADER]: requestId };
+      try {
+        const {
+          statusCode,
+          headers: said,
+          body,
+        } = await streams.request({ method: "GET", path: `${base}${path}`, headers });
+        if (statusCode === 200) return { body, contentType: said["content-type"]?.toString() };
+        const { message, extensions } = fromSubgraph(firstError(await body.json()));
+        throw new AppError(extensions.code, extensions.reason, message, detailsOf(extensions.details));
+      } catch (cause) {
+        if (isAppError(cause)) throw cause;
+        logger.warn({ err: cause, requestId }, "subgraph did not answer");
+        throw unavailable(cause);
+      }
+    },
     async isReady() {
       return sendAsGateway("GET", "/ready", undefined).then(
         () => true,
         () => false,
       );
     },
-    [Symbol.asyncDispose]: () => pool.destroy(),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([pool.destroy(), streams.destroy()]);
+    },
   };
 
   function toAnswer(reply: Reply): SubgraphAnswer {
@@ -217,6 +242,14 @@ function unavailable(cause: unknown): AppError {
 
 function failure(error: SubgraphError): SubgraphAnswer {
   return { data: null, errors: [error], failed: true };
+}
+
+function firstError(answer: unknown): unknown {
+  return isRecord(answer) && Array.isArray(answer["errors"]) ? answer["errors"][0] : undefined;
+}
+
+function detailsOf(details: unknown): { details?: Record<string, unknown> } {
+  return isRecord(details) ? { details } : {};
 }
 
 function parseJson(text: string): unknown {

@@ -12,6 +12,10 @@ import { createActivityStore } from "./activity/activity.store.ts";
 import { createClientAuthentication } from "./application/application.ts";
 import { createApplicationStore } from "./application/application.store.ts";
 import { createAnnouncer } from "./announce.ts";
+import { createAuditRoutes } from "./audit-routes.ts";
+import { createAuditStore } from "./audit/audit.store.ts";
+import { createExport } from "./audit/export.ts";
+import { createHeadSigner } from "./audit/head.ts";
 import { createContext, type Context, type SessionService } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import { createDevices } from "./device/device.ts";
@@ -109,6 +113,8 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
     now,
   });
 
+  const audit = createAuditStore(pool);
+
   const service: SessionService = {
     stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
     devices: createDevices({ store: devices, announce, now }),
@@ -139,6 +145,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
       randomBytes,
       now,
     }),
+    securityEvents: (userId, first, before) => audit.page(userId, first, before),
     now,
   };
 
@@ -161,7 +168,13 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
         now,
       }),
     }),
-    authenticate: createClientAuthentication(createApplicationStore(prisma)),
+    authenticate: createClientAuthentication(createApplicationStore(pool, prisma)),
+    logger,
+  });
+
+  const auditRoutes = createAuditRoutes({
+    exportOf: createExport({ store: audit, sign: createHeadSigner({ keys: keyRing, issuer: env.TOKEN_ISSUER }), now }),
+    service,
     logger,
   });
 
@@ -179,6 +192,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
       routes: (http, callerOf) => {
         routes(http, callerOf);
         oauthRoutes(http, callerOf);
+        auditRoutes(http, callerOf);
       },
     }),
   );

@@ -2,6 +2,7 @@
 import type { Viewer } from "@continuo/access";
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
+import type { AuditStore } from "./audit/security-event.ts";
 import { deviceNotFound, type Device, type Devices, type DeviceStore } from "./device/device.ts";
 import { signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
 import type { Policy, PolicyKey, PolicyStore } from "./policy/policy.ts";
@@ -26,6 +27,7 @@ export interface SessionService {
   readonly startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
   readonly rotation: Rotation;
   readonly stepUp: (request: StepUpRequest, logger: SubgraphContext["logger"]) => Promise<SessionTokens>;
+  readonly securityEvents: AuditStore["page"];
   readonly now: () => Date;
 }
 

@@ -5,6 +5,7 @@ import { startPokes, type Pokes } from "@continuo/signals";
 import { v7 as newId } from "uuid";
 import { announceKeys, createAnnouncer } from "./announce.ts";
 import { addApplicationCommands } from "./application/application.commands.ts";
+import { addAuditCommands } from "./audit/audit.commands.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import { addOutboxCommands } from "./delivery/delivery.commands.ts";
 import { loadOperatorEnv, type OperatorEnv } from "./env.ts";
@@ -21,6 +22,7 @@ const COMMANDS: readonly AddCommands[] = [
   addKeyCommands,
   addApplicationCommands,
   addPolicyCommands,
+  addAuditCommands,
   addOutboxCommands,
   addWebhookCommands,
 ];

@@ -1,3 +1,4 @@
+import { auditResolvers } from "./audit/audit.resolvers.ts";
 import { deviceResolvers } from "./device/device.resolvers.ts";
 import type { Resolvers } from "./generated/graphql.ts";
 import { policyResolvers } from "./policy/policy.resolvers.ts";
@@ -16,7 +17,8 @@ export const resolvers: Resolvers = {
     ...deviceResolvers.Mutation,
     ...revocationResolvers.Mutation,
   },
-  Viewer: { ...sessionResolvers.Viewer, ...deviceResolvers.Viewer },
+  Viewer: { ...sessionResolvers.Viewer, ...deviceResolvers.Viewer, ...auditResolvers.Viewer },
+  SecurityEvent: { ...auditResolvers.SecurityEvent },
   Session: { ...sessionResolvers.Session },
   Application: { ...sessionResolvers.Application },
   Policy: { ...policyResolvers.Policy },

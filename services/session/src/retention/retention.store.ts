@@ -3,8 +3,11 @@ import { RETENTION_MS, type RetentionStore } from "./retention.ts";
 
 const BATCH = 2_000;
 
+/** What goes row by row. Security events are a chain: they go from its front alone, and the database sees to that. */
+type RowKind = Exclude<keyof typeof RETENTION_MS, "authEvents">;
+
 /** What goes: a table, its key, and the condition with `$1` as the moment before which it is past. */
-const RULES: Readonly<Record<keyof typeof RETENTION_MS, { table: string; key: string; past: string }>> = {
+const RULES: Readonly<Record<RowKind, { table: string; key: string; past: string }>> = {
   redeemedGrants: { table: "redeemed_grants", key: "jti", past: "expires_at < $1" },
   revocations: { table: "revocations", key: "seq", past: "at < $1" },
   endedSessions: { table: "sessions", key: "id", past: "state <> 'ACTIVE' AND ended_at < $1" },
@@ -13,7 +16,7 @@ const RULES: Readonly<Record<keyof typeof RETENTION_MS, { table: string; key: st
 };
 
 /** The statement that deletes one batch of a kind; whatever dies between two of them leaves less to do. */
-export function forgetSql(kind: keyof typeof RETENTION_MS): string {
+export function forgetSql(kind: RowKind): string {
   const { table, key, past } = RULES[kind];
   return `DELETE FROM session.${table} WHERE ${key} IN (
             SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`;
@@ -21,7 +24,7 @@ export function forgetSql(kind: keyof typeof RETENTION_MS): string {
 
 /** Retention in Postgres. */
 export function createRetentionStore(pool: Pool): RetentionStore {
-  async function forgetOne(kind: keyof typeof RETENTION_MS, before: Date): Promise<number> {
+  async function forgetOne(kind: RowKind, before: Date): Promise<number> {
     let deleted = 0;
     for (;;) {
       const { rowCount } = await pool.query(forgetSql(kind), [before]);
@@ -30,12 +33,27 @@ export function createRetentionStore(pool: Pool): RetentionStore {
     }
   }
 
+  async function forgetAuthEvents(before: Date): Promise<number> {
+    let deleted = 0;
+    for (;;) {
+      const { rows } = await pool.query<{ pruned: number }>("SELECT session.prune_auth_events($1, $2) AS pruned", [
+        before,
+        BATCH,
+      ]);
+      const pruned = rows[0]?.pruned ?? 0;
+      deleted += pruned;
+      if (pruned < BATCH) return deleted;
+    }
+  }
+
   return {
     async forget(now) {
+      const pastOf = (kind: keyof typeof RETENTION_MS): Date => new Date(now.getTime() - RETENTION_MS[kind]);
       const deleted: Record<string, number> = {};
       for (const name of ["redeemedGrants", "revocations", "endedSessions", "outbox", "gatewayReplicas"] as const) {
-        deleted[name] = await forgetOne(name, new Date(now.getTime() - RETENTION_MS[name]));
+        deleted[name] = await forgetOne(name, pastOf(name));
       }
+      deleted["authEvents"] = await forgetAuthEvents(pastOf("authEvents"));
       return deleted;
     },
   };

@@ -17,4 +17,6 @@ export const RETENTION_MS = {
   outbox: DAY_MS,
   /** Since it was last heard of. */
   gatewayReplicas: DAY_MS,
+  /** From the front of each user's chain; the database itself keeps them for a year at least. */
+  authEvents: 400 * DAY_MS,
 } as const;

@@ -80,6 +80,13 @@ export function createSigningKeyStore(pool: Pool): SigningKeyStore {
       return rows.map(({ publicJwk }) => Sealed.shape.publicJwk.parse(publicJwk));
     },
 
+    async allPublic() {
+      const { rows } = await pool.query<{ publicJwk: unknown }>(
+        `SELECT public_jwk AS "publicJwk" FROM session.signing_keys ORDER BY created_at`,
+      );
+      return rows.map(({ publicJwk }) => Sealed.shape.publicJwk.parse(publicJwk));
+    },
+
     async list() {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "list-keys",

@@ -2,16 +2,13 @@
  * Keys that sign access tokens, and their life: NEXT (published, not yet used), ACTIVE (signs), RETIRING (verifies what it
  * has signed), RETIRED (its private half is erased). They lie in the database sealed: a copy of the rows signs nothing.
  */
-import { generateKey } from "@continuo/access";
-import { importJWK, type CryptoKey, type JWK } from "jose";
+import { createJwtSigner, generateKey, type JwtSigner } from "@continuo/access";
+import type { JWK } from "jose";
 import { z } from "zod";
 import type { Seal } from "../master-key/seal.ts";
 
 /** A key ready to sign. */
-export interface SigningKey {
-  readonly kid: string;
-  readonly key: CryptoKey;
-}
+export type SigningKey = JwtSigner;
 
 /** A new key, or the active one, as it lies in the database. */
 export interface SealedSigningKey {
@@ -38,6 +35,8 @@ export interface SigningKeyStore {
   activeOr(create: () => Promise<SealedSigningKey>, now: Date): Promise<SealedSigningKey>;
   /** Public keys that a verifier must know: next, active and retiring. */
   published(): Promise<JWK[]>;
+  /** Public keys that ever were: what an old signature is checked with. */
+  allPublic(): Promise<JWK[]>;
   /** All keys, oldest first. */
   list(): Promise<KeyRecord[]>;
   /** Publishes a next key, unless there is one. */
@@ -75,14 +74,12 @@ export async function createSealedKey(seal: Seal): Promise<SealedSigningKey> {
 }
 
 /** Opens a key. Throws SealBroken, naming MASTER_KEY, when it was sealed under another one, or tampered with. */
-export async function openSealedKey({ kid, sealedPrivateKey }: SealedSigningKey, seal: Seal): Promise<SigningKey> {
+export function openSealedKey({ kid, sealedPrivateKey }: SealedSigningKey, seal: Seal): SigningKey {
   const opened = seal.open(sealedPrivateKey, kid);
   if (opened === undefined) {
     throw new SealBroken(
       `MASTER_KEY does not open the signing key ${kid}: it is not the one the database was set up with`,
     );
   }
-  const key = await importJWK(PrivateJwk.parse(JSON.parse(opened.toString())), "ES256");
-  if (key instanceof Uint8Array) throw new SealBroken(`the signing key ${kid} is not asymmetric`);
-  return { kid, key };
+  return createJwtSigner(PrivateJwk.parse(JSON.parse(opened.toString())));
 }
