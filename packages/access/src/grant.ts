@@ -3,8 +3,9 @@
  * The client carries it from `signIn` to `startSession`; that seam lets two teams own the two subgraphs.
  */
 import { AppError } from "@continuo/errors";
-import { errors, importJWK, jwtVerify, SignJWT } from "jose";
+import { errors, importJWK, jwtVerify } from "jose";
 import { z } from "zod";
+import { createJwtSigner } from "./jwt-signer.ts";
 import type { Jwk } from "./keys.ts";
 
 /** How long a grant may wait for its `startSession`. */
@@ -41,19 +42,11 @@ export interface GrantVerifier {
 
 /** Signs with identity's private Ed25519 key. */
 export function createGrantSigner(privateJwk: Jwk): GrantSigner {
-  const key = importJWK(privateJwk, "Ed25519");
+  const signer = createJwtSigner(privateJwk);
   return {
-    async sign({ jti, sub, acr, amr, auth_time, parent }, now) {
-      const issuedAt = Math.floor(now.getTime() / 1000);
-      return new SignJWT({ acr, amr, auth_time, ...(parent && { parent }) })
-        .setProtectedHeader({ alg: "Ed25519", typ: TYPE, kid: privateJwk.kid })
-        .setIssuer(ISSUER)
-        .setAudience(AUDIENCE)
-        .setSubject(sub)
-        .setJti(jti)
-        .setIssuedAt(issuedAt)
-        .setExpirationTime(issuedAt + GRANT_LIFE_SECONDS)
-        .sign(await key);
+    async sign(claims, now) {
+      const iat = Math.floor(now.getTime() / 1_000);
+      return signer.sign(TYPE, { ...claims, iss: ISSUER, aud: AUDIENCE, iat, exp: iat + GRANT_LIFE_SECONDS });
     },
   };
 }

@@ -27,4 +27,5 @@ export {
   type IdentitySigner,
   type IdentityVerifier,
 } from "./internal-identity.ts";
+export { createJwtSigner, type JwtSigner } from "./jwt-signer.ts";
 export { generateKey, type Jwk } from "./keys.ts";

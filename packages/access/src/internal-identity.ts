@@ -3,10 +3,11 @@
  * Subgraphs accept nothing else, neither the public token nor plain headers (in the spirit of OAuth Transaction Tokens).
  */
 import { AppError } from "@continuo/errors";
-import { importJWK, jwtVerify, SignJWT } from "jose";
+import { importJWK, jwtVerify } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { viewerOf, type Caller } from "./caller.ts";
+import { createJwtSigner } from "./jwt-signer.ts";
 import type { Jwk } from "./keys.ts";
 
 /** Carries the signed identity from gateway to subgraph. */
@@ -49,30 +50,20 @@ export interface IdentityVerifier {
 
 /** Signs with the gateway's private Ed25519 key. */
 export function createIdentitySigner(privateJwk: Jwk): IdentitySigner {
-  const key = importJWK(privateJwk, "Ed25519");
-  const recent = new LRUCache<string, Promise<string>>({ max: 50_000, ttl: REUSE_MS });
+  const signer = createJwtSigner(privateJwk);
+  const recent = new LRUCache<string, string>({ max: 50_000, ttl: REUSE_MS });
 
-  async function signNew(caller: Caller): Promise<string> {
-    const { sub, ...claims } = toClaims(caller);
-    const jwt = new SignJWT(claims)
-      .setProtectedHeader({ alg: "Ed25519", typ: TYPE, kid: privateJwk.kid })
-      .setIssuer(ISSUER)
-      .setAudience(AUDIENCE)
-      .setIssuedAt()
-      .setExpirationTime(`${LIFE_SECONDS}s`);
-    if (sub !== undefined) jwt.setSubject(sub);
-    return jwt.sign(await key);
+  function signNew(caller: Caller): string {
+    const iat = Math.floor(Date.now() / 1_000);
+    return signer.sign(TYPE, { ...toClaims(caller), iss: ISSUER, aud: AUDIENCE, iat, exp: iat + LIFE_SECONDS });
   }
 
   return {
-    sign(caller) {
+    async sign(caller) {
       const id = JSON.stringify(caller);
-      const known = recent.get(id);
-      if (known) return known;
-      const signed = signNew(caller);
-      recent.set(id, signed);
-      signed.catch(() => recent.delete(id));
-      return signed;
+      const statement = recent.get(id) ?? signNew(caller);
+      if (!recent.has(id)) recent.set(id, statement);
+      return statement;
     },
   };
 }

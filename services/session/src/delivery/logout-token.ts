@@ -1,5 +1,4 @@
 /** Logout tokens (OpenID Connect Back-Channel Logout 1.0 section 2.4): one session's end, told to its application. */
-import { SignJWT } from "jose";
 import type { KeyRing } from "../signing-key/key-ring.ts";
 
 /** The member of `events` that makes a token a logout token. */
@@ -22,17 +21,18 @@ export function createLogoutTokenSigner(options: {
   const { keys, issuer, createId } = options;
   return {
     async sign({ id, userId, applicationId }, now) {
-      const { kid, key } = await keys.current();
-      const issuedAt = Math.floor(now.getTime() / 1_000);
-      return new SignJWT({ sid: id, events: { [LOGOUT_EVENT]: {} } })
-        .setProtectedHeader({ alg: "ES256", typ: "logout+jwt", kid })
-        .setIssuer(issuer)
-        .setAudience(applicationId)
-        .setSubject(userId)
-        .setIssuedAt(issuedAt)
-        .setExpirationTime(issuedAt + LIFE_SECONDS)
-        .setJti(createId())
-        .sign(key);
+      const key = await keys.current();
+      const iat = Math.floor(now.getTime() / 1_000);
+      return key.sign("logout+jwt", {
+        iss: issuer,
+        aud: applicationId,
+        sub: userId,
+        sid: id,
+        events: { [LOGOUT_EVENT]: {} },
+        jti: createId(),
+        iat,
+        exp: iat + LIFE_SECONDS,
+      });
     },
   };
 }

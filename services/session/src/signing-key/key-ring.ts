@@ -31,7 +31,7 @@ export function createKeyRing(options: {
 
   async function read(readAt: number): Promise<SigningKey> {
     const sealed = await store.activeOr(() => createSealedKey(seal), now());
-    const key = held?.key.kid === sealed.kid ? held.key : await openSealedKey(sealed, seal);
+    const key = held?.key.kid === sealed.kid ? held.key : openSealedKey(sealed, seal);
     if (held === undefined || held.readAt <= readAt) held = { key, readAt };
     return key;
   }

@@ -1,6 +1,5 @@
 /** Access tokens (RFC 9068) as this service mints them; what is in them is said in `@continuo/access`. */
 import type { AccessTokenClaims, Posture } from "@continuo/access";
-import { SignJWT } from "jose";
 import { expiryOf, type Session } from "../session/session.ts";
 import type { KeyRing } from "../signing-key/key-ring.ts";
 
@@ -74,8 +73,7 @@ export function createAccessTokenMinter(options: {
         posture,
         ...(jkt !== null && { cnf: { jkt } }),
       } satisfies AccessTokenClaims;
-      const { kid, key } = await keys.current();
-      const accessToken = await new SignJWT(claims).setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid }).sign(key);
+      const accessToken = (await keys.current()).sign("at+jwt", claims);
       return { accessToken, expiresIn: Math.max(0, Math.floor(expiresAt - now.getTime() / 1_000)) };
     },
   };
