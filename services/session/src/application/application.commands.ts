@@ -71,6 +71,6 @@ export const addApplicationCommands: AddCommands = (program, run) => {
 };
 
 async function openApplications(operator: Operator): Promise<Applications> {
-  const { prisma } = await operator.database();
-  return createApplications({ store: createApplicationStore(prisma), randomBytes, now: operator.now });
+  const { pool, prisma } = await operator.database();
+  return createApplications({ store: createApplicationStore(pool, prisma), randomBytes, now: operator.now });
 }

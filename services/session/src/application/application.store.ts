@@ -1,12 +1,19 @@
+import type { Pool } from "pg";
 import type { PrismaClient } from "../database/generated/client.ts";
 import { Application, type ApplicationStore } from "./application.ts";
 
+const FIND = `
+SELECT id, name, created_at AS "createdAt", secret_hash AS "secretHash", may_introspect AS "mayIntrospect",
+       backchannel_logout_uri AS "backchannelLogoutUri"
+  FROM session.applications WHERE id = $1`;
+
 /** Applications in Postgres. */
-export function createApplicationStore(prisma: PrismaClient): ApplicationStore {
+export function createApplicationStore(pool: Pool, prisma: PrismaClient): ApplicationStore {
   return {
+    // With each request of a client.
     async find(id) {
-      const row = await prisma.application.findUnique({ where: { id } });
-      return row === null ? undefined : Application.parse(row);
+      const { rows } = await pool.query<Record<string, unknown>>({ name: "application", text: FIND, values: [id] });
+      return rows[0] && Application.parse(rows[0]);
     },
 
     async list() {

@@ -69,6 +69,11 @@ export function clientInvalid(): AppError {
   return new AppError("UNAUTHENTICATED", "CLIENT_INVALID", "The client is unknown, or its secret is wrong or missing.");
 }
 
+/** UNAUTHENTICATED/TOKEN_NOT_YOURS. */
+export function tokenNotYours(): AppError {
+  return new AppError("UNAUTHENTICATED", "TOKEN_NOT_YOURS", "The token was given to another client.");
+}
+
 function isShown(secret: string | undefined, secretHash: Uint8Array | null): boolean {
   if (secretHash === null || secret === undefined) return secretHash === null && secret === undefined;
   return timingSafeEqual(hashOf(secret), secretHash);

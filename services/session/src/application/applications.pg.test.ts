@@ -13,7 +13,7 @@ let store: ApplicationStore;
 let applications: Applications;
 beforeAll(async () => {
   const database = stack.use(await createTestDatabase());
-  const { prisma } = stack.use(
+  const { pool, prisma } = stack.use(
     openDatabase({
       url: database.url.session,
       PrismaClient,
@@ -22,7 +22,7 @@ beforeAll(async () => {
       log: createLogger({ name: "test", level: "silent" }),
     }),
   );
-  store = createApplicationStore(prisma);
+  store = createApplicationStore(pool, prisma);
   applications = createApplications({ store, randomBytes, now: () => new Date("2026-01-01T00:00:00Z") });
 });
 afterAll(() => stack.disposeAsync());

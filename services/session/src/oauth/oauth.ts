@@ -4,7 +4,7 @@
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import type { Application } from "../application/application.ts";
+import { tokenNotYours, type Application } from "../application/application.ts";
 import { DeviceInput } from "../device/device.ts";
 import { expiryOf, type Session } from "../session/session.ts";
 import type { StartSessionRequest } from "../session/start-session.ts";
@@ -63,11 +63,8 @@ export function createOAuth(options: {
 }): OAuth {
   const { rotation, startSession, signOut, readToken, issuer, audience } = options;
 
-  async function refresh({ client, form, jkt, logger }: ClientRequest): Promise<SessionTokens> {
-    const refreshToken = required(form, "refresh_token");
-    const found = await readToken(refreshToken);
-    if (found) assertOwner(found, client);
-    return rotation.refresh({ refreshToken, jkt }, logger);
+  function refresh({ client, form, jkt, logger }: ClientRequest): Promise<SessionTokens> {
+    return rotation.refresh({ refreshToken: required(form, "refresh_token"), jkt, applicationId: client.id }, logger);
   }
 
   function start({ client, form, jkt }: ClientRequest): Promise<SessionTokens> {
@@ -140,6 +137,5 @@ function claimsOf(token: PresentedToken): Readonly<Record<string, unknown>> {
 }
 
 function assertOwner({ session }: PresentedToken, client: Application): void {
-  if (session.applicationId === client.id) return;
-  throw new AppError("UNAUTHENTICATED", "TOKEN_NOT_YOURS", "The token was given to another client.");
+  if (session.applicationId !== client.id) throw tokenNotYours();
 }

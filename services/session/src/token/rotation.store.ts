@@ -43,7 +43,7 @@ const AUTHORIZATION_JOINS = `
   AND u.user_id = s.user_id`;
 
 /**
- * $1 grant id, $2 generation presented, $3 salt presented, $4 now, $5 key proven, $6 master key id.
+ * $1 grant id, $2 generation presented, $3 salt presented, $4 now, $5 key proven, $6 master key id, $7 application that asks.
  * A caller that waited for the row lock has only `g` checked again, not `s`: so whoever ends a session ends its grants.
  */
 const ADVANCE = `
@@ -52,6 +52,7 @@ const ADVANCE = `
     FROM session.sessions AS s, session.policies AS p, session.user_heads AS u
    WHERE g.id = $1 AND g.generation = $2 AND g.salt = $3 AND g.state = 'ACTIVE'
      AND (g.jkt IS NULL OR g.jkt = $5)
+     AND ($7::text IS NULL OR s.application_id = $7)
      AND ${AUTHORIZATION_JOINS}
      AND ${isLive("s", "$4::timestamptz")}
      AND ${acrSufficesSql("s.acr", "p.required_acr")}
@@ -75,11 +76,11 @@ const NOTE_AHEAD = `
 /** Grants in Postgres. */
 export function createRotationStore(pool: Pool): RotationStore {
   return {
-    async advance({ grantId, generation, salt }, { jkt, keyId }, now) {
+    async advance({ grantId, generation, salt }, { jkt, applicationId, keyId }, now) {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "advance-grant",
         text: ADVANCE,
-        values: [grantId, generation, salt, now, jkt, keyId],
+        values: [grantId, generation, salt, now, jkt, keyId, applicationId],
       });
       return rows[0] && AuthorizationRow.parse(rows[0]);
     },

@@ -5,6 +5,7 @@
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
+import { tokenNotYours } from "../application/application.ts";
 import { acrSuffices, acrTooLow } from "../policy/policy.ts";
 import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
@@ -53,12 +54,13 @@ export function judge(grant: GrantState, presented: number, jkt: string | null, 
 export interface RotationStore {
   /**
    * Advances the grant if it stands at the presented generation, with the presented salt, is bound to no other key than
-   * `jkt`, and its session is live at `now` with an acr that suffices: one statement, one winner. It goes on under the master key `keyId`.
+   * `jkt`, and its session is live at `now`, of no other application than `applicationId` (null: of any), with an acr
+   * that suffices: one statement, one winner. It goes on under the master key `keyId`.
    * Undefined when it does not.
    */
   advance(
     presented: RefreshTokenParts,
-    under: { readonly jkt: string | null; readonly keyId: number },
+    under: { readonly jkt: string | null; readonly applicationId: string | null; readonly keyId: number },
     now: Date,
   ): Promise<Authorization | undefined>;
   /** Writes a GRANT_AHEAD event, once for each session however often the token comes. */
@@ -97,13 +99,16 @@ export interface RefreshRequest {
   readonly refreshToken: string;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt?: string | undefined;
+  /** The client that asks, where it had to say which one it is: it exchanges only tokens of its own. */
+  readonly applicationId?: string | undefined;
 }
 
 /** What can be done with refresh tokens. */
 export interface Rotation {
   /**
-   * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), GRANT_ROLLED_BACK, DPOP_REQUIRED,
-   * DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended), SESSION_ENDED;
+   * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS,
+   * GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended),
+   * SESSION_ENDED;
    * STEP_UP_REQUIRED/ACR_TOO_LOW; UNAVAILABLE/REFRESH_UNSETTLED.
    */
   refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
@@ -133,7 +138,7 @@ export function createRotation(options: {
   /** The grant as it stands, and what to do; throws where that is to refuse. */
   async function look(
     presented: RefreshTokenParts,
-    { jkt, at, logger }: { jkt: string | null; at: Date; logger: Logger },
+    { jkt, applicationId, at, logger }: { jkt: string | null; applicationId: string | null; at: Date; logger: Logger },
   ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | "ACR_TOO_LOW" }> {
     const grant = await store.read(presented);
     const facts = { grantId: presented.grantId, presented: presented.generation, current: grant?.generation };
@@ -141,6 +146,7 @@ export function createRotation(options: {
       logger.error(facts, "a genuine refresh token of an unknown grant: an old one, or the database has lost rows");
       throw invalid();
     }
+    if (applicationId !== null && grant.session.applicationId !== applicationId) throw tokenNotYours();
     const judgement = judge(grant, presented.generation, jkt, at);
     switch (judgement) {
       case "SUCCESSOR_AGAIN":
@@ -175,21 +181,22 @@ export function createRotation(options: {
   }
 
   return {
-    async refresh({ refreshToken, jkt = null }, logger) {
+    async refresh({ refreshToken, jkt = null, applicationId = null }, logger) {
       const presented = decode(refreshToken);
+      const under = { jkt, applicationId, keyId: refreshTokens.currentKeyId };
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
         const at = now();
-        const advanced = await store.advance(presented, { jkt, keyId: refreshTokens.currentKeyId }, at);
+        const advanced = await store.advance(presented, under, at);
         if (advanced) return issueTokens(advanced, at, options);
-        const { grant, judgement } = await look(presented, { jkt, at, logger });
+        const { grant, judgement } = await look(presented, { jkt, applicationId, at, logger });
         if (judgement === "SUCCESSOR_AGAIN") return issueTokens(grant, at, options);
         if (judgement === "ACR_TOO_LOW") throw acrTooLow(grant.requiredAcr);
       }
       throw new AppError("UNAVAILABLE", "REFRESH_UNSETTLED", "Too much at once: try again.");
     },
 
-    async present({ refreshToken, jkt = null }, logger) {
-      return (await look(decode(refreshToken), { jkt, at: now(), logger })).grant;
+    async present({ refreshToken, jkt = null, applicationId = null }, logger) {
+      return (await look(decode(refreshToken), { jkt, applicationId, at: now(), logger })).grant;
     },
   };
 }
