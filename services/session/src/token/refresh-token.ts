@@ -9,7 +9,7 @@
  * nor do stolen rows without the master key. Given grant, salt and generation there is exactly one token: whoever lost a
  * reply gets the same one again.
  */
-import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, hkdfSync, timingSafeEqual, type KeyObject } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { parse as parseUuid, stringify as formatUuid } from "uuid";
 
@@ -52,13 +52,16 @@ function keyIdOf(masterKey: Buffer): number {
  * (one pair in 256: make another). `encode` throws RangeError for a key id that is not among them.
  */
 export function createRefreshTokenCodec([current, ...former]: readonly [Buffer, ...Buffer[]]): RefreshTokenCodec {
-  const masterKeys = new Map([current, ...former].map((key) => [keyIdOf(key), key]));
+  const masterKeys = new Map([current, ...former].map((key) => [keyIdOf(key), createSecretKey(key)]));
   if (masterKeys.size <= former.length) throw new RangeError("two of the master keys have one id: make another");
 
-  function sign(signed: Buffer, masterKey: Buffer): Buffer {
+  function sign(signed: Buffer, masterKey: KeyObject): Buffer {
     const salt = Buffer.concat([signed.subarray(2, 18), signed.subarray(22, 38)]);
     const key = hkdfSync("sha256", masterKey, salt, "continuo refresh token 1", 32);
-    return createHmac("sha256", Buffer.from(key)).update(signed).digest();
+    // As key objects they cost a third of what they cost as bytes.
+    return createHmac("sha256", createSecretKey(Buffer.from(key)))
+      .update(signed)
+      .digest();
   }
 
   return {
