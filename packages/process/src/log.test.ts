@@ -23,10 +23,12 @@ test("a log line says which process wrote it and when", () => {
   });
 });
 
-test("what may hold a token or a password is not written, wherever it lies", () => {
+test("what may hold a token or a password is not written, down to the third level", () => {
   const line = log(`logger.info({
     password: "hunter2",
-    headers: { authorization: "Bearer hunter2", cookie: "hunter2" },
+    headers: { authorization: "Bearer hunter2", cookie: "hunter2", dpop: "hunter2" },
+    init: { payload: { ticket: "hunter2", token: "hunter2" } },
+    form: { assertion: "hunter2", secret: "hunter2" },
     input: { variables: { refreshToken: "hunter2", grant: "hunter2", email: "ada@example.com" } },
   })`);
   expect(JSON.stringify(line)).not.toContain("hunter2");

@@ -5,7 +5,20 @@ export type { Logger } from "pino";
 
 export type LogLevel = "silent" | "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 
-const SECRETS = ["authorization", "cookie", "password", "accessToken", "refreshToken", "grant", "token", "dpop"];
+/** Down to the third level of a line; deeper than that nothing is logged. */
+const SECRETS = [
+  "authorization",
+  "cookie",
+  "password",
+  "accessToken",
+  "refreshToken",
+  "grant",
+  "token",
+  "ticket",
+  "secret",
+  "assertion",
+  "dpop",
+];
 
 /**
  * Each line is written at once: a buffer that is flushed at exit would be tried for ever when nobody reads it any more,
