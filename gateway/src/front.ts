@@ -32,7 +32,9 @@ export async function createFront(options: {
   const loggerInstance: FastifyBaseLogger = logger;
   const http = Fastify({
     loggerInstance,
-    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
+    logController: new LogController({ disableRequestLogging: true }),
+    // Each operation has a logger of its own, made with its context; a second one for each request is dear.
+    childLoggerFactory: (parent) => parent,
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: 30_000,
@@ -63,7 +65,7 @@ export async function createFront(options: {
   });
   http.setErrorHandler((thrown, request, reply) => {
     const fault = toHttpFault(thrown, request.id, request.headers.authorization);
-    if (fault.status >= 500) request.log.error({ err: thrown }, "request failed");
+    if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
     // Closing on a client that is still sending would reset the connection and take the answer with it: the rest of the
     // body is read and thrown away instead, for as long as a request may take.
     if (fault.status === 413) reply.removeHeader("connection");

@@ -41,7 +41,8 @@ export async function serveOAuth(
     );
     scope.setErrorHandler((thrown, request, reply) => {
       const error = asAppError(thrown);
-      if (error.code === "INTERNAL_SERVER_ERROR") request.log.error({ err: thrown }, "request failed");
+      if (error.code === "INTERNAL_SERVER_ERROR")
+        request.log.error({ err: thrown, requestId: request.id }, "request failed");
       const { status, body } = toOAuthRefusal(error);
       return reply.code(status).send(body);
     });

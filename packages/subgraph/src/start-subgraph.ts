@@ -5,6 +5,7 @@
 import { ApolloServer, type ApolloServerPlugin } from "@apollo/server";
 import { unwrapResolverError } from "@apollo/server/errors";
 import {
+  ApolloServerPluginCacheControlDisabled,
   ApolloServerPluginInlineTraceDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from "@apollo/server/plugin/disabled";
@@ -55,6 +56,8 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const http = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
+    // Each operation has a logger of its own, made with its context; a second one for each request is dear.
+    childLoggerFactory: (parent) => parent,
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
     // What arrives on an open connection while we close is still served; the connection ends with it.
@@ -73,6 +76,8 @@ export async function startSubgraph<Context extends SubgraphContext>(
     logger: { debug: () => {}, info: () => {}, warn: (text) => logger.warn(text), error: (text) => logger.error(text) },
     formatError,
     plugins: [
+      // It would watch every field.
+      ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginInlineTraceDisabled(),
       ApolloServerPluginUsageReportingDisabled(),
       fastifyApolloDrainPlugin(http),
@@ -99,7 +104,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
 
   http.setErrorHandler((thrown, request, reply) => {
     const fault = asFault(thrown);
-    if (fault.status >= 500) request.log.error({ err: thrown }, "request failed");
+    if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
     return reply
       .code(fault.status)
       .send({ errors: [{ message: fault.message, extensions: { ...fault.extensions, requestId: request.id } }] });

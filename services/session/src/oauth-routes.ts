@@ -31,7 +31,8 @@ export function createOAuthRoutes(options: {
       );
       scope.setErrorHandler((thrown, request, reply) => {
         const fault = asAppError(thrown);
-        if (fault.code === "INTERNAL_SERVER_ERROR") request.log.error({ err: thrown }, "request failed");
+        if (fault.code === "INTERNAL_SERVER_ERROR")
+          request.log.error({ err: thrown, requestId: request.id }, "request failed");
         const { status, body } = toOAuthRefusal(fault);
         if (body.error !== "invalid_client") return reply.code(status).send(body);
         // RFC 6749 section 5.2: the challenge is for whoever tried that way; others would have a browser ask for a password.
