@@ -1,7 +1,5 @@
 /** `audit …`: what happened to a user, and whether the records of it are whole, for an operator. */
-import { createReadStream } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
+import { open, readFile } from "node:fs/promises";
 import { createLocalJWKSet, createRemoteJWKSet, type CompactVerifyGetKey, type JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { OperatorFault } from "../operator/fault.ts";
@@ -96,11 +94,11 @@ async function verifyEverybody(operator: Operator, store: AuditStore): Promise<R
 }
 
 async function verifyFile(operator: Operator, path: string, jwks: string | undefined): Promise<Report> {
-  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
-  const keys = jwks === undefined ? await ownKeys(operator) : await readKeys(jwks);
-  const { checked, head, firstProblem } = await verifyExport(lines, keys).catch((cause: NodeJS.ErrnoException) => {
-    throw cause.code === "ENOENT" ? unreadable(path, cause) : cause;
+  await using file = await open(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
   });
+  const keys = jwks === undefined ? await ownKeys(operator) : await readKeys(jwks);
+  const { checked, head, firstProblem } = await verifyExport(file.readLines(), keys);
   const database =
     jwks === undefined && head !== undefined ? await compareWithHead(await openStore(operator), head) : "NOT_ASKED";
   const intact = firstProblem === undefined && database !== "DIFFERS";

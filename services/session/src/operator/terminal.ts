@@ -2,7 +2,7 @@
  * What an operator sees: the result on stdout, everything else on stderr, so that `… --json | jq` gets one document.
  * With `--json` errors and progress are JSON lines too.
  */
-import { createInterface } from "node:readline/promises";
+import { createInterface } from "node:readline";
 import { isAppError } from "@continuo/errors";
 import type { Report } from "./operator.ts";
 import { OperatorFault } from "./fault.ts";
@@ -82,10 +82,14 @@ export function createTerminal(streams: Streams, options: { json: boolean; monot
       if (json || stdin.isTTY !== true || stderr.isTTY !== true) {
         throw new OperatorFault("E_NOT_CONFIRMED", `${question} Nobody is here to say yes.`, "Add --yes.");
       }
-      const prompt = createInterface({ input: stdin, output: stderr });
-      // Neither Ctrl-C nor the end of input is a yes.
-      const nothing = new Promise<string>((resolve) => prompt.once("close", () => resolve("")));
-      const answer = await Promise.race([prompt.question(`${question} [y/N] `, { signal }).catch(() => ""), nothing]);
+      stderr.write(`${question} [y/N] `);
+      // The terminal's own line editing does, and leaves Ctrl-C to whoever handles signals.
+      const prompt = createInterface({ input: stdin, terminal: false });
+      const answer = await new Promise<string>((resolve) => {
+        prompt.once("line", resolve);
+        prompt.once("close", () => resolve(""));
+        signal.addEventListener("abort", () => prompt.close(), { once: true });
+      });
       prompt.close();
       if (/^y(es)?$/i.test(answer.trim())) return;
       throw new OperatorFault("E_NOT_CONFIRMED", "Nothing was changed.", "Answer y, or add --yes.");

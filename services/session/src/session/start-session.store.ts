@@ -70,8 +70,8 @@ WITH ${seenHead("$1")},
     INSERT INTO session.grants (id, session_id, key_id, salt, rotated_at, jkt)
     SELECT $22::uuid, started.id, $23::smallint, $24::bytea, $2::timestamptz, $25::text FROM started),
   audited AS (
-    INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, detail)
-    SELECT started."userId", $2::timestamptz, event.type, started.id, started."deviceId", event.detail
+    INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
+    SELECT started."userId", $2::timestamptz, event.type, started.id, started."deviceId", started."userId", event.detail
       FROM started
      CROSS JOIN LATERAL (VALUES
        (1, 'DEVICE_KEY_BOUND', jsonb_build_object('jkt', $25::text)),

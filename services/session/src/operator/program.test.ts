@@ -1,0 +1,144 @@
+import { AppError } from "@continuo/errors";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { OperatorFault } from "./fault.ts";
+import { parseOptions, type AddCommands, type Operator, type Report } from "./operator.ts";
+import { runProgram } from "./program.ts";
+
+interface Terminal {
+  readonly isTTY?: boolean;
+  readonly answer?: string;
+}
+
+/** Runs `things do` whose work is given, and returns what came of it. */
+async function run(
+  work: (operator: Operator) => Promise<Report>,
+  argv: readonly string[] = [],
+  { isTTY = false, answer }: Terminal = {},
+): Promise<{ code: number; out: string; said: string }> {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()].map((stream) =>
+    Object.assign(stream, { isTTY }),
+  );
+  if (stdin === undefined || stdout === undefined || stderr === undefined) throw new Error("three streams");
+  const commands: AddCommands = (program, action) => {
+    program
+      .command("things")
+      .command("do")
+      .option("--count <count>")
+      .action(
+        action((operator, { options }) => {
+          parseOptions(z.object({ count: z.coerce.number().int().optional() }), options);
+          return work(operator);
+        }),
+      );
+  };
+  if (answer !== undefined) stdin.end(answer);
+  const nothing = (): never => {
+    throw new Error("not in this test");
+  };
+  const code = await runProgram(["things", "do", ...argv], {
+    commands: [commands],
+    equipment: {
+      database: nothing,
+      masterKeys: nothing,
+      announce: { revoked: nothing, devicesChanged: nothing, keysChanged: nothing },
+      now: () => new Date(0),
+      createId: () => "id",
+      signal: new AbortController().signal,
+    },
+    streams: { stdin, stdout, stderr },
+    monotonic: () => 0,
+  });
+  stdout.end();
+  stderr.end();
+  const [out, said] = await Promise.all([text(stdout), text(stderr)]);
+  return { code, out, said };
+}
+
+const done = async (): Promise<Report> => ({ value: [{ id: "a", lastSeenAt: new Date(0), of: null }] });
+const confirming = async (operator: Operator): Promise<Report> => {
+  await operator.confirm("Delete all of it?");
+  return { value: { dryRun: operator.dryRun } };
+};
+
+describe("a command", () => {
+  it("prints one JSON document, or a table for a person", async () => {
+    expect(await run(done, ["--json"])).toEqual({
+      code: 0,
+      out: `[{"id":"a","lastSeenAt":"1970-01-01T00:00:00.000Z","of":null}]\n`,
+      said: "",
+    });
+    expect(await run(done)).toEqual({
+      code: 0,
+      out: "id  last seen at              of\na   1970-01-01T00:00:00.000Z  -\n",
+      said: "",
+    });
+  });
+
+  it("shows a terminal no control characters of other people's making", async () => {
+    expect((await run(async () => ({ value: { name: "\u001B[2Jx" } }))).out).toBe("name   [2Jx\n");
+  });
+
+  it("says by its exit code what came of it", async () => {
+    const ending = async (outcome: NonNullable<Report["outcome"]>): Promise<number> =>
+      (await run(async () => ({ value: null, outcome }))).code;
+    expect([await ending("DONE"), await ending("FAILED"), await ending("PARTIAL")]).toEqual([0, 1, 3]);
+    const throwing = async (cause: Error): Promise<number> => (await run(() => Promise.reject(cause))).code;
+    expect(await throwing(new Error("the disk is full"))).toBe(1);
+    expect(await throwing(new AppError("NOT_FOUND", "KEY_NOT_FOUND", "No such key."))).toBe(1);
+    expect(await throwing(new OperatorFault("E_USAGE", "Not so.", "Otherwise."))).toBe(2);
+  });
+
+  it("says what is wrong in one sentence with its code and what to do, as text or as JSON", async () => {
+    expect((await run(done, ["--count", "x"])).said).toBe(
+      "E_USAGE  count: Invalid input: expected number, received NaN\n  Fix: Add --help to the command to see what it takes.\n",
+    );
+    expect(await run(done, ["--nothing", "--json"])).toEqual({
+      code: 2,
+      out: "",
+      said: `{"error":{"code":"E_USAGE","message":"unknown option '--nothing'","fix":"Add --help to the command to see what it takes."}}\n`,
+    });
+    const refused = () => Promise.reject(new AppError("NOT_FOUND", "KEY_NOT_FOUND", "No such key."));
+    expect((await run(refused)).said).toBe("NOT_FOUND/KEY_NOT_FOUND  No such key.\n");
+  });
+
+  it("asks a person before what cannot be taken back", async () => {
+    const terminal = { isTTY: true };
+    expect(await run(confirming, [], { ...terminal, answer: "y\n" })).toMatchObject({ code: 0 });
+    for (const answer of ["n\n", "\n", ""]) {
+      expect(await run(confirming, [], { ...terminal, answer })).toMatchObject({
+        code: 3,
+        out: "",
+        said: expect.stringContaining("Delete all of it? [y/N]"),
+      });
+    }
+  });
+
+  it("refuses what cannot be taken back where nobody can be asked, unless that is said before", async () => {
+    expect(await run(confirming)).toMatchObject({ code: 3, said: expect.stringContaining("Add --yes.") });
+    expect(await run(confirming, ["--json"], { isTTY: true })).toMatchObject({ code: 3 });
+    expect(await run(confirming, ["--yes"])).toMatchObject({ code: 0 });
+    expect(await run(confirming, ["--dry-run"])).toMatchObject({ code: 0, out: "dry run  true\n" });
+  });
+
+  it("tells its progress on stderr", async () => {
+    const work = async (operator: Operator): Promise<Report> => {
+      operator.progress("rows", 1, 2);
+      operator.progress("rows", 2, 2);
+      return { value: {} };
+    };
+    expect((await run(work, ["--json"])).said).toBe(
+      `{"progress":{"what":"rows","done":1,"total":2}}\n{"progress":{"what":"rows","done":2,"total":2}}\n`,
+    );
+    expect((await run(work)).said).toBe("  rows: 1 of 2\n  rows: 2 of 2\n");
+    expect((await run(work, [], { isTTY: true })).said).toBe(
+      "\r\u001B[K  rows: 1 of 2\r\u001B[K  rows: 2 of 2\r\u001B[K",
+    );
+  });
+
+  it("explains itself", async () => {
+    expect(await run(done, ["--help"])).toMatchObject({ code: 0, out: expect.stringContaining("--dry-run") });
+  });
+});
