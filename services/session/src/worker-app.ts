@@ -12,6 +12,8 @@ import { createDeliveryStore } from "./delivery/delivery.store.ts";
 import { createLogoutTokenSigner } from "./delivery/logout-token.ts";
 import { createMessages } from "./delivery/message.ts";
 import { createPost } from "./delivery/post.ts";
+import { createRecoverDeliveries, RECOVER_EVERY_MS, recoverDeliveries } from "./delivery/recover-deliveries.jobs.ts";
+import { createRecoveryStore } from "./delivery/recovery.store.ts";
 import type { WorkerEnv } from "./env.ts";
 import { createActivation } from "./policy/activation.ts";
 import { createActivationStore } from "./policy/activation.store.ts";
@@ -87,8 +89,11 @@ export async function startWorkers(
       await jobs.every(expireSessions, { everyMs: EXPIRE_EVERY_MS });
     },
     "fan-out-revocation": async () => {
-      const announceAll = { ...announce, posted: announcePosted(pokes) };
-      await jobs.work(fanOutRevocation, createFanOut({ store, announce: announceAll, now }));
+      const posted = announcePosted(pokes);
+      await jobs.work(fanOutRevocation, createFanOut({ store, announce: { ...announce, posted }, now }));
+      const recover = createRecoverDeliveries({ store: createRecoveryStore(pool), posted, now });
+      await jobs.work(recoverDeliveries, recover, { concurrency: 1 });
+      await jobs.every(recoverDeliveries, { everyMs: RECOVER_EVERY_MS });
       const definitions = [fanOutRevocation, deliverNotice];
       opening.use(await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions, pokes, logger }));
     },

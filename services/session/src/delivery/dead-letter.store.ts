@@ -3,29 +3,23 @@ import { z } from "zod";
 import { type DeadLetterFilter, type DeadLetterStore, DeliveryRecord } from "./dead-letter.ts";
 import { deliverNotice } from "./deliver-notice.jobs.ts";
 
-/** $1 recipient, $2 seq, $3 pending ones too. */
+/** $1 recipient, $2 seq, $3 pending ones too. Devices are told with their row: they are in neither. */
 const CHOSEN = `
-       d.delivered_at IS NULL AND d.recipient NOT LIKE 'device:%'
-   AND (d.failed_at IS NOT NULL OR $3::boolean)
+       (d.failed_at IS NOT NULL OR ($3::boolean AND d.due_at IS NOT NULL))
    AND ($1::text IS NULL OR d.recipient = $1) AND ($2::bigint IS NULL OR d.seq = $2)`;
 
 /** $4 limit. */
-const LIST = `
+export const LIST = `
 SELECT d.seq, d.recipient, d.created_at AS "createdAt", d.attempts, d.last_error AS "lastError",
-       d.failed_at AS "failedAt", next.due_at AS "dueAt"
+       d.failed_at AS "failedAt", d.due_at AS "dueAt"
   FROM session.revocation_deliveries AS d
-  LEFT JOIN LATERAL (
-    SELECT coalesce(o.due_at, o.created_at) AS due_at FROM session.outbox AS o
-     WHERE o.enqueued_at IS NULL AND o.topic = '${deliverNotice.name}' AND d.failed_at IS NULL
-       AND o.payload = jsonb_build_object('seq', d.seq, 'recipient', d.recipient, 'attempts', d.attempts)
-     LIMIT 1) AS next ON true
  WHERE ${CHOSEN}
  ORDER BY d.seq, d.recipient LIMIT $4`;
 
 /** One that was on its way may be told twice then: receivers know a repeat by its id. */
 const RETRY = `
 WITH chosen AS (
-  UPDATE session.revocation_deliveries AS d SET failed_at = NULL, attempts = 0 WHERE ${CHOSEN}
+  UPDATE session.revocation_deliveries AS d SET failed_at = NULL, due_at = now(), attempts = 0 WHERE ${CHOSEN}
   RETURNING d.seq, d.recipient, d.attempts)
 INSERT INTO session.outbox (id, topic, payload)
 SELECT gen_random_uuid(), '${deliverNotice.name}',

@@ -9,7 +9,7 @@ export const DeliveryRecord = z.object({
   attempts: z.number(),
   lastError: z.string().nullable(),
   failedAt: z.date().nullable(),
-  /** When the next attempt is due; null when none is posted: it is under way, or given up. */
+  /** When the next attempt is due; null when it is given up. */
   dueAt: z.date().nullable(),
 });
 export type DeliveryRecord = z.infer<typeof DeliveryRecord>;
@@ -18,7 +18,7 @@ export type DeliveryRecord = z.infer<typeof DeliveryRecord>;
 export interface DeadLetterFilter {
   readonly recipient?: string | undefined;
   readonly seq?: number | undefined;
-  /** Those still on their way too: listed, or tried at once, as after a queue has lost its data. */
+  /** Those still on their way too: listed, or tried at once. */
   readonly pending?: boolean | undefined;
 }
 

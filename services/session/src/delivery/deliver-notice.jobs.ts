@@ -9,8 +9,11 @@ const Payload = z.object({
   attempts: z.number().int().nonnegative(),
 });
 
-/** `attempts` and backoff are for faults of ours: what a receiver answers is noted in its row, never thrown. */
-export const deliverNotice = defineJob({ name: "deliver-notice", schema: Payload, attempts: 12, backoffMs: 1_000 });
+/**
+ * `attempts` and backoff are for faults of ours: what a receiver answers is noted in its row, never thrown. A fault that
+ * lasts longer is met by `recover-deliveries`.
+ */
+export const deliverNotice = defineJob({ name: "deliver-notice", schema: Payload, attempts: 5, backoffMs: 1_000 });
 
 /** At a time in one worker. */
 export const DELIVER_CONCURRENCY = 16;
@@ -21,7 +24,8 @@ export function createDeliverNotice(delivery: ReturnType<typeof createDelivery>)
     const startedAt = performance.now();
     const outcome = await delivery.deliver(attempt, signal);
     const about = { ...attempt, outcome, ms: Math.round(performance.now() - startedAt) };
-    if (outcome.kind === "FAILED") logger.error(about, "a delivery is given up: it waits for an operator");
+    if (outcome.kind === "GONE") logger.warn(about, "a webhook is gone for good: it is disabled");
+    else if (outcome.kind === "FAILED") logger.error(about, "a delivery is given up: it waits for an operator");
     else if (outcome.kind === "RETRY") logger.warn(about, "a delivery failed and will be tried again");
     else logger.info(about, "a delivery was attended to");
   };

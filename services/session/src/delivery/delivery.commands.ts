@@ -42,7 +42,7 @@ export const addOutboxCommands: AddCommands = (program, run) => {
     .option("--all", "everything that was given up")
     .option("--recipient <recipient>", "only to webhook:<id> or logout:<session id>")
     .option("--seq <seq>", "only of this entry of the revocation log")
-    .option("--pending", "also what is on its way, as after a queue has lost its data; some is told twice then")
+    .option("--pending", "also what is on its way, without waiting for its time; some may be told twice")
     .addHelpText("after", "\nExample: outbox retry --all --dry-run")
     .action(
       run(async (operator, { options }) => {

@@ -20,40 +20,55 @@ SELECT d.seq, d.recipient, d.attempts, r.restores IS NOT NULL AS restored, r.use
   LEFT JOIN session.sessions AS l ON l.id = CASE WHEN d.recipient LIKE 'logout:%' THEN substr(d.recipient, 8)::uuid END
   LEFT JOIN session.applications AS a ON a.id = l.application_id
  WHERE d.seq = $1::bigint AND d.recipient = $2 AND d.attempts = $3
-   AND d.delivered_at IS NULL AND d.failed_at IS NULL`;
+   AND d.due_at IS NOT NULL`;
 
-/** The rows of $1 seq, $2 recipient, $3 attempts, unless settled. */
-const UNSETTLED = `seq = $1::bigint AND recipient = $2 AND attempts = $3::int AND delivered_at IS NULL AND failed_at IS NULL`;
+/** The row of $1 seq, $2 recipient, $3 attempts, unless settled. */
+const UNSETTLED = `seq = $1::bigint AND recipient = $2 AND attempts = $3::int AND due_at IS NOT NULL`;
 
 /** $4 now. */
 const DELIVERED = `
-UPDATE session.revocation_deliveries SET delivered_at = $4, attempts = attempts + 1, last_error = NULL WHERE ${UNSETTLED}`;
+UPDATE session.revocation_deliveries
+   SET delivered_at = $4, due_at = NULL, attempts = attempts + 1, last_error = NULL WHERE ${UNSETTLED}`;
 
-/** `noted` gives seq, recipient and attempts; $4 delay in ms. Due by the database's clock, as the relay asks. */
+/** $4 delay in ms. By the database's clock, as the relay asks. */
+const DUE = `now() + $4::int * interval '1 millisecond'`;
+
+/** `noted` gives seq, recipient, attempts and when it is due. */
 const POST_NEXT = `
 INSERT INTO session.outbox (id, topic, payload, due_at)
 SELECT gen_random_uuid(), '${deliverNotice.name}',
        jsonb_build_object('seq', noted.seq, 'recipient', noted.recipient, 'attempts', noted.attempts),
-       now() + $4::int * interval '1 millisecond'
+       noted.due_at
   FROM noted`;
 
 /** $5 error. */
 const RETRY_IN = `
 WITH noted AS (
-  UPDATE session.revocation_deliveries SET attempts = attempts + 1, last_error = $5 WHERE ${UNSETTLED}
-  RETURNING seq, recipient, attempts)
+  UPDATE session.revocation_deliveries SET due_at = ${DUE}, attempts = attempts + 1, last_error = $5 WHERE ${UNSETTLED}
+  RETURNING seq, recipient, attempts, due_at)
 ${POST_NEXT}`;
 
 const POSTPONE = `
-WITH noted AS (SELECT seq, recipient, attempts FROM session.revocation_deliveries WHERE ${UNSETTLED}) ${POST_NEXT}`;
-
-/** $4 now, $5 error, $6 disable. */
-const FAILED = `
 WITH noted AS (
-  UPDATE session.revocation_deliveries SET failed_at = $4, attempts = attempts + 1, last_error = $5 WHERE ${UNSETTLED}
-  RETURNING recipient)
-UPDATE session.webhooks AS w SET disabled_at = $4
-  FROM noted WHERE $6::boolean AND noted.recipient = 'webhook:' || w.id AND w.disabled_at IS NULL`;
+  UPDATE session.revocation_deliveries SET due_at = ${DUE} WHERE ${UNSETTLED} RETURNING seq, recipient, attempts, due_at)
+${POST_NEXT}`;
+
+/** $4 now, $5 error. */
+const FAILED = `
+UPDATE session.revocation_deliveries
+   SET failed_at = $4, due_at = NULL, attempts = attempts + 1, last_error = $5 WHERE ${UNSETTLED}`;
+
+const DROP = `DELETE FROM session.revocation_deliveries WHERE ${UNSETTLED}`;
+
+/** $4 now. */
+const GONE = `
+WITH disabled AS (
+  UPDATE session.webhooks AS w SET disabled_at = $4
+    FROM session.revocation_deliveries
+   WHERE ${UNSETTLED} AND recipient = 'webhook:' || w.id AND w.disabled_at IS NULL
+  RETURNING w.id)
+DELETE FROM session.revocation_deliveries AS d USING disabled
+ WHERE d.recipient = 'webhook:' || disabled.id AND d.delivered_at IS NULL`;
 
 const Session = z.object({ id: z.uuid(), deviceId: z.uuid(), applicationId: z.string() });
 const Row = z.object({
@@ -99,7 +114,9 @@ export function createDeliveryStore(pool: Pool): DeliveryStore {
     delivered: (attempt, now) => run("delivery-made", DELIVERED, attempt, [now]),
     retryIn: (attempt, delayMs, error) => run("delivery-retry", RETRY_IN, attempt, [delayMs, error]),
     postpone: (attempt, delayMs) => run("delivery-postponed", POSTPONE, attempt, [delayMs]),
-    failed: (attempt, error, { now, disable }) => run("delivery-failed", FAILED, attempt, [now, error, disable]),
+    failed: (attempt, error, now) => run("delivery-failed", FAILED, attempt, [now, error]),
+    drop: (attempt) => run("delivery-dropped", DROP, attempt, []),
+    gone: (attempt, now) => run("delivery-gone", GONE, attempt, [now]),
   };
 }
 
@@ -108,8 +125,8 @@ function targetOf(row: z.infer<typeof Row>): Target {
   if (webhookId !== null && webhookUrl !== null && sealedSecret !== null) {
     return { kind: "WEBHOOK", id: webhookId, url: webhookUrl, sealedSecret };
   }
-  if (takenBack) return { kind: "NOBODY", why: "TAKEN_BACK" };
+  if (takenBack) return { kind: "NOBODY" };
   const session = sessions.find(({ id }) => id === logoutId);
-  if (session === undefined || logoutUrl === null) return { kind: "NOBODY", why: "DISABLED" };
+  if (session === undefined || logoutUrl === null) return { kind: "NOBODY" };
   return { kind: "LOGOUT", session, url: logoutUrl };
 }

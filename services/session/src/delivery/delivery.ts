@@ -22,8 +22,8 @@ export interface NotifiedSession {
 export type Target =
   | { readonly kind: "WEBHOOK"; readonly id: string; readonly url: string; readonly sealedSecret: Uint8Array }
   | { readonly kind: "LOGOUT"; readonly session: NotifiedSession; readonly url: string }
-  /** Disabled, deleted, without an address by now, or its entry taken back. */
-  | { readonly kind: "NOBODY"; readonly why: "DISABLED" | "TAKEN_BACK" };
+  /** Without an address by now, or with its entry taken back: there is nothing left to tell. */
+  | { readonly kind: "NOBODY" };
 
 /** Somebody to tell. */
 export type Address = Exclude<Target, { kind: "NOBODY" }>;
@@ -41,20 +41,24 @@ export interface Notice extends Attempt {
 
 /** Every write compares `attempts`, and does nothing when another attempt was noted first. */
 export interface DeliveryStore {
-  /** Undefined when it was delivered, given up or tried since. */
+  /** Undefined when it was delivered, given up, dropped or tried since. */
   pending(attempt: Attempt): Promise<Notice | undefined>;
   delivered(attempt: Attempt, now: Date): Promise<void>;
   /** Notes the failure and posts the next attempt, in one statement. */
   retryIn(attempt: Attempt, delayMs: number, error: string): Promise<void>;
   /** The same attempt, later. */
   postpone(attempt: Attempt, delayMs: number): Promise<void>;
-  /** A dead letter. `disable`: the webhook is told nothing from now on. */
-  failed(attempt: Attempt, error: string, options: { now: Date; disable: boolean }): Promise<void>;
+  /** A dead letter. */
+  failed(attempt: Attempt, error: string, now: Date): Promise<void>;
+  /** Nobody is to be told any more: the row goes. */
+  drop(attempt: Attempt): Promise<void>;
+  /** The receiver wants nothing ever again: disables the webhook and drops all that it was still to be told. */
+  gone(attempt: Attempt, now: Date): Promise<void>;
 }
 
 /** What became of an attempt. */
 export type DeliveryOutcome =
-  | { readonly kind: "SETTLED_BEFORE" | "DELIVERED" }
+  | { readonly kind: "SETTLED_BEFORE" | "DELIVERED" | "DROPPED" | "GONE" }
   | { readonly kind: "POSTPONED"; readonly delayMs: number }
   | { readonly kind: "RETRY"; readonly error: string; readonly delayMs: number }
   | { readonly kind: "FAILED"; readonly error: string };
@@ -98,18 +102,15 @@ export function createDelivery(options: {
       await store.delivered(notice, now());
       return { kind: "DELIVERED" };
     }
-    const isGone = target.kind === "WEBHOOK" && error === "HTTP_410";
+    if (target.kind === "WEBHOOK" && error === "HTTP_410") {
+      await store.gone(notice, now());
+      return { kind: "GONE" };
+    }
     const retryAfterMs = "status" in result ? parseRetryAfter(result.retryAfter, now()) : undefined;
-    const delayMs = isGone
-      ? undefined
-      : retryDelayMs({
-          failures: notice.attempts + 1,
-          retryAfterMs,
-          random: random(),
-          ...(schedule && { schedule }),
-        });
+    const failures = notice.attempts + 1;
+    const delayMs = retryDelayMs({ failures, retryAfterMs, random: random(), ...(schedule && { schedule }) });
     if (delayMs === undefined) {
-      await store.failed(notice, error, { now: now(), disable: isGone });
+      await store.failed(notice, error, now());
       return { kind: "FAILED", error };
     }
     await store.retryIn(notice, delayMs, error);
@@ -122,8 +123,8 @@ export function createDelivery(options: {
       if (notice === undefined) return { kind: "SETTLED_BEFORE" };
       const { target } = notice;
       if (target.kind === "NOBODY") {
-        await store.failed(notice, target.why, { now: now(), disable: false });
-        return { kind: "FAILED", error: target.why };
+        await store.drop(notice);
+        return { kind: "DROPPED" };
       }
       const { host } = new URL(target.url);
       const busy = underWay.get(host) ?? 0;

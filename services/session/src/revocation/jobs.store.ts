@@ -39,8 +39,9 @@ SELECT (SELECT count(*) FROM lapsed) AS found,
  */
 const DELIVER = `
 WITH told AS (
-    SELECT r.seq, r.user_id, r.session_ids, r.restores FROM session.revocations AS r
-     WHERE r.seq = $1::bigint AND r.user_id IS NOT NULL),
+    UPDATE session.revocations AS r SET told_at = coalesce(r.told_at, $2::timestamptz)
+     WHERE r.seq = $1::bigint AND r.user_id IS NOT NULL
+    RETURNING r.seq, r.user_id, r.session_ids, r.restores),
   noted AS (
     INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
     SELECT told.seq, 'device:' || other.device_id, $2::timestamptz
@@ -55,15 +56,15 @@ WITH told AS (
         ON CONFLICT DO NOTHING
     RETURNING seq),
   addressed AS (
-    INSERT INTO session.revocation_deliveries (seq, recipient, created_at)
-    SELECT told.seq, 'webhook:' || w.id, $2::timestamptz
+    INSERT INTO session.revocation_deliveries (seq, recipient, created_at, due_at)
+    SELECT told.seq, 'webhook:' || w.id, $2::timestamptz, $2::timestamptz
       FROM told, session.webhooks AS w
      WHERE w.disabled_at IS NULL
        AND (w.application_id IS NULL
             OR EXISTS (SELECT FROM session.sessions AS s
                         WHERE s.id = ANY (told.session_ids) AND s.application_id = w.application_id))
      UNION ALL
-    SELECT told.seq, 'logout:' || s.id, $2::timestamptz
+    SELECT told.seq, 'logout:' || s.id, $2::timestamptz, $2::timestamptz
       FROM told
       JOIN session.sessions AS s ON s.id = ANY (told.session_ids)
       JOIN session.applications AS a ON a.id = s.application_id

@@ -45,7 +45,7 @@ export const addWebhookCommands: AddCommands = (program, run) => {
 
   webhooks
     .command("disable <id>")
-    .description("Tell a webhook nothing more. What it is still to be told is given up.")
+    .description("Tell a webhook nothing more. What it is still to be told is dropped.")
     .action(
       run(async (operator, { args }) => {
         const [id] = parseOptions(Id, args);

@@ -27,7 +27,12 @@ export function createWebhookStore(pool: Pool): WebhookStore {
 
     async disable(id, now) {
       const { rowCount } = await pool.query(
-        "UPDATE session.webhooks SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL",
+        `WITH disabled AS (
+           UPDATE session.webhooks SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL RETURNING id),
+         dropped AS (
+           DELETE FROM session.revocation_deliveries AS d USING disabled
+            WHERE d.recipient = 'webhook:' || disabled.id AND d.delivered_at IS NULL)
+         SELECT FROM disabled`,
         [id, now],
       );
       return rowCount === 1;

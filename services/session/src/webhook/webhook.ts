@@ -24,7 +24,7 @@ export interface WebhookStore {
   add(webhook: Webhook, sealedSecret: Buffer): Promise<boolean>;
   /** Oldest first. */
   list(): Promise<Webhook[]>;
-  /** False when there is none, or it is disabled. */
+  /** Drops what it was still to be told. False when there is none, or it is disabled. */
   disable(id: string, now: Date): Promise<boolean>;
   find(id: string): Promise<{ url: string; sealedSecret: Uint8Array } | undefined>;
 }
