@@ -32,19 +32,15 @@ export async function signUpPeople(client: GraphQLClient, count: number): Promis
   });
 }
 
-/** Signs in on a new device, or again on `deviceId`. */
-export async function signIn(client: GraphQLClient, email: string, deviceId?: string): Promise<SignedIn> {
+/** Signs in on a new device. */
+export async function signIn(client: GraphQLClient, email: string): Promise<SignedIn> {
   const proof = await client.post(wireRequest(SIGN_IN, { email, password: PASSWORD }));
   const { grant } = dataOf(SIGN_IN, proof).signInWithPassword;
-  return startSession(client, grant, { email, ...(deviceId && { deviceId }) });
+  return startSession(client, grant, email);
 }
 
-async function startSession(
-  client: GraphQLClient,
-  grant: string,
-  { email, deviceId }: { email: string; deviceId?: string },
-): Promise<SignedIn> {
-  const device = { name: "Bench device", platform: "PHONE", ...(deviceId && { id: deviceId }) };
+async function startSession(client: GraphQLClient, grant: string, email: string): Promise<SignedIn> {
+  const device = { name: "Bench device", platform: "PHONE" };
   const input = { grant, applicationId: APPLICATION, device };
   const begun = await client.post(wireRequest(START_SESSION, { input }));
   const { accessToken, refreshToken, session } = dataOf(START_SESSION, begun).startSession;
@@ -61,9 +57,20 @@ export async function startSessions(
   const users = Array.from({ length: people }, () => randomUUID());
   const started = await inTurn(people * sessionsEach, async (index) => {
     const userId = users[index % people] ?? "";
-    return startSession(client, await subject.signInGrant(userId), { email: "" });
+    return startSession(client, await subject.signInGrant(userId), "");
   });
   return users.map((userId) => started.filter((session) => session.userId === userId));
+}
+
+/** Each of those users on one more device, in their order. */
+export async function signInAgain(
+  client: GraphQLClient,
+  subject: Pick<Subject, "signInGrant">,
+  userIds: readonly string[],
+): Promise<SignedIn[]> {
+  return inTurn(userIds.length, async (index) =>
+    startSession(client, await subject.signInGrant(userIds[index] ?? ""), ""),
+  );
 }
 
 /** A replica of each person's state that has pushed `count` changes. */

@@ -2,6 +2,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { checkDpop } from "./benchmarks/check-dpop.ts";
+import { checkInProcess } from "./benchmarks/check-in-process.ts";
 import { check } from "./benchmarks/check.ts";
 import { list } from "./benchmarks/list.ts";
 import { me } from "./benchmarks/me.ts";
@@ -9,7 +11,7 @@ import { pull } from "./benchmarks/pull.ts";
 import { push1, push20 } from "./benchmarks/push.ts";
 import { refresh } from "./benchmarks/refresh.ts";
 import { revoke } from "./benchmarks/revoke.ts";
-import { revokeToClose } from "./benchmarks/revoke-to-close.ts";
+import { revokeToClose, revokeToCloseAmongFew } from "./benchmarks/revoke-to-close.ts";
 import { sessionDeviceQuery } from "./benchmarks/session-device-query.ts";
 import type { Benchmark, Effort } from "./contender.ts";
 import { measuresOf, ratioOf, takeTurns, type Series } from "./measure.ts";
@@ -18,10 +20,13 @@ import { openSubject, query, type Subject } from "./subject.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   check,
+  checkDpop,
+  checkInProcess,
   refresh,
   list,
   revoke,
   revokeToClose,
+  revokeToCloseAmongFew,
   sessionDeviceQuery,
   me,
   push1,

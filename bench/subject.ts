@@ -33,7 +33,7 @@ export interface Subject extends AsyncDisposable {
 const POLICY = `
 INSERT INTO session.policies (application_id, version, state, idle_seconds, absolute_seconds, access_token_seconds,
        device_binding, max_sessions, at_limit, step_up_seconds, persistence, posture, activated_at)
-VALUES ($1, 1, 'ACTIVE', 1209600, 2592000, 900, 'NONE', 1000, 'REFUSE', 300, true, 'OPEN', now())`;
+VALUES ($1, 1, 'ACTIVE', 1209600, 2592000, 900, 'NONE', 1000, 'REFUSE', 1209600, true, 'OPEN', now())`;
 
 /** Starts all of it in a folder of its own; closing stops it and removes the folder. */
 export async function openSubject(): Promise<Subject> {
@@ -52,7 +52,9 @@ export async function openSubject(): Promise<Subject> {
     APPLICATION,
   ]);
   await query(databaseUrl, POLICY, [APPLICATION]);
-  const system = opening.use(await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords), logLevel: "warn" }));
+  const system = opening.use(
+    await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords), logLevel: "warn" }),
+  );
   const [gateway] = system.gateways;
   const services = Object.values(system.subgraphs).flat();
   const everybody = [...system.gateways, ...services, ...Object.values(system.workers)];

@@ -1,24 +1,43 @@
 import { z } from "zod";
 import { startChild } from "../child.ts";
 import { openContender, type Benchmark } from "../contender.ts";
+import { openGraphQLClient } from "../drivers/graphql-client.ts";
+import { signInAgain, startSessions } from "../people.ts";
 import { query } from "../subject.ts";
 import { CREATE_CLOSED_SOCKETS } from "../yardsticks/statements.ts";
 
-const PEOPLE = 20;
-const DEVICES_EACH = 10;
-const SOCKETS = PEOPLE * DEVICES_EACH;
+const SOCKETS_EACH = 10;
 const REVOCATIONS = 50;
+const CONNECTIONS = 8;
 
-/** From the request that signs a device out to the close of its socket, one after the other. */
-export const revokeToClose: Benchmark = {
-  name: "revoke-to-close",
-  what: () => `${REVOCATIONS} sign-outs a round, one after the other, ${SOCKETS} sockets connected`,
+/** From the request that signs a device out to the close of its socket, one after the other, among so many sockets. */
+const revokeToCloseAmong = (sockets: number, name: string): Benchmark => ({
+  name,
+  what: () => `${REVOCATIONS} sign-outs a round, one after the other, ${sockets} sockets connected`,
   async open(subject, _effort, stack) {
     const { databaseUrl, graphqlUrl } = subject;
     await query(databaseUrl, CREATE_CLOSED_SOCKETS);
     const bare = stack.use(
       await startChild(new URL("../yardsticks/bare-ws.ts", import.meta.url), { databaseUrl }, z.string()),
     );
+    const client = stack.use(openGraphQLClient(graphqlUrl, CONNECTIONS));
+    const people = sockets / SOCKETS_EACH;
+    const revokers = (await startSessions(client, subject, { people, sessionsEach: 1 })).flat();
+    let place = 0;
+    /** New devices of those people, each with whoever may sign it out. */
+    const watchers = async (count: number): Promise<unknown[]> => {
+      const owners = Array.from({ length: count }, (_, index) => revokers[(place + index) % people] ?? revokers[0]);
+      place += count;
+      const chosen = owners.filter((owner) => owner !== undefined);
+      const signedIn = await signInAgain(
+        client,
+        subject,
+        chosen.map(({ userId }) => userId),
+      );
+      return signedIn.map(({ accessToken, deviceId }, index) => {
+        return { accessToken, deviceId, revokerToken: chosen[index]?.accessToken };
+      });
+    };
     const one = { workers: 1, bound: { operations: REVOCATIONS }, measures: "latency" } as const;
     return [
       stack.use(
@@ -26,7 +45,8 @@ export const revokeToClose: Benchmark = {
           ...one,
           name: "continuo",
           driver: "revoke",
-          options: { url: graphqlUrl, people: PEOPLE, devicesEach: DEVICES_EACH },
+          options: { url: graphqlUrl, watchers: await watchers(sockets - REVOCATIONS) },
+          supply: () => watchers(REVOCATIONS),
         }),
       ),
       stack.use(
@@ -34,9 +54,12 @@ export const revokeToClose: Benchmark = {
           ...one,
           name: "ws + NOTIFY",
           driver: "raw-revoke",
-          options: { url: bare.ready, databaseUrl, sockets: SOCKETS },
+          options: { url: bare.ready, databaseUrl, sockets },
         }),
       ),
     ];
   },
-};
+});
+
+export const revokeToClose = revokeToCloseAmong(1_000, "revoke-to-close");
+export const revokeToCloseAmongFew = revokeToCloseAmong(200, "revoke-to-close-200");
