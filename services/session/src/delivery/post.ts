@@ -1,5 +1,5 @@
 /** One POST to an address of somebody else's: bounded in time and size, nowhere private, no redirect followed. */
-import { lookup } from "node:dns";
+import { lookup, type LookupAddress, type LookupAllOptions } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { Agent, request } from "undici";
 import { hostOf, mayConnect } from "./address.ts";
@@ -18,6 +18,13 @@ export interface Post extends AsyncDisposable {
   ): Promise<PostResult>;
 }
 
+/** What `dns.lookup` does when it is asked for all addresses. */
+export type Resolve = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (fault: NodeJS.ErrnoException | null, found: LookupAddress[]) => void,
+) => void;
+
 class AddressRefused extends Error {
   override readonly name = "AddressRefused";
 }
@@ -26,12 +33,15 @@ const TIMEOUT_MS = 5_000;
 /** Nothing of an answer's body is of use; so much is read to keep the connection. */
 const BODY_BYTES = 16_384;
 
-/** With connections of its own, closed in the end. */
-export function createPost(options: { allowPrivate: boolean; timeoutMs?: number }): Post {
-  const { allowPrivate, timeoutMs = TIMEOUT_MS } = options;
+/** With connections of its own, closed in the end. `resolve` looks names up: the system's resolver, unless told. */
+export function createPost(options: { allowPrivate: boolean; timeoutMs?: number; resolve?: Resolve }): Post {
+  const { allowPrivate, timeoutMs = TIMEOUT_MS, resolve = lookup } = options;
   const agentFor = (protocol: string): Agent =>
     new Agent({
-      connect: { lookup: guardedLookup((address) => mayConnect(protocol, address, allowPrivate)), timeout: timeoutMs },
+      connect: {
+        lookup: guardedLookup(resolve, (address) => mayConnect(protocol, address, allowPrivate)),
+        timeout: timeoutMs,
+      },
       connections: 8,
       pipelining: 1,
       maxResponseSize: BODY_BYTES,
@@ -69,9 +79,9 @@ export function createPost(options: { allowPrivate: boolean; timeoutMs?: number 
 }
 
 /** Resolves to permitted addresses alone; it is these that are connected to, so a name cannot change its mind. */
-function guardedLookup(permits: (address: string) => boolean): LookupFunction {
+function guardedLookup(resolve: Resolve, permits: (address: string) => boolean): LookupFunction {
   return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (fault, found) => {
+    resolve(hostname, { ...options, all: true }, (fault, found) => {
       if (fault !== null) return callback(fault, []);
       const permitted = found.filter(({ address }) => permits(address));
       const [first] = permitted;

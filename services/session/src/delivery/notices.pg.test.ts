@@ -1,0 +1,145 @@
+/** Who is told what of the ends of sessions, whatever ended them. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { operate } from "../operator.fixture.ts";
+import { faultOf, type SignedIn } from "../person.fixture.ts";
+import { type Deliveries, startDeliveries } from "./delivery.fixture.ts";
+import { type Receiver, startReceiver } from "./receiver.fixture.ts";
+
+const EVERYTHING = "expire-sessions,fan-out-revocation,deliver-notices";
+const Event = z.object({
+  type: z.string(),
+  data: z.object({ seq: z.number(), reason: z.string(), sessions: z.array(z.object({ sid: z.string() })) }),
+});
+const SignOut = z.object({ receipt: z.object({ seq: z.string() }) });
+
+let deliveries: Deliveries;
+beforeAll(async () => {
+  deliveries = await startDeliveries();
+});
+afterAll(() => deliveries[Symbol.asyncDispose]());
+
+let keys = 0;
+const newKey = (): string => `notices-key-${(keys += 1)}`;
+const events = ({ received }: Receiver): z.infer<typeof Event>[] =>
+  received.filter(({ path }) => path === "/hook").map(({ body }) => Event.parse(JSON.parse(body)));
+async function signOutOthers(laptop: SignedIn): Promise<string> {
+  const data = await laptop.data("mutation { signOutOtherDevices { receipt { seq } } }");
+  return SignOut.parse(data["signOutOtherDevices"]).receipt.seq;
+}
+const undo = (laptop: SignedIn, seq: string): Promise<unknown> =>
+  laptop.data("mutation ($seq: String!) { undoSignOut(seq: $seq) { receipt { seq } } }", { seq });
+/** What another device of the user is told of the others that changed. */
+async function changesSeenBy(device: SignedIn): Promise<unknown> {
+  const seen = await device.data(
+    "{ deviceChanges { devices { id isSignedIn signOut { reason } } } viewer { session { device { id } } } }",
+  );
+  const { devices } = z.object({ devices: z.array(z.object({ id: z.string() }).loose()) }).parse(seen["deviceChanges"]);
+  return devices.filter(({ id }) => id !== device.viewer.deviceId);
+}
+
+describe("a sign-out that is taken back", { timeout: 120_000 }, () => {
+  it("is told to webhooks after it, and to no application", async () => {
+    await using receiver = await startReceiver();
+    const app = await deliveries.application(`${receiver.url}/out`);
+    const hook = await deliveries.addWebhook(app, `${receiver.url}/hook`);
+    const person = deliveries.system.person();
+    const laptop = await person.signIn({ applicationId: app, jkt: newKey() });
+    const phone = await person.signIn({ applicationId: app, jkt: newKey() });
+    await using _ = await deliveries.work();
+    const seq = await signOutOthers(laptop);
+    await deliveries.delivered(`webhook:${hook.id}`);
+    await deliveries.delivered(`logout:${phone.viewer.sessionId}`);
+    await undo(laptop, seq);
+    await deliveries.delivered(`webhook:${hook.id}`, 2);
+    const sessions = [{ sid: phone.viewer.sessionId }];
+    expect(events(receiver)).toEqual([
+      { type: "session.ended", data: { seq: Number(seq), reason: "SIGNED_OUT_REMOTELY", sessions } },
+      { type: "session.restored", data: { seq: Number(seq) + 1, reason: "SIGNED_OUT_REMOTELY", sessions } },
+    ]);
+    expect(receiver.received.filter(({ path }) => path === "/out")).toHaveLength(1);
+    expect(await changesSeenBy(laptop)).toEqual([{ id: phone.viewer.deviceId, isSignedIn: true, signOut: null }]);
+  });
+
+  it("before its application was told is not told any more, and leaves no dead letter", async () => {
+    await using receiver = await startReceiver();
+    const app = await deliveries.application(`${receiver.url}/out`);
+    const person = deliveries.system.person();
+    const laptop = await person.signIn({ applicationId: app, jkt: newKey() });
+    const phone = await person.signIn({ applicationId: app, jkt: newKey() });
+    await undo(laptop, await signOutOthers(laptop));
+    await using _ = await deliveries.work();
+    const { sessionId } = await deliveries.signInAndOut(app);
+    await deliveries.delivered(`logout:${sessionId}`);
+    await expect.poll(() => deliveries.deliveryTo(`logout:${phone.viewer.sessionId}`), { timeout: 30_000 }).toEqual([]);
+    const tokens = await Promise.all(receiver.received.map((each) => deliveries.verifyLogout(each, app)));
+    expect(tokens.map(({ sid }) => sid)).toEqual([sessionId]);
+    expect(await operate(deliveries.system, "outbox", "list")).toMatchObject({ code: 0, value: [] });
+  });
+});
+
+describe("an application is told", { timeout: 120_000 }, () => {
+  it("of each session that ended at once, in a token of its own; a webhook of all of them together", async () => {
+    await using receiver = await startReceiver();
+    const app = await deliveries.application(`${receiver.url}/out`);
+    const hook = await deliveries.addWebhook(app, `${receiver.url}/hook`);
+    const person = deliveries.system.person();
+    const sessions = [];
+    for (let count = 0; count < 4; count += 1) sessions.push(await person.signIn({ applicationId: app }));
+    await person.signIn();
+    await sessions[0]?.data("mutation { signOutEverywhere { receipt { seq } } }");
+    await using _ = await deliveries.work();
+    for (const { viewer } of sessions) await deliveries.delivered(`logout:${viewer.sessionId}`);
+    await deliveries.delivered(`webhook:${hook.id}`);
+    const ended = sessions.map(({ viewer }) => viewer.sessionId).toSorted();
+    const out = receiver.received.filter(({ path }) => path === "/out");
+    const tokens = await Promise.all(out.map((each) => deliveries.verifyLogout(each, app)));
+    expect(tokens.map(({ sid }) => sid).toSorted()).toEqual(ended);
+    expect(new Set(tokens.map(({ jti }) => jti)).size).toBe(4);
+    const [event, ...more] = events(receiver);
+    expect(more).toEqual([]);
+    expect(event?.data.sessions.map(({ sid }) => sid).toSorted()).toEqual(ended);
+  });
+
+  it("of a session whose time was over", async () => {
+    await using receiver = await startReceiver();
+    const app = await deliveries.application(`${receiver.url}/out`);
+    const hook = await deliveries.addWebhook(app, `${receiver.url}/hook`);
+    const session = await deliveries.system.person().signIn({ applicationId: app });
+    await deliveries.system.admin.query("UPDATE session.sessions SET idle_deadline = $2 WHERE id = $1", [
+      session.viewer.sessionId,
+      deliveries.system.clock.now,
+    ]);
+    await using _ = await deliveries.work(undefined, EVERYTHING);
+    await deliveries.delivered(`logout:${session.viewer.sessionId}`);
+    await deliveries.delivered(`webhook:${hook.id}`);
+    const [token] = receiver.received.filter(({ path }) => path === "/out");
+    expect(token && (await deliveries.verifyLogout(token, app)).sid).toBe(session.viewer.sessionId);
+    expect(events(receiver)).toMatchObject([{ type: "session.ended", data: { reason: "IDLE" } }]);
+  });
+});
+
+describe("a person's other devices are told why", () => {
+  it("when a token was stolen", async () => {
+    const person = deliveries.system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const second = await phone.refresh();
+    await phone.refresh(second.refreshToken);
+    deliveries.system.clock.advance(11_000);
+    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+    expect(await changesSeenBy(laptop)).toEqual([
+      { id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "REFRESH_TOKEN_REUSED" } },
+    ]);
+  });
+
+  it("when an operator ended a session", async () => {
+    const person = deliveries.system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    expect(
+      await operate(deliveries.system, "sessions", "revoke", "--session", phone.viewer.sessionId, "--yes"),
+    ).toMatchObject({ code: 0 });
+    expect(await changesSeenBy(laptop)).toEqual([
+      { id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "ADMINISTRATOR" } },
+    ]);
+  });
+});
