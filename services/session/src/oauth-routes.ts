@@ -3,7 +3,7 @@ import type { Caller } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { isOutage, type SubgraphOptions } from "@continuo/subgraph";
-import { clientInvalid, type Application, type ClientCredentials } from "./application/application.ts";
+import { clientInvalid, type AuthenticatedClient, type ClientCredentials } from "./application/application.ts";
 import type { Context } from "./context.ts";
 import { credentialsOf, parseForm } from "./oauth/client-request.ts";
 import type { ClientRequest, OAuth } from "./oauth/oauth.ts";
@@ -16,7 +16,7 @@ const FORM = "application/x-www-form-urlencoded";
 /** Wires the routes; they are for the gateway, which says whose key came with a request. */
 export function createOAuthRoutes(options: {
   oauth: OAuth;
-  authenticate: (credentials: ClientCredentials) => Promise<Application>;
+  authenticate: (credentials: ClientCredentials) => Promise<AuthenticatedClient>;
   logger: Logger;
 }): Routes {
   const { oauth, authenticate, logger } = options;

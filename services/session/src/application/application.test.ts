@@ -33,6 +33,20 @@ describe("a client", () => {
     expect((await authenticate({ id: "bff", secret })).id).toBe("bff");
   });
 
+  it("is looked up once when it is public, and each time when its secret may have been replaced", async () => {
+    const asked: string[] = [];
+    const ask = createClientAuthentication({
+      async find(id) {
+        asked.push(id);
+        return known.find((each) => each.id === id);
+      },
+    });
+    for (const credentials of [{ id: "app" }, { id: "bff", secret }, { id: "app" }, { id: "bff", secret }])
+      await ask(credentials);
+    await expect(ask({ id: "app", secret })).rejects.toMatchObject({ reason: "CLIENT_INVALID" });
+    expect(asked).toEqual(["app", "bff", "bff", "app"]);
+  });
+
   it.each([
     ["is unknown", { id: "nobody" }],
     ["has a name that no application can have", { id: "App\0" }],

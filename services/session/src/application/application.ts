@@ -23,7 +23,10 @@ export const Application = z.object({
 });
 export type Application = z.infer<typeof Application>;
 
-/** Every write is one statement; false when there is no such application, or when there already is. */
+/**
+ * Every write is one statement; false when there is no such application, or when there already is. None takes an
+ * application away, makes a public one confidential, or lets it introspect.
+ */
 export interface ApplicationStore {
   find(id: string): Promise<Application | undefined>;
   /** By id. */
@@ -50,17 +53,26 @@ export interface ClientCredentials {
   readonly secret?: string | undefined;
 }
 
+/** An application as far as its requests go. */
+export type AuthenticatedClient = Pick<Application, "id" | "mayIntrospect">;
+
 /**
  * The application that shows these credentials. Throws UNAUTHENTICATED/CLIENT_INVALID, the same for an unknown one, a
- * wrong secret, none where one is needed, and one where none is.
+ * wrong secret, none where one is needed, and one where none is. Public clients are asked for once: they stay, as they
+ * are (`ApplicationStore`), and their name is all that they say.
  */
 export function createClientAuthentication(
   store: Pick<ApplicationStore, "find">,
-): (credentials: ClientCredentials) => Promise<Application> {
+): (credentials: ClientCredentials) => Promise<AuthenticatedClient> {
+  const publicClients = new Map<string, AuthenticatedClient>();
   return async ({ id, secret }) => {
+    const known = secret === undefined ? publicClients.get(id) : undefined;
+    if (known) return known;
     const found = ApplicationId.safeParse(id).success ? await store.find(id) : undefined;
     if (found === undefined || !isShown(secret, found.secretHash)) throw clientInvalid();
-    return found;
+    const client = { id, mayIntrospect: found.mayIntrospect };
+    if (found.secretHash === null) publicClients.set(id, client);
+    return client;
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import { tokenNotYours, type Application } from "../application/application.ts";
+import { tokenNotYours, type AuthenticatedClient } from "../application/application.ts";
 import { DeviceInput } from "../device/device.ts";
 import { expiryOf, type Session } from "../session/session.ts";
 import type { StartSessionRequest } from "../session/start-session.ts";
@@ -14,7 +14,7 @@ import type { PresentedToken, ReadToken } from "./presented-token.ts";
 
 /** A form from a client that is who it says. */
 export interface ClientRequest {
-  readonly client: Application;
+  readonly client: AuthenticatedClient;
   readonly form: Form;
   /** Thumbprint of the key whose DPoP proof came with it. */
   readonly jkt: string | undefined;
@@ -136,6 +136,6 @@ function claimsOf(token: PresentedToken): Readonly<Record<string, unknown>> {
   };
 }
 
-function assertOwner({ session }: PresentedToken, client: Application): void {
+function assertOwner({ session }: PresentedToken, client: AuthenticatedClient): void {
   if (session.applicationId !== client.id) throw tokenNotYours();
 }
