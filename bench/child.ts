@@ -30,7 +30,12 @@ export async function startChild<Schema extends z.ZodType>(
   settings: unknown,
   Ready: Schema,
 ): Promise<Child<z.output<Schema>>> {
-  const child = fork(program, { serialization: "advanced", stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const child = fork(program, {
+    serialization: "advanced",
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    // As ours run, and as peers say that they should.
+    env: { ...process.env, NODE_ENV: "production" },
+  });
   const exited = once(child, "exit").then(([code, signal]: unknown[]) => `ended (${String(code ?? signal)})`);
 
   async function ask<Answer extends z.ZodType>(question: unknown, schema: Answer): Promise<z.output<Answer>> {
