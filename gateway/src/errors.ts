@@ -73,19 +73,28 @@ function statusOf(thrown: unknown, error: AppError): number {
   return isAppError(thrown) ? HTTP_STATUS[error.code] : frameworkStatus(thrown);
 }
 
-/** What is wrong with the token or its proof: RFC 6750 section 3, RFC 9449 sections 7.1 and 9. */
-function challenge({ code, reason, message }: AppError, authorization = ""): Record<string, string> {
-  if (code !== "UNAUTHENTICATED") return {};
+/** What is wrong with the token, its proof or its sign-in: RFC 6750 section 3, RFC 9449 sections 7.1 and 9, RFC 9470 section 3. */
+function challenge({ code, reason, message, details }: AppError, authorization = ""): Record<string, string> {
+  if (code !== "UNAUTHENTICATED" && code !== "STEP_UP_REQUIRED") return {};
   const algorithms = `algs="${DPOP_ALGORITHMS.join(" ")}"`;
   if (reason === "SIGN_IN_REQUIRED") return { "www-authenticate": `Bearer, DPoP ${algorithms}` };
-  const error = PROOF_ERRORS[reason] ?? "invalid_token";
+  const error =
+    code === "STEP_UP_REQUIRED" ? "insufficient_user_authentication" : (PROOF_ERRORS[reason] ?? "invalid_token");
   const isDpop = reason.startsWith("DPOP_") || /^dpop /i.test(authorization);
   const parameters = [
     `error="${error}"`,
     `error_description="${message.replaceAll(/["\\]/g, "'")}"`,
+    ...(code === "STEP_UP_REQUIRED" ? stepUpParameters(details) : []),
     ...(isDpop ? [algorithms] : []),
   ];
   return { "www-authenticate": `${isDpop ? "DPoP" : "Bearer"} ${parameters.join(", ")}` };
+}
+
+function stepUpParameters({ acrValues, maxAge }: Readonly<Record<string, unknown>> = {}): string[] {
+  return [
+    ...(Array.isArray(acrValues) && acrValues.length > 0 ? [`acr_values="${acrValues.join(" ")}"`] : []),
+    ...(typeof maxAge === "number" ? [`max_age="${maxAge}"`] : []),
+  ];
 }
 
 const PROOF_ERRORS: Readonly<Record<string, string>> = {

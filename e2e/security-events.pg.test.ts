@@ -1,0 +1,134 @@
+/** A person takes their record of security events away, through the public door; gateway and session over loopback. */
+import { createGrantSigner, generateKey } from "@continuo/access";
+import { startApp as startGateway } from "@continuo/gateway/app";
+import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { startApp as startSession } from "@continuo/session/app";
+import { Env as SessionEnv } from "@continuo/session/env";
+import { runOperator } from "@continuo/session/operator";
+import { seed } from "@continuo/session/seed";
+import { createTestDatabase } from "@continuo/testkit";
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { Pool } from "pg";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { z } from "zod";
+
+const stack = new AsyncDisposableStack();
+const userId = randomUUID();
+let url: string;
+let admin: Pool;
+let folder: string;
+/** A grant as identity would give it to whoever signed in so many seconds ago. */
+let grantOf: (secondsAgo: number) => Promise<string>;
+
+beforeAll(async () => {
+  folder = stack.adopt(await mkdtemp(join(tmpdir(), "continuo-export-")), (path) => rm(path, { recursive: true }));
+  const database = stack.use(await createTestDatabase());
+  const [gatewayKey, grantKey] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519")]);
+  const sessionEnv = SessionEnv.parse({
+    PORT: 0,
+    LOG_LEVEL: "silent",
+    DATABASE_URL: database.url.session,
+    GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
+    GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
+    MASTER_KEY: randomBytes(32).toString("base64url"),
+    TOKEN_ISSUER: "https://continuo.test",
+  });
+  await seed(sessionEnv);
+  admin = stack.adopt(new Pool({ connectionString: database.adminUrl }), (pool) => pool.end());
+  const session = stack.use(await startSession(sessionEnv));
+  const elsewhere = "http://127.0.0.1:1";
+  const gateway = await startGateway(
+    GatewayEnv.parse({
+      PORT: 0,
+      LOG_LEVEL: "silent",
+      GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
+      IDENTITY_URL: elsewhere,
+      SESSION_URL: new URL(session.url).origin,
+      USER_STATE_URL: elsewhere,
+      TOKEN_ISSUER: "https://continuo.test",
+      DATABASE_URL: database.url.gateway,
+    }),
+  );
+  ({ url } = stack.use(gateway));
+  const grants = createGrantSigner(grantKey.privateJwk);
+  grantOf = (secondsAgo) => {
+    const auth_time = Math.floor(Date.now() / 1_000) - secondsAgo;
+    return grants.sign({ jti: randomUUID(), sub: userId, acr: "aal1", amr: ["pwd"], auth_time }, new Date());
+  };
+});
+afterAll(() => stack.disposeAsync());
+
+const Started = z.object({ data: z.object({ startSession: z.object({ accessToken: z.string() }) }) });
+
+async function signIn(secondsAgo = 0): Promise<string> {
+  const response = await fetch(`${url}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      query: "mutation ($input: StartSessionInput!) { startSession(input: $input) { accessToken } }",
+      variables: {
+        input: {
+          grant: await grantOf(secondsAgo),
+          applicationId: "continuo",
+          device: { name: "A terminal", platform: "DESKTOP" },
+        },
+      },
+    }),
+  });
+  return Started.parse(await response.json()).data.startSession.accessToken;
+}
+
+const download = (token?: string): Promise<Response> =>
+  fetch(`${url}/account/security-events`, { headers: token === undefined ? {} : { authorization: `Bearer ${token}` } });
+
+/** `audit verify --file … --jwks …`, as somebody without access to the database runs it. */
+async function verify(file: string): Promise<{ code: number; value: unknown }> {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const argv = ["audit", "verify", "--file", file, "--jwks", `${url}/.well-known/jwks.json`, "--json"];
+  const code = await runOperator(argv, { source: async () => ({}), streams: { stdin, stdout, stderr } });
+  stdout.end();
+  return { code, value: JSON.parse(await text(stdout)) };
+}
+
+it("a person's record of security events comes whole, however long it is, and proves itself offline", async () => {
+  const token = await signIn();
+  // 16 MB of it: more than any answer that is held in memory may have.
+  await admin.query(
+    `INSERT INTO session.auth_events (user_id, at, type, detail)
+     SELECT $1, now(), 'DEVICE_RENAMED', jsonb_build_object('name', repeat('x', 8000)) FROM generate_series(1, 2000)`,
+    [userId],
+  );
+  const response = await download(token);
+  expect([response.status, response.headers.get("content-type"), response.headers.get("content-disposition")]).toEqual([
+    200,
+    "application/x-ndjson",
+    'attachment; filename="security-events.ndjson"',
+  ]);
+  const body = await response.text();
+  const file = join(folder, "events.ndjson");
+  await writeFile(file, body);
+  expect(await verify(file)).toMatchObject({ code: 0, value: { userId, events: 2_001, intact: true } });
+  await writeFile(file, body.replace("xxx", "xxy"));
+  expect(await verify(file)).toMatchObject({ code: 1, value: { intact: false, firstProblem: { seq: 2 } } });
+});
+
+it("whoever has not signed in is asked to, and whoever did so long ago is asked again", async () => {
+  const stranger = await download();
+  expect([stranger.status, await stranger.json()]).toEqual([
+    401,
+    { errors: [expect.objectContaining({ extensions: expect.objectContaining({ reason: "SIGN_IN_REQUIRED" }) })] },
+  ]);
+  const early = await download(await signIn(3_600));
+  expect([early.status, early.headers.get("www-authenticate")]).toEqual([
+    401,
+    `Bearer error="insufficient_user_authentication", error_description="Sign in again to do this.", acr_values="aal1", max_age="300"`,
+  ]);
+  expect(await early.json()).toMatchObject({
+    errors: [{ extensions: { code: "STEP_UP_REQUIRED", reason: "AUTHENTICATION_TOO_OLD", details: { maxAge: 300 } } }],
+  });
+});
