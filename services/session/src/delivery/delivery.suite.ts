@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { System } from "../system.fixture.ts";
 import { createWebhookStore } from "../webhook/webhook.store.ts";
 import { createDeadLetterStore } from "./dead-letter.store.ts";
-import { type Deliveries, QUICKLY, soon, startDeliveries } from "./delivery.fixture.ts";
+import { type Deliveries, QUICKLY, soon, startDeliveries } from "../delivery.fixture.ts";
 import { createPost } from "./post.ts";
 import { createRecoveryStore } from "./recovery.store.ts";
 import { type Receiver, startReceiver } from "./receiver.fixture.ts";
@@ -252,9 +252,9 @@ export function describeDelivery(
       }
       await loseQueues();
       await pool.query(`
-        WITH entries AS (UPDATE session.revocations SET at = at - interval '6 minutes'),
-             posted AS (UPDATE session.outbox SET enqueued_at = enqueued_at - interval '6 minutes')
-        UPDATE session.revocation_deliveries SET due_at = due_at - interval '6 minutes' WHERE due_at IS NOT NULL`);
+        WITH entries AS (UPDATE session.revocations SET at = at - interval '1 hour'),
+             posted AS (UPDATE session.outbox SET enqueued_at = enqueued_at - interval '1 hour')
+        UPDATE session.revocation_deliveries SET due_at = due_at - interval '1 hour' WHERE due_at IS NOT NULL`);
       await using _one = await deliveries.work();
       await using _two = await deliveries.work();
       for (const { sessionId } of [early, late]) await deliveries.delivered(`logout:${sessionId}`);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { operate } from "../operator.fixture.ts";
 import { faultOf, type SignedIn } from "../person.fixture.ts";
-import { type Deliveries, startDeliveries } from "./delivery.fixture.ts";
+import { type Deliveries, startDeliveries } from "../delivery.fixture.ts";
 import { type Receiver, startReceiver } from "./receiver.fixture.ts";
 
 const EVERYTHING = "expire-sessions,fan-out-revocation,deliver-notices";

@@ -3,7 +3,7 @@ import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { LIST } from "../delivery/dead-letter.store.ts";
-import { type Deliveries, startDeliveries } from "../delivery/delivery.fixture.ts";
+import { type Deliveries, startDeliveries } from "../delivery.fixture.ts";
 import { startReceiver } from "../delivery/receiver.fixture.ts";
 import { operate, type Outcome } from "../operator.fixture.ts";
 

@@ -5,15 +5,15 @@ import { Pool } from "pg";
 import { v7 as newId } from "uuid";
 import { expect, vi } from "vitest";
 import { z } from "zod";
-import { WorkerEnv } from "../env.ts";
-import { createSeal } from "../master-key/seal.ts";
-import { createSigningKeyStore } from "../signing-key/signing-key.store.ts";
-import { startSystem, type System } from "../system.fixture.ts";
-import { createWebhooks, WEBHOOK_SEAL } from "../webhook/webhook.ts";
-import { createWebhookStore } from "../webhook/webhook.store.ts";
-import { startWorkers } from "../worker-app.ts";
-import { LOGOUT_EVENT } from "./logout-token.ts";
-import type { Received } from "./receiver.fixture.ts";
+import { WorkerEnv } from "./env.ts";
+import { createSeal } from "./master-key/seal.ts";
+import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
+import { startSystem, type System } from "./system.fixture.ts";
+import { createWebhooks, WEBHOOK_SEAL } from "./webhook/webhook.ts";
+import { createWebhookStore } from "./webhook/webhook.store.ts";
+import { startWorkers } from "./worker-app.ts";
+import { LOGOUT_EVENT } from "./delivery/logout-token.ts";
+import type { Received } from "./delivery/receiver.fixture.ts";
 
 /** Load may be high; nothing here is about speed. */
 export const soon = { timeout: 60_000, interval: 50 };
