@@ -1,4 +1,5 @@
 import { createLogger } from "@continuo/process";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type Acknowledgement,
@@ -7,6 +8,7 @@ import {
   type RevocationFeed,
   type RevocationPage,
 } from "./revocation-feed.ts";
+import { createRevocationSet } from "./revocation-set.ts";
 
 interface Log {
   readonly feed: RevocationFeed;
@@ -156,4 +158,44 @@ describe("the revocation feed", () => {
     await log.feed.read();
     expect(log.applied).toEqual(["s7", "s8", "s1"]);
   });
+
+  it("brings a gateway that reads the log from anywhere to the same ended sessions as one that read it all", async () => {
+    const change = fc.record({ session: fc.nat({ max: 5 }), effect: fc.constantFrom("ENDED" as const, "RESTORED") });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 30 }), fc.nat(), async (changes, start) => {
+        const log = changes.map(({ session, effect }, index) => ({
+          ...entry(index + 1),
+          effect,
+          sessionIds: [`s${session}`],
+        }));
+        const from = start % log.length;
+        const [whole, part] = [await endedAfter(log), await endedAfter(log.slice(from))];
+        const named = new Set(log.slice(from).flatMap(({ sessionIds }) => sessionIds));
+        expect([...part].sort()).toEqual([...whole].filter((sessionId) => named.has(sessionId)).sort());
+      }),
+    );
+  });
 });
+
+/** The sessions that a gateway holds for ended, which starts with this log. */
+async function endedAfter(entries: readonly Revocation[]): Promise<Set<string>> {
+  const revocations = createRevocationSet(() => 0);
+  const feed = createRevocationFeed({
+    fetchPage: async (after) => {
+      const newer = entries.filter(({ seq }) => after === null || seq > after);
+      return { head: entries.at(-1)?.seq ?? 0, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
+    },
+    apply({ effect, sessionIds, reason }) {
+      for (const sessionId of sessionIds)
+        if (effect === "ENDED") revocations.add(sessionId, reason);
+        else revocations.remove(sessionId);
+      return 0;
+    },
+    now: () => 0,
+    logger: createLogger({ name: "test", level: "silent" }),
+  });
+  await feed.read();
+  return new Set(
+    entries.flatMap(({ sessionIds }) => sessionIds).filter((id) => revocations.endReasonOf(id) !== undefined),
+  );
+}
