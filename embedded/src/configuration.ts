@@ -2,7 +2,7 @@
 import { MigrateEnv } from "@continuo/database";
 import { Env as GatewayEnv } from "@continuo/gateway/env";
 import { Env as IdentityEnv } from "@continuo/identity/env";
-import { Env as SessionEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
+import { Env as SessionEnv, OperatorEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
 import { Env as UserStateEnv, WorkerEnv as UserStateWorkerEnv } from "@continuo/user-state/env";
 import { z } from "zod";
 
@@ -14,6 +14,7 @@ const PROCESSES: Readonly<Record<string, z.ZodType>> = {
   "user-state": UserStateEnv,
   "user-state worker": UserStateWorkerEnv,
   migrate: MigrateEnv,
+  operator: OperatorEnv,
 };
 
 const BEGIN = "<!-- configuration:begin -->";
