@@ -11,7 +11,7 @@ import { z } from "zod";
 import type { ReplayCache } from "../dpop/replay-cache.ts";
 
 /** How long a ticket may wait to be redeemed. */
-export const TICKET_LIFE_SECONDS = 30;
+const TICKET_LIFE_SECONDS = 30;
 
 const ISSUER = "continuo-gateway";
 const TYPE = "continuo-ticket+jwt";
