@@ -29,13 +29,14 @@ async function signOutOthers(laptop: SignedIn): Promise<string> {
 }
 const undo = (laptop: SignedIn, seq: string): Promise<unknown> =>
   laptop.data("mutation ($seq: String!) { undoSignOut(seq: $seq) { receipt { seq } } }", { seq });
-/** What another device of the user is told of the others that changed. */
-async function changesSeenBy(device: SignedIn): Promise<unknown> {
-  const seen = await device.data(
-    "{ deviceChanges { devices { id isSignedIn signOut { reason } } } viewer { session { device { id } } } }",
+const Changes = z.object({ to: z.string(), devices: z.array(z.unknown()) });
+/** The user's devices that changed after a cursor, as one of them is told. */
+async function changesSeenBy(device: SignedIn, since?: string): Promise<z.infer<typeof Changes>> {
+  const { deviceChanges } = await device.data(
+    "query ($since: String) { deviceChanges(since: $since) { to devices { id isSignedIn signOut { reason } } } }",
+    { since },
   );
-  const { devices } = z.object({ devices: z.array(z.object({ id: z.string() }).loose()) }).parse(seen["deviceChanges"]);
-  return devices.filter(({ id }) => id !== device.viewer.deviceId);
+  return Changes.parse(deviceChanges);
 }
 
 describe("a sign-out that is taken back", { timeout: 120_000 }, () => {
@@ -50,6 +51,7 @@ describe("a sign-out that is taken back", { timeout: 120_000 }, () => {
     const seq = await signOutOthers(laptop);
     await deliveries.delivered(`webhook:${hook.id}`);
     await deliveries.delivered(`logout:${phone.viewer.sessionId}`);
+    const { to } = await changesSeenBy(laptop);
     await undo(laptop, seq);
     await deliveries.delivered(`webhook:${hook.id}`, 2);
     const sessions = [{ sid: phone.viewer.sessionId }];
@@ -58,7 +60,9 @@ describe("a sign-out that is taken back", { timeout: 120_000 }, () => {
       { type: "session.restored", data: { seq: Number(seq) + 1, reason: "SIGNED_OUT_REMOTELY", sessions } },
     ]);
     expect(receiver.received.filter(({ path }) => path === "/out")).toHaveLength(1);
-    expect(await changesSeenBy(laptop)).toEqual([{ id: phone.viewer.deviceId, isSignedIn: true, signOut: null }]);
+    expect(await changesSeenBy(laptop, to)).toMatchObject({
+      devices: [{ id: phone.viewer.deviceId, isSignedIn: true, signOut: null }],
+    });
   });
 
   it("before its application was told is not told any more, and leaves no dead letter", async () => {
@@ -123,23 +127,25 @@ describe("a person's other devices are told why", () => {
   it("when a token was stolen", async () => {
     const person = deliveries.system.person();
     const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const { to } = await changesSeenBy(laptop);
     const second = await phone.refresh();
     await phone.refresh(second.refreshToken);
     deliveries.system.clock.advance(11_000);
     expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
-    expect(await changesSeenBy(laptop)).toEqual([
-      { id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "REFRESH_TOKEN_REUSED" } },
-    ]);
+    expect(await changesSeenBy(laptop, to)).toMatchObject({
+      devices: [{ id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "REFRESH_TOKEN_REUSED" } }],
+    });
   });
 
   it("when an operator ended a session", async () => {
     const person = deliveries.system.person();
     const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const { to } = await changesSeenBy(laptop);
     expect(
       await operate(deliveries.system, "sessions", "revoke", "--session", phone.viewer.sessionId, "--yes"),
     ).toMatchObject({ code: 0 });
-    expect(await changesSeenBy(laptop)).toEqual([
-      { id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "ADMINISTRATOR" } },
-    ]);
+    expect(await changesSeenBy(laptop, to)).toMatchObject({
+      devices: [{ id: phone.viewer.deviceId, isSignedIn: false, signOut: { reason: "ADMINISTRATOR" } }],
+    });
   });
 });

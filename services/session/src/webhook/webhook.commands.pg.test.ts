@@ -62,7 +62,13 @@ describe("an operator", { timeout: 120_000 }, () => {
       code: 1,
       said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
     });
-    expect(await continuo("webhooks", "test", newId())).toMatchObject({ code: 1 });
+    for (const none of [id, newId()]) {
+      expect(await continuo("webhooks", "test", none, "--allow-private")).toMatchObject({
+        code: 1,
+        said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
+      });
+    }
+    expect(receiver.received).toHaveLength(2);
   });
 
   it("sees what is not delivered, and has it tried again", async () => {
