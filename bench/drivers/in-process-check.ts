@@ -2,11 +2,8 @@
 import { createLocalJWKSet, decodeJwt, jwtVerify } from "jose";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { createAdmissions } from "../../gateway/src/caller.ts";
-import { createRevocationSet } from "../../gateway/src/revocation/revocation-set.ts";
-import { createStanding } from "../../gateway/src/revocation/standing.ts";
-import { createAccessTokenVerifier } from "../../packages/access/src/index.ts";
 import type { Driver } from "../load-protocol.ts";
+import { createAccessTokenVerifier, createAdmissions, createRevocationSet, createStanding } from "../rooms.ts";
 
 const Options = z.object({
   by: z.enum(["ADMISSION", "JOSE"]),
