@@ -1,8 +1,8 @@
 import { inTransaction } from "@continuo/database";
 import type { Pool, PoolClient } from "pg";
 import { z } from "zod";
-import { EventRecord, type ChainEnds, type Link } from "./chain.ts";
-import { SecurityEvent, type AuditStore } from "./security-event.ts";
+import { EventRecord, type ChainEnds } from "./chain.ts";
+import { SecurityEvent, type AuditStore, type StoredLink } from "./security-event.ts";
 
 /** $1 user, $2 how many, $3 behind this place or null. */
 const PAGE = `
@@ -17,19 +17,19 @@ SELECT c.seq - c.base_seq AS "totalCount", found.*
  WHERE c.user_id = $1
  ORDER BY found.seq DESC`;
 
-/** $1 user. */
+/** $1 users. */
 const ENDS = `
-SELECT c.seq, c.hash, c.base_seq AS "baseSeq", c.base_hash AS "baseHash"
-  FROM session.auth_chains AS c WHERE c.user_id = $1`;
+SELECT c.user_id AS "userId", c.seq, c.hash, c.base_seq AS "baseSeq", c.base_hash AS "baseHash"
+  FROM session.auth_chains AS c WHERE c.user_id = ANY ($1::uuid[])`;
 
-/** $1 user, $2 after, $3 up to, $4 how many. */
+/** $1 and $2 user and place to begin behind, $3 and $4 the last ones, $5 how many. */
 const LINKS = `
 SELECT e.seq, e.record, e.hash, e.user_id AS "userId",
        to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, e.type, e.session_id AS "sessionId",
        e.device_id AS "deviceId", e.actor_id AS "actorId", e.detail
   FROM session.auth_events AS e
- WHERE e.user_id = $1 AND e.seq > $2 AND e.seq <= $3
- ORDER BY e.seq LIMIT $4`;
+ WHERE (e.user_id, e.seq) > ($1::uuid, $2::bigint) AND (e.user_id, e.seq) <= ($3::uuid, $4::bigint)
+ ORDER BY e.user_id, e.seq LIMIT $5`;
 
 /** $1 after, $2 how many. The first event of each user is found by skipping from one to the next in the index. */
 const USERS = `
@@ -48,6 +48,7 @@ SELECT user_id AS "userId" FROM with_events WHERE user_id IS NOT NULL
 
 const Total = z.object({ totalCount: z.coerce.number() });
 const Ends = z.object({
+  userId: z.uuid(),
   seq: z.coerce.number(),
   hash: z.instanceof(Buffer),
   baseSeq: z.coerce.number(),
@@ -100,26 +101,27 @@ export function createAuditStore(pool: Pool): AuditStore {
 
 function readsOn(connection: Pool | PoolClient): Reads {
   return {
-    async ends(userId): Promise<ChainEnds | undefined> {
+    async ends(userIds): Promise<ChainEnds[]> {
       const { rows } = await connection.query<Record<string, unknown>>({
         name: "chain-ends",
         text: ENDS,
-        values: [userId],
+        values: [userIds],
       });
-      if (rows[0] === undefined) return undefined;
-      const { seq, hash, baseSeq, baseHash } = Ends.parse(rows[0]);
-      return { userId, base: { seq: baseSeq, hash: baseHash }, head: { seq, hash } };
+      return rows.map((row) => {
+        const { userId, seq, hash, baseSeq, baseHash } = Ends.parse(row);
+        return { userId, base: { seq: baseSeq, hash: baseHash }, head: { seq, hash } };
+      });
     },
 
-    async links(userId, after, last, limit): Promise<Link[]> {
+    async links({ after, last }, limit): Promise<StoredLink[]> {
       const { rows } = await connection.query<Record<string, unknown>>({
         name: "chain-links",
         text: LINKS,
-        values: [userId, after, last, limit],
+        values: [after.userId, after.seq, last.userId, last.seq, limit],
       });
       return rows.map((row) => {
         const { record, hash, ...columns } = LinkRow.parse(row);
-        return { seq: columns.seq, record, hash, columns };
+        return { userId: columns.userId, seq: columns.seq, record, hash, columns };
       });
     },
   };

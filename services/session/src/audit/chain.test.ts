@@ -35,61 +35,61 @@ const hashBehind = (previous: Place, record: string): Buffer =>
   createHash("sha256").update(previous.hash).update(record).digest();
 
 describe("a chain of security events", () => {
-  it("is whole as it was made, from its first event or from where retention cut it off", async () => {
+  it("is whole as it was made, from its first event or from where retention cut it off", () => {
     for (const base of [emptyChain(userId).base, { seq: 41, hash: createHash("sha256").update("41").digest() }]) {
       const { ends, links } = chainOf(5, base);
-      expect(await verifyChain(ends, links)).toEqual({ checked: 5 });
+      expect(verifyChain(ends, links)).toEqual({ checked: 5 });
     }
-    expect(await verifyChain(emptyChain(userId), [])).toEqual({ checked: 0 });
+    expect(verifyChain(emptyChain(userId), [])).toEqual({ checked: 0 });
   });
 
-  it("shows the first place where a record was changed, a row taken out, two swapped, one put in or the tail cut", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 3, max: 30 }), fc.nat(), async (count, at) => {
+  it("shows the first place where a record was changed, a row taken out, two swapped, one put in or the tail cut", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 3, max: 30 }), fc.nat(), (count, at) => {
         const { ends, links } = chainOf(count);
         const place = 1 + (at % (count - 1));
         const link = links[place - 1];
         const next = links[place];
         if (link === undefined || next === undefined) throw new Error("no such place");
-        const judge = async (changed: readonly Link[]) => (await verifyChain(ends, changed)).firstBreak;
+        const judge = (changed: readonly Link[]) => verifyChain(ends, changed).firstBreak;
 
         const record = link.record.replace("PASSWORD", "PASSKEY");
-        expect(await judge(links.with(place - 1, { ...link, record }))).toEqual({
+        expect(judge(links.with(place - 1, { ...link, record }))).toEqual({
           seq: place,
           problem: "HASH_DIFFERS",
         });
         const rehashed = linkBehind(links[place - 2] ?? ends.base, { userId, seq: place, type: "STEPPED_UP" });
-        expect(await judge(links.with(place - 1, rehashed))).toEqual({ seq: place + 1, problem: "HASH_DIFFERS" });
-        expect(await judge(links.toSpliced(place - 1, 1))).toEqual({ seq: place, problem: "MISSING" });
-        expect(await judge(links.with(place - 1, next).with(place, link))).toEqual({ seq: place, problem: "MISSING" });
-        expect(await judge(links.toSpliced(place, 0, link))).toEqual({ seq: place, problem: "OUT_OF_ORDER" });
-        expect(await judge(links.slice(0, place))).toEqual({ seq: place + 1, problem: "TAIL_MISSING" });
+        expect(judge(links.with(place - 1, rehashed))).toEqual({ seq: place + 1, problem: "HASH_DIFFERS" });
+        expect(judge(links.toSpliced(place - 1, 1))).toEqual({ seq: place, problem: "MISSING" });
+        expect(judge(links.with(place - 1, next).with(place, link))).toEqual({ seq: place, problem: "MISSING" });
+        expect(judge(links.toSpliced(place, 0, link))).toEqual({ seq: place, problem: "OUT_OF_ORDER" });
+        expect(judge(links.slice(0, place))).toEqual({ seq: place + 1, problem: "TAIL_MISSING" });
         const longer = linkBehind(ends.head, { userId, seq: count + 1 });
-        expect(await judge([...links, longer])).toEqual({ seq: count + 1, problem: "HEAD_DIFFERS" });
+        expect(judge([...links, longer])).toEqual({ seq: count + 1, problem: "HEAD_DIFFERS" });
       }),
       { numRuns: 50 },
     );
   });
 
-  it("shows a record that is another user's, of another place, unreadable, or belied by its columns", async () => {
+  it("shows a record that is another user's, of another place, unreadable, or belied by its columns", () => {
     const { ends, links } = chainOf(2);
     const last = links[1] ?? ends.head;
-    const judge = async (link: Link) =>
-      (await verifyChain({ ...ends, head: { seq: 3, hash: link.hash } }, [...links, link])).firstBreak;
+    const judge = (link: Link) =>
+      verifyChain({ ...ends, head: { seq: 3, hash: link.hash } }, [...links, link]).firstBreak;
     const third = linkBehind(last, { userId, seq: 3 });
 
-    expect(await judge(third)).toBeUndefined();
-    expect(await judge(linkBehind(last, { userId: randomUUID(), seq: 3 }))).toMatchObject({
+    expect(judge(third)).toBeUndefined();
+    expect(judge(linkBehind(last, { userId: randomUUID(), seq: 3 }))).toMatchObject({
       problem: "RECORD_OF_ANOTHER",
     });
-    expect(await judge({ ...linkBehind(last, { userId, seq: 4 }), seq: 3 })).toMatchObject({
+    expect(judge({ ...linkBehind(last, { userId, seq: 4 }), seq: 3 })).toMatchObject({
       problem: "RECORD_OF_ANOTHER",
     });
-    expect(await judge({ seq: 3, record: "{", hash: hashBehind(last, "{") })).toMatchObject({
+    expect(judge({ seq: 3, record: "{", hash: hashBehind(last, "{") })).toMatchObject({
       problem: "RECORD_UNREADABLE",
     });
     const { columns } = linkBehind(last, { userId, seq: 3, type: "SESSION_STARTED" });
     expect(columns).toBeDefined();
-    expect(await judge({ ...third, ...(columns && { columns }) })).toEqual({ seq: 3, problem: "COLUMNS_DIFFER" });
+    expect(judge({ ...third, ...(columns && { columns }) })).toEqual({ seq: 3, problem: "COLUMNS_DIFFER" });
   });
 });

@@ -62,7 +62,7 @@ export interface Break {
 }
 
 /** What is wrong with `link` as the one behind `previous` in this user's chain; undefined when it is right. */
-export function checkLink(userId: string, previous: Place, link: Link): Break | undefined {
+function checkLink(userId: string, previous: Place, link: Link): Break | undefined {
   const expected = previous.seq + 1;
   if (link.seq > expected) return { seq: expected, problem: "MISSING" };
   if (link.seq < expected) return { seq: link.seq, problem: "OUT_OF_ORDER" };
@@ -78,7 +78,7 @@ export function checkLink(userId: string, previous: Place, link: Link): Break | 
 }
 
 /** What is wrong with a chain that ends at `last`. */
-export function checkHead(last: Place, head: Place): Break | undefined {
+function checkHead(last: Place, head: Place): Break | undefined {
   if (last.seq < head.seq) return { seq: last.seq + 1, problem: "TAIL_MISSING" };
   if (last.seq > head.seq || !last.hash.equals(head.hash)) return { seq: last.seq, problem: "HEAD_DIFFERS" };
   return undefined;
@@ -90,21 +90,37 @@ export interface Verdict {
   readonly firstBreak?: Break;
 }
 
-/** Checks a whole chain, link by link as they come. */
-export async function verifyChain(
-  { userId, base, head }: ChainEnds,
-  links: AsyncIterable<Link> | Iterable<Link>,
-): Promise<Verdict> {
+/** A check under way: takes a chain's links in order, and says in the end how they were. */
+export interface ChainCheck {
+  take(link: Link): void;
+  verdict(): Verdict;
+}
+
+/** Nothing is taken yet. */
+export function createChainCheck({ userId, base, head }: ChainEnds): ChainCheck {
   let last = base;
   let checked = 0;
-  for await (const link of links) {
-    const found = checkLink(userId, last, link);
-    if (found !== undefined) return { checked, firstBreak: found };
-    last = link;
-    checked += 1;
-  }
-  const found = checkHead(last, head);
-  return found === undefined ? { checked } : { checked, firstBreak: found };
+  let firstBreak: Break | undefined;
+  return {
+    take(link) {
+      if (firstBreak !== undefined) return;
+      firstBreak = checkLink(userId, last, link);
+      if (firstBreak !== undefined) return;
+      last = link;
+      checked += 1;
+    },
+    verdict() {
+      const found = firstBreak ?? checkHead(last, head);
+      return found === undefined ? { checked } : { checked, firstBreak: found };
+    },
+  };
+}
+
+/** Checks a whole chain. */
+export function verifyChain(ends: ChainEnds, links: Iterable<Link>): Verdict {
+  const check = createChainCheck(ends);
+  for (const link of links) check.take(link);
+  return check.verdict();
 }
 
 function readRecord(text: string): EventRecord | undefined {

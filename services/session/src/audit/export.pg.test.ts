@@ -213,12 +213,18 @@ describe("an operator", () => {
       });
     }
     expect(await operate(system, "audit", "verify", "--user", untouched ?? "")).toMatchObject({ code: 0 });
+    await tamper([
+      `INSERT INTO session.auth_events (user_id, seq, at, type, record, hash) VALUES ($1, 0, now(), 'STEPPED_UP', '{}', '')`,
+      [untouched],
+    ]);
+    const early = { value: { firstBreak: { seq: 0, problem: "OUT_OF_ORDER" } } };
+    expect(await operate(system, "audit", "verify", "--user", untouched ?? "")).toMatchObject(early);
     expect(await all()).toMatchObject({
       code: 1,
       value: {
         intact: false,
         complete: true,
-        brokenUsers: 7,
+        brokenUsers: 8,
         broken: expect.arrayContaining(Object.entries(found).map(([userId, each]) => ({ userId, ...each }))),
       },
       said: expect.stringContaining('"progress"'),

@@ -7,12 +7,12 @@ import { z } from "zod";
 import type { CompactVerifyGetKey } from "jose";
 import { type Break, emptyChain, EventRecord, type Link, verifyChain } from "./chain.ts";
 import { openHead, type HeadSigner, type SignedHead } from "./head.ts";
-import type { AuditStore } from "./security-event.ts";
+import type { AuditStore, LinkRange, StoredLink } from "./security-event.ts";
 
 /** Of an export over HTTP. */
 export const EXPORT_TYPE = "application/x-ndjson";
 
-const PAGE = 500;
+const PAGE = 1_000;
 
 /** The lines of a user's export, read as they are taken. */
 export type Export = (userId: string) => AsyncIterable<string>;
@@ -26,27 +26,24 @@ export function createExport(options: {
   const { store, sign, now } = options;
   return async function* lines(userId) {
     // Links up to here are there and stay as they are, whatever is added meanwhile.
-    const ends = (await store.ends(userId)) ?? emptyChain(userId);
-    for await (const { record, hash } of linksOf(store, userId, { after: ends.base.seq, last: ends.head.seq })) {
+    const ends = (await store.ends([userId]))[0] ?? emptyChain(userId);
+    const range = { after: { userId, seq: ends.base.seq }, last: { userId, seq: ends.head.seq } };
+    for await (const { record, hash } of linksIn(store, range)) {
       yield `${JSON.stringify({ record, hash: hash.toString("hex") })}\n`;
     }
     yield `${JSON.stringify({ head: await sign(ends, now()) })}\n`;
   };
 }
 
-/** The links behind `after` up to `last`, in order, read in pages. */
-export async function* linksOf(
-  store: Pick<AuditStore, "links">,
-  userId: string,
-  { after, last }: { after: number; last: number },
-): AsyncIterable<Link> {
-  let from = after;
+/** The links of a range in order, read in pages. */
+export async function* linksIn(store: Pick<AuditStore, "links">, range: LinkRange): AsyncIterable<StoredLink> {
+  let { after } = range;
   for (;;) {
-    const page = await store.links(userId, from, last, PAGE);
+    const page = await store.links({ ...range, after }, PAGE);
     yield* page;
     const newest = page.at(-1);
     if (newest === undefined || page.length < PAGE) return;
-    from = newest.seq;
+    after = newest;
   }
 }
 
@@ -82,7 +79,7 @@ export async function verifyExport(lines: AsyncIterable<string>, keys: CompactVe
   if (jws === undefined) return { checked: 0, firstProblem: { problem: "HEAD_MISSING" } };
   const head = await openHead(jws, keys);
   if (head === undefined) return { checked: 0, firstProblem: { problem: "HEAD_NOT_SIGNED" } };
-  const { checked, firstBreak } = await verifyChain(head, links);
+  const { checked, firstBreak } = verifyChain(head, links);
   return { checked, head, ...(firstBreak && { firstProblem: firstBreak }) };
 }
 

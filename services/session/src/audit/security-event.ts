@@ -48,14 +48,25 @@ export interface SecurityEventPage {
   readonly events: readonly SecurityEvent[];
 }
 
+/** From behind a place in one user's chain, through the chains of the users between, to a place in another's. */
+export interface LinkRange {
+  readonly after: { readonly userId: string; readonly seq: number };
+  readonly last: { readonly userId: string; readonly seq: number };
+}
+
+/** A link as it lies in the database. */
+export interface StoredLink extends Link {
+  readonly userId: string;
+}
+
 /** Reads of events and their chains. */
 export interface AuditStore {
   /** Newest first, from behind the place `before` on, from the newest without it. */
   page(userId: string, first: number, before: number | null): Promise<SecurityEventPage>;
-  /** Undefined while nothing has happened to this user. */
-  ends(userId: string): Promise<ChainEnds | undefined>;
-  /** The links of a user's chain behind `after`, up to and including `last`, at most `limit`, in order. */
-  links(userId: string, after: number, last: number, limit: number): Promise<Link[]>;
+  /** Of these users' chains; a user to whom nothing has happened has none. */
+  ends(userIds: readonly string[]): Promise<ChainEnds[]>;
+  /** The links in a range, at most `limit`, by user and place. */
+  links(range: LinkRange, limit: number): Promise<StoredLink[]>;
   /** The next users by id who have events or a chain, at most `limit`. */
   users(after: string | null, limit: number): Promise<string[]>;
   /** How many users that is, roughly; for progress. */

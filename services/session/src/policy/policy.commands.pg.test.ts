@@ -1,9 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough, Writable } from "node:stream";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { runOperator } from "../operator-app.ts";
+import { operate, type Outcome } from "../operator.fixture.ts";
 import { newApplication, populate } from "../population.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
@@ -18,24 +17,7 @@ afterAll(async () => {
   await system[Symbol.asyncDispose]();
 });
 
-class Written extends Writable {
-  text = "";
-  override _write(chunk: unknown, _encoding: unknown, done: () => void): void {
-    this.text += String(chunk);
-    done();
-  }
-}
-
-/** One command with `--json`, as its exit code and what it said. */
-async function policies(...argv: string[]): Promise<{ code: number; out: unknown; err: string }> {
-  const [stdout, stderr] = [new Written(), new Written()];
-  const code = await runOperator(["policies", ...argv, "--json"], {
-    source: async () => ({ DATABASE_URL: system.env.DATABASE_URL, LOG_LEVEL: "silent" }),
-    streams: { stdin: new PassThrough(), stdout, stderr },
-    now: () => system.clock.now,
-  });
-  return { code, out: stdout.text === "" ? undefined : JSON.parse(stdout.text), err: stderr.text };
-}
+const policies = (...argv: string[]): Promise<Outcome> => operate(system, "policies", ...argv);
 
 it("an operator drafts rules, tries them, activates them, and sees the same figures", async () => {
   const applicationId = await newApplication(system.admin, { idleSeconds: 90, absoluteSeconds: 150 });
@@ -50,21 +32,21 @@ it("an operator drafts rules, tries them, activates them, and sees the same figu
   await writeFile(file, JSON.stringify({ idleSeconds: 15 }));
   const foreseen = { sessions: 3, ends: { IDLE: 1, ABSOLUTE: 0, EVICTED: 0 } };
 
-  expect(await policies("try", applicationId, "--file", file)).toMatchObject({ code: 0, out: foreseen });
+  expect(await policies("try", applicationId, "--file", file)).toMatchObject({ code: 0, value: foreseen });
   expect(await policies("draft", applicationId, "--file", file)).toMatchObject({
     code: 0,
-    out: { version: 2, idleSeconds: 15, absoluteSeconds: 150 },
+    value: { version: 2, idleSeconds: 15, absoluteSeconds: 150 },
   });
-  expect(await policies("activate", applicationId, "2", "--dry-run")).toMatchObject({ code: 0, out: foreseen });
+  expect(await policies("activate", applicationId, "2", "--dry-run")).toMatchObject({ code: 0, value: foreseen });
   expect((await policies("activate", applicationId, "2")).code).toBe(3);
-  expect(await policies("show", applicationId)).toMatchObject({ code: 0, out: { version: 1, state: "ACTIVE" } });
+  expect(await policies("show", applicationId)).toMatchObject({ code: 0, value: { version: 1, state: "ACTIVE" } });
   expect(await policies("activate", applicationId, "2", "--yes")).toMatchObject({
     code: 0,
-    out: { applicationId, version: 2, ended: foreseen.ends, moved: 3 },
+    value: { applicationId, version: 2, ended: foreseen.ends, moved: 3 },
   });
   expect(await policies("list", applicationId)).toMatchObject({
     code: 0,
-    out: [
+    value: [
       { version: 2, state: "ACTIVE" },
       { version: 1, state: "RETIRED" },
     ],
@@ -75,9 +57,9 @@ it("rules that no policy may have, a file that is none, and a version that is no
   const file = join(folder, "loose.json");
   await writeFile(file, JSON.stringify({ idleSeconds: 20 * 24 * 3_600 }));
   const loose = await policies("draft", "continuo", "--file", file);
-  expect(loose).toMatchObject({ code: 2, out: undefined });
-  expect(loose.err).toMatch(/idle-seconds: At aal1 at most 1209600/);
-  expect((await policies("draft", "continuo", "--file", join(folder, "none.json"))).err).toMatch(/cannot be read/);
-  expect((await policies("activate", "continuo", "7", "--yes")).err).toMatch(/POLICY_NOT_FOUND/);
+  expect(loose).toMatchObject({ code: 2, value: undefined });
+  expect(loose.said).toMatch(/idle-seconds: At aal1 at most 1209600/);
+  expect((await policies("draft", "continuo", "--file", join(folder, "none.json"))).said).toMatch(/cannot be read/);
+  expect((await policies("activate", "continuo", "7", "--yes")).said).toMatch(/POLICY_NOT_FOUND/);
   expect((await policies("try", "continuo")).code).toBe(2);
 });

@@ -1,8 +1,6 @@
-import { PassThrough } from "node:stream";
-import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { runOperator } from "../operator-app.ts";
+import { operate, type Outcome } from "../operator.fixture.ts";
 import { faultOf } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
@@ -12,18 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-async function continuo(...argv: string[]): Promise<{ code: number; value: unknown; said: string }> {
-  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
-  const code = await runOperator(["sessions", ...argv, "--json"], {
-    source: async () => ({ DATABASE_URL: system.env.DATABASE_URL }),
-    streams: { stdin, stdout, stderr },
-    now: () => system.clock.now,
-  });
-  stdout.end();
-  stderr.end();
-  const [out, said] = await Promise.all([text(stdout), text(stderr)]);
-  return { code, value: out === "" ? undefined : JSON.parse(out), said };
-}
+const continuo = (...argv: string[]): Promise<Outcome> => operate(system, "sessions", ...argv);
 const Listed = z.array(z.object({ id: z.string(), expiresAt: z.iso.datetime() }));
 const listed = async (...argv: string[]): Promise<string[]> =>
   Listed.parse((await continuo("list", ...argv)).value).map(({ id }) => id);

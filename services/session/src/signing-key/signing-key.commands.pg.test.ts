@@ -1,8 +1,6 @@
-import { PassThrough } from "node:stream";
-import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { runOperator } from "../operator-app.ts";
+import { operate, type Outcome } from "../operator.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 const Keys = z.array(z.object({ kid: z.string(), state: z.string() }));
@@ -13,19 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-async function continuo(...argv: string[]): Promise<{ code: number; value: unknown; fault: string }> {
-  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
-  const { DATABASE_URL, MASTER_KEY } = system.env;
-  const code = await runOperator([...argv, "--json"], {
-    source: async () => ({ DATABASE_URL, MASTER_KEY: MASTER_KEY[0].toString("base64url") }),
-    streams: { stdin, stdout, stderr },
-    now: () => system.clock.now,
-  });
-  stdout.end();
-  stderr.end();
-  const [out, err] = await Promise.all([text(stdout), text(stderr)]);
-  return { code, value: out === "" ? undefined : JSON.parse(out), fault: err };
-}
+const continuo = (...argv: string[]): Promise<Outcome> => operate(system, ...argv);
 const keys = async (): Promise<z.infer<typeof Keys>> => Keys.parse((await continuo("keys", "list")).value);
 const states = async (): Promise<string[]> => (await keys()).map(({ state }) => state).sort();
 
@@ -53,7 +39,7 @@ describe("an operator", () => {
     expect((await person.refresh()).accessToken).toBeTypeOf("string");
     const again = await continuo("keys", "retire", active, "--now", "--yes");
     expect(again.code).toBe(1);
-    expect(again.fault).toContain("KEY_NOT_FOUND");
+    expect(again.said).toContain("KEY_NOT_FOUND");
   });
 
   it("registers an application and gives it new secrets", async () => {
