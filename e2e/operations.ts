@@ -124,9 +124,30 @@ export const DEVICE_CHANGED = operation(
   z.object({ deviceChanged: z.object({ from: z.string().nullable(), to: z.string(), devices: z.array(device) }) }),
 );
 
+const signOut = z.object({
+  receipt: z.object({ seq: z.string(), at: z.string(), sessionsEnded: z.number() }).nullable(),
+});
+const SIGN_OUT = `{ receipt { seq at sessionsEnded } devices { id isSignedIn } }`;
+
 export const SIGN_OUT_DEVICE = operation(
-  `mutation ($id: ID!) { signOutDevice(id: $id) { receipt { seq sessionsEnded } devices { id isSignedIn } } }`,
+  `mutation ($id: ID!) { signOutDevice(id: $id) ${SIGN_OUT} }`,
+  z.object({ signOutDevice: signOut }),
+);
+
+export const SIGN_OUT_EVERYWHERE = operation(
+  `mutation { signOutEverywhere ${SIGN_OUT} }`,
+  z.object({ signOutEverywhere: signOut }),
+);
+
+export const RECEIPT = operation(
+  `query ($seq: String!) {
+    revocationReceipt(seq: $seq) { completedAt pendingReplicas acks { replica latencyMs socketsClosed } }
+  }`,
   z.object({
-    signOutDevice: z.object({ receipt: z.object({ seq: z.string(), sessionsEnded: z.number() }).nullable() }),
+    revocationReceipt: z.object({
+      completedAt: z.string().nullable(),
+      pendingReplicas: z.array(z.string()),
+      acks: z.array(z.object({ replica: z.string(), latencyMs: z.number(), socketsClosed: z.number() })),
+    }),
   }),
 );

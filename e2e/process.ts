@@ -14,6 +14,7 @@ export interface ProcessOptions {
   readonly name: string;
   /** From the repository's root, for example `gateway/src/main.ts`. */
   readonly file: string;
+  readonly argv?: readonly string[] | undefined;
   readonly env: Readonly<Record<string, string>>;
   /** Asked until it resolves to true. Default: once the process runs. */
   readonly isReady?: (() => Promise<boolean>) | undefined;
@@ -42,14 +43,20 @@ export interface RunningProcess extends AsyncDisposable {
 
 /** Starts it and waits until it is ready. Disposal ends it: SIGTERM, and SIGKILL where that does not help. */
 export async function startProcess(options: ProcessOptions): Promise<RunningProcess> {
-  const { name, file, env, isReady = async () => true } = options;
+  const { name, file, argv = [], env, isReady = async () => true } = options;
   let child: ChildProcess;
   let log = "";
 
   async function start(): Promise<void> {
-    child = spawn(process.execPath, [file], {
+    child = spawn(process.execPath, [file, ...argv], {
       cwd: repository,
-      env: { PATH: process.env["PATH"] ?? "", NODE_COMPILE_CACHE: join(repository, ".data/cache/compile"), ...env },
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        // As in the image.
+        NODE_ENV: "production",
+        NODE_COMPILE_CACHE: join(repository, ".data/cache/compile"),
+        ...env,
+      },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const stream of [child.stdout, child.stderr])

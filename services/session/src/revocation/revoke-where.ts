@@ -77,7 +77,8 @@ export interface RevokedWhere {
   readonly isComplete: boolean;
 }
 
-const BATCH = 500;
+/** Few enough that nobody waits long for the head of the log, and that gateways hear of each at once. */
+const BATCH = 100;
 
 /**
  * Wires it; `progress` is called after each batch with what has ended so far, `signal` stops it after a batch. Who signs
