@@ -62,19 +62,21 @@ describe("an honest browser", () => {
       fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 14 }), async (history) => {
         const laptop = await system.person().signIn();
         const store = new Store(laptop.tokens);
+        const refused: unknown[] = [];
         for (const event of history) {
           if (event.does === "wait") system.clock.advance(event.ms);
           else if (event.does === "use") await useAccessToken(store.current);
           else {
             const read = store.current;
             const answers = await Promise.all(event.arrives.map(() => laptop.tryRefresh(read.refreshToken)));
-            expect(answers.map(faultOf)).toEqual(event.arrives.map(() => undefined));
-            event.arrives.forEach((arrived, tab) => {
-              const answer = answers[tab];
-              if (arrived && answer) store.replace(read, tokensIn(answer));
-            });
+            refused.push(...answers.map(faultOf).filter((fault) => fault !== undefined));
+            const arrived = answers.filter(
+              (answer, tab) => event.arrives[tab] === true && faultOf(answer) === undefined,
+            );
+            for (const answer of arrived) store.replace(read, tokensIn(answer));
           }
         }
+        expect(refused).toEqual([]);
         expect(faultOf(await laptop.tryRefresh(store.current.refreshToken))).toBeUndefined();
         expect(await isLive(laptop)).toBe(true);
       }),
@@ -114,16 +116,15 @@ describe("an honest browser", () => {
 });
 
 describe("a thief with a copy of the refresh token", () => {
-  /** Both hold the same token; whoever refreshes uses what was got, as anybody does. */
+  /** Both hold the same token, so it is the same whoever comes first; and whoever refreshes uses what was got. */
   const inUse = fc.record({
-    thiefFirst: fc.boolean(),
     before: fc.integer({ min: 0, max: 3 }),
     gap: fc.oneof(fc.integer({ min: 10 * SECOND + 1, max: 20 * MINUTE }), fc.integer({ min: MINUTE, max: 8 * HOUR })),
   });
 
   it("is found when the second of the two uses it, whoever that is, at the price of this one session", async () => {
     await fc.assert(
-      fc.asyncProperty(inUse, async ({ thiefFirst, before, gap }) => {
+      fc.asyncProperty(inUse, async ({ before, gap }) => {
         const person = system.person();
         const [victim, otherDevice] = [await person.signIn(), await person.signIn()];
         let held = victim.tokens;
@@ -133,9 +134,7 @@ describe("a thief with a copy of the refresh token", () => {
         await useAccessToken(tokensIn(first));
         system.clock.advance(gap);
         const second = await victim.tryRefresh(stolen);
-        expect(faultOf(second), thiefFirst ? "the victim comes second" : "the thief comes second").toBe(
-          "UNAUTHENTICATED REFRESH_TOKEN_REUSED",
-        );
+        expect(faultOf(second)).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
         expect(await isLive(victim)).toBe(false);
         expect(faultOf(await victim.tryRefresh(tokensIn(first).refreshToken))).toBe("UNAUTHENTICATED SESSION_ENDED");
         expect(faultOf(await otherDevice.tryRefresh())).toBeUndefined();
