@@ -30,7 +30,7 @@ SELECT ${sessionColumns("s")} FROM session.sessions AS s
 /** $12 kind, $13 key, $14 outbox ids, $15 begun at. Heads are waited for, by user id; what still matches behind their locks is ended. */
 const REVOKE = `
 WITH found AS MATERIALIZED (
-    SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} AND $15::timestamptz IS NOT NULL
+    SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} AND s.started_at <= $15::timestamptz
      ORDER BY s.user_id, s.id
      LIMIT cardinality($14::uuid[])),
   locked AS (
