@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { z } from "zod";
+import { lockedHeads } from "../database/user-change.ts";
 import { isLive } from "../session/session.store.ts";
 import type { ActivityStore } from "./activity.ts";
 
@@ -14,15 +15,7 @@ WITH report AS MATERIALIZED (
     SELECT r.session_id, least(max(r.at), $5::timestamptz) AS at
       FROM unnest($1::uuid[], $2::timestamptz[]) AS r (session_id, at)
      GROUP BY r.session_id),
-  locked AS MATERIALIZED (
-    SELECT h.user_id FROM session.user_heads AS h
-     WHERE h.user_id IN (SELECT s.user_id FROM session.sessions AS s JOIN report ON report.session_id = s.id
-                          WHERE ${isDue("report")})
-     ORDER BY h.user_id FOR UPDATE),
-  head AS (
-    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
-      FROM locked WHERE h.user_id = locked.user_id
-    RETURNING h.user_id, h.device_rev),
+  ${lockedHeads(`SELECT s.user_id FROM session.sessions AS s JOIN report ON report.session_id = s.id WHERE ${isDue("report")}`)},
   moved AS (
     UPDATE session.sessions AS s
        SET last_active_at = report.at,

@@ -26,6 +26,19 @@ export const advancedHead = (condition: string, epoch = "0"): string =>
     RETURNING h.user_id, h.device_rev, h.epoch)`;
 
 /**
+ * CTEs `locked` and `head`, for a statement about many users: locks the heads of those whom the query `users` names, by
+ * user id, as everybody does, and advances them. `ifHeld`: whether it waits for those that somebody holds, or leaves them.
+ */
+export const lockedHeads = (users: string, ifHeld: "WAIT" | "LEAVE" = "WAIT"): string =>
+  `locked AS MATERIALIZED (
+    SELECT h.user_id FROM session.user_heads AS h
+     WHERE h.user_id IN (${users}) ORDER BY h.user_id FOR UPDATE${ifHeld === "LEAVE" ? " SKIP LOCKED" : ""}),
+  head AS (
+    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
+      FROM locked WHERE h.user_id = locked.user_id
+    RETURNING h.user_id, h.device_rev)`;
+
+/**
  * Runs a statement of one row that uses `seen` and `head`. Nearly always that is all; when somebody else changed the
  * same user at the same moment, it runs again behind the lock of the head, where it cannot lose.
  */

@@ -6,6 +6,7 @@
  * Locks are taken in one order, so that nothing can deadlock: users' heads (by user id), then their sessions and
  * devices (which only the holder of the head changes), grants (by id), and last the head of the log.
  */
+import { z } from "zod";
 import { fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 
 /** Where the values are: parameters such as `$4`, or literals. */
@@ -83,3 +84,17 @@ export function endSessions({
       FROM ended JOIN entry USING (user_id, kind, key, reason) CROSS JOIN log_head
      ORDER BY ended.user_id, ended.id)`;
 }
+
+/** What a statement returns that ended those of the CTE `from` whom it could: parsed by `EndedBatch`. */
+export const endedBatch = (from: string): string => `
+SELECT (SELECT count(*) FROM ${from}) AS found, (SELECT count(*) FROM ended) AS ended, (SELECT max(seq) FROM logged) AS seq,
+       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
+          FROM ended) AS users`;
+
+/** How many were found and ended, the newest place in the log, and the users concerned with their device revision. */
+export const EndedBatch = z.object({
+  found: z.coerce.number(),
+  ended: z.coerce.number(),
+  seq: z.coerce.number().nullable(),
+  users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
+});

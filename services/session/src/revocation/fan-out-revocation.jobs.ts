@@ -13,7 +13,7 @@ export const fanOutRevocation = defineJob({
   backoffMs: 1_000,
 });
 
-export interface DeliveryStore {
+export interface FanOutStore {
   /**
    * Notes one delivery for each other device of the user that is signed in, and posts one for each webhook and
    * application to be told, in one statement; those noted before stay. `posted` counts the latter.
@@ -27,7 +27,7 @@ export interface DeliveryStore {
 
 /** The handler: idempotent by the revocation's place in the log. */
 export function createFanOut(options: {
-  store: DeliveryStore;
+  store: FanOutStore;
   announce: Pick<RevocationAnnouncer, "devicesChanged"> & { posted(): Promise<void> };
   now: () => Date;
 }): JobHandler<z.infer<typeof Payload>> {

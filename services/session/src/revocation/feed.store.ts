@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { z } from "zod";
+import { lockedHeads } from "../database/user-change.ts";
 import { EndReason } from "../session/session.ts";
 import type { FeedStore } from "./feed.ts";
 
@@ -22,13 +23,7 @@ WITH fresh AS (
     SELECT DISTINCT s.user_id, s.device_id
       FROM fresh JOIN session.revocations AS r ON r.seq = fresh.seq
       JOIN session.sessions AS s ON s.id = ANY (r.session_ids)),
-  locked AS (
-    SELECT h.user_id FROM session.user_heads AS h
-     WHERE h.user_id IN (SELECT user_id FROM concerned) ORDER BY h.user_id FOR UPDATE),
-  head AS (
-    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
-      FROM locked WHERE h.user_id = locked.user_id
-    RETURNING h.user_id, h.device_rev),
+  ${lockedHeads("SELECT concerned.user_id FROM concerned")},
   stamped AS (
     UPDATE session.devices AS d SET rev = head.device_rev
       FROM concerned JOIN head ON head.user_id = concerned.user_id

@@ -1,6 +1,3 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { v7 as newId } from "uuid";
 import { Pool } from "pg";
@@ -9,6 +6,7 @@ import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
+import { startWorkerProcess } from "../worker-process.fixture.ts";
 import { createRevocationJobsStore } from "./jobs.store.ts";
 
 const soon = { timeout: 30_000, interval: 50 };
@@ -143,7 +141,7 @@ describe("the fan-out of a revocation", () => {
       users.slice(0, 2),
     ]);
     await using _blocked = blocked;
-    const worker = startWorkerProcess();
+    const worker = startFanOutProcess();
     await using _worker = worker;
     await vi.waitFor(async () => expect(await told()).toBe(16), soon);
     await lockWaiters(system.admin, 2);
@@ -195,21 +193,11 @@ describe("a dead worker", () => {
 });
 
 /** A worker that fans out, until killed. */
-function startWorkerProcess(): AsyncDisposable {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("../worker.fixture.ts", import.meta.url))], {
-    env: {
-      DATABASE_URL: system.env.DATABASE_URL,
-      MASTER_KEY: system.env.MASTER_KEY[0].toString("base64url"),
-      LOG_LEVEL: "silent",
-      JOBS: "fan-out-revocation",
-    },
-    stdio: ["ignore", "ignore", "inherit"],
+function startFanOutProcess(): AsyncDisposable {
+  return startWorkerProcess({
+    DATABASE_URL: system.env.DATABASE_URL,
+    MASTER_KEY: system.env.MASTER_KEY[0].toString("base64url"),
+    LOG_LEVEL: "silent",
+    JOBS: "fan-out-revocation",
   });
-  const exited = once(child, "exit");
-  return {
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await exited;
-    },
-  };
 }

@@ -2,9 +2,10 @@ import type { Pool } from "pg";
 import { z } from "zod";
 import { deliverNotice } from "../delivery/deliver-notice.jobs.ts";
 import { isLive } from "../session/session.store.ts";
-import { endSessions } from "./end-sessions.store.ts";
+import { lockedHeads } from "../database/user-change.ts";
+import { EndedBatch, endedBatch, endSessions } from "./end-sessions.store.ts";
 import type { ExpiryStore } from "./expire-sessions.jobs.ts";
-import type { DeliveryStore } from "./fan-out-revocation.jobs.ts";
+import type { FanOutStore } from "./fan-out-revocation.jobs.ts";
 
 const hasLapsed = (now: string): string => `least(s.idle_deadline, s.absolute_deadline) <= ${now}::timestamptz`;
 
@@ -17,21 +18,11 @@ WITH lapsed AS MATERIALIZED (
      WHERE s.state = 'ACTIVE' AND ${hasLapsed("$1")}
      ORDER BY least(s.idle_deadline, s.absolute_deadline)
      LIMIT cardinality($2::uuid[])),
-  locked AS (
-    SELECT h.user_id FROM session.user_heads AS h
-     WHERE h.user_id IN (SELECT user_id FROM lapsed) ORDER BY h.user_id FOR UPDATE SKIP LOCKED),
-  head AS (
-    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
-      FROM locked WHERE h.user_id = locked.user_id
-    RETURNING h.user_id, h.device_rev),
+  ${lockedHeads("SELECT lapsed.user_id FROM lapsed", "LEAVE")},
   target AS (
     SELECT lapsed.id, lapsed.user_id, 'SESSION' AS kind, lapsed.id::text AS key, lapsed.reason FROM lapsed),
   ${endSessions({ state: "EXPIRED", now: "$1", actor: "NULL", outboxIds: "$2", condition: hasLapsed("$1") })}
-SELECT (SELECT count(*) FROM lapsed) AS found,
-       (SELECT count(*) FROM ended) AS ended,
-       (SELECT max(seq) FROM logged) AS seq,
-       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
-          FROM ended) AS users`;
+${endedBatch("lapsed")}`;
 
 /**
  * $1 seq, $2 now. Other devices are told with the row itself; whoever is told over HTTP has a row and, in the same
@@ -81,12 +72,6 @@ SELECT told.user_id AS "userId", h.device_rev AS "deviceRev", (SELECT count(*) F
        (SELECT count(*) FROM posted) AS posted
   FROM told JOIN session.user_heads AS h ON h.user_id = told.user_id`;
 
-const Expired = z.object({
-  found: z.coerce.number(),
-  ended: z.coerce.number(),
-  seq: z.coerce.number().nullable(),
-  users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
-});
 const Told = z.object({
   userId: z.uuid(),
   deviceRev: z.coerce.number(),
@@ -95,7 +80,7 @@ const Told = z.object({
 });
 
 /** What the jobs of revocation need of Postgres. */
-export function createRevocationJobsStore(pool: Pool): ExpiryStore & DeliveryStore {
+export function createRevocationJobsStore(pool: Pool): ExpiryStore & FanOutStore {
   return {
     async expire(now, outboxIds) {
       const { rows } = await pool.query<Record<string, unknown>>({
@@ -103,7 +88,7 @@ export function createRevocationJobsStore(pool: Pool): ExpiryStore & DeliverySto
         text: EXPIRE,
         values: [now, outboxIds],
       });
-      return Expired.parse(rows[0]);
+      return EndedBatch.parse(rows[0]);
     },
 
     async deliver(seq, now) {

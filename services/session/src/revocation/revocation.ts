@@ -112,6 +112,9 @@ export interface Revocations {
 
 const SEQ = /^[1-9]\d{0,14}$/;
 
+/** A place in the log as clients write it; undefined for what is none. */
+export const parseSeq = (text: string): number | undefined => (SEQ.test(text) ? Number(text) : undefined);
+
 /** Wires the use cases. `createId` gives the outbox row its id. */
 export function createRevocations(options: {
   store: RevocationStore;
@@ -169,9 +172,15 @@ export function createRevocations(options: {
     endByClient: async ({ id, userId }) =>
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", { userId, sessionId: id })),
     receipt: async (viewer, seq) => {
-      const receipt = SEQ.test(seq) ? await store.receipt(Number(seq), viewer.userId, heardSince(now())) : undefined;
+      const place = parseSeq(seq);
+      const receipt = place && (await store.receipt(place, viewer.userId, heardSince(now())));
       if (receipt) return receipt;
-      throw new AppError("NOT_FOUND", "RECEIPT_NOT_FOUND", "There is no such receipt.");
+      throw receiptNotFound();
     },
   };
+}
+
+/** NOT_FOUND/RECEIPT_NOT_FOUND: absent, or not yours. */
+export function receiptNotFound(): AppError {
+  return new AppError("NOT_FOUND", "RECEIPT_NOT_FOUND", "There is no such receipt.");
 }

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { ACR_ORDER } from "../policy/policy.ts";
 import { Session } from "../session/session.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
-import { endSessions } from "./end-sessions.store.ts";
+import { lockedHeads } from "../database/user-change.ts";
+import { EndedBatch, endedBatch, endSessions } from "./end-sessions.store.ts";
 import type { RevokeWhereStore, SessionFilter } from "./revoke-where.ts";
 
 /** $1 now, then the filter in the order of `valuesOf`: a condition that is null holds for all. */
@@ -33,30 +34,16 @@ WITH found AS MATERIALIZED (
     SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} AND s.started_at <= $15::timestamptz
      ORDER BY s.user_id, s.id
      LIMIT cardinality($14::uuid[])),
-  locked AS (
-    SELECT h.user_id FROM session.user_heads AS h
-     WHERE h.user_id IN (SELECT found.user_id FROM found) ORDER BY h.user_id FOR UPDATE),
-  head AS (
-    UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
-      FROM locked WHERE h.user_id = locked.user_id
-    RETURNING h.user_id, h.device_rev),
+  ${lockedHeads("SELECT found.user_id FROM found")},
   target AS (
     SELECT found.id, found.user_id, $12::text AS kind, $13::text AS key, 'ADMINISTRATOR' AS reason FROM found),
   ${endSessions({ state: "REVOKED", now: "$1", actor: "NULL", outboxIds: "$14", condition: "true" })}
-SELECT (SELECT count(*) FROM found) AS found, (SELECT count(*) FROM ended) AS ended, (SELECT max(seq) FROM logged) AS seq,
-       (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
-          FROM ended) AS users`;
+${endedBatch("found")}`;
 
 const Counted = z.object({
   sessions: z.coerce.number(),
   users: z.coerce.number(),
   applications: z.record(z.string(), z.number()),
-});
-const Batch = z.object({
-  found: z.coerce.number(),
-  ended: z.coerce.number(),
-  seq: z.coerce.number().nullable(),
-  users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
 });
 
 /** An operator's revocations in Postgres. */
@@ -79,7 +66,7 @@ export function createRevokeWhereStore(pool: Pool): RevokeWhereStore {
         text: REVOKE,
         values: [now, ...valuesOf(filter), kind, key, outboxIds, begunAt],
       });
-      return Batch.parse(rows[0]);
+      return EndedBatch.parse(rows[0]);
     },
   };
 }

@@ -4,7 +4,13 @@
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
-import { heardNothing, type RevocationAnnouncer, type RevocationReceipt } from "./revocation.ts";
+import {
+  heardNothing,
+  parseSeq,
+  receiptNotFound,
+  type RevocationAnnouncer,
+  type RevocationReceipt,
+} from "./revocation.ts";
 
 /** How long a sign-out can be taken back. Milliseconds. */
 export const UNDO_WINDOW_MS = 10 * 60_000;
@@ -58,8 +64,6 @@ export interface Undo {
   readonly sessions: readonly Undone[];
 }
 
-const SEQ = /^[1-9]\d{0,14}$/;
-
 /**
  * Wires the use case. Throws NOT_FOUND/RECEIPT_NOT_FOUND (also for somebody else's, for what was no signing-out of
  * others, and for one before the viewer's sign-in), CONFLICT/ALREADY_UNDONE, CONFLICT/UNDO_WINDOW_PASSED.
@@ -75,12 +79,12 @@ export function createUndoSignOut(options: {
   return async ({ userId, sessionId }, seq) => {
     const at = now();
     const since = new Date(at.getTime() - UNDO_WINDOW_MS);
-    const outcome: UndoOutcome = SEQ.test(seq)
-      ? await store.undo({ userId, sessionId, seq: Number(seq), since, outboxId: createId(), now: at })
-      : { kind: "NOT_FOUND" };
+    const place = parseSeq(seq);
+    if (place === undefined) throw receiptNotFound();
+    const outcome = await store.undo({ userId, sessionId, seq: place, since, outboxId: createId(), now: at });
     switch (outcome.kind) {
       case "NOT_FOUND":
-        throw new AppError("NOT_FOUND", "RECEIPT_NOT_FOUND", "There is no such receipt.");
+        throw receiptNotFound();
       case "ALREADY_UNDONE":
         throw new AppError("CONFLICT", "ALREADY_UNDONE", "This sign-out has been taken back before.");
       case "WINDOW_PASSED":
