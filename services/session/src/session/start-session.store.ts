@@ -1,6 +1,7 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import { changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { firstAuthorization } from "../token/access-token.ts";
 import { endSessions } from "../revocation/end-sessions.store.ts";
 import type { StartCommand, StartOutcome, StartSessionStore } from "./start-session.ts";
 import { Session } from "./session.ts";
@@ -117,22 +118,11 @@ export function createStartSessionStore(pool: Pool): StartSessionStore {
         values: valuesOf(command),
       });
       if (row.kind !== "STARTED") return { kind: row.kind };
-      const { grantId, keyId, salt, policy } = command;
       return {
         kind: "STARTED",
         deviceRev: Number(row.deviceRev),
         evictedSeq: Evicted.parse(row.evictedSeq),
-        authorization: {
-          session: Session.parse(row),
-          grantId,
-          generation: 1,
-          keyId,
-          salt,
-          accessTokenSeconds: policy.accessTokenSeconds,
-          posture: policy.posture,
-          jkt: command.jkt,
-          epoch: row.epoch,
-        },
+        authorization: firstAuthorization(Session.parse(row), command, { policy: command.policy, epoch: row.epoch }),
       };
     },
   };

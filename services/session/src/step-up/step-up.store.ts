@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { firstAuthorization } from "../token/access-token.ts";
 import { Session } from "../session/session.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
 import type { StepUpOutcome, StepUpStore } from "./step-up.ts";
@@ -86,21 +87,11 @@ export function createStepUpStore(pool: Pool): StepUpStore {
         ],
       });
       if (row.kind !== "STEPPED_UP") return { kind: row.kind };
-      const { accessTokenSeconds, posture } = policy;
+      const grant = { grantId, keyId, salt, jkt: from.jkt };
       return {
         kind: "STEPPED_UP",
         deviceRev: Number(row.deviceRev),
-        authorization: {
-          session: Session.parse(row),
-          grantId,
-          generation: 1,
-          keyId,
-          salt,
-          accessTokenSeconds,
-          posture,
-          jkt: from.jkt,
-          epoch: row.epoch,
-        },
+        authorization: firstAuthorization(Session.parse(row), grant, { policy, epoch: row.epoch }),
       };
     },
   };

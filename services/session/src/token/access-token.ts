@@ -20,6 +20,17 @@ export interface Authorization {
   readonly epoch: number;
 }
 
+/** What a session gets its first tokens from: a grant that has just been made for it, under `policy`. */
+export function firstAuthorization(
+  session: Session,
+  grant: Pick<Authorization, "grantId" | "keyId" | "salt" | "jkt">,
+  { policy, epoch }: { policy: Pick<Authorization, "accessTokenSeconds" | "posture">; epoch: number },
+): Authorization {
+  const { grantId, keyId, salt, jkt } = grant;
+  const { accessTokenSeconds, posture } = policy;
+  return { session, grantId, generation: 1, keyId, salt, jkt, accessTokenSeconds, posture, epoch };
+}
+
 export interface AccessTokenMinter {
   /** A signed token; `expiresIn` is whole seconds from `now`. */
   mint(authorization: Authorization, now: Date): Promise<{ accessToken: string; expiresIn: number }>;
