@@ -1,16 +1,9 @@
 /** Stock OAuth clients, which nobody here wrote, at the public door: gateway and session in this process, over loopback. */
-import { createGrantSigner, generateKey } from "@continuo/access";
-import { startApp as startGateway } from "@continuo/gateway/app";
-import { Env as GatewayEnv } from "@continuo/gateway/env";
-import { startApp as startSession } from "@continuo/session/app";
-import { Env as SessionEnv } from "@continuo/session/env";
-import { seed } from "@continuo/session/seed";
-import { createTestDatabase, freePort } from "@continuo/testkit";
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
-import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startSessionBehindGateway } from "./session-behind-gateway.ts";
 
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const RESOURCE_SECRET = "cnt_cs_resource";
@@ -29,48 +22,14 @@ const app: oauth.Client = { client_id: "continuo" };
 const resource: oauth.Client = { client_id: "resource" };
 
 beforeAll(async () => {
-  const database = stack.use(await createTestDatabase());
-  const [gatewayKey, grantKey, port] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519"), freePort()]);
-  url = `http://127.0.0.1:${port}`;
-  const sessionEnv = SessionEnv.parse({
-    PORT: 0,
-    LOG_LEVEL: "silent",
-    DATABASE_URL: database.url.session,
-    GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
-    GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
-    MASTER_KEY: randomBytes(32).toString("base64url"),
-    TOKEN_ISSUER: url,
-  });
-  await seed(sessionEnv);
-  const admin = stack.adopt(new Pool({ connectionString: database.adminUrl }), (pool) => pool.end());
-  await admin.query(
+  const door = stack.use(await startSessionBehindGateway());
+  ({ url } = door);
+  newGrant = () => door.grant();
+  await door.admin.query(
     `INSERT INTO session.applications (id, name, created_at, secret_hash, may_introspect)
      VALUES ('resource', 'Resource', now(), $1, true), ('other', 'Other', now(), $2, false)`,
     [RESOURCE_SECRET, OTHER_SECRET].map((secret) => createHash("sha256").update(secret).digest()),
   );
-  const session = stack.use(await startSession(sessionEnv));
-  const elsewhere = "http://127.0.0.1:1";
-  stack.use(
-    await startGateway(
-      GatewayEnv.parse({
-        PORT: port,
-        LOG_LEVEL: "silent",
-        GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
-        IDENTITY_URL: elsewhere,
-        SESSION_URL: new URL(session.url).origin,
-        USER_STATE_URL: elsewhere,
-        TOKEN_ISSUER: url,
-        ALLOWED_ORIGINS: "https://app.example.com",
-        DATABASE_URL: database.url.gateway,
-      }),
-    ),
-  );
-  const grants = createGrantSigner(grantKey.privateJwk);
-  newGrant = () =>
-    grants.sign(
-      { jti: randomUUID(), sub: randomUUID(), acr: "aal1", amr: ["pwd"], auth_time: Math.floor(Date.now() / 1_000) },
-      new Date(),
-    );
   const issuer = new URL(url);
   as = await oauth.processDiscoveryResponse(
     issuer,

@@ -1,21 +1,15 @@
 /** A person takes their record of security events away, through the public door; gateway and session over loopback. */
-import { createGrantSigner, generateKey } from "@continuo/access";
-import { startApp as startGateway } from "@continuo/gateway/app";
-import { Env as GatewayEnv } from "@continuo/gateway/env";
-import { startApp as startSession } from "@continuo/session/app";
-import { Env as SessionEnv } from "@continuo/session/env";
 import { runOperator } from "@continuo/session/operator";
-import { seed } from "@continuo/session/seed";
-import { createTestDatabase } from "@continuo/testkit";
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
-import { Pool } from "pg";
+import type { Pool } from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
+import { startSessionBehindGateway } from "./session-behind-gateway.ts";
 
 const stack = new AsyncDisposableStack();
 const userId = randomUUID();
@@ -27,39 +21,9 @@ let grantOf: (secondsAgo: number) => Promise<string>;
 
 beforeAll(async () => {
   folder = stack.adopt(await mkdtemp(join(tmpdir(), "continuo-export-")), (path) => rm(path, { recursive: true }));
-  const database = stack.use(await createTestDatabase());
-  const [gatewayKey, grantKey] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519")]);
-  const sessionEnv = SessionEnv.parse({
-    PORT: 0,
-    LOG_LEVEL: "silent",
-    DATABASE_URL: database.url.session,
-    GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
-    GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
-    MASTER_KEY: randomBytes(32).toString("base64url"),
-    TOKEN_ISSUER: "https://continuo.test",
-  });
-  await seed(sessionEnv);
-  admin = stack.adopt(new Pool({ connectionString: database.adminUrl }), (pool) => pool.end());
-  const session = stack.use(await startSession(sessionEnv));
-  const elsewhere = "http://127.0.0.1:1";
-  const gateway = await startGateway(
-    GatewayEnv.parse({
-      PORT: 0,
-      LOG_LEVEL: "silent",
-      GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
-      IDENTITY_URL: elsewhere,
-      SESSION_URL: new URL(session.url).origin,
-      USER_STATE_URL: elsewhere,
-      TOKEN_ISSUER: "https://continuo.test",
-      DATABASE_URL: database.url.gateway,
-    }),
-  );
-  ({ url } = stack.use(gateway));
-  const grants = createGrantSigner(grantKey.privateJwk);
-  grantOf = (secondsAgo) => {
-    const auth_time = Math.floor(Date.now() / 1_000) - secondsAgo;
-    return grants.sign({ jti: randomUUID(), sub: userId, acr: "aal1", amr: ["pwd"], auth_time }, new Date());
-  };
+  const door = stack.use(await startSessionBehindGateway());
+  ({ url, admin } = door);
+  grantOf = (secondsAgo) => door.grant({ sub: userId, auth_time: Math.floor(Date.now() / 1_000) - secondsAgo });
 });
 afterAll(() => stack.disposeAsync());
 
@@ -100,7 +64,7 @@ it("a person's record of security events comes whole, however long it is, and pr
   // 16 MB of it: more than any answer that is held in memory may have.
   await admin.query(
     `INSERT INTO session.auth_events (user_id, at, type, detail)
-     SELECT $1, now(), 'DEVICE_RENAMED', jsonb_build_object('name', repeat('x', 8000)) FROM generate_series(1, 2000)`,
+     SELECT $1, now(), 'DEVICE_RENAMED', jsonb_build_object('name', repeat('a', 8000)) FROM generate_series(1, 2000)`,
     [userId],
   );
   const response = await download(token);
@@ -113,7 +77,7 @@ it("a person's record of security events comes whole, however long it is, and pr
   const file = join(folder, "events.ndjson");
   await writeFile(file, body);
   expect(await verify(file)).toMatchObject({ code: 0, value: { userId, events: 2_001, intact: true } });
-  await writeFile(file, body.replace("xxx", "xxy"));
+  await writeFile(file, body.replace("aaa", "aab"));
   expect(await verify(file)).toMatchObject({ code: 1, value: { intact: false, firstProblem: { seq: 2 } } });
 });
 

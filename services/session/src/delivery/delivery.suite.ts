@@ -1,11 +1,9 @@
 /** What telling other systems promises, over real HTTP, Postgres and whatever carries the jobs. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import type { Pool } from "pg";
 import { Webhook as Verifier } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { System } from "../system.fixture.ts";
+import { startWorkerProcess } from "../worker-process.fixture.ts";
 import { createWebhookStore } from "../webhook/webhook.store.ts";
 import { createDeadLetterStore } from "./dead-letter.store.ts";
 import { type Deliveries, QUICKLY, soon, startDeliveries } from "../delivery.fixture.ts";
@@ -263,19 +261,4 @@ export function describeDelivery(
       expect(await createRecoveryStore(pool).recover(new Date())).toEqual({ revocations: 0, deliveries: 0 });
     });
   });
-}
-
-/** A worker as a process of its own; disposal kills it at once. */
-function startWorkerProcess(env: Record<string, string>): AsyncDisposable {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("../worker.fixture.ts", import.meta.url))], {
-    env,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const exited = once(child, "exit");
-  return {
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await exited;
-    },
-  };
 }

@@ -1,0 +1,70 @@
+/** A session subgraph and its gateway in the test's own process, over loopback and a database of their own; nothing else is there. */
+import { createGrantSigner, generateKey, type GrantClaims } from "@continuo/access";
+import { startApp as startGateway } from "@continuo/gateway/app";
+import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { startApp as startSession } from "@continuo/session/app";
+import { Env as SessionEnv } from "@continuo/session/env";
+import { seed } from "@continuo/session/seed";
+import { createTestDatabase, freePort } from "@continuo/testkit";
+import { randomBytes, randomUUID } from "node:crypto";
+import { Pool } from "pg";
+
+export interface SessionBehindGateway extends AsyncDisposable {
+  /** The gateway's base, and the issuer of tokens. */
+  readonly url: string;
+  /** Superuser: for arranging. */
+  readonly admin: Pool;
+  /** A sign-in grant as identity would give it; by password, just now, unless `claims` say otherwise. */
+  grant(claims?: Partial<Omit<GrantClaims, "exp">>): Promise<string>;
+}
+
+/** Starts both. Pages of https://app.example.com may call. */
+export async function startSessionBehindGateway(): Promise<SessionBehindGateway> {
+  await using opening = new AsyncDisposableStack();
+  const database = opening.use(await createTestDatabase());
+  const [gatewayKey, grantKey, port] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519"), freePort()]);
+  const url = `http://127.0.0.1:${port}`;
+  const sessionEnv = SessionEnv.parse({
+    PORT: 0,
+    LOG_LEVEL: "silent",
+    DATABASE_URL: database.url.session,
+    GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
+    GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
+    MASTER_KEY: randomBytes(32).toString("base64url"),
+    TOKEN_ISSUER: url,
+  });
+  await seed(sessionEnv);
+  const admin = opening.adopt(new Pool({ connectionString: database.adminUrl }), (pool) => pool.end());
+  const session = opening.use(await startSession(sessionEnv));
+  const nobody = "http://127.0.0.1:1";
+  opening.use(
+    await startGateway(
+      GatewayEnv.parse({
+        PORT: port,
+        LOG_LEVEL: "silent",
+        GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
+        IDENTITY_URL: nobody,
+        SESSION_URL: new URL(session.url).origin,
+        USER_STATE_URL: nobody,
+        TOKEN_ISSUER: url,
+        ALLOWED_ORIGINS: "https://app.example.com",
+        DATABASE_URL: database.url.gateway,
+      }),
+    ),
+  );
+  const signer = createGrantSigner(grantKey.privateJwk);
+  const opened = opening.move();
+  return {
+    url,
+    admin,
+    grant(claims) {
+      const now = new Date();
+      const auth_time = Math.floor(now.getTime() / 1_000);
+      return signer.sign(
+        { jti: randomUUID(), sub: randomUUID(), acr: "aal1", amr: ["pwd"], auth_time, ...claims },
+        now,
+      );
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
