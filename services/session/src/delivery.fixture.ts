@@ -1,10 +1,13 @@
 /** Deliveries on a system of their own: applications and webhooks that tests make, the workers, and what became of each. */
 import { randomBytes } from "node:crypto";
+import { createLogger } from "@continuo/process";
+import { outboxTopic, startPokes } from "@continuo/signals";
 import { createLocalJWKSet, type JWK, jwtVerify } from "jose";
 import { Pool } from "pg";
 import { v7 as newId } from "uuid";
 import { expect, vi } from "vitest";
 import { z } from "zod";
+import { SCHEMA } from "./announce.ts";
 import { WorkerEnv } from "./env.ts";
 import { createSeal } from "./master-key/seal.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
@@ -19,6 +22,8 @@ import type { Received } from "./delivery/receiver.fixture.ts";
 export const soon = { timeout: 60_000, interval: 50 };
 /** A schedule of retries that tests can wait for. Seconds. */
 export const QUICKLY: readonly number[] = [0.1, 0.1, 0.1];
+/** How often workers are told to look for what has fallen due: they would by themselves, every 5 s. */
+const POKE_EVERY_MS = 100;
 
 const Logout = z.object({ jti: z.string(), sid: z.string(), sub: z.string(), exp: z.number(), iat: z.number() });
 
@@ -35,8 +40,10 @@ export interface Deliveries extends AsyncDisposable {
   readonly pool: Pool;
   /** A worker's environment; `jobs` are fan-out and deliveries unless told. */
   environment(jobs?: string): Record<string, string>;
-  /** Workers, until disposed of. */
+  /** Workers, until disposed of; poked all the time, so that no test waits for their own look at what is due. */
   work(retrySeconds?: readonly number[], jobs?: string): Promise<AsyncDisposable>;
+  /** The same, left to find by themselves what is due. */
+  workUnpoked(retrySeconds?: readonly number[], jobs?: string): Promise<AsyncDisposable>;
   /** A new application, so that no test is told of another's sessions. */
   application(logoutUri?: string | null): Promise<string>;
   addWebhook(applicationId: string, url: string): Promise<{ id: string; secret: string }>;
@@ -55,6 +62,8 @@ export async function startDeliveries(redisUrl?: string): Promise<Deliveries> {
   const system = opening.use(await startSystem());
   const pool = opening.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (each) => each.end());
   pool.on("error", () => undefined);
+  const logger = createLogger({ name: "test", level: "silent" });
+  const pokes = opening.use(await startPokes({ databaseUrl: system.env.DATABASE_URL, redisUrl, logger }));
 
   const deliveries: Omit<Deliveries, typeof Symbol.asyncDispose> = {
     system,
@@ -68,7 +77,14 @@ export async function startDeliveries(redisUrl?: string): Promise<Deliveries> {
       JOBS: jobs,
       ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
     }),
-    work: (retrySeconds = QUICKLY, jobs) =>
+    async work(retrySeconds, jobs) {
+      await using stack = new AsyncDisposableStack();
+      stack.use(await deliveries.workUnpoked(retrySeconds, jobs));
+      const timer = setInterval(() => void pokes.publish(outboxTopic(SCHEMA), 0), POKE_EVERY_MS);
+      stack.defer(() => clearInterval(timer));
+      return stack.move();
+    },
+    workUnpoked: (retrySeconds = QUICKLY, jobs) =>
       startWorkers(WorkerEnv.parse(deliveries.environment(jobs)), { retrySeconds, now: () => system.clock.now }),
 
     async application(logoutUri = null) {

@@ -65,7 +65,7 @@ export function describeDelivery(
       const person = system.person();
       const sessions = [await person.signIn({ applicationId: app }), await person.signIn({ applicationId: app })];
       for (const session of sessions) await session.data("mutation { signOut { receipt { seq } } }");
-      await using _ = await deliveries.work(QUICKLY);
+      await using _ = await deliveries.workUnpoked(QUICKLY);
       await vi.waitFor(async () => {
         for (const { viewer } of sessions) {
           expect(await deliveries.deliveryTo(`logout:${viewer.sessionId}`)).toMatchObject([{ delivered: true }]);
