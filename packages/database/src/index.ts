@@ -4,6 +4,7 @@ export {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
 } from "./embedded/embedded-postgres.ts";
+export { gather, type GatherOptions } from "./gather.ts";
 export { assertMigrated } from "./migrations/history.ts";
 export { migrate, type MigrateOptions } from "./migrations/migrate.ts";
 export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from "./migrations/roles.ts";

@@ -32,8 +32,14 @@ const server = await startEmbeddedPostgres({
   tuning: "throwaway",
   log,
 });
-const open = () =>
-  openDatabase({ url: server.adminUrl, PrismaClient: AdapterClient, applicationName: "test", poolSize: 4, log });
+const settings = {
+  url: server.adminUrl,
+  PrismaClient: AdapterClient,
+  applicationName: "test",
+  poolSize: 4,
+  log,
+};
+const open = () => openDatabase(settings);
 afterAll(() => server[Symbol.asyncDispose]());
 
 it("Prisma and hand-written SQL share one pool, under the process's name", async () => {
@@ -51,6 +57,18 @@ it("a statement is prepared once per connection, whoever sends it", async () => 
   }
   const { rows } = await database.pool.query("SELECT name FROM pg_prepared_statements ORDER BY name");
   expect(rows).toEqual([{ name: "by_hand" }, { name: "prisma_0" }]);
+});
+
+it("a named statement is planned once per connection, for whatever values come, unless it is to be planned each time", async () => {
+  for (const planning of ["ONCE", "EACH_TIME"] as const) {
+    await using database = openDatabase({ ...settings, planning });
+    for (let round = 0; round < 3; round += 1)
+      await database.pool.query({ name: "planned", text: "SELECT $1::int", values: [round] });
+    const { rows } = await database.pool.query(
+      "SELECT generic_plans::int AS once, custom_plans::int AS anew FROM pg_prepared_statements WHERE name = 'planned'",
+    );
+    expect(rows).toEqual([planning === "ONCE" ? { once: 3, anew: 0 } : { once: 0, anew: 3 }]);
+  }
 });
 
 it("the process outlives a kill of the server with connections idle, busy and in a transaction, and is served again", async () => {

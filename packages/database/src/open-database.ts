@@ -20,6 +20,11 @@ export interface DatabaseOptions<Client> {
   /** Connections at most. */
   readonly poolSize: number;
   readonly log: Logger;
+  /**
+   * `ONCE` (the default): Postgres plans a named statement once a connection, for whatever values come. `EACH_TIME` for
+   * statements of optional conditions, whose best plan depends on which are given.
+   */
+  readonly planning?: "ONCE" | "EACH_TIME";
 }
 
 export interface Database<Client> extends AsyncDisposable {
@@ -32,13 +37,15 @@ export interface Database<Client> extends AsyncDisposable {
 export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   options: DatabaseOptions<Client>,
 ): Database<Client> {
-  const { url, PrismaClient, applicationName, poolSize, log } = options;
+  const { url, PrismaClient, applicationName, poolSize, log, planning = "ONCE" } = options;
   const pool = new Pool({
     connectionString: url,
     application_name: applicationName,
     max: poolSize,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
+    // Statements are written so that one plan serves all values; planning the long ones anew costs more than running them.
+    options: `-c plan_cache_mode=${planning === "EACH_TIME" ? "force_custom_plan" : "force_generic_plan"}`,
     // A process that hangs must not keep others waiting for the rows it has locked.
     statement_timeout: 30_000,
     idle_in_transaction_session_timeout: 30_000,

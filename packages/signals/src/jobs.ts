@@ -15,6 +15,8 @@ export interface JobDefinition<Payload> {
   readonly attempts: number;
   /** The wait before the second attempt, in milliseconds; it doubles for each further one, with jitter. */
   readonly backoffMs: number;
+  /** Where it is cheaper to do many at once: payloads that wait in an outbox together become this one, and one job. */
+  merge?(payloads: readonly Payload[]): Payload;
 }
 
 export interface JobContext {

@@ -1,11 +1,11 @@
 /**
  * The outbox: an event written in the business transaction, and handed to its queue after the commit.
  * A row goes to the queue under its own id, so a second hand-over (the process died between the two) is the same job:
- * the queue knows the id while the job exists and an hour after it completed; beyond that the handler's own
- * idempotence by `jobId` decides. Order is not promised. A row with `due_at` waits here until then: what is to be tried
+ * the queue knows the id while the job exists and an hour after it completed; beyond that, and for jobs that were merged
+ * from other rows the second time, the handler's own idempotence decides. Order is not promised. A row with `due_at` waits here until then: what is to be tried
  * again much later burdens no queue, and outlives one.
  */
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
 import type { Pool } from "pg";
@@ -54,6 +54,20 @@ const BATCH = 100;
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
+/** A row that this relay hands over. */
+interface Waiting {
+  readonly id: string;
+  readonly definition: JobDefinition<unknown>;
+  readonly payload: unknown;
+}
+
+/** The same rows are the same job, others are another: a row is never taken for done because a merged job without it was. */
+function jobIdOf(ids: readonly string[]): string {
+  const [first, ...others] = ids.toSorted();
+  if (first !== undefined && others.length === 0) return first;
+  return `merged-${createHash("sha256").update(ids.toSorted().join()).digest("hex")}`;
+}
+
 const ignore = (): void => undefined;
 
 /** Hands rows over until disposed; any number of relays may run on one outbox. */
@@ -67,19 +81,38 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   let awake = Promise.withResolvers<void>();
   let purgedAt = 0;
 
-  async function handOver(row: z.infer<typeof Row>): Promise<string | undefined> {
-    const definition = definitions.get(row.topic);
-    if (definition === undefined) return undefined;
+  function parse(row: Waiting): unknown {
     try {
-      await jobs.enqueue(definition, row.payload, { jobId: row.id });
-      return row.id;
+      return row.definition.schema.parse(row.payload);
     } catch (cause) {
       if (!(cause instanceof ZodError)) throw cause;
       // It would fail in every round and hold up the others: leave it where it can be seen, until the next start.
       unreadable.add(row.id);
-      logger.error({ err: cause, id: row.id, topic: row.topic }, "an outbox row does not parse and stays");
+      logger.error({ err: cause, id: row.id, topic: row.definition.name }, "an outbox row does not parse and stays");
       return undefined;
     }
+  }
+
+  /** Resolves to the ids of the rows that their queues have. */
+  async function handOver(rows: readonly Waiting[]): Promise<PromiseSettledResult<string[]>[]> {
+    const readable = rows
+      .map((row) => ({ ...row, payload: parse(row) }))
+      .filter(({ payload }) => payload !== undefined);
+    const ofTopics = Map.groupBy(readable, ({ definition }) => definition);
+    const jobsOf = [...ofTopics].flatMap(([definition, ofTopic]) =>
+      definition.merge ? [ofTopic] : ofTopic.map((row) => [row]),
+    );
+    return Promise.allSettled(
+      jobsOf.map(async (together) => {
+        const [first, ...others] = together;
+        const ids = together.map(({ id }) => id);
+        if (first === undefined) return ids;
+        const { definition, payload } = first;
+        const merged = others.length > 0 ? definition.merge?.(together.map((row) => row.payload)) : payload;
+        await jobs.enqueue(definition, merged, { jobId: jobIdOf(ids) });
+        return ids;
+      }),
+    );
   }
 
   /** Returns whether there may be more. */
@@ -97,10 +130,15 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
           ORDER BY created_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
         [[...definitions.keys()], [...unreadable]],
       );
-      const results = await Promise.allSettled(rows.map((row) => handOver(Row.parse(row))));
-      const handed = results.flatMap((result) =>
-        result.status === "fulfilled" && result.value !== undefined ? [result.value] : [],
-      );
+      const waiting = z
+        .array(Row)
+        .parse(rows)
+        .flatMap((row): Waiting[] => {
+          const definition = definitions.get(row.topic);
+          return definition ? [{ id: row.id, definition, payload: row.payload }] : [];
+        });
+      const results = await handOver(waiting);
+      const handed = results.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
       if (handed.length > 0)
         await client.query(`UPDATE ${schema}.outbox SET enqueued_at = now() WHERE id = ANY($1::uuid[])`, [handed]);
       await client.query("COMMIT");

@@ -52,6 +52,8 @@ export async function runOperator(argv: readonly string[], options: OperatorOpti
         PrismaClient,
         applicationName: "continuo-operator",
         poolSize: DATABASE_POOL_SIZE,
+        // Filters are optional conditions.
+        planning: "EACH_TIME",
         log: createLog(LOG_LEVEL),
       }),
     );

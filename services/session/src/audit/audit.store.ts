@@ -12,7 +12,7 @@ SELECT c.seq - c.base_seq AS "totalCount", found.*
     SELECT e.user_id AS "userId", e.seq, e.at, e.type, e.session_id AS "sessionId", e.device_id AS "deviceId",
            e.actor_id AS "actorId", e.detail, e.hash
       FROM session.auth_events AS e
-     WHERE e.user_id = c.user_id AND ($3::bigint IS NULL OR e.seq < $3)
+     WHERE e.user_id = c.user_id AND e.seq < coalesce($3::bigint, 9223372036854775807)
      ORDER BY e.seq DESC LIMIT $2) AS found ON true
  WHERE c.user_id = $1
  ORDER BY found.seq DESC`;

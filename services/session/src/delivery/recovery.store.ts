@@ -1,6 +1,6 @@
 import type { Pool } from "pg";
 import { z } from "zod";
-import { fanOutRevocation } from "../revocation/fan-out-revocation.jobs.ts";
+import { fanOutPayload, fanOutRevocation } from "../revocation/fan-out-revocation.jobs.ts";
 import { deliverNotice } from "./deliver-notice.jobs.ts";
 import type { RecoveryStore } from "./recover-deliveries.jobs.ts";
 
@@ -15,7 +15,7 @@ const post = (topic: string, from: string): string => `
   INSERT INTO session.outbox (id, topic, payload)
   SELECT gen_random_uuid(), '${topic}', ${from}.payload FROM ${from} RETURNING id`;
 
-const ENTRY = "jsonb_build_object('seq', r.seq)";
+const ENTRY = fanOutPayload("r.seq");
 const ATTEMPT = "jsonb_build_object('seq', d.seq, 'recipient', d.recipient, 'attempts', d.attempts)";
 
 /** $1 what was due before. */

@@ -1,7 +1,8 @@
+import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { z } from "zod";
 import { isLive } from "../session/session.store.ts";
-import { Device, type DeviceStore } from "./device.ts";
+import { Device, type DeviceCursor, type DevicePage, type DeviceStore } from "./device.ts";
 
 /** The columns of a Device, of the table named `table`. */
 const deviceColumns = (table: string, now: string): string => `
@@ -12,18 +13,20 @@ const deviceColumns = (table: string, now: string): string => `
 const BY_IDS = `
 SELECT ${deviceColumns("d", "$2::timestamptz")} FROM session.devices AS d WHERE d.id = ANY ($1::uuid[])`;
 
-/** $1 user, $2 now, $3 current device, $4 limit, $5 and $6 last use and id to start behind, null from the very start. */
-const PAGE = `
-SELECT all_of_them.count AS "totalCount", found.*
-  FROM (SELECT count(*) FROM session.devices WHERE user_id = $1) AS all_of_them
+/** A row a page: $1 users, $2 nows, $3 current devices, $4 limits, $5 and $6 last use and id to start behind, null from the very start. */
+const PAGES = `
+SELECT page.place, all_of_them.count AS "totalCount", found.*
+  FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[], $5::timestamptz[], $6::uuid[]) WITH ORDINALITY
+       AS page (user_id, now, current_id, most, seen_at, id, place)
+ CROSS JOIN LATERAL (SELECT count(*) FROM session.devices AS d WHERE d.user_id = page.user_id) AS all_of_them
   LEFT JOIN LATERAL (
-    SELECT ${deviceColumns("d", "$2::timestamptz")}
+    SELECT ${deviceColumns("d", "page.now")}
       FROM session.devices AS d
-     WHERE d.user_id = $1
-       AND ($5::timestamptz IS NULL OR (d.id <> $3 AND (d.last_seen_at, d.id) < ($5::timestamptz, $6::uuid)))
-     ORDER BY d.id = $3 DESC, d.last_seen_at DESC, d.id DESC
-     LIMIT $4) AS found ON true
- ORDER BY found.id = $3 DESC, found."lastSeenAt" DESC, found.id DESC`;
+     WHERE d.user_id = page.user_id
+       AND (page.seen_at IS NULL OR (d.id <> page.current_id AND (d.last_seen_at, d.id) < (page.seen_at, page.id)))
+     ORDER BY d.id = page.current_id DESC, d.last_seen_at DESC, d.id DESC
+     LIMIT page.most) AS found ON true
+ ORDER BY page.place, found.id = page.current_id DESC, found."lastSeenAt" DESC, found.id DESC`;
 
 /** $1 user, $2 now, $3 since, $4 how many. One snapshot: the head is never behind the devices. */
 const CHANGES = `
@@ -56,18 +59,53 @@ WITH head AS (
     SELECT "userId", $4, 'DEVICE_RENAMED', $5, id, "userId", jsonb_build_object('name', name) FROM renamed)
 SELECT * FROM renamed`;
 
-/** Sorts after every id of ours, for a place behind which everything comes. */
-const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+/** The place behind the current device: last use and id sort before those of every other. */
+const FIRST_OF_OTHERS = { seenAt: "infinity", id: "ffffffff-ffff-ffff-ffff-ffffffffffff" };
+
+interface AskedPage {
+  readonly userId: string;
+  readonly currentId: string;
+  readonly range: { readonly first: number; readonly after: DeviceCursor | null };
+  readonly now: Date;
+}
 
 const Total = z.object({ totalCount: z.coerce.number() });
 const Log = z.object({ head: z.coerce.number(), newest: z.coerce.number() });
 const hasDevice = (row: Record<string, unknown>): boolean => row["id"] !== null;
 
-/** Devices in Postgres. */
+/** Devices in Postgres. Pages that are asked for at once are read together. */
 export function createDeviceStore(pool: Pool): DeviceStore {
   async function rowsOf(name: string, text: string, values: unknown[]): Promise<Record<string, unknown>[]> {
     return (await pool.query<Record<string, unknown>>({ name, text, values })).rows;
   }
+
+  const page = gather(async (asked: readonly AskedPage[]): Promise<DevicePage[]> => {
+    const starts = asked.map(({ range: { after } }) =>
+      after === null
+        ? { seenAt: null, id: null }
+        : after === "CURRENT"
+          ? FIRST_OF_OTHERS
+          : { seenAt: after.lastSeenAt, id: after.id },
+    );
+    const rows = await rowsOf("device-pages", PAGES, [
+      asked.map(({ userId }) => userId),
+      asked.map(({ now }) => now),
+      asked.map(({ currentId }) => currentId),
+      asked.map(({ range }) => range.first + 1),
+      starts.map(({ seenAt }) => seenAt),
+      starts.map(({ id }) => id),
+    ]);
+    const pages = Map.groupBy(rows, ({ place }) => Number(place));
+    return asked.map(({ range: { first } }, index) => {
+      const ofPage = pages.get(index + 1) ?? [];
+      const devices = ofPage.filter(hasDevice).map((row) => Device.parse(row));
+      return {
+        totalCount: Total.parse(ofPage[0]).totalCount,
+        hasNextPage: devices.length > first,
+        devices: devices.slice(0, first),
+      };
+    });
+  });
 
   return {
     async byIds(ids, now) {
@@ -76,17 +114,7 @@ export function createDeviceStore(pool: Pool): DeviceStore {
       return ids.map((id) => found.get(id));
     },
 
-    async page(userId, currentId, { first, after }, now) {
-      const [seenAt, id] =
-        after === null ? [null, null] : after === "CURRENT" ? ["infinity", LAST_ID] : [after.lastSeenAt, after.id];
-      const rows = await rowsOf("device-page", PAGE, [userId, now, currentId, first + 1, seenAt, id]);
-      const devices = rows.filter(hasDevice).map((row) => Device.parse(row));
-      return {
-        totalCount: Total.parse(rows[0]).totalCount,
-        hasNextPage: devices.length > first,
-        devices: devices.slice(0, first),
-      };
-    },
+    page: (userId, currentId, range, now) => page({ userId, currentId, range, now }),
 
     async changes(userId, since, first, now) {
       const rows = await rowsOf("device-changes", CHANGES, [userId, now, since, first]);

@@ -7,14 +7,14 @@
  * devices (which only the holder of the head changes), grants (by id), and last the head of the log.
  */
 import { z } from "zod";
-import { fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+import { fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 
 /** Where the values are: parameters such as `$4`, or literals. */
 export interface EndSessionsSql {
   /** `OF_TARGET`: each as the column `state` of `target` says. */
   readonly state: "REVOKED" | "EXPIRED" | "OF_TARGET";
   readonly now: string;
-  /** uuid or null: the user who did it. */
+  /** uuid or null: the user who did it; a parameter, or a column of `target`. */
   readonly actor: string;
   /** uuid[]: one id for each row of the outbox that may be written, that is for each kind and key in `target`. */
   readonly outboxIds: string;
@@ -43,7 +43,7 @@ export function endSessions({
        SET state = ${state === "OF_TARGET" ? "target.state" : `'${state}'`}, ended_at = ${now}::timestamptz, end_reason = target.reason, ended_by = ${actor}::uuid
       FROM target JOIN head ON head.user_id = target.user_id
      WHERE s.id = target.id AND s.state = 'ACTIVE' AND ${condition}
-    RETURNING s.id, s.user_id, s.device_id, target.kind, target.key, target.reason, head.device_rev),
+    RETURNING s.id, s.user_id, s.device_id, s.ended_by AS actor_id, target.kind, target.key, target.reason, head.device_rev),
   stamped AS (
     UPDATE session.devices AS d
        SET rev = changed.device_rev,
@@ -57,10 +57,10 @@ export function endSessions({
   closed AS (
     UPDATE session.grants AS g SET state = 'REVOKED' FROM granted WHERE g.id = granted.id RETURNING g.session_id),
   entry AS (
-    SELECT ended.user_id, ended.kind, ended.key, ended.reason, array_agg(DISTINCT ended.id) AS session_ids,
+    SELECT ended.user_id, ended.actor_id, ended.kind, ended.key, ended.reason, array_agg(DISTINCT ended.id) AS session_ids,
            row_number() OVER (ORDER BY ended.user_id, ended.kind, ended.key) AS place
       FROM ended LEFT JOIN closed ON closed.session_id = ended.id
-     GROUP BY ended.user_id, ended.kind, ended.key, ended.reason),
+     GROUP BY ended.user_id, ended.actor_id, ended.kind, ended.key, ended.reason),
   log_head AS (
     UPDATE session.revocation_head AS r SET seq = r.seq + added.count
       FROM (SELECT count(*) FROM entry) AS added
@@ -69,17 +69,17 @@ export function endSessions({
   logged AS (
     INSERT INTO session.revocations (seq, kind, key, user_id, session_ids, reason, actor_id, at)
     SELECT log_head.before + entry.place, entry.kind, entry.key, entry.user_id, entry.session_ids, entry.reason,
-           ${actor}::uuid, ${now}::timestamptz
+           entry.actor_id, ${now}::timestamptz
       FROM entry, log_head
     RETURNING seq, user_id, session_ids),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
     SELECT (${outboxIds}::uuid[])[entry.place::int], '${fanOutRevocation.name}',
-           jsonb_build_object('seq', log_head.before + entry.place), ${now}::timestamptz
+           ${fanOutPayload("log_head.before + entry.place")}, ${now}::timestamptz
       FROM entry, log_head),
   noted AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
-    SELECT ended.user_id, ${now}::timestamptz, 'SESSION_ENDED', ended.id, ended.device_id, ${actor}::uuid,
+    SELECT ended.user_id, ${now}::timestamptz, 'SESSION_ENDED', ended.id, ended.device_id, ended.actor_id,
            jsonb_build_object('reason', ended.reason, 'seq', log_head.before + entry.place)
       FROM ended JOIN entry USING (user_id, kind, key, reason) CROSS JOIN log_head
      ORDER BY ended.user_id, ended.id)`;

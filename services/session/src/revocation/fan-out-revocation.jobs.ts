@@ -3,7 +3,7 @@ import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { RevocationAnnouncer } from "./revocation.ts";
 
-const Payload = z.object({ seq: z.number().int().positive() });
+const Payload = z.object({ seqs: z.array(z.number().int().positive()).min(1) });
 
 /** Written to the outbox with each revocation. */
 export const fanOutRevocation = defineJob({
@@ -11,33 +11,42 @@ export const fanOutRevocation = defineJob({
   schema: Payload,
   attempts: 8,
   backoffMs: 1_000,
+  merge: (payloads) => ({ seqs: payloads.flatMap(({ seqs }) => seqs) }),
 });
+
+/** The payload for the revocation at `seq`, as an SQL expression. */
+export const fanOutPayload = (seq: string): string => `jsonb_build_object('seqs', jsonb_build_array(${seq}))`;
+
+/** A revocation that has been told. */
+export interface Told {
+  readonly seq: number;
+  readonly userId: string;
+  readonly deviceRev: number;
+  readonly delivered: number;
+  readonly posted: number;
+}
 
 export interface FanOutStore {
   /**
    * Notes one delivery for each other device of the user that is signed in, and posts one for each webhook and
-   * application to be told, in one statement; those noted before stay. `posted` counts the latter.
-   * Returns the user concerned and their device revision, or undefined when the revocation is gone or nobody's.
+   * application to be told, in one statement for all of them; those noted before stay. `posted` counts the latter.
+   * Revocations that are gone, or nobody's, are left out.
    */
-  deliver(
-    seq: number,
-    now: Date,
-  ): Promise<{ userId: string; deviceRev: number; delivered: number; posted: number } | undefined>;
+  deliver(seqs: readonly number[], now: Date): Promise<readonly Told[]>;
 }
 
-/** The handler: idempotent by the revocation's place in the log. */
+/** The handler: idempotent by the revocations' places in the log. */
 export function createFanOut(options: {
   store: FanOutStore;
   announce: Pick<RevocationAnnouncer, "devicesChanged"> & { posted(): Promise<void> };
   now: () => Date;
 }): JobHandler<z.infer<typeof Payload>> {
   const { store, announce, now } = options;
-  return async ({ seq }, { logger }) => {
-    const told = await store.deliver(seq, now());
-    if (told === undefined) return;
-    const { userId, deviceRev, delivered, posted } = told;
-    logger.info({ seq, delivered, posted }, "a revocation is told to the other devices, and posted to other systems");
-    await announce.devicesChanged(userId, deviceRev);
-    if (posted > 0) await announce.posted();
+  return async ({ seqs }, { logger }) => {
+    const told = await store.deliver(seqs, now());
+    for (const { seq, delivered, posted } of told)
+      logger.info({ seq, delivered, posted }, "a revocation is told to the other devices, and posted to other systems");
+    await Promise.all(told.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
+    if (told.some(({ posted }) => posted > 0)) await announce.posted();
   };
 }

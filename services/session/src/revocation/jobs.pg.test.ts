@@ -58,7 +58,7 @@ describe("the expiry of sessions", () => {
          FROM session.sessions AS s
          JOIN session.grants AS g ON g.session_id = s.id
          LEFT JOIN session.revocations AS r ON s.id = ANY (r.session_ids) AND r.kind = 'SESSION' AND r.key = s.id::text
-         LEFT JOIN session.outbox AS o ON (o.payload ->> 'seq')::bigint = r.seq AND o.topic = 'fan-out-revocation'
+         LEFT JOIN session.outbox AS o ON o.payload -> 'seqs' = jsonb_build_array(r.seq) AND o.topic = 'fan-out-revocation'
         WHERE s.id = ANY ($1) GROUP BY 1, 2, 3, 4`,
       [ended],
     );
@@ -136,15 +136,15 @@ describe("the fan-out of a revocation", () => {
           [users],
         )
       ).length;
-    // Two of the ten cannot be told: their jobs are under way, the other eight done, when the worker dies.
+    // Two of the ten cannot be told: whoever tells them with others waits, when the worker dies.
     const blocked = await hold(system.admin, "SELECT FROM session.revocations WHERE user_id = ANY ($1) FOR UPDATE", [
       users.slice(0, 2),
     ]);
     await using _blocked = blocked;
     const worker = startFanOutProcess();
     await using _worker = worker;
-    await vi.waitFor(async () => expect(await told()).toBe(16), soon);
-    await lockWaiters(system.admin, 2);
+    await lockWaiters(system.admin, 1);
+    expect(await told()).toBeLessThan(20);
     await worker[Symbol.asyncDispose]();
     await blocked[Symbol.asyncDispose]();
 
@@ -168,7 +168,7 @@ describe("the fan-out of a revocation", () => {
   }, 90_000);
 
   it("has nothing to say about a revocation that is gone", async () => {
-    expect(await createRevocationJobsStore(pool).deliver(999_999_999, new Date())).toBeUndefined();
+    expect(await createRevocationJobsStore(pool).deliver([999_999_999], new Date())).toEqual([]);
   });
 });
 

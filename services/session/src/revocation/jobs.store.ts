@@ -25,14 +25,20 @@ WITH lapsed AS MATERIALIZED (
 ${endedBatch("lapsed")}`;
 
 /**
- * $1 seq, $2 now. Other devices are told with the row itself; whoever is told over HTTP has a row and, in the same
+ * $1 seqs, $2 now. Other devices are told with the row itself; whoever is told over HTTP has a row and, in the same
  * transaction, a job of their own. Back-channel logout is one for each ended session, however many ended at once.
  */
 const DELIVER = `
-WITH told AS (
+WITH entry AS MATERIALIZED (
+    SELECT r.seq FROM session.revocations AS r
+     WHERE r.seq = ANY ($1::bigint[]) AND r.user_id IS NOT NULL ORDER BY r.seq FOR UPDATE),
+  told AS (
     UPDATE session.revocations AS r SET told_at = coalesce(r.told_at, $2::timestamptz)
-     WHERE r.seq = $1::bigint AND r.user_id IS NOT NULL
+      FROM entry WHERE r.seq = entry.seq
     RETURNING r.seq, r.user_id, r.session_ids, r.restores),
+  concerned AS MATERIALIZED (
+    SELECT told.seq, told.restores, s.id, s.device_id, s.application_id
+      FROM told JOIN session.sessions AS s ON s.id = ANY (told.session_ids)),
   noted AS (
     INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
     SELECT told.seq, 'device:' || other.device_id, $2::timestamptz
@@ -40,10 +46,7 @@ WITH told AS (
      CROSS JOIN LATERAL (
        SELECT DISTINCT s.device_id FROM session.sessions AS s
         WHERE s.user_id = told.user_id AND ${isLive("s", "$2::timestamptz")}) AS other
-     WHERE other.device_id NOT IN (
-             SELECT s.device_id FROM session.revocations AS r
-               JOIN session.sessions AS s ON s.id = ANY (r.session_ids)
-              WHERE r.seq = $1::bigint)
+     WHERE NOT EXISTS (SELECT FROM concerned WHERE concerned.seq = told.seq AND concerned.device_id = other.device_id)
         ON CONFLICT DO NOTHING
     RETURNING seq),
   addressed AS (
@@ -52,27 +55,25 @@ WITH told AS (
       FROM told, session.webhooks AS w
      WHERE w.disabled_at IS NULL
        AND (w.application_id IS NULL
-            OR EXISTS (SELECT FROM session.sessions AS s
-                        WHERE s.id = ANY (told.session_ids) AND s.application_id = w.application_id))
+            OR EXISTS (SELECT FROM concerned WHERE concerned.seq = told.seq AND concerned.application_id = w.application_id))
      UNION ALL
-    SELECT told.seq, 'logout:' || s.id, $2::timestamptz, $2::timestamptz
-      FROM told
-      JOIN session.sessions AS s ON s.id = ANY (told.session_ids)
-      JOIN session.applications AS a ON a.id = s.application_id
-     WHERE told.restores IS NULL AND a.backchannel_logout_uri IS NOT NULL
+    SELECT concerned.seq, 'logout:' || concerned.id, $2::timestamptz, $2::timestamptz
+      FROM concerned JOIN session.applications AS a ON a.id = concerned.application_id
+     WHERE concerned.restores IS NULL AND a.backchannel_logout_uri IS NOT NULL
         ON CONFLICT DO NOTHING
     RETURNING seq, recipient),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
     SELECT gen_random_uuid(), '${deliverNotice.name}',
            jsonb_build_object('seq', seq, 'recipient', recipient, 'attempts', 0), $2::timestamptz
-      FROM addressed
-    RETURNING id)
-SELECT told.user_id AS "userId", h.device_rev AS "deviceRev", (SELECT count(*) FROM noted) AS delivered,
-       (SELECT count(*) FROM posted) AS posted
+      FROM addressed)
+SELECT told.seq, told.user_id AS "userId", h.device_rev AS "deviceRev",
+       (SELECT count(*) FROM noted WHERE noted.seq = told.seq) AS delivered,
+       (SELECT count(*) FROM addressed WHERE addressed.seq = told.seq) AS posted
   FROM told JOIN session.user_heads AS h ON h.user_id = told.user_id`;
 
-const Told = z.object({
+const ToldRow = z.object({
+  seq: z.coerce.number(),
   userId: z.uuid(),
   deviceRev: z.coerce.number(),
   delivered: z.coerce.number(),
@@ -91,13 +92,13 @@ export function createRevocationJobsStore(pool: Pool): ExpiryStore & FanOutStore
       return EndedBatch.parse(rows[0]);
     },
 
-    async deliver(seq, now) {
+    async deliver(seqs, now) {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "deliver-revocation",
         text: DELIVER,
-        values: [seq, now],
+        values: [seqs, now],
       });
-      return rows[0] && Told.parse(rows[0]);
+      return z.array(ToldRow).parse(rows);
     },
   };
 }

@@ -53,7 +53,7 @@ describe("two revocations at once", () => {
               (SELECT count(*)::int FROM session.auth_events AS e
                 WHERE e.session_id = s.id AND e.type = 'SESSION_ENDED') AS noted,
               (SELECT count(*)::int FROM session.revocations AS r
-                 JOIN session.outbox AS o ON o.topic = 'fan-out-revocation' AND (o.payload ->> 'seq')::bigint = r.seq
+                 JOIN session.outbox AS o ON o.topic = 'fan-out-revocation' AND o.payload -> 'seqs' = jsonb_build_array(r.seq)
                 WHERE s.id = ANY (r.session_ids)) AS posted
          FROM session.sessions AS s WHERE s.user_id = $1 AND s.id <> $2`,
       [person.userId, laptop.viewer.sessionId],
@@ -69,8 +69,12 @@ describe("two revocations at once", () => {
       person.userId,
     ]);
     await using _ = head;
-    // Both have been let in; only their commits are still to come.
-    const answers = [one.graphql(SIGN_OUT_OTHERS), other.graphql(SIGN_OUT_OTHERS)];
+    // Both have been let in, by two processes; only their commits are still to come.
+    const replica = await system.replica({});
+    const answers = [
+      one.graphql(SIGN_OUT_OTHERS),
+      replica.graphql({ kind: "viewer", viewer: other.viewer }, SIGN_OUT_OTHERS),
+    ];
     await lockWaiters(system.admin, 2);
     await head[Symbol.asyncDispose]();
     const faults = (await Promise.all(answers)).map(faultOf);
@@ -95,7 +99,7 @@ describe("expiry", () => {
         `SELECT r.kind, r.key = $1::text AS "isKey", r.user_id = s.user_id AS "isTheirs", r.session_ids = ARRAY[$1::uuid] AS "isAlone", r.restores,
                 r.at = s.ended_at AS "isThen", r.reason = s.end_reason AS "isWhy", r.actor_id IS NOT DISTINCT FROM s.ended_by AS "isWho",
                 g.state AS "grant", d.revoked_at, d.rev = h.device_rev AS "isNews",
-                o.topic, o.payload = jsonb_build_object('seq', r.seq) AS "isPosted", o.due_at, o.created_at = r.at AS "isPostedThen",
+                o.topic, o.payload = jsonb_build_object('seqs', jsonb_build_array(r.seq)) AS "isPosted", o.due_at, o.created_at = r.at AS "isPostedThen",
                 e.type, e.device_id = $2::uuid AS "isDevice", e.at = r.at AS "isNotedThen",
                 e.detail = jsonb_build_object('reason', r.reason, 'seq', r.seq) AS "isNoted"
            FROM session.sessions AS s
@@ -103,7 +107,7 @@ describe("expiry", () => {
            LEFT JOIN session.grants AS g ON g.session_id = s.id
            LEFT JOIN session.devices AS d ON d.id = s.device_id
            LEFT JOIN session.user_heads AS h ON h.user_id = s.user_id
-           LEFT JOIN session.outbox AS o ON (o.payload ->> 'seq')::bigint = r.seq
+           LEFT JOIN session.outbox AS o ON o.payload -> 'seqs' = jsonb_build_array(r.seq)
            LEFT JOIN session.auth_events AS e ON e.session_id = s.id AND e.type = 'SESSION_ENDED'
           WHERE s.id = $1::uuid`,
         [sessionId, deviceId],

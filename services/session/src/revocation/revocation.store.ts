@@ -1,36 +1,46 @@
+import { gather } from "@continuo/database";
 import type { Pool } from "pg";
-import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { advancedHeads, changeUsers, type UserChangeRow } from "../database/user-change.ts";
 import type { PrismaClient } from "../database/generated/client.ts";
 import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
-import type { RevocationStore, Selector } from "./revocation.ts";
+import type { Ended, RevocationStore, RevokeCommand, Selector } from "./revocation.ts";
 
 /**
- * $1 user, $2 now, $3 reason, $4 actor, $5 outbox ids, $6 kind, $7 key; $8 session, $9 device, $10 not this device,
- * $11 with what was approved in it?, $12 what to add to the epoch, $13 session that asks.
+ * $1 now, $2 outbox ids, $3 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far
+ * as they are there; `with_approved`: what was approved in `session` too; `asked_in`: a session that must be live itself.
  */
 const REVOKE = `
-WITH RECURSIVE ${seenHead("$1")},
-  lineage (id) AS (
-    SELECT s.id FROM session.sessions AS s WHERE s.id = $8::uuid AND s.user_id = $1::uuid
+WITH RECURSIVE
+  command AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (json_to_recordset($3::json) AS (
+             user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
+             except_device uuid, with_approved boolean, epoch int)) WITH ORDINALITY
+        AS c (user_id, actor_id, asked_in, reason, kind, key, session, device, except_device, with_approved, epoch, place)),
+  lineage (id, with_approved) AS (
+    SELECT s.id, command.with_approved
+      FROM command JOIN session.sessions AS s ON s.id = command.session AND s.user_id = command.user_id
      UNION
-    SELECT s.id FROM session.sessions AS s JOIN lineage ON s.parent_id = lineage.id WHERE $11::boolean),
+    SELECT s.id, true FROM lineage JOIN session.sessions AS s ON s.parent_id = lineage.id WHERE lineage.with_approved),
   target AS MATERIALIZED (
-    SELECT s.id, s.user_id, $6::text AS kind, $7::text AS key, $3::text AS reason
-      FROM session.sessions AS s
-     WHERE s.user_id = $1::uuid AND ${isLive("s", "$2::timestamptz")}
-       AND ($8::uuid IS NULL OR s.id IN (SELECT lineage.id FROM lineage)) AND ($9::uuid IS NULL OR s.device_id = $9)
-       AND ($10::uuid IS NULL OR s.device_id <> $10)
-       AND ($13::uuid IS NULL OR EXISTS (
+    SELECT s.id, s.user_id, command.actor_id, command.kind, command.key, command.reason
+      FROM command JOIN session.sessions AS s ON s.user_id = command.user_id
+     WHERE ${isLive("s", "$1::timestamptz")}
+       AND (command.session IS NULL OR s.id IN (SELECT lineage.id FROM lineage))
+       AND (command.device IS NULL OR s.device_id = command.device)
+       AND (command.except_device IS NULL OR s.device_id <> command.except_device)
+       AND (command.asked_in IS NULL OR EXISTS (
              SELECT FROM session.sessions AS own
-              WHERE own.id = $13 AND own.user_id = $1::uuid AND ${isLive("own", "$2::timestamptz")}))),
-  ${advancedHead("EXISTS (SELECT FROM target)", "$12::int")},
-  ${endSessions({ state: "REVOKED", now: "$2", actor: "$4", outboxIds: "$5", condition: "true" })}
-SELECT EXISTS (SELECT FROM target) AND NOT EXISTS (SELECT FROM head) AS moved,
-       (SELECT seq FROM logged) AS seq,
-       (SELECT device_rev FROM head) AS "deviceRev",
-       (SELECT array_agg(id) FROM ended) AS "sessionIds",
-       (SELECT array_agg(DISTINCT device_id) FROM ended) AS "deviceIds"`;
+              WHERE own.id = command.asked_in AND own.user_id = command.user_id AND ${isLive("own", "$1::timestamptz")}))),
+  ${advancedHeads("SELECT target.user_id FROM target")},
+  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", outboxIds: "$2", condition: "true" })}
+SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
+       logged.seq, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
+       (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
+  FROM command
+  LEFT JOIN head ON head.user_id = command.user_id
+  LEFT JOIN logged ON logged.user_id = command.user_id
+ ORDER BY command.place`;
 
 interface RevokeRow extends UserChangeRow {
   readonly seq: string | null;
@@ -39,39 +49,30 @@ interface RevokeRow extends UserChangeRow {
   readonly deviceIds: string[] | null;
 }
 
-/** Revocations in Postgres. */
+/** Revocations in Postgres. Those that come at once share a statement and a commit: each would wait for the head of the log. */
 export function createRevocationStore(pool: Pool, prisma: PrismaClient): RevocationStore {
+  const revoke = gather(async (commands: readonly RevokeCommand[]) => {
+    const now = new Date(Math.max(...commands.map((command) => command.now.getTime())));
+    const rows = await changeUsers<RevokeCommand, RevokeRow>(pool, commands, (together) => ({
+      name: "revoke",
+      text: REVOKE,
+      values: [now, together.map(({ outboxId }) => outboxId), JSON.stringify(together.map(columnsOf))],
+    }));
+    return rows.map(({ seq, deviceRev, sessionIds, deviceIds }): Ended | undefined =>
+      seq === null
+        ? undefined
+        : {
+            seq: Number(seq),
+            at: now,
+            deviceRev: Number(deviceRev),
+            sessionIds: sessionIds ?? [],
+            deviceIds: deviceIds ?? [],
+          },
+    );
+  });
+
   return {
-    async revoke({ userId, selector, reason, actor, outboxId, now }) {
-      const selected = columnsOf(selector, userId);
-      const { kind, key, sessionId = null, deviceId = null, exceptDeviceId = null } = selected;
-      const row = await changeUser<RevokeRow>(pool, userId, {
-        name: "revoke",
-        text: REVOKE,
-        values: [
-          userId,
-          now,
-          reason,
-          actor?.userId ?? null,
-          [outboxId],
-          kind,
-          key,
-          sessionId,
-          deviceId,
-          exceptDeviceId,
-          selector.kind === "LINEAGE",
-          selector.kind === "EVERYWHERE" ? 1 : 0,
-          actor?.sessionId ?? null,
-        ],
-      });
-      if (row.seq === null) return undefined;
-      return {
-        seq: Number(row.seq),
-        deviceRev: Number(row.deviceRev),
-        sessionIds: row.sessionIds ?? [],
-        deviceIds: row.deviceIds ?? [],
-      };
-    },
+    revoke,
 
     async receipt(seq, actorId, heardSince) {
       const row = await prisma.revocation.findFirst({
@@ -89,20 +90,29 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
   };
 }
 
-function columnsOf(
-  selector: Selector,
-  userId: string,
-): { kind: string; key: string; sessionId?: string; deviceId?: string; exceptDeviceId?: string } {
+/** A row of `command`. */
+function columnsOf({ userId, selector, reason, actor }: RevokeCommand): Readonly<Record<string, unknown>> {
+  return {
+    user_id: userId,
+    actor_id: actor?.userId,
+    asked_in: actor?.sessionId,
+    reason,
+    epoch: selector.kind === "EVERYWHERE" ? 1 : 0,
+    with_approved: selector.kind === "LINEAGE",
+    ...selectionOf(selector, userId),
+  };
+}
+
+function selectionOf(selector: Selector, userId: string): Readonly<Record<string, string>> {
   switch (selector.kind) {
     case "SESSION":
-      return { kind: "SESSION", key: selector.sessionId, sessionId: selector.sessionId };
-    case "DEVICE":
-      return { kind: "DEVICE", key: selector.deviceId, deviceId: selector.deviceId };
     case "LINEAGE":
-      return { kind: "LINEAGE", key: selector.sessionId, sessionId: selector.sessionId };
+      return { kind: selector.kind, key: selector.sessionId, session: selector.sessionId };
+    case "DEVICE":
+      return { kind: "DEVICE", key: selector.deviceId, device: selector.deviceId };
     case "EVERYWHERE":
       return { kind: "USER", key: userId };
     case "OTHER_DEVICES":
-      return { kind: "USER", key: userId, exceptDeviceId: selector.exceptDeviceId };
+      return { kind: "USER", key: userId, except_device: selector.exceptDeviceId };
   }
 }

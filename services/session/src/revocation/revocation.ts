@@ -53,6 +53,7 @@ export function completedAt({ acks, pendingReplicas }: RevocationReceipt): Date 
 /** A change that ended sessions. */
 export interface Ended {
   readonly seq: number;
+  readonly at: Date;
   readonly sessionIds: readonly string[];
   readonly deviceIds: readonly string[];
   readonly deviceRev: number;
@@ -129,20 +130,18 @@ export function createRevocations(options: {
     selector: Selector,
     reason: EndReason,
     actor: RevokeCommand["actor"],
-  ): Promise<{ ended: Ended; at: Date } | undefined> {
-    const at = now();
-    const ended = await store.revoke({ userId, selector, reason, actor, outboxId: createId(), now: at });
+  ): Promise<Ended | undefined> {
+    const ended = await store.revoke({ userId, selector, reason, actor, outboxId: createId(), now: now() });
     if (ended === undefined) return undefined;
     await Promise.all([announce.revoked(ended.seq), announce.devicesChanged(userId, ended.deviceRev)]);
-    return { ended, at };
+    return ended;
   }
 
   async function signOut(viewer: Viewer, selector: Selector, reason: EndReason, deviceIds: string[]): Promise<SignOut> {
-    const revoked = await revoke(viewer.userId, selector, reason, viewer);
-    if (revoked === undefined) return { receipt: undefined, deviceIds };
-    const { ended, at } = revoked;
+    const ended = await revoke(viewer.userId, selector, reason, viewer);
+    if (ended === undefined) return { receipt: undefined, deviceIds };
     return {
-      receipt: heardNothing({ seq: ended.seq, at, sessions: ended.sessionIds.length }),
+      receipt: heardNothing({ seq: ended.seq, at: ended.at, sessions: ended.sessionIds.length }),
       deviceIds: [...new Set([...deviceIds, ...ended.deviceIds])],
     };
   }

@@ -86,7 +86,7 @@ describe("a sign-out of other devices", () => {
       "SESSIONS_RESTORED",
     ]);
     const jobs = await system.admin.query("SELECT FROM session.outbox WHERE payload = $1", [
-      { seq: Number(undone.receipt?.seq) },
+      { seqs: [Number(undone.receipt?.seq)] },
     ]);
     expect(jobs.rowCount).toBe(1);
   });

@@ -2,7 +2,7 @@ import type { Pool } from "pg";
 import { z } from "zod";
 import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
 import { isLive } from "../session/session.store.ts";
-import { fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+import { fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 import type { UndoOutcome, UndoStore } from "./undo.ts";
 
 /**
@@ -74,7 +74,7 @@ WITH ${seenHead("$1")},
     RETURNING seq),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
-    SELECT $5::uuid, '${fanOutRevocation.name}', jsonb_build_object('seq', logged.seq), $2::timestamptz FROM logged),
+    SELECT $5::uuid, '${fanOutRevocation.name}', ${fanOutPayload("logged.seq")}, $2::timestamptz FROM logged),
   noted AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
     SELECT $1::uuid, $2::timestamptz, 'SESSIONS_RESTORED', restored.id, restored.device_id, $1::uuid,

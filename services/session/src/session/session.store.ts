@@ -1,3 +1,4 @@
+import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { Session, type SessionStore } from "./session.ts";
 
@@ -16,36 +17,48 @@ export const isLive = (table: string, now: string): string =>
 
 const SESSIONS_PER_DEVICE = 100;
 
-/** Sessions in Postgres. */
-export function createSessionStore(pool: Pool): SessionStore {
-  return {
-    async byIds(ids) {
-      const { rows } = await pool.query<Record<string, unknown>>({
-        name: "sessions-by-ids",
-        text: `SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.id = ANY ($1::uuid[])`,
-        values: [ids],
-      });
-      const found = new Map(rows.map((row) => Session.parse(row)).map((session) => [session.id, session]));
-      return ids.map((id) => found.get(id));
-    },
+const BY_IDS = `SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.id = ANY ($1::uuid[])`;
 
-    async byDevices(deviceIds, now, endedSince) {
+/** A row a device: $1 ids, $2 nows, $3 since when ended ones are wanted, or null. */
+const BY_DEVICES = `
+SELECT device.place, found.*
+  FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS device (id, now, ended_since, place)
+ CROSS JOIN LATERAL (
+   SELECT ${sessionColumns("s")} FROM session.sessions AS s
+    WHERE s.device_id = device.id
+      AND ((${isLive("s", "device.now")})
+        OR least(s.ended_at, s.idle_deadline, s.absolute_deadline) > device.ended_since)
+    ORDER BY s.started_at DESC, s.id DESC
+    LIMIT ${SESSIONS_PER_DEVICE}) AS found`;
+
+/** Sessions in Postgres. What is asked for at once is read together, whoever asks. */
+export function createSessionStore(pool: Pool): SessionStore {
+  const byIds = gather(async (asked: readonly (readonly string[])[]) => {
+    const ids = [...new Set(asked.flat())];
+    const { rows } = await pool.query<Record<string, unknown>>({
+      name: "sessions-by-ids",
+      text: BY_IDS,
+      values: [ids],
+    });
+    const found = new Map(rows.map((row) => Session.parse(row)).map((session) => [session.id, session]));
+    return asked.map((each) => each.map((id) => found.get(id)));
+  });
+
+  const byDevice = gather(
+    async (asked: readonly { id: string; now: Date; endedSince: Date | null }[]) => {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "sessions-by-devices",
-        text: `
-          SELECT found.*
-            FROM unnest($1::uuid[]) AS device (id)
-           CROSS JOIN LATERAL (
-             SELECT ${sessionColumns("s")} FROM session.sessions AS s
-              WHERE s.device_id = device.id
-                AND ((${isLive("s", "$2::timestamptz")})
-                  OR least(s.ended_at, s.idle_deadline, s.absolute_deadline) > $3::timestamptz)
-              ORDER BY s.started_at DESC, s.id DESC
-              LIMIT ${SESSIONS_PER_DEVICE}) AS found`,
-        values: [deviceIds, now, endedSince],
+        text: BY_DEVICES,
+        values: [asked.map(({ id }) => id), asked.map(({ now }) => now), asked.map(({ endedSince }) => endedSince)],
       });
-      const sessions = rows.map((row) => Session.parse(row));
-      return deviceIds.map((id) => sessions.filter(({ deviceId }) => deviceId === id));
+      const found = Map.groupBy(rows, ({ place }) => Number(place));
+      return asked.map((_, index) => (found.get(index + 1) ?? []).map((row) => Session.parse(row)));
     },
+    { atMost: 500 },
+  );
+
+  return {
+    byIds,
+    byDevices: (ids, now, endedSince) => Promise.all(ids.map((id) => byDevice({ id, now, endedSince }))),
   };
 }

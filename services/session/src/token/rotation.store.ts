@@ -1,9 +1,11 @@
 import { Posture } from "@continuo/access";
+import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { z } from "zod";
 import { Session } from "../session/session.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
 import { acrSufficesSql } from "../policy/policy.store.ts";
+import type { RefreshTokenParts } from "./refresh-token.ts";
 import type { RotationStore } from "./rotation.ts";
 
 const AuthorizationRow = Session.extend({
@@ -43,20 +45,29 @@ const AUTHORIZATION_JOINS = `
   AND u.user_id = s.user_id`;
 
 /**
- * $1 grant id, $2 generation presented, $3 salt presented, $4 now, $5 key proven, $6 master key id, $7 application that asks.
- * A caller that waited for the row lock has only `g` checked again, not `s`: so whoever ends a session ends its grants.
+ * $1 now; then a row a refresh: $2 grant ids, $3 generations presented, $4 salts presented, $5 keys proven, $6 master key ids,
+ * $7 applications that ask. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again,
+ * not `s`: so whoever ends a session ends its grants. Of two refreshes with one token, one finds a row.
  */
 const ADVANCE = `
-  UPDATE session.grants AS g
-     SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = $4, key_id = $6
-    FROM session.sessions AS s, session.policies AS p, session.user_heads AS u
-   WHERE g.id = $1 AND g.generation = $2 AND g.salt = $3 AND g.state = 'ACTIVE'
-     AND (g.jkt IS NULL OR g.jkt = $5)
-     AND ($7::text IS NULL OR s.application_id = $7)
-     AND ${AUTHORIZATION_JOINS}
-     AND ${isLive("s", "$4::timestamptz")}
-     AND ${acrSufficesSql("s.acr", "p.required_acr")}
-  RETURNING ${AUTHORIZATION_COLUMNS}`;
+WITH presented AS MATERIALIZED (
+    SELECT * FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::text[], $6::int[], $7::text[]) WITH ORDINALITY
+        AS presented (grant_id, generation, salt, jkt, key_id, application_id, place)),
+  locked AS MATERIALIZED (
+    SELECT g.id, presented.place
+      FROM presented JOIN session.grants AS g ON g.id = presented.grant_id
+     WHERE g.generation = presented.generation AND g.salt = presented.salt AND g.state = 'ACTIVE'
+       AND (g.jkt IS NULL OR g.jkt = presented.jkt)
+     ORDER BY g.id FOR UPDATE OF g)
+UPDATE session.grants AS g
+   SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = $1, key_id = presented.key_id
+  FROM locked JOIN presented USING (place), session.sessions AS s, session.policies AS p, session.user_heads AS u
+ WHERE g.id = locked.id
+   AND (presented.application_id IS NULL OR s.application_id = presented.application_id)
+   AND ${AUTHORIZATION_JOINS}
+   AND ${isLive("s", "$1::timestamptz")}
+   AND ${acrSufficesSql("s.acr", "p.required_acr")}
+RETURNING presented.place, ${AUTHORIZATION_COLUMNS}`;
 
 /** $1 grant id, $2 salt presented. */
 const READ = `
@@ -73,17 +84,34 @@ const NOTE_AHEAD = `
    WHERE NOT EXISTS (SELECT FROM session.auth_events AS e
                       WHERE e.user_id = $1 AND e.session_id = $3 AND e.type = 'GRANT_AHEAD')`;
 
-/** Grants in Postgres. */
+interface Refresh {
+  readonly presented: RefreshTokenParts;
+  readonly under: Parameters<RotationStore["advance"]>[1];
+  readonly now: Date;
+}
+
+/** Grants in Postgres. Refreshes that come at once share a statement and a commit. */
 export function createRotationStore(pool: Pool): RotationStore {
+  const advance = gather(async (refreshes: readonly Refresh[]) => {
+    const { rows } = await pool.query<Record<string, unknown>>({
+      name: "advance-grants",
+      text: ADVANCE,
+      values: [
+        new Date(Math.max(...refreshes.map(({ now }) => now.getTime()))),
+        refreshes.map(({ presented }) => presented.grantId),
+        refreshes.map(({ presented }) => presented.generation),
+        refreshes.map(({ presented }) => presented.salt),
+        refreshes.map(({ under }) => under.jkt),
+        refreshes.map(({ under }) => under.keyId),
+        refreshes.map(({ under }) => under.applicationId),
+      ],
+    });
+    const advanced = new Map(rows.map((row) => [Number(row["place"]), AuthorizationRow.parse(row)]));
+    return refreshes.map((_, index) => advanced.get(index + 1));
+  });
+
   return {
-    async advance({ grantId, generation, salt }, { jkt, applicationId, keyId }, now) {
-      const { rows } = await pool.query<Record<string, unknown>>({
-        name: "advance-grant",
-        text: ADVANCE,
-        values: [grantId, generation, salt, now, jkt, keyId, applicationId],
-      });
-      return rows[0] && AuthorizationRow.parse(rows[0]);
-    },
+    advance: (presented, under, now) => advance({ presented, under, now }),
 
     async noteAhead({ session, generation }, presented, now) {
       await pool.query({

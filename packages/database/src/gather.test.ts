@@ -1,0 +1,89 @@
+import { describe, expect, it, vi } from "vitest";
+import { gather, type GatherOptions } from "./gather.ts";
+
+/** A statement that answers when it is told to. */
+function statement(options: GatherOptions): {
+  call: (name: string) => Promise<string>;
+  sent: string[][];
+  finish: (fault?: Error) => Promise<void>;
+} {
+  const sent: string[][] = [];
+  const underWay: { resolve: () => void; reject: (fault: Error) => void }[] = [];
+  const call = gather(async (names: readonly string[]) => {
+    sent.push([...names]);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    underWay.push({ resolve, reject });
+    await promise;
+    return names.map((name) => name.toUpperCase());
+  }, options);
+  const finish = async (fault?: Error): Promise<void> => {
+    const first = underWay.shift();
+    if (fault) first?.reject(fault);
+    else first?.resolve();
+    await tick();
+  };
+  return { call, sent, finish };
+}
+
+const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe("calls that are gathered", () => {
+  it("go at once when they are alone, and together when they have to wait", async () => {
+    const { call, sent, finish } = statement({});
+    const answers = [call("a")];
+    await tick();
+    answers.push(call("b"));
+    await tick();
+    answers.push(call("c"));
+    await tick();
+    expect(sent).toEqual([["a"]]);
+    await finish();
+    expect(sent).toEqual([["a"], ["b", "c"]]);
+    await finish();
+    expect(await Promise.all(answers)).toEqual(["A", "B", "C"]);
+  });
+
+  it("are no more than so many together, and none is left behind", async () => {
+    const { call, sent, finish } = statement({ atMost: 2 });
+    const answers = [];
+    for (const name of "abcdef") {
+      answers.push(call(name));
+      await tick();
+    }
+    expect(sent).toEqual([["a"]]);
+    for (let turn = 0; turn < 4; turn += 1) await finish();
+    expect(sent).toEqual([["a"], ["b", "c"], ["d", "e"], ["f"]]);
+    expect(await Promise.all(answers)).toEqual(["A", "B", "C", "D", "E", "F"]);
+  });
+
+  it("wait for one that hangs no longer than their patience, and begin once", async () => {
+    const { call, sent, finish } = statement({ patienceMs: 20 });
+    const hangs = call("a");
+    await tick();
+    const answer = call("b");
+    await vi.waitFor(() => expect(sent).toEqual([["a"], ["b"]]));
+    await finish();
+    await finish();
+    expect(await Promise.all([hangs, answer])).toEqual(["A", "B"]);
+    expect(sent).toHaveLength(2);
+  });
+
+  it("fail together, and the next go on", async () => {
+    const { call, sent, finish } = statement({});
+    const fault = new Error("the connection was lost");
+    const answers = Promise.allSettled([call("a"), call("b")]);
+    await tick();
+    const next = call("c");
+    await finish(fault);
+    expect(await answers).toEqual(["a", "b"].map(() => ({ status: "rejected", reason: fault })));
+    await finish();
+    expect(await next).toBe("C");
+    expect(sent).toEqual([["a", "b"], ["c"]]);
+    // The same call again is a new one.
+    const again = call("c");
+    await tick();
+    await finish();
+    expect(await again).toBe("C");
+    expect(sent).toHaveLength(3);
+  });
+});
