@@ -72,6 +72,14 @@ it("waits no longer than its deadline", async () => {
   expect(asked()).toBe(1);
 });
 
+it("waits no longer than that for a connection either, while others hold them all", async () => {
+  const { client, asked } = await serve(() => undefined, 1_000);
+  const answers = await Promise.all(Array.from({ length: 200 }, () => client.graphql({ query: "{ a }" }, SCOPE)));
+  for (const answer of answers) expect(answer).toMatchObject(unavailable);
+  // The others were told before they had one.
+  expect(asked()).toBeLessThan(200);
+});
+
 it("stops when nobody waits any more", async () => {
   const aborting = new AbortController();
   const { client } = await serve(() => aborting.abort());

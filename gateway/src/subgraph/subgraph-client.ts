@@ -103,7 +103,6 @@ export function createSubgraphClient(options: {
     scope: Scope,
     withinMs: number,
   ): Promise<Reply> {
-    const deadline = AbortSignal.timeout(withinMs);
     const reply = await pool.request({
       method,
       path: `${base}${path}`,
@@ -114,7 +113,9 @@ export function createSubgraphClient(options: {
         [REQUEST_ID_HEADER]: scope.requestId,
       },
       ...(body && { body: body.text }),
-      signal: scope.signal ? AbortSignal.any([scope.signal, deadline]) : deadline,
+      headersTimeout: withinMs,
+      bodyTimeout: withinMs,
+      ...signalOf(scope, withinMs),
     });
     const header = (name: string): string | undefined => reply.headers[name]?.toString();
     return {
@@ -124,6 +125,14 @@ export function createSubgraphClient(options: {
       contentType: header("content-type"),
       challenge: header("www-authenticate"),
     };
+  }
+
+  /** The connection's own timers cost less than a signal; but they do not run for whoever waits for a connection. */
+  function signalOf({ signal }: Scope, withinMs: number): { signal?: AbortSignal } {
+    const { running, pending } = pool.stats;
+    if (running + pending < CONNECTIONS) return signal ? { signal } : {};
+    const deadline = AbortSignal.timeout(withinMs);
+    return { signal: signal ? AbortSignal.any([signal, deadline]) : deadline };
   }
 
   async function sendOnBehalf(request: SubgraphRequest, scope: Scope): Promise<Reply> {

@@ -45,6 +45,9 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
       connectionTimeoutMillis: 5_000,
       query_timeout: 30_000,
       keepAlive: true,
+      // A crash may take back the last moments of a queue: then a job runs again, as after the death of its worker. What
+      // an outbox has handed over stays, since its mark commits later.
+      options: "-c synchronous_commit=off",
       max,
     });
     connection.on("error", (cause: unknown) => logger.debug({ err: cause }, "a job queue lost its connection"));

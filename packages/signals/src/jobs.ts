@@ -42,7 +42,8 @@ export interface EnqueueOptions {
 
 export interface Jobs extends AsyncDisposable {
   /**
-   * Resolves when the queue has stored the job. Throws ZodError for a payload that does not parse, and
+   * Resolves when the queue has stored the job (over Postgres it survives a crash of the server from the next commit on
+   * that waits for the disk, such as that of an outbox's mark). Throws ZodError for a payload that does not parse, and
    * UNAVAILABLE/JOBS_UNREACHABLE within 5 s when the queue cannot be reached (the job may be there all the same:
    * trying again with the same `jobId` is safe).
    */

@@ -51,6 +51,7 @@ export interface OutboxRelayOptions {
 }
 
 const BATCH = 100;
+const LINGER_MS = 25;
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
@@ -123,13 +124,15 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
     let fault: unknown;
     try {
       await client.query("BEGIN");
-      const { rows } = await client.query<Record<string, unknown>>(
-        `SELECT id, topic, payload FROM ${schema}.outbox
-          WHERE enqueued_at IS NULL AND (due_at IS NULL OR due_at <= now())
-            AND topic = ANY($1::text[]) AND id <> ALL($2::uuid[])
-          ORDER BY created_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
-        [[...definitions.keys()], [...unreadable]],
-      );
+      const { rows } = await client.query<Record<string, unknown>>({
+        name: "outbox-waiting",
+        text: `
+          SELECT id, topic, payload FROM ${schema}.outbox
+           WHERE enqueued_at IS NULL AND (due_at IS NULL OR due_at <= now())
+             AND topic = ANY($1::text[]) AND id <> ALL($2::uuid[])
+           ORDER BY created_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
+        values: [[...definitions.keys()], [...unreadable]],
+      });
       const waiting = z
         .array(Row)
         .parse(rows)
@@ -140,7 +143,11 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       const results = await handOver(waiting);
       const handed = results.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
       if (handed.length > 0)
-        await client.query(`UPDATE ${schema}.outbox SET enqueued_at = now() WHERE id = ANY($1::uuid[])`, [handed]);
+        await client.query({
+          name: "outbox-enqueued",
+          text: `UPDATE ${schema}.outbox SET enqueued_at = now() WHERE id = ANY($1::uuid[])`,
+          values: [handed],
+        });
       await client.query("COMMIT");
       const failed = results.find((result) => result.status === "rejected");
       if (failed !== undefined) throw failed.reason;
@@ -185,6 +192,8 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
     );
     await Promise.race([awake.promise, swept]);
     rest.abort();
+    // A burst goes together.
+    await pause(LINGER_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
   }
 
   const wake = (): void => awake.resolve();

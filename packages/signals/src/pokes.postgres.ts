@@ -29,7 +29,9 @@ export async function startPostgresPokes(options: {
   await using stack = new AsyncDisposableStack();
   let closed = false;
 
-  const publisher = stack.adopt(new Pool({ ...connection, max: 1, idleTimeoutMillis: 0 }), (pool) => pool.end());
+  // A poke may be lost: a crash may take it back, and none waits for the disk.
+  const publishing = { ...connection, options: "-c synchronous_commit=off", max: 1, idleTimeoutMillis: 0 };
+  const publisher = stack.adopt(new Pool(publishing), (pool) => pool.end());
   publisher.on("error", (cause) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
 
   stack.use(await startLine({ ...options, open: () => listen(connection, listeners.poke), onOpen: listeners.gap }));

@@ -69,12 +69,14 @@ UPDATE session.grants AS g
    AND ${acrSufficesSql("s.acr", "p.required_acr")}
 RETURNING presented.place, ${AUTHORIZATION_COLUMNS}`;
 
-/** $1 grant id, $2 salt presented. */
+/** $1 grant ids, $2 salts presented. */
 const READ = `
-  SELECT g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration", g.rotated_at AS "rotatedAt",
-         p.required_acr AS "requiredAcr", ${AUTHORIZATION_COLUMNS}
-    FROM session.grants AS g, session.sessions AS s, session.policies AS p, session.user_heads AS u
-   WHERE g.id = $1 AND g.salt = $2 AND ${AUTHORIZATION_JOINS}`;
+  SELECT presented.place, g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration",
+         g.rotated_at AS "rotatedAt", p.required_acr AS "requiredAcr", ${AUTHORIZATION_COLUMNS}
+    FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS presented (grant_id, salt, place)
+    JOIN session.grants AS g ON g.id = presented.grant_id AND g.salt = presented.salt,
+         session.sessions AS s, session.policies AS p, session.user_heads AS u
+   WHERE ${AUTHORIZATION_JOINS}`;
 
 /** $1 user, $2 now, $3 session, $4 device, $5 generation presented, $6 generation known. */
 const NOTE_AHEAD = `
@@ -106,8 +108,15 @@ export function createRotationStore(pool: Pool): RotationStore {
         refreshes.map(({ under }) => under.applicationId),
       ],
     });
-    const advanced = new Map(rows.map((row) => [Number(row["place"]), AuthorizationRow.parse(row)]));
-    return refreshes.map((_, index) => advanced.get(index + 1));
+    return placed(refreshes.length, rows, (row) => AuthorizationRow.parse(row));
+  });
+  const read = gather(async (presented: readonly RefreshTokenParts[]) => {
+    const { rows } = await pool.query<Record<string, unknown>>({
+      name: "read-grants",
+      text: READ,
+      values: [presented.map(({ grantId }) => grantId), presented.map(({ salt }) => salt)],
+    });
+    return placed(presented.length, rows, (row) => ({ ...AuthorizationRow.parse(row), ...RotationRow.parse(row) }));
   });
 
   return {
@@ -121,13 +130,19 @@ export function createRotationStore(pool: Pool): RotationStore {
       });
     },
 
-    async read({ grantId, salt }) {
-      const { rows } = await pool.query<Record<string, unknown>>({
-        name: "read-grant",
-        text: READ,
-        values: [grantId, salt],
-      });
-      return rows[0] && { ...AuthorizationRow.parse(rows[0]), ...RotationRow.parse(rows[0]) };
-    },
+    read,
   };
+}
+
+/** `rows` parsed, in the order of what was asked for in `place`, 1 first; undefined where there is none. */
+function placed<Row>(
+  count: number,
+  rows: readonly Record<string, unknown>[],
+  parse: (row: unknown) => Row,
+): (Row | undefined)[] {
+  const found = new Map(rows.map((row) => [Number(row["place"]), row]));
+  return Array.from({ length: count }, (_, index) => {
+    const row = found.get(index + 1);
+    return row && parse(row);
+  });
 }
