@@ -8,6 +8,9 @@ const LAPTOP = "b0000000-0000-4000-8000-000000000000";
 const DAY_MS = 86_400_000;
 const NOON = Date.UTC(2026, 10, 24, 12);
 
+/** Nothing stands and nothing was seen. */
+const NOTHING = { clientNow: NOON, serverNow: NOON, seen: null, standing: [] };
+
 const skews = fc.integer({ min: -2 * DAY_MS, max: 2 * DAY_MS });
 const instants: fc.Arbitrary<Instant> = fc.record({
   ms: fc.integer({ min: 0, max: NOON }),
@@ -20,7 +23,7 @@ describe("the effective stamp", () => {
       fc.property(skews, fc.nat(DAY_MS), (skew, age) => {
         const clientNow = NOON + skew;
         const stamp = { ms: clientNow - age, counter: 3, clientId: PHONE };
-        expect(effectiveStamp(stamp, { clientNow, serverNow: NOON })).toEqual({ ...stamp, ms: NOON - age });
+        expect(effectiveStamp(stamp, { ...NOTHING, clientNow })).toEqual({ ...stamp, ms: NOON - age });
       }),
     );
   });
@@ -44,7 +47,7 @@ describe("the effective stamp", () => {
             clientNow,
             serverNow: NOON,
             seen: { ms: Number.MAX_SAFE_INTEGER, counter: 0 },
-            standing: by(LAPTOP, standing),
+            standing: [by(LAPTOP, standing)],
           },
         );
         const overflow = standing.ms === NOON && standing.counter === MAX_COUNTER ? 1 : 0;
@@ -58,7 +61,7 @@ describe("the effective stamp", () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), fc.maxSafeNat(), instants, (ms, clientNow, standing) => {
         const stamp = { ms, counter: 0, clientId: PHONE };
-        const moment = { clientNow, serverNow: NOON, seen: standing, standing: by(LAPTOP, standing) };
+        const moment = { clientNow, serverNow: NOON, seen: standing, standing: [by(LAPTOP, standing)] };
         expect(compareInstants(effectiveStamp(stamp, moment), standing)).toBeGreaterThan(0);
       }),
     );
@@ -68,15 +71,21 @@ describe("the effective stamp", () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), fc.maxSafeNat(), instants, (ms, clientNow, own) => {
         const stamp = { ms, counter: 0, clientId: PHONE };
-        const effective = effectiveStamp(stamp, { clientNow, serverNow: NOON, standing: by(PHONE, own) });
+        const effective = effectiveStamp(stamp, { ...NOTHING, clientNow, standing: [by(PHONE, own)] });
         expect(compareInstants(effective, own)).toBeGreaterThan(0);
       }),
     );
   });
 
+  it("is later than the author's own write that stands beside a later one of somebody else", () => {
+    const standing = [by(LAPTOP, { ms: NOON, counter: 0 }), by(PHONE, { ms: NOON - 1_000, counter: 7 })];
+    const effective = effectiveStamp({ ms: NOON - 2_000, counter: 0, clientId: PHONE }, { ...NOTHING, standing });
+    expect(effective).toEqual({ ms: NOON - 1_000, counter: 8, clientId: PHONE });
+  });
+
   it("is not raised for having seen less than what stands", () => {
     const standing = by(LAPTOP, { ms: NOON, counter: 0 });
-    const moment = { clientNow: NOON, serverNow: NOON, seen: { ms: NOON - 5_000, counter: 0 }, standing };
+    const moment = { clientNow: NOON, serverNow: NOON, seen: { ms: NOON - 5_000, counter: 0 }, standing: [standing] };
     const effective = effectiveStamp({ ms: NOON - 10_000, counter: 0, clientId: PHONE }, moment);
     expect(effective).toEqual({ ms: NOON - 5_000, counter: 1, clientId: PHONE });
     expect(compareStamps(effective, standing)).toBeLessThan(0);
@@ -85,7 +94,7 @@ describe("the effective stamp", () => {
   it("moves on to the next millisecond when the counter is full", () => {
     const standing = by(PHONE, { ms: NOON, counter: MAX_COUNTER });
     const stamp = { ms: NOON, counter: 0, clientId: PHONE };
-    expect(effectiveStamp(stamp, { clientNow: NOON, serverNow: NOON, standing })).toEqual({
+    expect(effectiveStamp(stamp, { ...NOTHING, standing: [standing] })).toEqual({
       ms: NOON + 1,
       counter: 0,
       clientId: PHONE,
@@ -95,7 +104,7 @@ describe("the effective stamp", () => {
 
 function written(clientId: string, skew: number, age: number): Stamp {
   const clientNow = NOON + skew;
-  return effectiveStamp({ ms: clientNow - age, counter: 0, clientId }, { clientNow, serverNow: NOON });
+  return effectiveStamp({ ms: clientNow - age, counter: 0, clientId }, { ...NOTHING, clientNow });
 }
 
 function by(clientId: string, instant: Instant): Stamp {

@@ -10,9 +10,9 @@ export interface Moment {
   /** The server's clock when it heard of it, never going back. */
   readonly serverNow: number;
   /** The stamp of the value that the author had before their eyes, as they say. */
-  readonly seen?: Instant | undefined;
-  /** The stamp of the value that stands now. */
-  readonly standing?: Stamp | undefined;
+  readonly seen: Instant | null;
+  /** The stamps of what stands where the change goes; several when writes stand beside each other. */
+  readonly standing: readonly Stamp[];
 }
 
 /**
@@ -31,11 +31,16 @@ export function effectiveStamp(stamp: Stamp, moment: Moment): Stamp {
   const { clientNow, serverNow, seen, standing } = moment;
   const { clientId } = stamp;
   const repaired = { ms: Math.max(0, Math.min(serverNow, serverNow - (clientNow - stamp.ms))), counter: stamp.counter };
-  if (standing === undefined) return { ...repaired, clientId };
-
-  const known = standing.clientId === clientId ? standing : seen && earlier(seen, standing);
+  const last = latest(standing);
+  const own = standing.filter((each) => each.clientId === clientId);
+  const known = latest([...own, ...(seen === null || last === undefined ? [] : [earlier(seen, last)])]);
   if (known === undefined || compareInstants(repaired, known) > 0) return { ...repaired, clientId };
   return { ...instantAfter(known), clientId };
+}
+
+function latest(instants: readonly Instant[]): Instant | undefined {
+  const [first, ...rest] = instants;
+  return first && rest.reduce((one, other) => (compareInstants(one, other) >= 0 ? one : other), first);
 }
 
 function earlier(left: Instant, right: Instant): Instant {

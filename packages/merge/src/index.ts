@@ -1,6 +1,13 @@
+export { applyOp, type Arrival, type Op } from "./apply-op.ts";
+export { nextInstant, shiftInstant } from "./clock.ts";
+export type { DraftView } from "./draft.ts";
 export { effectiveStamp, type Moment } from "./effective-stamp.ts";
-export type { Json } from "./json.ts";
-export { mergeMaxima, type Max } from "./max.ts";
-export { KINDS, merge, stands, unitOf, type Kind, type Unit } from "./merge.ts";
-export { HISTORY_LENGTH, mergeRegisters, type Register, type Write } from "./register.ts";
+export { isJson, isText, jsonBytes, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, type Json } from "./json.ts";
+export { KIND_NAMES, type Applied, type Context, type Kind, type KindName, type Loser, type Write } from "./kind.ts";
+export type { ListElement } from "./list.ts";
+export type { Payload } from "./payload.ts";
+export { isPosition, positionAt, rebalance } from "./position.ts";
+export { resumeOf, type Resume, type ResumePoint, type ResumePolicy } from "./progress.ts";
+export { KINDS } from "./registry.ts";
 export { compareInstants, compareStamps, instantAfter, MAX_COUNTER, type Instant, type Stamp } from "./stamp.ts";
+export type { State } from "./state.ts";

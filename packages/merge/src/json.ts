@@ -1,2 +1,37 @@
-/** A value as it travels: what JSON can say. */
+/** JSON as it travels and is stored: what JSON can say, what Postgres keeps as it is, and no more than its limits. */
+
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+/** The largest value that one op may carry, in bytes of UTF-8 as JSON. */
+export const MAX_VALUE_BYTES = 64 * 1024;
+/** Deeper values end the recursion of parsers on the way. */
+export const MAX_VALUE_DEPTH = 64;
+/** The longest name of a member, an element or a draft's field, in UTF-16 code units. */
+export const MAX_NAME_CHARACTERS = 256;
+
+/** Whether `value` is JSON, at most `depth` levels deep, with finite numbers and sound text. */
+export function isJson(value: unknown, depth = MAX_VALUE_DEPTH): value is Json {
+  if (typeof value === "string") return isText(value);
+  if (typeof value === "number") return Number.isFinite(value);
+  if (value === null || typeof value === "boolean") return true;
+  if (typeof value !== "object" || depth === 0) return false;
+  if (Array.isArray(value)) return value.every((element) => isJson(element, depth - 1));
+  return Object.entries(value).every(([name, member]) => isText(name) && isJson(member, depth - 1));
+}
+
+/** Text without NUL, which Postgres refuses, and without half a surrogate pair, which UTF-8 cannot say. */
+export function isText(text: string): boolean {
+  return !text.includes("\0") && !/[\ud800-\udfff]/u.test(text);
+}
+
+/** The size of a value as JSON, in bytes of UTF-8. */
+export function jsonBytes(value: Json): number {
+  return encoder.encode(JSON.stringify(value)).length;
+}
+
+const encoder = new TextEncoder();
+
+/** The order of names: by UTF-16 code units, the same everywhere. */
+export function compareText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}

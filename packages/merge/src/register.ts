@@ -2,32 +2,54 @@
  * A register: the later write stands. The writes that lost stay in a short history, so that a merge can be undone.
  * In other words: the latest few of all writes there ever were, which is why the order of arrival does not matter.
  */
-import type { Json } from "./json.ts";
-import { compareStamps, type Stamp } from "./stamp.ts";
-
-/** One write. A deletion is a write too, with a null value: it must go on winning over what was written before it. */
-export interface Write {
-  readonly value: Json;
-  readonly deleted: boolean;
-  readonly stamp: Stamp;
-}
-
-export interface Register {
-  readonly kind: "REGISTER";
-  /** The write that stands. */
-  readonly standing: Write;
-  /** Writes that lost against it, latest first, at most HISTORY_LENGTH. */
-  readonly history: readonly Write[];
-}
+import { MAX_VALUE_BYTES } from "./json.ts";
+import type { Context, Kind, Write } from "./kind.ts";
+import type { RegisterPayload } from "./payload.ts";
+import { compareInstants, compareStamps } from "./stamp.ts";
+import type { RegisterState } from "./state.ts";
 
 /** How many lost writes are kept. */
 export const HISTORY_LENGTH = 5;
 
+/** Bounded by its writes: the standing one and HISTORY_LENGTH more, each of MAX_VALUE_BYTES and its stamp. */
+export const register: Kind<RegisterState, RegisterPayload> = {
+  name: "REGISTER",
+  initial: { standing: null, history: [] },
+  maxStateBytes: (1 + HISTORY_LENGTH) * (MAX_VALUE_BYTES + 256),
+  apply(state, payload, context) {
+    const { stamp } = context;
+    const write: Write =
+      payload.type === "DELETE"
+        ? { value: null, deleted: true, stamp }
+        : { value: payload.value, deleted: false, stamp };
+    const { standing } = state;
+    if (writesOf(state).some((known) => compareStamps(known.stamp, stamp) === 0))
+      return { outcome: "NOOP", state, losers: [] };
+
+    const joined = joinRegisters(state, { standing: write, history: [] });
+    if (joined.standing === write) {
+      const lost = standing !== null && !hadSeen(context, standing) ? [{ ...standing, name: null }] : [];
+      return { outcome: "APPLIED", state: joined, losers: lost };
+    }
+    const remembered = joined.history.includes(write);
+    return { outcome: "MERGED", state: remembered ? joined : state, losers: [{ ...write, name: null }] };
+  },
+  view: ({ standing }) => (standing === null || standing.deleted ? undefined : standing.value),
+  standing: ({ standing }) => (standing === null ? [] : [standing.stamp]),
+};
+
 /** The latest writes of both. Idempotent, commutative and associative, history included; one stamp is one write. */
-export function mergeRegisters(left: Register, right: Register): Register {
-  const writes = [left.standing, ...left.history, right.standing, ...right.history]
+export function joinRegisters(left: RegisterState, right: RegisterState): RegisterState {
+  const [standing = null, ...lost] = [...writesOf(left), ...writesOf(right)]
     .sort((one, other) => compareStamps(other.stamp, one.stamp))
     .filter(({ stamp }, index, all) => index === 0 || compareStamps(stamp, all[index - 1]?.stamp ?? stamp) !== 0);
-  const [standing = left.standing, ...lost] = writes;
-  return { kind: "REGISTER", standing, history: lost.slice(0, HISTORY_LENGTH) };
+  return { standing, history: lost.slice(0, HISTORY_LENGTH) };
+}
+
+function writesOf({ standing, history }: RegisterState): readonly Write[] {
+  return standing === null ? [] : [standing, ...history];
+}
+
+function hadSeen({ seen, stamp }: Context, write: Write): boolean {
+  return write.stamp.clientId === stamp.clientId || (seen !== null && compareInstants(write.stamp, seen) <= 0);
 }

@@ -2,6 +2,7 @@
  * A stamp says when a change was made: a hybrid logical clock of milliseconds, a counter within one, and who made it.
  * It orders the changes of one unit; it is not a revision, which says when the server committed one.
  */
+import { compareText } from "./json.ts";
 
 export interface Stamp {
   /** Milliseconds since the epoch. */
@@ -20,7 +21,7 @@ export const MAX_COUNTER = 65_535;
 
 /** Negative when `left` is earlier. Total: a replica never gives one stamp to two changes. */
 export function compareStamps(left: Stamp, right: Stamp): number {
-  return compareInstants(left, right) || (left.clientId < right.clientId ? -1 : left.clientId > right.clientId ? 1 : 0);
+  return compareInstants(left, right) || compareText(left.clientId, right.clientId);
 }
 
 /** Negative when `left` is earlier, whoever is the author. */

@@ -1,7 +1,8 @@
 /** Entries in Postgres: three statements a push, whatever its size. */
-import { unitOf, type Kind, type Json, type Unit, type Write } from "@continuo/merge";
+import type { Json, Write } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
+import type { Kind } from "../namespace/namespace.ts";
 import type { EntryStore } from "./entry.ts";
 import type { JudgedOp } from "./op.ts";
 import { unitId, type Answer, type Before, type Push, type Settlement, type Standing } from "./settle.ts";
@@ -157,9 +158,8 @@ function addressOf(judged: JudgedOp): { namespace: string; key: string; field: s
 
 function standingOf(row: EntryColumns): Standing {
   const { kind, value, deleted, ms, counter, node, history, rev, bytes, by_seq, schema_version } = row;
-  const unit = unitOf(kind, { value, deleted, stamp: { ms, counter, clientId: node } });
-  const withHistory: Unit = unit.kind === "REGISTER" ? { ...unit, history: history ?? [] } : unit;
-  return { unit: withHistory, rev, bytes, bySeq: by_seq, schemaVersion: schema_version };
+  const standing = { value, deleted, stamp: { ms, counter, clientId: node } };
+  return { unit: { kind, standing, history: history ?? [] }, rev, bytes, bySeq: by_seq, schemaVersion: schema_version };
 }
 
 async function write(
@@ -205,7 +205,7 @@ async function write(
           deleted: unit.standing.deleted,
           schema_version: schemaVersion,
           bytes,
-          history: unit.kind === "REGISTER" && unit.history.length > 0 ? unit.history : null,
+          history: unit.history.length > 0 ? unit.history : null,
         })),
       ),
     ],

@@ -2,8 +2,8 @@
  * An op: one change that a replica asks for, and whether it may be made at all.
  * What becomes of it beside other changes is `settle.ts`.
  */
-import { MAX_COUNTER, type Instant, type Json, type Kind } from "@continuo/merge";
-import { kindOf, type Namespace } from "../namespace/namespace.ts";
+import { MAX_COUNTER, type Instant, type Json } from "@continuo/merge";
+import { kindOf, type Kind, type Namespace } from "../namespace/namespace.ts";
 
 export interface Op {
   readonly seq: number;

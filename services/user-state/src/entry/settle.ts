@@ -4,8 +4,9 @@
  * changes twice keeps the later. Replicas see a push whole all the same, because they reveal pages together.
  */
 import { AppError } from "@continuo/errors";
-import { effectiveStamp, merge, stands, unitOf, type Json, type Stamp, type Unit } from "@continuo/merge";
+import type { Json, Stamp } from "@continuo/merge";
 import type { Fault, JudgedOp, Op, SoundOp } from "./op.ts";
+import { applyToUnit, type Unit } from "./unit.ts";
 
 /** One push, as a replica sends it. */
 export interface Push {
@@ -108,7 +109,7 @@ export function settle(push: Push, deviceId: string, before: Before): Settlement
     lastSeq = op.seq;
     const id = unitId(op);
     const standing = changes.get(id) ?? before.units.get(id);
-    const verdict = "fault" in judged ? reject(judged.fault) : settleOp(judged, standing, push, before);
+    const verdict = "fault" in judged ? reject(judged.fault) : settleOp(judged, standing, { push, deviceId, before });
     if (verdict.status === "APPLIED") rev += 1;
     const changeRev = verdict.status === "APPLIED" ? rev : (standing?.rev ?? null);
     if (verdict.change !== undefined && changeRev !== null) {
@@ -166,28 +167,32 @@ function reject(fault: Fault): Verdict {
   return { status: "REJECTED", fault };
 }
 
-function settleOp(sound: SoundOp, standing: Standing | undefined, push: Push, before: Before): Verdict {
+function settleOp(
+  sound: SoundOp,
+  standing: Standing | undefined,
+  where: { push: Push; deviceId: string; before: Before },
+): Verdict {
   const { op, kind, value } = sound;
+  const { push, deviceId, before } = where;
   const current = standing?.unit;
   if (current !== undefined && current.kind !== kind)
     return reject({ reason: "KIND_CHANGED", message: `What stands here was written as ${current.kind}.` });
-  const stamp = effectiveStamp(
-    { ...op.stamp, clientId: push.clientId },
-    { clientNow: push.clientNow, serverNow: before.serverNow, seen: op.seen, standing: current?.standing.stamp },
-  );
   const deleted = op.op === "DELETE";
+  const { outcome, stamp, unit } = applyToUnit(
+    current,
+    { kind, value, deleted, stamp: op.stamp, seen: op.seen ?? null, baseRev: push.baseRev },
+    { clientId: push.clientId, deviceId, clientNow: push.clientNow, serverNow: before.serverNow, rev: before.rev + 1 },
+  );
   if (current === undefined && mayMeetPruned(op, stamp, push, before)) {
     if (deleted) return { status: "NOOP", stamp };
     return reject({ reason: "GONE", message: "This was deleted so long ago that the deletion is forgotten." });
   }
-  const incoming = unitOf(kind, { value, deleted, stamp });
-  const merged = merge(current, incoming);
-  if (standing !== undefined && !stands(incoming, merged)) {
-    if (kind === "MAX") return { status: value === current?.standing.value ? "NOOP" : "MERGED", stamp };
-    return { status: "MERGED", stamp, change: { ...standing, unit: merged } };
+  if (outcome === "APPLIED") {
+    const { bytes } = sound;
+    return { status: outcome, stamp, change: { unit, bytes, bySeq: op.seq, schemaVersion: op.schemaVersion } };
   }
-  const { bytes } = sound;
-  return { status: "APPLIED", stamp, change: { unit: merged, bytes, bySeq: op.seq, schemaVersion: op.schemaVersion } };
+  if (standing === undefined || unit === current) return { status: outcome, stamp };
+  return { status: outcome, stamp, change: { ...standing, unit } };
 }
 
 /**

@@ -1,7 +1,6 @@
-import { KINDS } from "@continuo/merge";
 import { z } from "zod";
 import type { PrismaClient } from "../database/generated/client.ts";
-import type { NamespaceStore } from "./namespace.ts";
+import { KINDS, type NamespaceStore } from "./namespace.ts";
 
 const Kinds = z.record(z.string(), z.enum(KINDS));
 

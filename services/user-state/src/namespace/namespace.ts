@@ -2,7 +2,11 @@
  * A namespace: a registered part of a person's state, which says how each of its fields merges.
  * What people keep in it are entries.
  */
-import type { Kind } from "@continuo/merge";
+import type { KindName } from "@continuo/merge";
+
+/** The kinds that entries are stored as. */
+export const KINDS = ["REGISTER", "MAX"] as const satisfies readonly KindName[];
+export type Kind = (typeof KINDS)[number];
 
 export interface Namespace {
   readonly name: string;

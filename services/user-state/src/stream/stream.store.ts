@@ -1,6 +1,7 @@
 /** The stream in Postgres: one statement a page, along the index (user_id, rev). */
-import type { Json, Kind } from "@continuo/merge";
+import type { Json } from "@continuo/merge";
 import type { Pool } from "pg";
+import type { Kind } from "../namespace/namespace.ts";
 import type { Page, StreamStore } from "./stream.ts";
 
 /** A page ends after the entry that passes this many bytes. */

@@ -4,8 +4,8 @@
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
-import type { Json, Kind, Stamp } from "@continuo/merge";
-import type { Namespaces } from "../namespace/namespace.ts";
+import type { Json, Stamp } from "@continuo/merge";
+import type { Kind, Namespaces } from "../namespace/namespace.ts";
 import { namespaceSet, type Cursor, type Cursors } from "./cursor.ts";
 
 interface StateEntry {

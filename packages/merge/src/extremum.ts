@@ -1,0 +1,46 @@
+/**
+ * One number that only moves one way. It has no deletion, which would have to remember each number that it might
+ * uncover.
+ */
+import type { Kind, KindName } from "./kind.ts";
+import type { ExtremumPayload } from "./payload.ts";
+import { compareStamps } from "./stamp.ts";
+import type { ExtremumState } from "./state.ts";
+
+/** A kind that keeps the better number; of two equal ones, the one written first. Bounded: one number and its stamp. */
+export function extremum(
+  name: KindName,
+  isBetter: (value: number, than: number) => boolean,
+): Kind<ExtremumState, ExtremumPayload, number> {
+  return {
+    name,
+    initial: { standing: null },
+    maxStateBytes: 256,
+    apply(state, { value }, { stamp }) {
+      const { standing } = state;
+      // The sum turns a negative zero, which JSON cannot say, into zero.
+      const next = joinExtrema(state, { standing: { value: value + 0, stamp } }, isBetter);
+      if (next !== state) return { outcome: "APPLIED", state: next, losers: [] };
+      const lost = value !== standing?.value;
+      return {
+        outcome: lost ? "MERGED" : "NOOP",
+        state,
+        losers: lost ? [{ name: null, value, deleted: false, stamp }] : [],
+      };
+    },
+    view: ({ standing }) => standing?.value,
+    standing: ({ standing }) => (standing === null ? [] : [standing.stamp]),
+  };
+}
+
+/** The better number of two states. Idempotent, commutative and associative. */
+export function joinExtrema(
+  left: ExtremumState,
+  right: ExtremumState,
+  isBetter: (value: number, than: number) => boolean,
+): ExtremumState {
+  const [one, other] = [left.standing, right.standing];
+  if (one === null || other === null) return one === null ? right : left;
+  if (one.value !== other.value) return isBetter(one.value, other.value) ? left : right;
+  return compareStamps(one.stamp, other.stamp) <= 0 ? left : right;
+}

@@ -1,0 +1,184 @@
+/** What every kind promises. What one promises beyond is in its own test. */
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { fold, histories, type Authored } from "./history.fixture.ts";
+import { jsonBytes, type Json } from "./json.ts";
+import { KIND_NAMES, type Kind, type KindName } from "./kind.ts";
+import { payloads } from "./payload.fixture.ts";
+import { resumeOf } from "./progress.ts";
+import { parsePayload, STATES } from "./protocol.ts";
+import { KINDS } from "./registry.ts";
+import { text } from "./text.ts";
+
+interface Promises<State> {
+  /** The part of a state that no order of arrival changes; what is shown, unless said otherwise. */
+  readonly settled?: (state: State) => unknown;
+  /** An op that arrives once more shows nothing else, even without the protocol's seq. */
+  readonly repeatable: boolean;
+}
+
+const laws: { readonly [Name in KindName]: () => void } = {
+  REGISTER: () => keep(KINDS.REGISTER, payloads.REGISTER, { settled: (state) => state, repeatable: true }),
+  MAX: () => keep(KINDS.MAX, payloads.MAX, { settled: (state) => state, repeatable: true }),
+  MIN: () => keep(KINDS.MIN, payloads.MIN, { settled: (state) => state, repeatable: true }),
+  COUNTER: () => keep(KINDS.COUNTER, payloads.COUNTER, { repeatable: false }),
+  SET: () => keep(KINDS.SET, payloads.SET, { repeatable: true }),
+  MAP: () => keep(KINDS.MAP, payloads.MAP, { repeatable: true }),
+  LIST: () => keep(KINDS.LIST, payloads.LIST, { repeatable: true }),
+  PROGRESS: () =>
+    keep(KINDS.PROGRESS, payloads.PROGRESS, {
+      settled: (state) => [resumeOf(state), resumeOf(state, "FURTHEST"), resumeOf(state, "ASK")],
+      repeatable: true,
+    }),
+  // Which of two endings of a generation counts is the server's to say, and with it what they left behind.
+  DRAFT: () =>
+    keep(KINDS.DRAFT, payloads.DRAFT, {
+      settled: (state) => [state.generation, KINDS.DRAFT.view({ ...state, copies: [] })?.fields],
+      repeatable: true,
+    }),
+  TEXT: () => keep(text, payloads.TEXT, { repeatable: true }),
+  OPAQUE: () => keep(KINDS.OPAQUE, payloads.OPAQUE, { settled: (state) => state, repeatable: true }),
+};
+
+describe.each(KIND_NAMES)("%s", (name) => {
+  laws[name]();
+});
+
+function keep<State, Payload extends object>(
+  kind: Kind<State, Payload, unknown>,
+  payloadOf: (choice: number, known: State, replica: number) => Payload,
+  { settled = (state) => kind.view(state), repeatable }: Promises<State>,
+): void {
+  const { name } = kind;
+  const history = histories(kind, payloadOf);
+  // Each change of a text loads its document.
+  const numRuns = name === "TEXT" ? 20 : 100;
+
+  it("is known under its name", () => {
+    expect(kind.name).toBe(name);
+    expect(kind.view(kind.initial)).toBe(name === "COUNTER" ? 0 : undefined);
+  });
+
+  it("ends the same in whatever order the ops arrive that did not know of each other", () => {
+    fc.assert(
+      fc.property(history, ({ rounds, otherwise }) => {
+        expect(settled(fold(kind, otherwise).state)).toEqual(settled(fold(kind, rounds.flat()).state));
+      }),
+      { numRuns: 5 * numRuns },
+    );
+  });
+
+  it("neither changes what it is given nor depends on what JSON cannot say", () => {
+    fc.assert(
+      fc.property(history, ({ rounds }) => {
+        let state = frozen(kind.initial);
+        for (const [index, { payload, context }] of rounds.flat().entries()) {
+          const next = kind.apply(state, frozen(payload), { ...context, rev: index + 1 });
+          const travelled: unknown = JSON.parse(JSON.stringify(next.state));
+          expect(travelled).toEqual(next.state);
+          expect(STATES[name].parse(travelled)).toEqual(next.state);
+          expect(parsePayload(name, JSON.parse(JSON.stringify(payload)))).toEqual({ success: true, payload });
+          state = frozen(next.state);
+        }
+        expect(fold(kind, rounds.flat()).state).toEqual(state);
+      }),
+      { numRuns },
+    );
+  });
+
+  it("returns the state it was given exactly when nothing changed", () => {
+    fc.assert(
+      fc.property(history, ({ rounds }) => {
+        const ops = rounds.flat();
+        const { applied } = fold(kind, ops);
+        for (const [index, { outcome, state }] of applied.entries()) {
+          const before = index === 0 ? kind.initial : applied[index - 1]?.state;
+          const changed = JSON.stringify(state) !== JSON.stringify(before);
+          expect(state === before).toBe(!changed);
+          expect(changed ? ["APPLIED", "MERGED"] : ["MERGED", "NOOP", "SUPERSEDED"]).toContain(outcome);
+        }
+      }),
+      { numRuns },
+    );
+  });
+
+  it("shows the same when an op arrives twice in a row, unless it counts", () => {
+    fc.assert(
+      fc.property(history, ({ rounds }) => {
+        const ops = rounds.flat();
+        let state = kind.initial;
+        for (const [index, { payload, context }] of ops.entries()) {
+          const once = kind.apply(state, payload, { ...context, rev: index + 1 }).state;
+          const twice = kind.apply(once, payload, { ...context, rev: index + 1 }).state;
+          const same = JSON.stringify(settled(twice)) === JSON.stringify(settled(once));
+          expect(same).toBe(repeatable || once === state);
+          state = once;
+        }
+      }),
+      { numRuns },
+    );
+  });
+
+  it("forgets nothing by pruning that somebody could still ask for", () => {
+    fc.assert(
+      fc.property(history, ({ rounds }) => {
+        const ops = rounds.flat();
+        let state = kind.initial;
+        for (const [index, { payload, context }] of ops.entries()) {
+          state = kind.apply(state, payload, { ...context, rev: index + 1 }).state;
+          const stableRev = Math.min(index + 1, ...ops.slice(index + 1).map((op) => op.context.baseRev));
+          const pruned = kind.prune?.(state, stableRev) ?? state;
+          expect(kind.view(pruned)).toEqual(kind.view(state));
+          state = pruned;
+        }
+        expect(settled(state)).toEqual(settled(fold(kind, ops).state));
+      }),
+      { numRuns },
+    );
+  });
+
+  it("stays within its bound, whatever is thrown at it", () => {
+    let state = kind.initial;
+    for (let round = 1; round <= 12; round += 1) {
+      for (let step = round * 20; step < round * 20 + 20; step += 1) {
+        const { payload, context } = heavy(step, payloadOf(step * 7919, state, step % 50));
+        const op = parsePayload(name, payload);
+        expect(op.success).toBe(true);
+        ({ state } = kind.apply(state, payload, { ...context, rev: step }));
+      }
+      expect(bytesOf(state)).toBeLessThanOrEqual(kind.maxStateBytes);
+    }
+  });
+}
+
+/** As much as a payload may hold, from many devices that know of nothing. */
+function heavy<Payload extends object>(step: number, payload: Payload): Pick<Authored<Payload>, "payload" | "context"> {
+  const grown = { ...payload };
+  for (const [key, value] of Object.entries(grown)) {
+    if (["element", "name", "id"].includes(key) && step % 2 === 0)
+      Object.assign(grown, { [key]: `${step} `.padEnd(256, "é") });
+    if (key === "value" && typeof value !== "number" && !isSealed(value))
+      Object.assign(grown, { [key]: `${step} `.padEnd(60_000, "x") });
+  }
+  const clientId = `a0000000-0000-4000-8000-${String(step).padStart(12, "0")}`;
+  const deviceId = `d0000000-0000-4000-8000-${String(step % 50).padStart(12, "0")}`;
+  const context = { stamp: { ms: step, counter: 65_535, clientId }, seen: null, deviceId, baseRev: 0 };
+  return { payload: grown, context };
+}
+
+function isSealed(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "ciphertext" in value;
+}
+
+function bytesOf(state: unknown): number {
+  const json: Json = JSON.parse(JSON.stringify(state));
+  return jsonBytes(json);
+}
+
+function frozen<Value>(value: Value): Value {
+  if (typeof value === "object" && value !== null) {
+    for (const member of Object.values(value)) frozen(member);
+    Object.freeze(value);
+  }
+  return value;
+}

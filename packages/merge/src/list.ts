@@ -1,0 +1,105 @@
+/**
+ * A list: elements with ids of their own, each with its value and its position as a register. An insertion stands until
+ * somebody who had seen it removes the element; a removal wins over what others did to the element meanwhile.
+ */
+import { compareText, type Json } from "./json.ts";
+import { hasSeen, MAX_COLLECTION_BYTES, withinBytes, type Applied, type Context, type Kind } from "./kind.ts";
+import type { ListPayload } from "./payload.ts";
+import { compareStamps } from "./stamp.ts";
+import type { ListState } from "./state.ts";
+
+/** One insertion of an element. Two replicas may insert one id without knowing of each other; the later is shown. */
+type Insertion = ListState["insertions"][number];
+
+export type ListElement = {
+  readonly id: string;
+  readonly value: Json;
+  readonly position: string;
+};
+
+/** Bounded by MAX_COLLECTION_BYTES, each position by MAX_POSITION_CHARACTERS. */
+export const list: Kind<ListState, ListPayload, readonly ListElement[]> = {
+  name: "LIST",
+  initial: { insertions: [] },
+  maxStateBytes: MAX_COLLECTION_BYTES,
+  apply(state, payload, context) {
+    if (payload.type === "INSERT") return insert(state, payload, context);
+    if (payload.type === "REMOVE" || payload.type === "DELETE") {
+      const isMeant = ({ id }: Insertion): boolean => payload.type === "DELETE" || id === payload.id;
+      const insertions = state.insertions.filter((each) => !isMeant(each) || !hasSeen(context, each));
+      const stays = insertions.some(isMeant);
+      if (insertions.length === state.insertions.length)
+        return { outcome: stays ? "MERGED" : "NOOP", state, losers: [] };
+      return { outcome: stays ? "MERGED" : "APPLIED", state: { insertions }, losers: [] };
+    }
+    return change(state, payload, context);
+  },
+  view({ insertions }) {
+    if (insertions.length === 0) return undefined;
+    return insertions
+      .filter((insertion) => isShown(insertions, insertion))
+      .map(({ id, value, position }) => ({ id, value: value.value, position: position.value }))
+      .sort((one, other) => compareText(one.position, other.position) || compareText(one.id, other.id));
+  },
+  standing(state, payload) {
+    if (payload.type === "REMOVE" || payload.type === "DELETE") return [];
+    const known = state.insertions.filter(({ id }) => id === payload.id);
+    if (payload.type === "INSERT") return known.map(({ stamp }) => stamp);
+    return known.map(({ position, value }) => (payload.type === "MOVE" ? position.stamp : value.stamp));
+  },
+};
+
+function insert(
+  state: ListState,
+  { id, value, position }: Extract<ListPayload, { type: "INSERT" }>,
+  context: Context,
+): Applied<ListState> {
+  const { stamp, rev } = context;
+  const insertion = { id, value: { value, stamp }, position: { value: position, stamp }, stamp, rev };
+  const insertions = [...state.insertions.filter((each) => each.id !== id || !hasSeen(context, each)), insertion];
+  insertions.sort((one, other) => compareText(one.id, other.id) || compareStamps(other.stamp, one.stamp));
+  const shown = isShown(insertions, insertion);
+  return withinBytes(state, {
+    outcome: shown ? "APPLIED" : "MERGED",
+    state: { insertions },
+    losers: shown ? [] : [{ name: id, value, deleted: false, stamp }],
+  });
+}
+
+/** A move or a new value goes to the insertions that its author had seen: a removed element does not come back by it. */
+function change(
+  state: ListState,
+  payload: Extract<ListPayload, { type: "MOVE" | "SET" }>,
+  context: Context,
+): Applied<ListState> {
+  const { stamp } = context;
+  const { id } = payload;
+  const value: Json = payload.type === "MOVE" ? payload.position : payload.value;
+  const losers = [{ name: id, value, deleted: false, stamp }];
+  const isMeant = (each: Insertion): boolean => each.id === id && hasSeen(context, each);
+  if (!state.insertions.some(isMeant)) return { outcome: "SUPERSEDED", state, losers };
+
+  const insertions = state.insertions.map((each) => {
+    if (!isMeant(each)) return each;
+    if (payload.type === "MOVE")
+      return isLater(stamp, each.position) ? { ...each, position: { value: payload.position, stamp } } : each;
+    return isLater(stamp, each.value) ? { ...each, value: { value: payload.value, stamp } } : each;
+  });
+  const changed = insertions.filter((each, at) => each !== state.insertions[at]);
+  if (changed.length === 0) return { outcome: "MERGED", state, losers };
+  const shown = changed.some((each) => isShown(insertions, each));
+  return withinBytes(state, {
+    outcome: shown ? "APPLIED" : "MERGED",
+    state: { insertions },
+    losers: shown ? [] : losers,
+  });
+}
+
+function isLater(stamp: Context["stamp"], standing: { readonly stamp: Context["stamp"] }): boolean {
+  return compareStamps(stamp, standing.stamp) > 0;
+}
+
+/** Insertions are in order of id, then the latest first. */
+function isShown(insertions: readonly Insertion[], insertion: Insertion): boolean {
+  return insertions.find(({ id }) => id === insertion.id) === insertion;
+}

@@ -1,0 +1,151 @@
+/** What an op asks for, by kind: schema and type together. What becomes of it is the kind's file to say. */
+import * as z from "zod/mini";
+import { isJson, isText, jsonBytes, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, type Json } from "./json.ts";
+import type { KindName } from "./kind.ts";
+import { isPosition, MAX_POSITION_CHARACTERS } from "./position.ts";
+import { MAX_COUNTER } from "./stamp.ts";
+
+const JSON_ERROR = `expected JSON of at most ${MAX_VALUE_DEPTH} levels, without NUL or half characters in text`;
+
+/** Any JSON within the limits of a value. */
+const Value = z
+  .custom<Json>((value) => isJson(value), { error: JSON_ERROR, abort: true })
+  .check(z.refine((value) => jsonBytes(value) <= MAX_VALUE_BYTES, `expected at most ${MAX_VALUE_BYTES} bytes as JSON`));
+
+/** The name of a member, an element or a field. */
+const Name = z
+  .string()
+  .check(
+    z.minLength(1),
+    z.maxLength(MAX_NAME_CHARACTERS),
+    z.refine(isText, "expected text without NUL or half characters"),
+  );
+
+const Position = z
+  .string()
+  .check(z.maxLength(MAX_POSITION_CHARACTERS), z.refine(isPosition, "expected a position between others"));
+
+const base64 = (maxBytes: number) => z.base64().check(z.minLength(4), z.maxLength(Math.ceil(maxBytes / 3) * 4));
+
+const InstantSchema = z.object({
+  /** Milliseconds since the epoch, by the author's clock. */
+  ms: z.int().check(z.gte(0)),
+  counter: z.int().check(z.gte(0), z.lte(MAX_COUNTER)),
+});
+
+export const StampSchema = z.object({ ...InstantSchema.shape, clientId: z.uuid() });
+
+/** Takes the whole unit away, as far as its author had seen it. */
+const Delete = z.object({ type: z.literal("DELETE") });
+
+export const RegisterPayload = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("SET"), value: Value }),
+  Delete,
+]);
+export type RegisterPayload = z.infer<typeof RegisterPayload>;
+
+export const ExtremumPayload = z.object({ type: z.literal("SET"), value: z.number() });
+export type ExtremumPayload = z.infer<typeof ExtremumPayload>;
+
+/** The largest step of a counter: millions of them fit into what can be counted exactly. */
+const MAX_DELTA = 1_000_000_000;
+
+export const CounterPayload = z.object({
+  type: z.literal("ADD"),
+  delta: z.int().check(z.gte(-MAX_DELTA), z.lte(MAX_DELTA)),
+});
+export type CounterPayload = z.infer<typeof CounterPayload>;
+
+export const SetPayload = z.discriminatedUnion("type", [
+  z.object({ type: z.enum(["ADD", "REMOVE"]), element: Name }),
+  Delete,
+]);
+export type SetPayload = z.infer<typeof SetPayload>;
+
+export const MapPayload = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("SET"), name: Name, value: Value }),
+  z.object({ type: z.literal("UNSET"), name: Name }),
+  Delete,
+]);
+export type MapPayload = z.infer<typeof MapPayload>;
+
+export const ListPayload = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("INSERT"), id: Name, value: Value, position: Position }),
+  z.object({ type: z.literal("MOVE"), id: Name, position: Position }),
+  z.object({ type: z.literal("SET"), id: Name, value: Value }),
+  z.object({ type: z.literal("REMOVE"), id: Name }),
+  Delete,
+]);
+export type ListPayload = z.infer<typeof ListPayload>;
+
+/** Ends of a scale that nobody reaches by using it, so that a broken client cannot use it up for the others. */
+const MAX_GENERATION = 1_000_000_000;
+const Generation = z.int().check(z.gte(0), z.lte(MAX_GENERATION));
+
+export const PROGRESS_INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] as const;
+/** SECONDS of a film; PARTS of anything else: pages of a book, or 0 to 1 of the whole. */
+export const PROGRESS_UNITS = ["SECONDS", "PARTS"] as const;
+
+export const ProgressPayload = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("REPORT"),
+    epoch: Generation,
+    position: z.number().check(z.gte(0)),
+    /** The whole, in the same unit; null when it is not known. */
+    duration: z.nullable(z.number().check(z.gte(0))),
+    unit: z.enum(PROGRESS_UNITS),
+    intent: z.enum(PROGRESS_INTENTS),
+  }),
+  /** From the beginning: `epoch` is one more than the one seen. */
+  z.object({ type: z.literal("RESTART"), epoch: Generation }),
+]);
+export type ProgressPayload = z.infer<typeof ProgressPayload>;
+
+export const DraftPayload = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("EDIT"), generation: Generation, name: Name, value: Value }),
+  /** Sent. The key is what the application sends it under, so that two devices do not send it twice. */
+  z.object({ type: z.literal("SUBMIT"), generation: Generation, idempotencyKey: z.nullable(Name) }),
+  z.object({ type: z.literal("DISCARD"), generation: Generation }),
+  z.object({ type: z.literal("DISMISS_COPY"), copy: StampSchema }),
+]);
+export type DraftPayload = z.infer<typeof DraftPayload>;
+
+export const TextPayload = z.discriminatedUnion("type", [
+  /** A Yjs update, version 2 of its encoding. */
+  z.object({ type: z.literal("UPDATE"), generation: Generation, update: base64(MAX_VALUE_BYTES) }),
+  /** The end of this text: the next update begins an empty one, of the generation after. */
+  z.object({ type: z.literal("RESET"), generation: Generation }),
+]);
+export type TextPayload = z.infer<typeof TextPayload>;
+
+const OpaqueValue = z.object({
+  /** Which version of the key: a reader without it waits. */
+  keyVersion: z.int().check(z.gte(0)),
+  nonce: base64(24),
+  ciphertext: base64(MAX_VALUE_BYTES - 1024),
+  /** The author's own stamp, part of what the ciphertext is bound to. */
+  sealedAt: InstantSchema,
+});
+
+export const OpaquePayload = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("SET"), value: OpaqueValue }),
+  Delete,
+]);
+export type OpaquePayload = z.infer<typeof OpaquePayload>;
+
+/** What an op of each kind may ask for. */
+export const PAYLOADS = {
+  REGISTER: RegisterPayload,
+  MAX: ExtremumPayload,
+  MIN: ExtremumPayload,
+  COUNTER: CounterPayload,
+  SET: SetPayload,
+  MAP: MapPayload,
+  LIST: ListPayload,
+  PROGRESS: ProgressPayload,
+  DRAFT: DraftPayload,
+  TEXT: TextPayload,
+  OPAQUE: OpaquePayload,
+} as const satisfies Record<KindName, z.ZodMiniType>;
+
+export type Payload<Name extends KindName> = z.infer<(typeof PAYLOADS)[Name]>;

@@ -1,0 +1,57 @@
+/**
+ * Where an element of a list stands: a text that sorts between those of its neighbours, so that moving one element
+ * changes nothing but that element (fractional indexing).
+ */
+import { generateKeyBetween, generateNKeysBetween } from "fractional-indexing";
+
+/** Longer positions are refused; `rebalance` shortens them. They grow by a few characters an insertion at one spot. */
+export const MAX_POSITION_CHARACTERS = 256;
+
+/** Enough that two devices which fill one gap at the same time rarely choose the same spot. */
+const JITTER_BITS = 16;
+
+interface Positioned {
+  readonly position: string;
+}
+
+/**
+ * A position for an element that is to become the one at `index` of `elements`, which are in order. With `random`
+ * (0 ≤ x < 1, like Math.random) two devices seldom choose the same; without it the shortest one is taken. Elements at
+ * one position stay together: what is put between them goes behind them.
+ */
+export function positionAt(elements: readonly Positioned[], index: number, random?: () => number): string {
+  const before = elements[index - 1]?.position ?? null;
+  const after = elements.slice(index).find(({ position }) => before === null || position > before)?.position ?? null;
+  return random === undefined ? generateKeyBetween(before, after) : jittered(before, after, random);
+}
+
+/** As many short positions, evenly spread: one for each element of a list whose positions have grown too long. */
+export function rebalance(count: number): readonly string[] {
+  return generateNKeysBetween(null, null, count);
+}
+
+/** Whether positions before and after it can be made. */
+export function isPosition(text: string): boolean {
+  if (text.length > MAX_POSITION_CHARACTERS || !/^[0-9A-Za-z]+$/.test(text)) return false;
+  try {
+    return generateKeyBetween(null, text) < text && text < generateKeyBetween(text, null);
+  } catch {
+    return false;
+  }
+}
+
+function jittered(before: string | null, after: string | null, random: () => number): string {
+  // At an end of the list the gap is the next whole step, so that appending again and again does not lengthen anything.
+  let low = after === null || before !== null ? before : generateKeyBetween(null, generateKeyBetween(null, after));
+  let high = after;
+  if (after === null) {
+    low = generateKeyBetween(before, null);
+    high = generateKeyBetween(low, null);
+  }
+  for (let bit = 0; bit < JITTER_BITS; bit += 1) {
+    const middle = generateKeyBetween(low, high);
+    if (random() < 0.5) low = middle;
+    else high = middle;
+  }
+  return generateKeyBetween(low, high);
+}

@@ -1,0 +1,141 @@
+/**
+ * How far somebody is in a film or a book. Each device has a row of its own, so devices never overwrite each other; the
+ * answer is read from the rows. What somebody did (play, seek, pause, finish) moves the resume point, in either
+ * direction; what a device merely reports (PASSIVE: a paused television, a tab in the background, a player that has
+ * been taken over) never does.
+ */
+import { compareText } from "./json.ts";
+import type { Applied, Context, Kind } from "./kind.ts";
+import type { ProgressPayload } from "./payload.ts";
+import { compareStamps } from "./stamp.ts";
+import type { ProgressState, Report } from "./state.ts";
+
+type Row = ProgressState["devices"][number];
+
+/** Whose word counts when devices disagree: whoever acted last, whoever got furthest, or the person, who is asked. */
+export type ResumePolicy = "LATEST_INTENT" | "FURTHEST" | "ASK";
+
+export type ResumePoint = Omit<Report, "rev" | "baseRev">;
+
+export type Resume = {
+  /** Raised by starting again from the beginning; reports of an earlier one count no more. */
+  readonly epoch: number;
+  /** Where to go on; null when nobody acted yet, or when the person is to choose among the alternatives. */
+  readonly answer: ResumePoint | null;
+  /** Where other devices are, if that is materially elsewhere; the latest first. */
+  readonly alternatives: readonly ResumePoint[];
+  /** The furthest point that somebody reached by acting. */
+  readonly furthest: ResumePoint | null;
+};
+
+/** Rows beyond these are dropped, those first whose device acted longest ago. */
+export const MAX_DEVICES = 20;
+
+/** Bounded: MAX_DEVICES rows of two reports, and the furthest. The order of arrival does not matter up to that many. */
+export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
+  name: "PROGRESS",
+  initial: { epoch: 0, devices: [], furthest: null },
+  maxStateBytes: 32 * 1024,
+  apply(state, payload, context) {
+    if (payload.type === "REPORT") return report(state, payload, context);
+    if (payload.epoch <= state.epoch) return { outcome: "NOOP", state, losers: [] };
+    return { outcome: "APPLIED", state: { epoch: payload.epoch, devices: [], furthest: null }, losers: [] };
+  },
+  view: (state) => (state.devices.length === 0 ? undefined : resumeOf(state)),
+  standing({ devices }, payload, deviceId) {
+    if (payload.type === "RESTART") return [];
+    const own = devices.filter((row) => row.deviceId === deviceId).map(({ latest }) => latest.stamp);
+    const acted = payload.intent === "PASSIVE" ? undefined : latestIntent(devices);
+    return acted === undefined ? own : [...own, acted.stamp];
+  },
+};
+
+/**
+ * Where to go on. Under ASK there is an answer unless another device acted, materially elsewhere, without the latest
+ * one having known of it.
+ */
+export function resumeOf(state: ProgressState, policy: ResumePolicy = "LATEST_INTENT"): Resume {
+  const { epoch, devices, furthest } = state;
+  const last = latestIntent(devices);
+  const answer = policy === "FURTHEST" ? furthest : (last ?? null);
+  if (answer === null || last === undefined)
+    return { epoch, answer: null, alternatives: [], furthest: furthest && pointOf(furthest) };
+
+  const others = devices.filter(({ deviceId }) => deviceId !== answer.deviceId).map(({ latest }) => latest);
+  if (policy === "FURTHEST" && last.deviceId === answer.deviceId) others.push(last);
+  const elsewhere = others.filter((other) => isElsewhere(other, answer)).sort(latestFirst);
+  const torn =
+    policy === "ASK" &&
+    devices.some(({ intended }) => intended !== null && intended.rev > last.baseRev && isElsewhere(intended, last));
+  return {
+    epoch,
+    answer: torn ? null : pointOf(answer),
+    alternatives: (torn ? [last, ...elsewhere] : elsewhere).map(pointOf),
+    furthest: furthest && pointOf(furthest),
+  };
+}
+
+function report(
+  state: ProgressState,
+  payload: Extract<ProgressPayload, { type: "REPORT" }>,
+  context: Context,
+): Applied<ProgressState> {
+  const { stamp, deviceId, rev, baseRev } = context;
+  const { epoch, position, duration, unit, intent } = payload;
+  if (epoch < state.epoch)
+    return { outcome: "SUPERSEDED", state, losers: [{ name: deviceId, value: position, deleted: false, stamp }] };
+
+  const made: Report = { deviceId, position, duration, unit, intent, stamp, rev, baseRev };
+  const current = epoch > state.epoch ? { epoch, devices: [], furthest: null } : state;
+  const row = current.devices.find((each) => each.deviceId === deviceId);
+  const acted = intent === "PASSIVE" ? null : made;
+  const latest = later(row?.latest ?? null, made);
+  const intended = acted === null ? (row?.intended ?? null) : later(row?.intended ?? null, acted);
+  const furthest = acted === null ? current.furthest : further(current.furthest, acted);
+  const isNew = latest === made || (acted !== null && (intended === made || furthest === made));
+  if (!isNew) return { outcome: "MERGED", state, losers: [] };
+
+  const others = current.devices.filter((each) => each !== row);
+  const devices = [...others, { deviceId, latest, intended }].sort(lastActedFirst).slice(0, MAX_DEVICES);
+  devices.sort((one, other) => compareText(one.deviceId, other.deviceId));
+  const stands = acted === null ? latest === made : latestIntent(devices) === made;
+  return { outcome: stands ? "APPLIED" : "MERGED", state: { epoch, devices, furthest }, losers: [] };
+}
+
+function later(standing: Report | null, made: Report): Report {
+  return standing !== null && compareStamps(standing.stamp, made.stamp) >= 0 ? standing : made;
+}
+
+/** Of two at the same position, the one that was there first. */
+function further(standing: Report | null, made: Report): Report {
+  if (standing === null || made.position > standing.position) return made;
+  if (made.position < standing.position) return standing;
+  return compareStamps(made.stamp, standing.stamp) < 0 ? made : standing;
+}
+
+function latestIntent(devices: readonly Row[]): Report | undefined {
+  return devices.flatMap(({ intended }) => (intended === null ? [] : [intended])).sort(latestFirst)[0];
+}
+
+function latestFirst(one: Report, other: Report): number {
+  return compareStamps(other.stamp, one.stamp);
+}
+
+function lastActedFirst(one: Row, other: Row): number {
+  if (one.intended === null || other.intended === null) {
+    if (one.intended !== other.intended) return one.intended === null ? 1 : -1;
+    return latestFirst(one.latest, other.latest);
+  }
+  return latestFirst(one.intended, other.intended);
+}
+
+/** Further apart than half a minute and than a fiftieth of the whole; less is rounding, or the same moment. */
+function isElsewhere(one: Report, other: Report): boolean {
+  const whole = Math.max(one.duration ?? 0, other.duration ?? 0);
+  const floor = one.unit === "SECONDS" ? 30 : 0;
+  return Math.abs(one.position - other.position) > Math.max(floor, whole / 50);
+}
+
+function pointOf({ deviceId, position, duration, unit, intent, stamp }: Report): ResumePoint {
+  return { deviceId, position, duration, unit, intent, stamp };
+}

@@ -1,0 +1,105 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Context, Write } from "./kind.ts";
+import { replicaId } from "./history.fixture.ts";
+import { HISTORY_LENGTH, joinRegisters, register } from "./register.ts";
+import { compareStamps, type Stamp } from "./stamp.ts";
+import type { RegisterState } from "./state.ts";
+
+/** Few distinct instants, so that ties between replicas are common. */
+const stamps: fc.Arbitrary<Stamp> = fc.record({
+  ms: fc.nat(5),
+  counter: fc.nat(2),
+  clientId: fc.nat(2).map((index) => replicaId(index)),
+});
+const states = fc.array(stamps, { maxLength: 9 }).map(written);
+
+describe("the join of two registers", () => {
+  it("of one and the same is that", () => {
+    fc.assert(
+      fc.property(states, (state) => {
+        expect(joinRegisters(state, state)).toEqual(state);
+      }),
+    );
+  });
+
+  it("does not care which side a state comes from", () => {
+    fc.assert(
+      fc.property(states, states, (a, b) => {
+        expect(joinRegisters(a, b)).toEqual(joinRegisters(b, a));
+      }),
+    );
+  });
+
+  it("does not care how joins are grouped", () => {
+    fc.assert(
+      fc.property(states, states, states, (a, b, c) => {
+        expect(joinRegisters(joinRegisters(a, b), c)).toEqual(joinRegisters(a, joinRegisters(b, c)));
+      }),
+    );
+  });
+});
+
+describe("a register", () => {
+  it("is the latest of all writes, with the five before it as history", () => {
+    fc.assert(
+      fc.property(fc.array(stamps, { minLength: 1, maxLength: 20 }), (given) => {
+        const [standing, ...lost] = [...new Map(given.map((stamp) => [JSON.stringify(stamp), stamp])).values()]
+          .sort((a, b) => compareStamps(b, a))
+          .map(writeAt);
+        expect(written(given)).toEqual({ standing, history: lost.slice(0, HISTORY_LENGTH) });
+      }),
+    );
+  });
+
+  it("lets a later deletion win over an earlier write that arrives after it", () => {
+    const deleted = register.apply(register.initial, { type: "DELETE" }, at(2)).state;
+    const { state, outcome } = register.apply(deleted, { type: "SET", value: "old" }, at(1, 1));
+    expect(outcome).toBe("MERGED");
+    expect(register.view(state)).toBeUndefined();
+  });
+
+  it("decides a tie of two replicas by their ids, the same on every side", () => {
+    const left = { type: "SET", value: "left" } as const;
+    const right = { type: "SET", value: "right" } as const;
+    const one = register.apply(register.apply(register.initial, left, at(1, 0)).state, right, at(1, 1));
+    const other = register.apply(register.apply(register.initial, right, at(1, 1)).state, left, at(1, 0));
+    expect(register.view(one.state)).toBe("right");
+    expect(other.state).toEqual(one.state);
+  });
+
+  it("names the write that gave way without having been seen, so that the merge can be undone", () => {
+    const phone = register.apply(register.initial, { type: "SET", value: "phone" }, at(1, 0)).state;
+    const laptop = register.apply(phone, { type: "SET", value: "laptop" }, at(2, 1));
+    expect(laptop).toMatchObject({ outcome: "APPLIED", losers: [{ name: null, value: "phone", deleted: false }] });
+    const [lost] = laptop.losers;
+    if (lost === undefined) throw new Error("nothing to undo");
+    const undone = register.apply(laptop.state, { type: "SET", value: lost.value }, at(3, 0));
+    expect(register.view(undone.state)).toBe("phone");
+  });
+
+  it("names nothing when the author had seen what they overwrite, or it was their own", () => {
+    const phone = register.apply(register.initial, { type: "SET", value: "phone" }, at(1, 0)).state;
+    expect(register.apply(phone, { type: "SET", value: "own" }, at(2, 0)).losers).toEqual([]);
+    const seen = { ...at(2, 1), seen: { ms: 1, counter: 0 } };
+    expect(register.apply(phone, { type: "SET", value: "laptop" }, seen).losers).toEqual([]);
+  });
+});
+
+function written(given: readonly Stamp[]): RegisterState {
+  return given.reduce((state, stamp) => {
+    const { value, deleted } = writeAt(stamp);
+    return register.apply(state, deleted ? { type: "DELETE" } : { type: "SET", value }, { ...at(0), stamp }).state;
+  }, register.initial);
+}
+
+/** One stamp is one write, so what is written follows from the stamp. */
+function writeAt(stamp: Stamp): Write {
+  const value = (stamp.ms * 7 + stamp.counter * 3 + stamp.clientId.charCodeAt(7)) % 5;
+  return { value: value === 0 ? null : value, deleted: value === 0, stamp };
+}
+
+function at(ms: number, replica = 0): Context {
+  const stamp = { ms, counter: 0, clientId: replicaId(replica) };
+  return { stamp, seen: null, deviceId: replicaId(replica, "d"), baseRev: 0, rev: 1 };
+}

@@ -1,0 +1,113 @@
+/**
+ * Long or rich text that several devices write at once: a Yjs document. An entry of its own, because Yjs is larger than
+ * all the rest and most applications need none of it.
+ */
+import * as Y from "yjs";
+import { fromBase64, toBase64 } from "./base64.ts";
+import type { Json } from "./json.ts";
+import type { Applied, Kind } from "./kind.ts";
+import type { TextPayload } from "./payload.ts";
+import type { TextState } from "./state.ts";
+
+/** Under this name a document holds its text (`doc.getText(TEXT_NAME)`). */
+export const TEXT_NAME = "text";
+
+export type TextView = {
+  readonly generation: number;
+  readonly text: string;
+  /** The text with its formatting, in Quill's delta format, as Yjs says it. */
+  readonly delta: Json;
+};
+
+/** The largest compacted document, in bytes. */
+export const MAX_DOCUMENT_BYTES = 1024 * 1024;
+/** Updates are compacted when there are so many, or so many bytes of base64. */
+export const MAX_UPDATES = 200;
+export const MAX_UPDATES_CHARACTERS = 256 * 1024;
+
+/**
+ * Updates are appended, and now and then compacted by loading the document and encoding it anew: only a loaded document
+ * drops the content of deleted text (`mergeUpdates` keeps it). What remains of deleted text are ranges of ids, and of
+ * each session of an editor a few bytes; nothing but a new generation sheds those. So a document is bounded by
+ * MAX_DOCUMENT_BYTES: what would grow beyond is refused, what shrinks it and RESET are not.
+ */
+export const text: Kind<TextState, TextPayload, TextView> = {
+  name: "TEXT",
+  initial: { generation: 0, document: null, updates: [] },
+  maxStateBytes: Math.ceil(MAX_DOCUMENT_BYTES / 3) * 4 + 2 * MAX_UPDATES_CHARACTERS,
+  apply(state, payload, { stamp }) {
+    const { generation } = state;
+    if (payload.generation > generation)
+      return { outcome: "REJECTED", state, losers: [], reason: "GENERATION_UNKNOWN" };
+    if (payload.type === "RESET") {
+      if (payload.generation < generation) return { outcome: "SUPERSEDED", state, losers: [] };
+      return { outcome: "APPLIED", state: { generation: generation + 1, document: null, updates: [] }, losers: [] };
+    }
+    const { update } = payload;
+    if (payload.generation < generation)
+      return { outcome: "SUPERSEDED", state, losers: [{ name: null, value: update, deleted: false, stamp }] };
+    const effect = effectOf(state, update);
+    if (effect === "BROKEN") return { outcome: "REJECTED", state, losers: [], reason: "UPDATE_INVALID" };
+    if (effect === "NOTHING") return { outcome: "NOOP", state, losers: [] };
+    return append(state, update);
+  },
+  view(state) {
+    if (state.document === null && state.updates.length === 0) return undefined;
+    const shared = load(state).getText(TEXT_NAME);
+    return { generation: state.generation, text: shared.toJSON(), delta: JSON.parse(JSON.stringify(shared.toDelta())) };
+  },
+  standing: () => [],
+};
+
+/** The document of a state, to go on with. */
+export function load({ document, updates }: TextState): Y.Doc {
+  const loaded = new Y.Doc();
+  loaded.transact(() => {
+    for (const update of document === null ? updates : [document, ...updates])
+      Y.applyUpdateV2(loaded, fromBase64(update));
+  });
+  return loaded;
+}
+
+/** The same document without the weight of how it came about. */
+export function compact(state: TextState): TextState {
+  if (state.updates.length === 0) return state;
+  return { ...state, document: toBase64(Y.encodeStateAsUpdateV2(load(state))), updates: [] };
+}
+
+function append(state: TextState, update: string): Applied<TextState> {
+  const longer = { ...state, updates: [...state.updates, update] };
+  const characters = longer.updates.reduce((sum, { length }) => sum + length, 0);
+  if (longer.updates.length < MAX_UPDATES && characters <= MAX_UPDATES_CHARACTERS)
+    return { outcome: "APPLIED", state: longer, losers: [] };
+  const compacted = compact(longer);
+  if (
+    charactersOf(compacted) > Math.ceil(MAX_DOCUMENT_BYTES / 3) * 4 &&
+    charactersOf(compacted) > charactersOf(compact(state))
+  )
+    return { outcome: "REJECTED", state, losers: [], reason: "STATE_TOO_LARGE" };
+  return { outcome: "APPLIED", state: compacted, losers: [] };
+}
+
+function charactersOf({ document }: TextState): number {
+  return document?.length ?? 0;
+}
+
+/**
+ * What an update does to a document. One that some reader cannot take would stop them all for ever, and whether they can
+ * is only seen by trying it on the document itself. So is one that builds on what is not there: honest authors build on
+ * what they have sent or read, and what waits in a document could break it when its time comes.
+ */
+function effectOf(state: TextState, update: string): "CHANGE" | "NOTHING" | "BROKEN" {
+  const document = load(state);
+  let effect: "CHANGE" | "NOTHING" = "NOTHING";
+  document.on("updateV2", () => (effect = "CHANGE"));
+  try {
+    Y.applyUpdateV2(document, fromBase64(update));
+    document.getText(TEXT_NAME).toDelta();
+  } catch {
+    return "BROKEN";
+  }
+  const { pendingStructs, pendingDs } = document.store;
+  return pendingStructs === null && pendingDs === null ? effect : "BROKEN";
+}
