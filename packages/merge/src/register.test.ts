@@ -68,6 +68,16 @@ describe("a register", () => {
     expect(other.state).toEqual(one.state);
   });
 
+  it("that hears of a write again says that nothing changed, also of one that lost", () => {
+    const lost = register.apply(register.initial, { type: "SET", value: "lost" }, at(1)).state;
+    const { state } = register.apply(lost, { type: "SET", value: "stands" }, at(2));
+    for (const [ms, value] of [
+      [1, "lost"],
+      [2, "stands"],
+    ] as const)
+      expect(register.apply(state, { type: "SET", value }, at(ms))).toEqual({ outcome: "NOOP", state, losers: [] });
+  });
+
   it("names the write that gave way without having been seen, so that the merge can be undone", () => {
     const phone = register.apply(register.initial, { type: "SET", value: "phone" }, at(1, 0)).state;
     const laptop = register.apply(phone, { type: "SET", value: "laptop" }, at(2, 1));
