@@ -47,7 +47,7 @@ export async function openOnce(
 }
 
 /** A turn of what cannot be repeated, in operations. */
-export const OPERATIONS_ONCE = 120;
+export const OPERATIONS_ONCE = 320;
 
 /** A GraphQL operation as an HTTP request to `/graphql`; the answer must hold `expect`. */
 export function graphqlRequest(

@@ -23,6 +23,8 @@ export const soon = { timeout: 60_000, interval: 50 };
 /** A schedule of retries that tests can wait for. Seconds. */
 export const QUICKLY: readonly number[] = [0.1, 0.1, 0.1];
 /** How often workers are told to look for what has fallen due: they would by themselves, every 5 s. */
+/** A worker that is killed is soon missed. */
+const LOCK_MS = 2_000;
 const POKE_EVERY_MS = 100;
 
 const Logout = z.object({ jti: z.string(), sid: z.string(), sub: z.string(), exp: z.number(), iat: z.number() });
@@ -85,7 +87,11 @@ export async function startDeliveries(redisUrl?: string): Promise<Deliveries> {
       return stack.move();
     },
     workUnpoked: (retrySeconds = QUICKLY, jobs) =>
-      startWorkers(WorkerEnv.parse(deliveries.environment(jobs)), { retrySeconds, now: () => system.clock.now }),
+      startWorkers(WorkerEnv.parse(deliveries.environment(jobs)), {
+        retrySeconds,
+        lockMs: LOCK_MS,
+        now: () => system.clock.now,
+      }),
 
     async application(logoutUri = null) {
       const id = `app-${newId()}`;

@@ -31,10 +31,18 @@ import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
 import { WEBHOOK_SEAL } from "./webhook/webhook.ts";
 
+/** What a test may put in place of what holds in production. */
+export interface WorkerOverrides {
+  readonly now?: () => Date;
+  readonly retrySeconds?: readonly number[] | undefined;
+  /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
+  readonly lockMs?: number;
+}
+
 /** Works on `env.JOBS` until disposed of, which waits for the handlers under way. */
 export async function startWorkers(
   env: WorkerEnv,
-  { now = () => new Date(), retrySeconds }: { now?: () => Date; retrySeconds?: readonly number[] } = {},
+  { now = () => new Date(), retrySeconds, lockMs }: WorkerOverrides = {},
 ): Promise<AsyncDisposable> {
   const logger = createLogger({ name: "session-worker", level: env.LOG_LEVEL });
   await using opening = new AsyncDisposableStack();
@@ -52,7 +60,7 @@ export async function startWorkers(
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
   const pokes = opening.use(await startPokes(bus));
   const post = opening.use(createPost({ allowPrivate: env.PRIVATE_RECIPIENTS === "allow" }));
-  const jobs = opening.use(await startJobs(bus));
+  const jobs = opening.use(await startJobs({ ...bus, ...(lockMs !== undefined && { lockMs }) }));
   const announce = createAnnouncer(pokes);
   const store = createRevocationJobsStore(pool);
 
