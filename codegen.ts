@@ -16,7 +16,10 @@ const MAPPERS: Record<string, Record<string, string>> = {
   },
   "user-state": {
     Namespace: "namespace/namespace.ts#Namespace",
+    FirstAnswer: "entry/settle.ts#Answer",
+    OpOutcome: "entry/settle.ts#Outcome",
     PushStatePayload: "entry/entry.ts#PushReceipt",
+    StateEntry: "stream/stream.ts#StateEntry",
     StateBatch: "stream/stream.ts#StateBatch",
     Device: "sync-status/sync-status.ts#DeviceReference",
   },

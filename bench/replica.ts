@@ -17,9 +17,9 @@ export interface Change {
   readonly namespace: string;
   readonly key: string;
   readonly field: string;
-  readonly op: "SET";
-  readonly value: string;
+  readonly payload: { readonly type: "SET"; readonly value: string };
   readonly stamp: { readonly ms: number; readonly counter: number };
+  readonly baseRev: number;
 }
 
 /** Somebody's settings: changed over and over, so that the table stays as long as it is. */
@@ -35,9 +35,9 @@ export function nextChanges(lastSeq: number, count: number, nowMs: number): Chan
       namespace: "preferences",
       key: `setting-${seq % KEYS}`,
       field: "value",
-      op: "SET",
-      value: `chosen ${seq}`,
+      payload: { type: "SET", value: `chosen ${seq}` },
       stamp,
+      baseRev: 0,
     };
   });
 }

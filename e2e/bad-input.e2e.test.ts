@@ -108,8 +108,8 @@ describe("input that parses and is not allowed", () => {
       namespace: "notes",
       key: "k",
       field: "body",
-      op: "SET",
-      value: 1,
+      payload: { type: "SET", value: 1 },
+      baseRev: 0,
       stamp: { ms: 0, counter: 0 },
     };
     const input = {

@@ -16,9 +16,9 @@ interface Op {
   readonly namespace: string;
   readonly key: string;
   readonly field: string;
-  readonly op: "SET";
-  readonly value: unknown;
+  readonly payload: { readonly type: "SET"; readonly value: unknown };
   readonly stamp: { readonly ms: number; readonly counter: number };
+  readonly baseRev: number;
 }
 
 export interface Device {
@@ -70,7 +70,7 @@ export function createDevice(options: { gateway: string; name: string; platform:
       if (deleted) state.delete(path);
       else state.set(path, value);
     }
-    for (const op of queue) state.set(`${op.namespace}/${op.key}/${op.field}`, op.value);
+    for (const op of queue) state.set(`${op.namespace}/${op.key}/${op.field}`, op.payload.value);
     copy = { cursor: to, epoch, rev: headRev };
   }
 
@@ -106,7 +106,8 @@ export function createDevice(options: { gateway: string; name: string; platform:
     change(path, value) {
       const [namespace = "", key = "", field = ""] = path.split("/");
       seq += 1;
-      queue.push({ seq, namespace, key, field, op: "SET", value, stamp: { ms: Date.now(), counter: 0 } });
+      const stamp = { ms: Date.now(), counter: 0 };
+      queue.push({ seq, namespace, key, field, payload: { type: "SET", value }, stamp, baseRev: copy?.rev ?? 0 });
       state.set(path, value);
     },
 

@@ -259,7 +259,8 @@ const pull = async (url: string, member: Member | undefined): Promise<unknown> =
 async function push(member: Member): Promise<unknown> {
   const { pullState } = await ask(system.urls[0], PULL, {}, member.accessToken);
   const stamp = { ms: Date.now(), counter: 0 };
-  const op = { seq: 1, namespace: "notes", key: randomUUID(), field: "body", op: "SET", value: "x", stamp };
+  const payload = { type: "SET", value: "x" };
+  const op = { seq: 1, namespace: "notes", key: randomUUID(), field: "body", payload, stamp, baseRev: 0 };
   const input = { clientId: randomUUID(), epoch: pullState.epoch, clientNow: Date.now(), baseRev: 0, ops: [op] };
   return ask(system.urls[0], PUSH, { input }, member.accessToken);
 }

@@ -93,17 +93,18 @@ WITH head AS (
   RETURNING c.last_seq
 ), written AS (
   INSERT INTO user_state.state_entries AS e
-         (user_id, namespace, key, field, kind, value, ms, counter, node, rev, by_client, by_seq, schema_version, bytes)
-  SELECT $1, o.namespace, o.key, o.field, 'REGISTER', to_jsonb(o.value), o.ms, o.counter, $2, head.rev, $2, o.seq, 1,
-         octet_length(o.value) + 2
+         (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes)
+  SELECT $1, o.namespace, o.key, o.field, 'REGISTER',
+         jsonb_build_object('history', '[]'::jsonb, 'standing', jsonb_build_object('value', o.value, 'deleted', false,
+           'stamp', jsonb_build_object('ms', o.ms, 'counter', o.counter, 'clientId', $2))),
+         false, o.ms, head.rev, 1, octet_length(o.value) + 2
     FROM head, client,
          unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::int[])
            AS o (seq, namespace, key, field, value, ms, counter)
   ON CONFLICT (user_id, namespace, key, field) DO UPDATE
-     SET value = excluded.value, ms = excluded.ms, counter = excluded.counter, node = excluded.node, rev = excluded.rev,
-         by_client = excluded.by_client, by_seq = excluded.by_seq, bytes = excluded.bytes, deleted = false
-   WHERE (excluded.ms, excluded.counter, excluded.node) >= (e.ms, e.counter, e.node)
-  RETURNING by_seq
+     SET state = excluded.state, ms = excluded.ms, rev = excluded.rev, bytes = excluded.bytes, deleted = false
+   WHERE excluded.ms >= e.ms
+  RETURNING rev
 )
 SELECT head.rev, client.last_seq, (SELECT count(*) FROM written)::int AS written FROM head, client`,
   values: [
@@ -115,7 +116,7 @@ SELECT head.rev, client.last_seq, (SELECT count(*) FROM written)::int AS written
     changes.map(({ namespace }) => namespace),
     changes.map(({ key }) => key),
     changes.map(({ field }) => field),
-    changes.map(({ value }) => value),
+    changes.map(({ payload }) => payload.value),
     changes.map(({ stamp }) => stamp.ms),
     changes.map(({ stamp }) => stamp.counter),
   ],
@@ -125,7 +126,7 @@ SELECT head.rev, client.last_seq, (SELECT count(*) FROM written)::int AS written
 export const pull = (userId: string, afterRev: number): QueryConfig => ({
   name: "pull",
   text: `
-SELECT h.epoch, h.rev AS head_rev, e.namespace, e.key, e.field, e.value, e.deleted, e.rev
+SELECT h.epoch, h.rev AS head_rev, e.namespace, e.key, e.field, e.state->'standing'->'value' AS value, e.deleted, e.rev
   FROM user_state.user_heads h
   LEFT JOIN LATERAL (
     SELECT * FROM user_state.state_entries WHERE user_id = $1 AND rev > $2 ORDER BY rev, namespace, key, field LIMIT 501

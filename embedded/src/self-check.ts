@@ -117,9 +117,9 @@ async function push(
     namespace: "preferences",
     key: "self-check",
     field: "mark",
-    op: "SET",
-    value,
+    payload: { type: "SET", value },
     stamp: { ms: now, counter: 0 },
+    baseRev: headRev,
   };
   await ask(
     url,

@@ -80,6 +80,14 @@ describe("a payload", () => {
   });
 });
 
+it("a fault in a payload is told with its path", () => {
+  const tooLong = parsePayload("SET", { type: "ADD", element: "x".repeat(257) });
+  expect(tooLong).toMatchObject({ path: ["element"], message: expect.stringContaining("at element") });
+  expect(parsePayload("MAX", { type: "DELETE" })).toMatchObject({ path: ["type"] });
+  expect(parsePayload("SET", { type: "UNHEARD_OF" })).toMatchObject({ path: ["type"] });
+  expect(parsePayload("SET", "poison")).toMatchObject({ path: [] });
+});
+
 describe("a push", () => {
   const op = {
     seq: 1,

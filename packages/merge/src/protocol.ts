@@ -198,7 +198,8 @@ export type SubscribeRequest = z.infer<typeof SubscribeRequest>;
 
 export type ParsedPayload<Name extends KindName> =
   | { readonly success: true; readonly payload: Payload<Name> }
-  | { readonly success: false; readonly message: string };
+  /** The message names each fault with its path; `path` is the first one's. */
+  | { readonly success: false; readonly message: string; readonly path: readonly PropertyKey[] };
 
 const schemas: { readonly [Name in KindName]: z.ZodMiniType<Payload<Name>> } = PAYLOADS;
 
@@ -206,5 +207,5 @@ const schemas: { readonly [Name in KindName]: z.ZodMiniType<Payload<Name>> } = P
 export function parsePayload<Name extends KindName>(kind: Name, payload: unknown): ParsedPayload<Name> {
   const parsed = z.safeParse(schemas[kind], payload);
   if (parsed.success) return { success: true, payload: parsed.data };
-  return { success: false, message: z.prettifyError(parsed.error) };
+  return { success: false, message: z.prettifyError(parsed.error), path: parsed.error.issues[0]?.path ?? [] };
 }

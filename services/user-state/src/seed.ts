@@ -1,11 +1,11 @@
 /** The namespaces that every installation starts with. Running it again changes nothing. */
 import { openDatabase } from "@continuo/database";
+import type { KindName } from "@continuo/merge";
 import { createLogger } from "@continuo/process";
 import { PrismaClient } from "./database/generated/client.ts";
 import { loadSeedEnv, type SeedEnv } from "./env.ts";
-import type { Kind } from "./namespace/namespace.ts";
 
-const NAMESPACES: Readonly<Record<string, Readonly<Record<string, Kind>>>> = {
+const NAMESPACES: Readonly<Record<string, Readonly<Record<string, KindName>>>> = {
   preferences: { "*": "REGISTER" },
   playback: { positionSeconds: "REGISTER", furthestSeconds: "MAX", title: "REGISTER" },
   notes: { "*": "REGISTER" },

@@ -5,9 +5,8 @@ import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
 import { Pool } from "pg";
 import { startApp } from "./app.ts";
 import { Env } from "./env.ts";
-import type { Outcome } from "./entry/settle.ts";
 import { seed } from "./seed.ts";
-import type { StateBatch } from "./stream/stream.ts";
+import type { StateBatch as Batch, StateEntry } from "./stream/stream.ts";
 
 export interface GraphAnswer<Data> {
   readonly status: number;
@@ -66,30 +65,58 @@ export async function startSystem(): Promise<System> {
   };
 }
 
+const STAMP = "stamp { ms counter clientId }";
 const PUSH = `mutation ($input: PushStateInput!) { pushState(input: $input) {
-  outcomes { seq status rev stamp { ms counter clientId } reason message current } lastSeq headRev serverNow stop } }`;
+  outcomes { seq status rev ${STAMP} reason message current losers { name value deleted ${STAMP} }
+    first { status reason message } }
+  lastSeq headRev serverNow stop quotaRemaining { entries bytes } } }`;
 const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int! = 500) {
   pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first) {
-    from to hasMore headRev epoch reset serverNow
-    entries { namespace key field kind value deleted rev stamp { ms counter clientId } schemaVersion } } }`;
+    from to hasMore headRev epoch lastSeq reset serverNow
+    entries { namespace key field kind state value deleted rev schemaVersion } } }`;
+
+interface Instant {
+  readonly ms: number;
+  readonly counter: number;
+}
+
+export interface StateBatch extends Batch {
+  readonly entries: readonly (StateEntry & { readonly value: unknown })[];
+}
+
+interface OutcomeAnswer {
+  readonly seq: number;
+  readonly status: string;
+  readonly rev: number | null;
+  readonly stamp: (Instant & { readonly clientId: string }) | null;
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly current: unknown;
+  readonly losers: { readonly name: string | null; readonly value: unknown; readonly deleted: boolean }[];
+  readonly first: { readonly status: string; readonly reason: string | null; readonly message: string | null } | null;
+}
 
 interface PushAnswer {
-  readonly outcomes: Outcome[];
+  readonly outcomes: OutcomeAnswer[];
   readonly lastSeq: number;
   readonly headRev: number;
   readonly serverNow: number;
   readonly stop: string | null;
+  readonly quotaRemaining: { readonly entries: number; readonly bytes: number };
 }
 
-interface OpText {
+export interface OpText {
   readonly seq: number;
   readonly namespace?: string;
   readonly key?: string;
   readonly field?: string;
-  readonly op?: "SET" | "DELETE";
+  readonly payload?: unknown;
+  /** Short for the payload that sets it. */
   readonly value?: unknown;
-  readonly stamp?: { ms: number; counter: number };
-  readonly seen?: { ms: number; counter: number };
+  readonly stamp?: Instant;
+  readonly seen?: Instant;
+  /** The push's, if it is not said. */
+  readonly baseRev?: number;
   readonly schemaVersion?: number;
 }
 
@@ -137,18 +164,20 @@ export function createReplica(system: System, owner: { userId?: string; deviceId
     caller,
     sibling: ({ sameDevice = false } = {}) => createReplica(system, sameDevice ? { userId, deviceId } : { userId }),
     async send({ ops, epoch, clientNow = Date.now(), ...rest }) {
+      const { baseRev = 0 } = rest;
       const input = {
         clientId,
         epoch: epoch ?? (await replica.epoch()),
         clientNow,
-        baseRev: 0,
+        baseRev,
         ...rest,
-        ops: ops.map((op) => ({
+        ops: ops.map(({ value, ...op }) => ({
           namespace: "preferences",
           key: "theme",
           field: "colour",
-          op: "SET",
+          payload: { type: "SET", value },
           stamp: { ms: clientNow, counter: op.seq % 65_536 },
+          baseRev,
           ...op,
         })),
       };

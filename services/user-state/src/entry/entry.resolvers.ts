@@ -1,13 +1,16 @@
 import { AppError } from "@continuo/errors";
+import { MAX_OPS, PROTOCOL_VERSION } from "@continuo/merge/protocol";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
 import type { Resolvers } from "../generated/graphql.ts";
-import { MAX_OPS } from "./entry.ts";
+import { viewOf } from "./unit.ts";
 
 const id = z.uuid().transform((text) => text.toLowerCase());
-const instant = z.object({ ms: z.number(), counter: z.number() });
+const instant = z.object({ ms: z.number(), counter: z.number().min(0) });
 
+/** `PushRequest` of the protocol, as the graph has it: what may be left out is absent there, and null here. */
 const PushInput = z.object({
+  protocol: z.literal(PROTOCOL_VERSION),
   clientId: id,
   epoch: id,
   clientNow: z.number(),
@@ -19,11 +22,11 @@ const PushInput = z.object({
         namespace: z.string(),
         key: z.string(),
         field: z.string(),
-        op: z.enum(["SET", "DELETE"]),
-        value: z.unknown().optional(),
+        payload: z.unknown(),
         stamp: instant,
-        seen: instant.nullish().transform((seen) => seen ?? undefined),
-        schemaVersion: z.number(),
+        seen: instant.nullish().transform((seen) => seen ?? null),
+        baseRev: z.number(),
+        schemaVersion: z.number().min(1),
       }),
     )
     .min(1, "a push has at least one op"),
@@ -38,5 +41,12 @@ export const entryResolvers = {
         throw new AppError("BAD_USER_INPUT", "TOO_MANY_OPS", `A push has at most ${MAX_OPS} ops: send fewer.`);
       return context.entries.push(viewer, parseInput(PushInput, input));
     },
+  },
+  OpOutcome: {
+    current: ({ standing }) => (standing === null ? null : (viewOf(standing) ?? null)),
+  },
+  FirstAnswer: {
+    reason: ({ fault }) => fault?.reason ?? null,
+    message: ({ fault }) => fault?.message ?? null,
   },
 } satisfies Resolvers;

@@ -1,24 +1,25 @@
 /** Entries in Postgres: three statements a push, whatever its size. */
-import type { Json, Write } from "@continuo/merge";
+import type { Json, KindName } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
-import type { Kind } from "../namespace/namespace.ts";
 import type { EntryStore } from "./entry.ts";
-import type { JudgedOp } from "./op.ts";
-import { unitId, type Answer, type Before, type Push, type Settlement, type Standing } from "./settle.ts";
+import type { Fault, JudgedOp } from "./op.ts";
+import type { Usage } from "./quota.ts";
+import { unitId, type Answer, type Before, type Push, type Settlement } from "./settle.ts";
+import { textStateOf, type Unit, type UnitName } from "./unit.ts";
 
 /** Makes or locks the head row. Until the commit no other push of this user passes, so revisions become visible in order. */
 const LOCK_HEAD = `
   INSERT INTO user_state.user_heads AS head (user_id, epoch, max_ms)
   VALUES ($1, $2, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)
   ON CONFLICT (user_id) DO UPDATE SET max_ms = greatest(head.max_ms, excluded.max_ms)
-  RETURNING epoch, rev::float8, pruned_rev::float8, clients_pruned_before, max_ms::float8`;
+  RETURNING epoch, rev::float8, pruned_rev::float8, clients_pruned_before, max_ms::float8, entries, bytes::float8, usage`;
 
 /** What each op meets. A statement of its own: its snapshot must be younger than the lock. $3 to $6 are one element an op. */
 export const READ_STANDING = `
   SELECT op.namespace, op.key, op.field,
-         entry.kind, entry.value, entry.deleted, entry.ms::float8, entry.counter, entry.node, entry.history,
-         entry.rev::float8, entry.bytes, entry.by_seq::float8, entry.schema_version,
+         entry.kind, entry.state, entry.rev::float8, entry.schema_version, entry.bytes, entry.removed_ms::float8,
+         CASE WHEN entry.kind = 'TEXT' THEN ${textUpdatesOf("$1", "entry")} END AS updates,
          op.seq::float8, answer.status, answer.code, answer.message, answer.rev::float8 AS answer_rev,
          client.device_id, client.last_seq::float8
   FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[]) AS op (namespace, key, field, seq)
@@ -28,32 +29,74 @@ export const READ_STANDING = `
     ON answer.user_id = $1 AND answer.client_id = $2 AND answer.seq = op.seq
   LEFT JOIN user_state.sync_clients AS client ON client.user_id = $1 AND client.client_id = $2`;
 
-const WRITE = `
+/** $12 are the units to store, one element each; `more` goes with them. */
+const writeWith = (more: string): string => `
   WITH head AS (
     UPDATE user_state.user_heads
-    SET rev = $2, max_ms = greatest(max_ms, $3), entries = entries + $4, bytes = bytes + $5
+    SET rev = $2, max_ms = greatest(max_ms, $3), entries = $4, bytes = $5, usage = $6
     WHERE user_id = $1
   ), client AS (
     INSERT INTO user_state.sync_clients AS client (user_id, client_id, device_id, last_seq, acked_rev, seen_at)
-    VALUES ($1, $6, $7, $8, $9, statement_timestamp())
+    VALUES ($1, $7, $8, $9, $10, statement_timestamp())
     ON CONFLICT (user_id, client_id) DO UPDATE
     SET last_seq = excluded.last_seq, acked_rev = greatest(client.acked_rev, excluded.acked_rev), seen_at = excluded.seen_at
   ), answers AS (
     INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, code, message, rev, at)
-    SELECT $1, $6, seq, status, code, message, rev, statement_timestamp()
-    FROM jsonb_to_recordset($10::jsonb) AS answer (seq bigint, status text, code text, message text, rev bigint)
+    SELECT $1, $7, seq, status, code, message, rev, statement_timestamp()
+    FROM jsonb_to_recordset($11::jsonb) AS answer (seq bigint, status text, code text, message text, rev bigint)
     ON CONFLICT (user_id, client_id, seq) DO NOTHING
-  )
+  )${more}
   INSERT INTO user_state.state_entries
-    (user_id, namespace, key, field, kind, value, ms, counter, node, rev, by_client, by_seq, deleted, schema_version, bytes, history)
-  SELECT $1, namespace, key, field, kind, value, ms, counter, node, rev, node, by_seq, deleted, schema_version, bytes, history
-  FROM jsonb_to_recordset($11::jsonb) AS change
-    (namespace text, key text, field text, kind text, value jsonb, ms bigint, counter int, node uuid, rev bigint,
-     by_seq bigint, deleted boolean, schema_version int, bytes int, history jsonb)
+    (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms)
+  SELECT $1, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms
+  FROM jsonb_to_recordset($12::jsonb) AS change
+    (namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint, rev bigint,
+     schema_version int, bytes int, removed_ms bigint)
   ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
-    kind = excluded.kind, value = excluded.value, ms = excluded.ms, counter = excluded.counter, node = excluded.node,
-    rev = excluded.rev, by_client = excluded.by_client, by_seq = excluded.by_seq, deleted = excluded.deleted,
-    schema_version = excluded.schema_version, bytes = excluded.bytes, history = excluded.history`;
+    kind = excluded.kind, state = excluded.state, deleted = excluded.deleted, ms = excluded.ms, rev = excluded.rev,
+    schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms`;
+
+const WRITE = writeWith("");
+
+/**
+ * A text whose state is stored anew has no updates beside it any more. To the others updates are added ($14), and their
+ * state, which Postgres keeps apart from the row ($13), is not touched.
+ */
+const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
+    DELETE FROM user_state.text_updates AS stored
+    USING jsonb_to_recordset($12::jsonb) AS change (namespace text, key text, field text, kind text)
+    WHERE change.kind = 'TEXT' AND stored.user_id = $1
+      AND stored.namespace = change.namespace AND stored.key = change.key AND stored.field = change.field
+  ), grown AS (
+    UPDATE user_state.state_entries AS entry
+    SET deleted = change.deleted, ms = change.ms, rev = change.rev, schema_version = change.schema_version,
+        bytes = change.bytes, removed_ms = change.removed_ms
+    FROM jsonb_to_recordset($13::jsonb) AS change
+      (namespace text, key text, field text, deleted boolean, ms bigint, rev bigint, schema_version int, bytes int,
+       removed_ms bigint)
+    WHERE entry.user_id = $1
+      AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
+  ), appended AS (
+    INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
+    SELECT $1, namespace, key, field, rev, update
+    FROM jsonb_to_recordset($14::jsonb) AS appended (namespace text, key text, field text, rev bigint, update text)
+  )`);
+
+/** The updates of a text that its state lacks, in the order of their revisions; null when there are none. */
+export function textUpdatesOf(userId: string, entry: string): string {
+  return `(
+    SELECT array_agg(stored.update ORDER BY stored.rev) FROM user_state.text_updates AS stored
+    WHERE stored.user_id = ${userId} AND stored.namespace = ${entry}.namespace
+      AND stored.key = ${entry}.key AND stored.field = ${entry}.field
+  )`;
+}
+
+/** The state of a unit from its row and its `textUpdatesOf`. */
+export function stateOf(row: { readonly state: Json; readonly updates: readonly string[] | null }): Json {
+  if (row.updates === null) return row.state;
+  const stored = textStateOf(row.state);
+  return { ...stored, updates: [...stored.updates, ...row.updates] };
+}
 
 interface HeadRow {
   readonly epoch: string;
@@ -61,37 +104,34 @@ interface HeadRow {
   readonly pruned_rev: number;
   readonly clients_pruned_before: Date | null;
   readonly max_ms: number;
+  readonly entries: number;
+  readonly bytes: number;
+  readonly usage: Usage["namespaces"];
 }
 
 interface EntryColumns {
-  readonly kind: Kind;
-  readonly value: Json;
-  readonly deleted: boolean;
-  readonly ms: number;
-  readonly counter: number;
-  readonly node: string;
-  readonly history: readonly Write[] | null;
+  readonly kind: KindName;
+  readonly state: Json;
   readonly rev: number;
-  readonly bytes: number;
-  readonly by_seq: number;
   readonly schema_version: number;
+  readonly bytes: number;
+  readonly removed_ms: number | null;
+  readonly updates: readonly string[] | null;
 }
 
 type Nullable<Columns> = { readonly [Name in keyof Columns]: Columns[Name] | null };
 
 /** One row an op; each of the three joins may have found nothing. */
-type StandingRow = (EntryColumns | (Nullable<EntryColumns> & { readonly kind: null })) & {
-  readonly namespace: string;
-  readonly key: string;
-  readonly field: string;
-  readonly seq: number;
-  readonly status: Answer["status"] | null;
-  readonly code: string | null;
-  readonly message: string | null;
-  readonly answer_rev: number | null;
-  readonly device_id: string | null;
-  readonly last_seq: number | null;
-};
+type StandingRow = (EntryColumns | (Nullable<EntryColumns> & { readonly kind: null })) &
+  UnitName & {
+    readonly seq: number;
+    readonly status: Answer["status"] | null;
+    readonly code: Fault["reason"] | null;
+    readonly message: string | null;
+    readonly answer_rev: number | null;
+    readonly device_id: string | null;
+    readonly last_seq: number | null;
+  };
 
 /** Entries in the `user_state` schema, through `pool`. */
 export function createEntryStore(pool: Pool): EntryStore {
@@ -116,7 +156,7 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
   const head = heads[0];
   if (head === undefined) throw new Error("an upsert returned no row");
 
-  const units = push.ops.map(addressOf);
+  const units = addressesOf(push.ops);
   const { rows } = await connection.query<StandingRow>({
     name: "entry_read_standing",
     text: READ_STANDING,
@@ -136,11 +176,12 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
     prunedRev: head.pruned_rev,
     clientsPrunedBefore: head.clients_pruned_before,
     serverNow: head.max_ms,
+    usage: { entries: head.entries, bytes: head.bytes, namespaces: head.usage },
     client:
       client === undefined || client.device_id === null || client.last_seq === null
         ? undefined
         : { deviceId: client.device_id, lastSeq: client.last_seq },
-    units: new Map(rows.flatMap((row) => (row.kind === null ? [] : [[unitId(row), standingOf(row)] as const]))),
+    units: new Map(rows.flatMap((row) => (row.kind === null ? [] : [[unitId(row), unitOf(row)] as const]))),
     answers: new Map(
       rows.flatMap(({ seq, status, code, message, answer_rev: rev }) => {
         if (status === null) return [];
@@ -151,15 +192,21 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
   };
 }
 
-/** A faulty op touches no unit, and its names may be such as Postgres does not take. */
-function addressOf(judged: JudgedOp): { namespace: string; key: string; field: string } {
-  return "fault" in judged ? { namespace: "", key: "", field: "" } : judged.op;
+const NOWHERE: UnitName = { namespace: "", key: "", field: "" };
+
+/** Each unit once. A faulty op touches none, and its names may be such as Postgres does not take. */
+function addressesOf(ops: readonly JudgedOp[]): UnitName[] {
+  const met = new Set<string>();
+  return ops.map((judged) => {
+    const id = unitId(judged.op);
+    if ("fault" in judged || met.has(id)) return NOWHERE;
+    met.add(id);
+    return judged.op;
+  });
 }
 
-function standingOf(row: EntryColumns): Standing {
-  const { kind, value, deleted, ms, counter, node, history, rev, bytes, by_seq, schema_version } = row;
-  const standing = { value, deleted, stamp: { ms, counter, clientId: node } };
-  return { unit: { kind, standing, history: history ?? [] }, rev, bytes, bySeq: by_seq, schemaVersion: schema_version };
+function unitOf({ kind, rev, schema_version, bytes, removed_ms, ...row }: EntryColumns): Unit {
+  return { kind, state: stateOf(row), rev, schemaVersion: schema_version, bytes, removedMs: removed_ms };
 }
 
 async function write(
@@ -167,16 +214,33 @@ async function write(
   what: { userId: string; deviceId: string; push: Push; settlement: Settlement },
 ): Promise<void> {
   const { userId, deviceId, push, settlement } = what;
-  const { rev, serverNow, growth, lastSeq, answers, changes } = settlement;
+  const { rev, serverNow, usage, lastSeq, answers, changes } = settlement;
+  const rows = changes.map(({ namespace, key, field, kind, state, deleted, ms, rev, bytes, appended, ...change }) => ({
+    row: {
+      namespace,
+      key,
+      field,
+      deleted,
+      ms,
+      rev,
+      schema_version: change.schemaVersion,
+      bytes,
+      removed_ms: change.removedMs,
+    },
+    stored: { kind, state },
+    updates: appended?.map(({ rev, update }) => ({ namespace, key, field, rev, update })),
+  }));
+  const withTexts = changes.some(({ kind }) => kind === "TEXT");
   await connection.query({
-    name: "entry_write",
-    text: WRITE,
+    name: withTexts ? "entry_write_with_texts" : "entry_write",
+    text: withTexts ? WRITE_WITH_TEXTS : WRITE,
     values: [
       userId,
       rev,
       serverNow,
-      growth.entries,
-      growth.bytes,
+      usage.entries,
+      usage.bytes,
+      JSON.stringify(usage.namespaces),
       push.clientId,
       deviceId,
       lastSeq,
@@ -191,23 +255,14 @@ async function write(
         })),
       ),
       JSON.stringify(
-        changes.map(({ op, unit, rev, bytes, bySeq, schemaVersion }) => ({
-          namespace: op.namespace,
-          key: op.key,
-          field: op.field,
-          kind: unit.kind,
-          value: unit.standing.value,
-          ms: unit.standing.stamp.ms,
-          counter: unit.standing.stamp.counter,
-          node: unit.standing.stamp.clientId,
-          rev,
-          by_seq: bySeq,
-          deleted: unit.standing.deleted,
-          schema_version: schemaVersion,
-          bytes,
-          history: unit.history.length > 0 ? unit.history : null,
-        })),
+        rows.flatMap(({ row, stored, updates }) => (updates === undefined ? [{ ...row, ...stored }] : [])),
       ),
+      ...(withTexts
+        ? [
+            JSON.stringify(rows.flatMap(({ row, updates }) => (updates === undefined ? [] : [row]))),
+            JSON.stringify(rows.flatMap(({ updates }) => updates ?? [])),
+          ]
+        : []),
     ],
   });
 }

@@ -4,9 +4,12 @@
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
+import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
 import type { Namespaces } from "../namespace/namespace.ts";
 import { judge, type Op } from "./op.ts";
+import { DEFAULT_QUOTA } from "./quota.ts";
 import { settle, type Before, type Outcome, type Push, type Settlement } from "./settle.ts";
+import type { Amount } from "./unit.ts";
 
 interface PushRequest extends Omit<Push, "ops"> {
   readonly ops: readonly Op[];
@@ -19,6 +22,8 @@ export interface PushReceipt {
   /** Milliseconds since the epoch. */
   readonly serverNow: number;
   readonly stop: "GAP" | null;
+  /** Negative when a quota was lowered. */
+  readonly quotaRemaining: Amount;
 }
 
 export interface EntryStore {
@@ -39,9 +44,6 @@ export interface Entries {
    */
   push(viewer: Viewer, request: PushRequest): Promise<PushReceipt>;
 }
-
-export const MAX_OPS = 100;
-const MAX_PUSH_BYTES = 256 * 1024;
 
 /** `changed` hears of each commit that moved a user's head. */
 export function createEntries(options: {
@@ -68,11 +70,11 @@ export function createEntries(options: {
       let revBefore = 0;
       const settlement = await store.settle({ userId, deviceId, newEpoch: newEpoch(), push }, (before) => {
         revBefore = before.rev;
-        return settle(push, deviceId, before);
+        return settle(push, deviceId, before, DEFAULT_QUOTA);
       });
-      const { outcomes, lastSeq, rev, serverNow, stop } = settlement;
+      const { outcomes, lastSeq, rev, serverNow, stop, quotaRemaining } = settlement;
       if (rev > revBefore) changed(userId, rev);
-      return { outcomes, lastSeq, headRev: rev, serverNow, stop };
+      return { outcomes, lastSeq, headRev: rev, serverNow, stop, quotaRemaining };
     },
   };
 }

@@ -4,9 +4,21 @@
  * changes twice keeps the later. Replicas see a push whole all the same, because they reveal pages together.
  */
 import { AppError } from "@continuo/errors";
-import type { Json, Stamp } from "@continuo/merge";
-import type { Fault, JudgedOp, Op, SoundOp } from "./op.ts";
-import { applyToUnit, type Unit } from "./unit.ts";
+import { applyOp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
+import type { RejectReason } from "@continuo/merge/protocol";
+import type { Fault, JudgedOp, SoundOp } from "./op.ts";
+import { mayBecome, remaining, tighter, usageAfter, type Usage } from "./quota.ts";
+import {
+  bytesOf,
+  isShown,
+  kindNamed,
+  KINDS_THAT_STAY,
+  KINDS_WITH_GENERATIONS,
+  textStateOf,
+  type Amount,
+  type Unit,
+  type UnitName,
+} from "./unit.ts";
 
 /** One push, as a replica sends it. */
 export interface Push {
@@ -18,19 +30,10 @@ export interface Push {
   readonly ops: readonly JudgedOp[];
 }
 
-/** A unit as it is stored. */
-export interface Standing {
-  readonly unit: Unit;
-  readonly rev: number;
-  readonly bytes: number;
-  readonly bySeq: number;
-  readonly schemaVersion: number;
-}
-
 /** A first answer that a repeated op gets again; none is kept for APPLIED. */
 export interface Answer {
   readonly seq: number;
-  readonly status: "MERGED" | "NOOP" | "REJECTED";
+  readonly status: Exclude<Outcome["status"], "APPLIED" | "DUPLICATE">;
   readonly fault?: Fault | undefined;
   readonly rev: number | null;
 }
@@ -43,27 +46,37 @@ export interface Before {
   readonly clientsPrunedBefore: Date | null;
   /** The server's clock, milliseconds since the epoch; it never goes back. */
   readonly serverNow: number;
+  readonly usage: Usage;
   /** Undefined for a replica that never pushed or acknowledged. */
   readonly client: { readonly deviceId: string; readonly lastSeq: number } | undefined;
   /** By `unitId`. */
-  readonly units: ReadonlyMap<string, Standing>;
+  readonly units: ReadonlyMap<string, Unit>;
   /** By seq. */
   readonly answers: ReadonlyMap<number, Answer>;
 }
 
 export interface Outcome {
   readonly seq: number;
-  readonly status: "APPLIED" | "MERGED" | "NOOP" | "DUPLICATE" | "REJECTED";
+  readonly status: "APPLIED" | "MERGED" | "NOOP" | "SUPERSEDED" | "DUPLICATE" | "REJECTED";
+  /** Of the unit as it stands now; null when nobody has written it. */
   readonly rev: number | null;
   readonly stamp: Stamp | null;
-  readonly reason: string | null;
+  readonly reason: RejectReason | null;
   readonly message: string | null;
-  readonly current: Json;
+  /** What stands instead; null when the change stands itself, or nothing. */
+  readonly standing: Pick<Unit, "kind" | "state"> | null;
+  readonly losers: readonly Loser[];
+  /** Of DUPLICATE: what it was answered first, if that is still known and was not APPLIED. */
+  readonly first: Answer | null;
 }
 
 /** A unit to store. */
-interface Change extends Standing {
-  readonly op: Op;
+export interface Change extends UnitName, Unit {
+  readonly deleted: boolean;
+  /** When it was made, by its effective stamp. */
+  readonly ms: number;
+  /** Of a TEXT whose stored state stays as it is: the updates to add to it. Null: the state is to be stored. */
+  readonly appended: readonly { readonly rev: number; readonly update: string }[] | null;
 }
 
 export interface Settlement {
@@ -74,25 +87,26 @@ export interface Settlement {
   readonly stop: "GAP" | null;
   readonly changes: readonly Change[];
   readonly answers: readonly Answer[];
-  /** How many live entries and bytes there are more. */
-  readonly growth: { readonly entries: number; readonly bytes: number };
+  readonly usage: Usage;
+  /** By the tightest quota that the push met. */
+  readonly quotaRemaining: Amount;
 }
 
 /** Tombstones younger than this are never pruned, so only older changes can meet a pruned one. */
 export const TOMBSTONE_LIFE_MS = 90 * 24 * 3_600_000;
 
 /** Names a unit within one user. */
-export function unitId({ namespace, key, field }: Pick<Op, "namespace" | "key" | "field">): string {
+export function unitId({ namespace, key, field }: UnitName): string {
   return JSON.stringify([namespace, key, field]);
 }
 
-/** Settles in order. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN. */
-export function settle(push: Push, deviceId: string, before: Before): Settlement {
+/** Settles in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN. */
+export function settle(push: Push, deviceId: string, before: Before, quota: Amount): Settlement {
   admit(push, deviceId, before);
   const changes = new Map<string, Change>();
   const answers = new Map<number, Answer>();
   const outcomes: Outcome[] = [];
-  let { rev, serverNow } = before;
+  let { rev, serverNow, usage } = before;
   let lastSeq = before.client?.lastSeq ?? 0;
   let stop: "GAP" | null = null;
 
@@ -109,23 +123,29 @@ export function settle(push: Push, deviceId: string, before: Before): Settlement
     lastSeq = op.seq;
     const id = unitId(op);
     const standing = changes.get(id) ?? before.units.get(id);
-    const verdict = "fault" in judged ? reject(judged.fault) : settleOp(judged, standing, { push, deviceId, before });
-    if (verdict.status === "APPLIED") rev += 1;
-    const changeRev = verdict.status === "APPLIED" ? rev : (standing?.rev ?? null);
-    if (verdict.change !== undefined && changeRev !== null) {
-      changes.set(id, { ...verdict.change, rev: changeRev, op });
-      serverNow = Math.max(serverNow, verdict.change.unit.standing.stamp.ms);
+    const verdict =
+      "fault" in judged
+        ? refuse(judged.fault)
+        : settleOp(judged, standing, { push, deviceId, before, rev, usage, quota });
+    const { status, stamp, fault, losers = [], change } = verdict;
+    if (change !== undefined) {
+      ({ rev } = change);
+      usage = usageAfter(usage, op, standing, change);
+      serverNow = Math.max(serverNow, change.ms);
+      changes.set(id, change);
     }
-    if (verdict.status !== "APPLIED")
-      answers.set(op.seq, { seq: op.seq, status: verdict.status, fault: verdict.fault, rev: changeRev });
+    const stands = change ?? standing;
+    const answer = { seq: op.seq, rev: stands?.rev ?? null };
+    if (status !== "APPLIED") answers.set(op.seq, { ...answer, status, fault });
     outcomes.push({
-      seq: op.seq,
-      status: verdict.status,
-      rev: changeRev,
-      stamp: verdict.stamp ?? null,
-      reason: verdict.fault?.reason ?? null,
-      message: verdict.fault?.message ?? null,
-      current: verdict.status === "MERGED" && standing !== undefined ? standing.unit.standing.value : null,
+      ...answer,
+      status,
+      stamp: stamp ?? null,
+      reason: fault?.reason ?? null,
+      message: fault?.message ?? null,
+      standing: status === "APPLIED" ? null : (stands ?? null),
+      losers,
+      first: null,
     });
   }
   return {
@@ -136,7 +156,14 @@ export function settle(push: Push, deviceId: string, before: Before): Settlement
     stop,
     changes: [...changes.values()],
     answers: [...answers.values()],
-    growth: growthOf(changes, before.units),
+    usage,
+    quotaRemaining: push.ops.reduce(
+      (left, judged) =>
+        "fault" in judged
+          ? left
+          : tighter(left, remaining(usage, judged.op.namespace, { user: quota, namespace: judged.quota })),
+      { entries: quota.entries - usage.entries, bytes: quota.bytes - usage.bytes },
+    ),
   };
 }
 
@@ -157,71 +184,153 @@ function admit(push: Push, deviceId: string, { epoch, client, clientsPrunedBefor
 }
 
 interface Verdict {
-  readonly status: "APPLIED" | "MERGED" | "NOOP" | "REJECTED";
+  readonly status: Exclude<Outcome["status"], "DUPLICATE">;
   readonly stamp?: Stamp;
   readonly fault?: Fault;
-  readonly change?: Omit<Change, "rev" | "op">;
+  readonly losers?: readonly Loser[];
+  readonly change?: Change;
 }
 
-function reject(fault: Fault): Verdict {
+function refuse(fault: Fault): Verdict {
   return { status: "REJECTED", fault };
 }
 
+const MESSAGES = {
+  STATE_TOO_LARGE: "This unit is full: remove something from it first.",
+  COUNTER_OVERFLOW: "Beyond this a counter is not exact.",
+  GENERATION_UNKNOWN: "There is no such generation yet: a generation ends by an op of its own.",
+  UPDATE_INVALID: "This is no update of the text that stands, or it builds on one that is missing.",
+};
+
 function settleOp(
   sound: SoundOp,
-  standing: Standing | undefined,
-  where: { push: Push; deviceId: string; before: Before },
+  standing: Unit | Change | undefined,
+  where: { push: Push; deviceId: string; before: Before; rev: number; usage: Usage; quota: Amount },
 ): Verdict {
-  const { op, kind, value } = sound;
-  const { push, deviceId, before } = where;
-  const current = standing?.unit;
-  if (current !== undefined && current.kind !== kind)
-    return reject({ reason: "KIND_CHANGED", message: `What stands here was written as ${current.kind}.` });
-  const deleted = op.op === "DELETE";
-  const { outcome, stamp, unit } = applyToUnit(
-    current,
-    { kind, value, deleted, stamp: op.stamp, seen: op.seen ?? null, baseRev: push.baseRev },
-    { clientId: push.clientId, deviceId, clientNow: push.clientNow, serverNow: before.serverNow, rev: before.rev + 1 },
+  const { op, payload } = sound;
+  const { push, deviceId, before, usage } = where;
+  if (standing !== undefined && standing.kind !== sound.kind)
+    return refuse({ reason: "KIND_CHANGED", message: `What stands here was written as ${standing.kind}.` });
+
+  const kind = kindNamed(sound.kind);
+  const state = standing?.state ?? stateOfNothing(sound, before);
+  const rev = where.rev + 1;
+  const { clientId, clientNow } = push;
+  const applied = applyOp(
+    kind,
+    state,
+    { payload, stamp: op.stamp, seen: op.seen, baseRev: op.baseRev },
+    { clientId, deviceId, clientNow, serverNow: before.serverNow, rev },
   );
-  if (current === undefined && mayMeetPruned(op, stamp, push, before)) {
-    if (deleted) return { status: "NOOP", stamp };
-    return reject({ reason: "GONE", message: "This was deleted so long ago that the deletion is forgotten." });
+  const { stamp, outcome, losers } = applied;
+  if (meetsNothing(sound, standing) && mayMeetForgotten(sound, stamp, before)) {
+    if (typeOf(payload) === "DELETE") return { status: "NOOP", stamp };
+    return refuse({ reason: "GONE", message: "This was deleted so long ago that the deletion is forgotten." });
   }
-  if (outcome === "APPLIED") {
-    const { bytes } = sound;
-    return { status: outcome, stamp, change: { unit, bytes, bySeq: op.seq, schemaVersion: op.schemaVersion } };
-  }
-  if (standing === undefined || unit === current) return { status: outcome, stamp };
-  return { status: outcome, stamp, change: { ...standing, unit } };
+  if (applied.outcome === "REJECTED") return refuse({ reason: applied.reason, message: MESSAGES[applied.reason] });
+  if (applied.state === state) return { status: outcome, stamp, losers };
+
+  const after = { kind: sound.kind, state: applied.state };
+  const deleted = !isShown(after);
+  const change: Change = {
+    namespace: op.namespace,
+    key: op.key,
+    field: op.field,
+    ...after,
+    rev,
+    schemaVersion: op.schemaVersion,
+    bytes: bytesOf(after, op),
+    deleted,
+    ms: stamp.ms,
+    removedMs: remembersRemoval(after, deleted) ? Math.min(standing?.removedMs ?? stamp.ms, stamp.ms) : null,
+    appended: appendedTo(standing, after, rev),
+  };
+  const left = remaining(usage, op.namespace, { user: where.quota, namespace: sound.quota });
+  if (!mayBecome(standing, change, op, left))
+    return refuse({
+      reason: "OVER_QUOTA",
+      message: `Of the quota ${Math.max(0, left.entries)} entries and ${Math.max(0, left.bytes)} bytes are left.`,
+    });
+  return { status: outcome, stamp, losers, change };
 }
 
 /**
- * The write fence: had its tombstone not been pruned, this change might have lost against it. A change younger than any
- * pruned tombstone would have won, so pruning stays invisible to it.
+ * Where nothing stands. A replica that has read all there is may know of a unit that was forgotten since: it goes on in
+ * the generation that it knows.
  */
-function mayMeetPruned(op: Op, stamp: Stamp, push: Push, { prunedRev, serverNow }: Before): boolean {
-  const old = stamp.ms <= serverNow - TOMBSTONE_LIFE_MS;
-  return prunedRev > 0 && old && (op.seen !== undefined || push.baseRev < prunedRev);
+function stateOfNothing({ kind, payload, op }: SoundOp, { prunedRev }: Before): Json {
+  const { initial } = kindNamed(kind);
+  const generation = generationOf(payload);
+  const isKnown = prunedRev > 0 && op.baseRev >= prunedRev && generation > 0;
+  return isKnown && (kind === "DRAFT" || kind === "TEXT") && isObject(initial) ? { ...initial, generation } : initial;
 }
 
-/** The answer to a repeated op: `reason` says what became of it, unless it was applied. */
-function duplicate(seq: number, answer: Answer | undefined): Outcome {
-  const reason = answer === undefined ? null : (answer.fault?.reason ?? answer.status);
-  const message = answer?.fault?.message ?? null;
-  return { seq, status: "DUPLICATE", rev: answer?.rev ?? null, stamp: null, reason, message, current: null };
+/** Whether an op finds nothing where a forgotten removal may have been: no unit, or no such member. */
+function meetsNothing({ kind, payload }: SoundOp, standing: Unit | undefined): boolean {
+  if (standing === undefined) return true;
+  return (
+    kind === "MAP" && typeOf(payload) === "SET" && kindNamed(kind).standing(standing.state, payload, "").length === 0
+  );
 }
 
-function growthOf(changes: ReadonlyMap<string, Change>, before: ReadonlyMap<string, Standing>): Settlement["growth"] {
-  let entries = 0;
-  let bytes = 0;
-  for (const [id, change] of changes) {
-    const old = before.get(id);
-    entries += liveCount(change) - liveCount(old);
-    bytes += change.bytes - (old?.bytes ?? 0);
-  }
-  return { entries, bytes };
+/**
+ * The write fence: had a removal not been forgotten, this change might have lost against it. By time, a change younger
+ * than any forgotten removal would have won, so that forgetting is invisible to it. A generation does not go by time:
+ * there, whoever has not read of its end, and knew of it, comes too late.
+ */
+function mayMeetForgotten({ kind, payload, op }: SoundOp, stamp: Stamp, { prunedRev, serverNow }: Before): boolean {
+  if (prunedRev === 0 || KINDS_THAT_STAY.includes(kind)) return false;
+  const knew = op.seen !== null || generationOf(payload) > 0;
+  const isBehind = op.baseRev < prunedRev;
+  const isOld = stamp.ms <= serverNow - TOMBSTONE_LIFE_MS;
+  return isOld ? op.seen !== null || isBehind : KINDS_WITH_GENERATIONS.includes(kind) && knew && isBehind;
 }
 
-function liveCount(standing: Standing | undefined): number {
-  return standing === undefined || standing.unit.standing.deleted ? 0 : 1;
+/** Whether there is something in it that may be forgotten once every replica has heard of it. */
+function remembersRemoval({ kind, state }: { kind: KindName; state: Json }, deleted: boolean): boolean {
+  const forgotten = kindNamed(kind).prune?.(state, Number.MAX_SAFE_INTEGER) ?? state;
+  return deleted || forgotten !== state;
+}
+
+/** The updates that are not stored yet, when all that they build on is. */
+function appendedTo(
+  standing: Unit | Change | undefined,
+  after: { kind: KindName; state: Json },
+  rev: number,
+): Change["appended"] {
+  if (after.kind !== "TEXT" || standing === undefined) return null;
+  const stored = "appended" in standing ? standing.appended : [];
+  const [old, grown] = [textStateOf(standing.state), textStateOf(after.state)];
+  const update = grown.updates.at(-1);
+  const isSame = old.generation === grown.generation && old.document === grown.document;
+  return isSame && stored !== null && update !== undefined ? [...stored, { rev, update }] : null;
+}
+
+/** The answer to a repeated op. */
+function duplicate(seq: number, first: Answer | undefined): Outcome {
+  return {
+    seq,
+    status: "DUPLICATE",
+    rev: first?.rev ?? null,
+    stamp: null,
+    reason: null,
+    message: null,
+    standing: null,
+    losers: [],
+    first: first ?? null,
+  };
+}
+
+function typeOf(payload: Json): Json | undefined {
+  return isObject(payload) ? payload["type"] : undefined;
+}
+
+/** Which generation of a draft or a text, or epoch of a progress, an op is for. */
+function generationOf(payload: Json): number {
+  const generation = isObject(payload) ? (payload["generation"] ?? payload["epoch"]) : undefined;
+  return typeof generation === "number" ? generation : 0;
+}
+
+function isObject(value: Json): value is { readonly [name: string]: Json } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

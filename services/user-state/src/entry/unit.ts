@@ -1,83 +1,84 @@
-/** A unit of the kinds that are stored, as its row has columns for it: between those and the state that a kind makes. */
-import {
-  applyOp,
-  KINDS,
-  type Applied,
-  type Arrival,
-  type Json,
-  type Op,
-  type Stamp,
-  type Write,
-} from "@continuo/merge";
-import type { Kind } from "../namespace/namespace.ts";
+/**
+ * A unit: one field of one key, in the state that its kind made. What a client shows of it is its view; what a quota
+ * counts of it is its weight.
+ */
+import { jsonBytes, KINDS, type Json, type Kind, type KindName, type State } from "@continuo/merge";
+import { STATES } from "@continuo/merge/protocol";
+import { text } from "@continuo/merge/text";
 
+export interface UnitName {
+  readonly namespace: string;
+  readonly key: string;
+  readonly field: string;
+}
+
+/** As it is stored. */
 export interface Unit {
-  readonly kind: Kind;
-  readonly standing: Write;
-  /** Writes that lost, latest first; none of a maximum. */
-  readonly history: readonly Write[];
+  readonly kind: KindName;
+  readonly state: Json;
+  readonly rev: number;
+  readonly schemaVersion: number;
+  /** Of the state as JSON, the key and the field. */
+  readonly bytes: number;
+  /** When the oldest removal was made that it still remembers, in milliseconds since the epoch; null: there is none. */
+  readonly removedMs: number | null;
 }
 
-interface Change extends Omit<Op<never>, "payload"> {
-  readonly kind: Kind;
-  readonly value: Json;
-  readonly deleted: boolean;
+/** How much of something there is. */
+export interface Amount {
+  readonly entries: number;
+  readonly bytes: number;
 }
 
-/** What becomes of a change. The same unit when nothing changed. Throws RangeError for what is no number where one belongs. */
-export function applyToUnit(
-  current: Unit | undefined,
-  change: Change,
-  arrival: Arrival,
-): { outcome: "APPLIED" | "MERGED" | "NOOP"; stamp: Stamp; unit: Unit } {
-  const { kind, value, deleted, ...op } = change;
-  if (kind === "REGISTER") {
-    const payload = deleted ? { type: "DELETE" as const } : { type: "SET" as const, value };
-    const { state, outcome, stamp } = applyOp(
-      KINDS.REGISTER,
-      current ?? KINDS.REGISTER.initial,
-      { ...op, payload },
-      arrival,
-    );
-    return {
-      outcome: mergedOf(outcome),
-      stamp,
-      unit: state === current ? current : unitOf(kind, state.standing, state.history),
-    };
-  }
-  const before = {
-    standing: current === undefined ? null : { ...current.standing, value: numberOf(current.standing.value) },
-  };
-  const { state, outcome, stamp } = applyOp(
-    KINDS.MAX,
-    before,
-    { ...op, payload: { type: "SET", value: numberOf(value) } },
-    arrival,
-  );
-  return {
-    outcome: mergedOf(outcome),
-    stamp,
-    unit: state === before && current ? current : unitOf(kind, state.standing, []),
-  };
+const ALL: Readonly<Record<KindName, Kind>> = { ...KINDS, TEXT: text };
+
+/**
+ * Kinds whose units count generations. Whoever does not know how many there were cannot write, so a beginner is told of
+ * such a unit even if there is nothing to show of it.
+ */
+export const KINDS_WITH_GENERATIONS: readonly KindName[] = ["PROGRESS", "DRAFT", "TEXT"];
+/** Kinds without removals: they never leave a tombstone, and none can be forgotten. */
+export const KINDS_THAT_STAY: readonly KindName[] = ["MAX", "MIN", "COUNTER"];
+/** Kinds that hold one value, of which the rest of the state is but the memory of others. */
+const KINDS_OF_ONE_VALUE: readonly KindName[] = ["REGISTER", "OPAQUE", ...KINDS_THAT_STAY];
+
+export const kindNamed = (name: KindName): Kind => ALL[name];
+
+/** What clients show; undefined for nothing. */
+export function viewOf({ kind, state }: Pick<Unit, "kind" | "state">): Json | undefined {
+  return kindNamed(kind).view(state);
 }
 
-function unitOf(
-  kind: Kind,
-  standing: (Omit<Write, "deleted"> & Partial<Write>) | null,
-  history: readonly Write[],
-): Unit {
-  if (standing === null) throw new RangeError("a unit that was written has a write that stands");
-  return { kind, standing: { deleted: false, ...standing }, history };
+/** Whether clients show anything: `viewOf` without the work of it. */
+export function isShown(unit: Pick<Unit, "kind" | "state">): boolean {
+  if (unit.kind !== "TEXT") return viewOf(unit) !== undefined;
+  const { document, updates } = textStateOf(unit.state);
+  return document !== null || updates.length > 0;
 }
 
-/** Neither kind refuses or fences anything. */
-function mergedOf(outcome: Applied<never>["outcome"]): "APPLIED" | "MERGED" | "NOOP" {
-  if (outcome === "REJECTED" || outcome === "SUPERSEDED")
-    throw new RangeError(`${outcome} by a kind that takes everything`);
-  return outcome;
+/** Nothing for what is not shown: neither a deletion nor the memory of it may meet a quota. */
+export function weightOf(unit: Unit | undefined, { key, field }: UnitName): Amount {
+  if (unit === undefined || !isShown(unit)) return { entries: 0, bytes: 0 };
+  if (!KINDS_OF_ONE_VALUE.includes(unit.kind)) return { entries: 1, bytes: unit.bytes };
+  return { entries: 1, bytes: jsonBytes(viewOf(unit) ?? null) + nameBytes(key) + nameBytes(field) };
 }
 
-function numberOf(value: Json): number {
-  if (typeof value !== "number") throw new RangeError("a maximum holds a number");
-  return value;
+/** `bytes` of a unit in this state. */
+export function bytesOf({ kind, state }: Pick<Unit, "kind" | "state">, { key, field }: UnitName): number {
+  return (kind === "TEXT" ? textBytes(state) : jsonBytes(state)) + nameBytes(key) + nameBytes(field);
+}
+
+/** The state of a TEXT. Throws for that of another kind. */
+export function textStateOf(state: Json): State<"TEXT"> {
+  return STATES.TEXT.parse(state);
+}
+
+/** A document may be of a megabyte, and base64 is as long as it is large. */
+function textBytes(state: Json): number {
+  const { document, updates } = textStateOf(state);
+  return updates.reduce((sum, { length }) => sum + length, document?.length ?? 0);
+}
+
+function nameBytes(name: string): number {
+  return Buffer.byteLength(name);
 }

@@ -1,8 +1,9 @@
+import { KIND_NAMES } from "@continuo/merge";
 import { z } from "zod";
 import type { PrismaClient } from "../database/generated/client.ts";
-import { KINDS, type NamespaceStore } from "./namespace.ts";
+import type { NamespaceStore } from "./namespace.ts";
 
-const Kinds = z.record(z.string(), z.enum(KINDS));
+const Kinds = z.record(z.string(), z.enum(KIND_NAMES));
 
 /** Namespaces in Postgres. Only durable ones: what must not be stored is not accepted as long as we can only store. */
 export function createNamespaceStore(prisma: Pick<PrismaClient, "namespace">): NamespaceStore {

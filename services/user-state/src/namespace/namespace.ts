@@ -4,15 +4,11 @@
  */
 import type { KindName } from "@continuo/merge";
 
-/** The kinds that entries are stored as. */
-export const KINDS = ["REGISTER", "MAX"] as const satisfies readonly KindName[];
-export type Kind = (typeof KINDS)[number];
-
 export interface Namespace {
   readonly name: string;
   readonly version: number;
   /** The kind of each field; `*` stands for all others. */
-  readonly kinds: ReadonlyMap<string, Kind>;
+  readonly kinds: ReadonlyMap<string, KindName>;
 }
 
 export interface NamespaceStore {
@@ -35,7 +31,7 @@ const FRESH_MS = 10_000;
 const LOOK_AGAIN_MS = 1_000;
 
 /** How `field` merges; undefined when the namespace has no such field. */
-export function kindOf(namespace: Namespace, field: string): Kind | undefined {
+export function kindOf(namespace: Namespace, field: string): KindName | undefined {
   return field === OTHERS ? undefined : (namespace.kinds.get(field) ?? namespace.kinds.get(OTHERS));
 }
 

@@ -30,10 +30,10 @@ function retainIn(days: number, signal = new AbortController().signal): Promise<
 
 /** Makes everything of a user look `days` older, as if it had been written then. */
 async function age(userId: string, days: number): Promise<void> {
-  await system.admin.query("UPDATE user_state.state_entries SET ms = ms - $2 WHERE user_id = $1", [
-    userId,
-    days * DAY_MS,
-  ]);
+  await system.admin.query(
+    "UPDATE user_state.state_entries SET ms = ms - $2, removed_ms = removed_ms - $2 WHERE user_id = $1",
+    [userId, days * DAY_MS],
+  );
 }
 
 const fence = async (userId: string): Promise<number> => {
@@ -56,7 +56,7 @@ describe("a tombstone", () => {
     });
     const { to } = await laptop.pull();
     await laptop.pull({ since: to, clientId: laptop.clientId });
-    await phone.push({ baseRev: 2, ops: [{ seq: 3, key: "gone", op: "DELETE" }] });
+    await phone.push({ baseRev: 2, ops: [{ seq: 3, key: "gone", payload: { type: "DELETE" } }] });
     await phone.push({ baseRev: 3, ops: [{ seq: 4, key: "kept", value: 3 }] });
 
     expect((await retainIn(89)).tombstones).toBe(0);
@@ -85,7 +85,7 @@ describe("a tombstone", () => {
     const phone = createReplica(system);
     const ops = Array.from({ length: 5 }, (_, index) => ({ seq: index + 1, key: `k${index}`, value: index }));
     await phone.push({ ops });
-    await phone.push({ baseRev: 5, ops: [{ seq: 6, key: "k4", op: "DELETE" }] });
+    await phone.push({ baseRev: 5, ops: [{ seq: 6, key: "k4", payload: { type: "DELETE" } }] });
     await phone.push({ baseRev: 6, ops: [{ seq: 7, key: "k5", value: 5 }] });
     expect((await retainIn(91)).tombstones).toBe(1);
     let batch = await phone.pull({ first: 1 });
@@ -106,7 +106,7 @@ describe("a tombstone", () => {
       ],
     });
     const seen = { ms: (outcomes[0]?.stamp?.ms ?? 0) - 120 * DAY_MS, counter: outcomes[0]?.stamp?.counter ?? 0 };
-    await phone.push({ baseRev: 2, ops: [{ seq: 3, key: "film", op: "DELETE" }] });
+    await phone.push({ baseRev: 2, ops: [{ seq: 3, key: "film", payload: { type: "DELETE" } }] });
     await phone.push({ baseRev: 3, ops: [{ seq: 4, key: "other", value: 2 }] });
     await age(userId, 120);
     expect((await retainIn(0)).tombstones).toBe(1);
@@ -118,7 +118,7 @@ describe("a tombstone", () => {
       ops: [
         { seq: 1, key: "film", value: "late", stamp, seen },
         { seq: 2, key: "film", value: "late, unseen", stamp },
-        { seq: 3, key: "film", op: "DELETE", stamp },
+        { seq: 3, key: "film", payload: { type: "DELETE" }, stamp },
         { seq: 4, key: "film", value: "written today", stamp: { ms: clientNow, counter: 4 }, seen },
       ],
     });
@@ -137,7 +137,7 @@ describe("a replica", () => {
     const tablet = phone.sibling();
     const { userId } = phone.caller.viewer;
     await tablet.push({ ops: [{ seq: 1, key: "gone", value: 1 }] });
-    await phone.push({ baseRev: 1, ops: [{ seq: 1, key: "gone", op: "DELETE" }] });
+    await phone.push({ baseRev: 1, ops: [{ seq: 1, key: "gone", payload: { type: "DELETE" } }] });
     await phone.push({ baseRev: 2, ops: [{ seq: 2, value: 1 }] });
     await age(userId, 100);
     expect(await retainIn(0)).toMatchObject({ tombstones: 0 });
@@ -161,7 +161,7 @@ describe("retention", () => {
     await phone.push({ ops });
     expect((await retainIn(29)).answers).toBe(0);
     expect((await retainIn(31)).answers).toBeGreaterThan(0);
-    expect((await phone.push({ ops })).outcomes).toMatchObject([{ status: "DUPLICATE", reason: null }]);
+    expect((await phone.push({ ops })).outcomes).toMatchObject([{ status: "DUPLICATE", first: null }]);
   });
 
   it("stops when told to", async () => {

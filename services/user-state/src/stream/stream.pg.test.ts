@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createReplica, shown, startSystem, type Replica, type System } from "../system.fixture.ts";
+import { createReplica, shown, startSystem, type Replica, type StateBatch, type System } from "../system.fixture.ts";
 import { createCursors, namespaceSet } from "./cursor.ts";
 import { READ_PAGE } from "./stream.store.ts";
-import type { StateBatch } from "./stream.ts";
 
 let system: System;
 beforeAll(async () => {
@@ -52,11 +51,11 @@ describe("a pull", () => {
     await phone.push({
       ops: Array.from({ length: 12 }, (_, index) => ({ seq: index + 1, key: `k${index % 7}`, value: index })),
     });
-    await phone.push({ ops: [{ seq: 13, key: "k1", op: "DELETE" }] });
+    await phone.push({ ops: [{ seq: 13, key: "k1", payload: { type: "DELETE" } }] });
     const one = await phone.pull({ first: 1 });
     await phone.push({
       ops: [
-        { seq: 14, key: "k5", op: "DELETE" },
+        { seq: 14, key: "k5", payload: { type: "DELETE" } },
         { seq: 15, key: "k8", value: "new" },
       ],
     });
@@ -86,7 +85,7 @@ describe("a pull", () => {
       ],
     });
     const held = await phone.pull();
-    await phone.push({ ops: [{ seq: 3, key: "gone", op: "DELETE" }] });
+    await phone.push({ ops: [{ seq: 3, key: "gone", payload: { type: "DELETE" } }] });
     const told = await phone.pull({ since: held.to });
     expect(told.entries).toMatchObject([{ key: "gone", deleted: true, value: null }]);
     expect((await phone.pull({ since: told.to })).entries).toEqual([]);
@@ -161,9 +160,10 @@ describe("a pull", () => {
     const epoch = await phone.epoch();
     const { userId } = phone.caller.viewer;
     await system.admin.query(
-      `INSERT INTO user_state.state_entries (user_id, namespace, key, field, kind, value, ms, counter, node, rev, by_client, by_seq, schema_version, bytes)
-       SELECT $1, 'notes', 'key ' || n, 'text', 'REGISTER', to_jsonb(n), n, 0, $2, n, $2, n, 1, 20 FROM generate_series(1, 20000) AS n`,
-      [userId, phone.clientId],
+      `INSERT INTO user_state.state_entries (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes)
+       SELECT $1, 'notes', 'key ' || n, 'text', 'REGISTER', '{"standing": null, "history": []}', false, n, n, 1, 20
+       FROM generate_series(1, 20000) AS n`,
+      [userId],
     );
     await system.admin.query("UPDATE user_state.user_heads SET rev = 20000 WHERE user_id = $1", [userId]);
     await system.admin.query("ANALYZE user_state.state_entries");

@@ -1,8 +1,9 @@
 import { AppError } from "@continuo/errors";
+import { MAX_PAGE } from "@continuo/merge/protocol";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
+import { viewOf } from "../entry/unit.ts";
 import type { Resolvers } from "../generated/graphql.ts";
-import { MAX_PAGE } from "./stream.ts";
 
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   schema.nullish().transform((given) => given ?? undefined);
@@ -24,6 +25,9 @@ export const streamResolvers = {
   },
   Subscription: {
     stateChanges: { subscribe: refuseSubscription, resolve: refuseSubscription },
+  },
+  StateEntry: {
+    value: (entry) => viewOf(entry) ?? null,
   },
 } satisfies Resolvers;
 

@@ -1,27 +1,33 @@
 /** The stream in Postgres: one statement a page, along the index (user_id, rev). */
-import type { Json } from "@continuo/merge";
+import type { Json, KindName } from "@continuo/merge";
 import type { Pool } from "pg";
-import type { Kind } from "../namespace/namespace.ts";
+import { stateOf, textUpdatesOf } from "../entry/entry.store.ts";
+import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
 import type { Page, StreamStore } from "./stream.ts";
 
 /** A page ends after the entry that passes this many bytes. */
 const PAGE_BYTES = 512 * 1024;
 
+const WITH_GENERATIONS = KINDS_WITH_GENERATIONS.map((kind) => `'${kind}'`).join(", ");
+
 /** One snapshot: the head, the replica and the entries belong together. $3 is the floor, $4 the namespaces, each or null. */
 export const READ_PAGE = `
   SELECT head.epoch, head.rev::float8 AS head_rev, head.pruned_rev::float8,
          greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8 AS server_now,
-         client.device_id, client.acked_rev::float8, client.seen_at < statement_timestamp() - interval '1 minute' AS stale,
+         client.device_id, client.acked_rev::float8, client.last_seq::float8,
+         client.seen_at < statement_timestamp() - interval '1 minute' AS stale,
          entry.*
   FROM user_state.user_heads AS head
   LEFT JOIN user_state.sync_clients AS client ON client.user_id = head.user_id AND client.client_id = $5
   LEFT JOIN LATERAL (
-    SELECT page.*, count(*) OVER ()::float8 AS found, sum(bytes) OVER (ORDER BY rev) - bytes AS bytes_before
+    SELECT page.*, CASE WHEN kind = 'TEXT' THEN ${textUpdatesOf("$1", "page")} END AS updates,
+           count(*) OVER ()::float8 AS found,
+           sum(bytes) OVER (ORDER BY rev) - bytes AS bytes_before
     FROM (
-      SELECT namespace, key, field, kind, value, deleted, rev::float8, ms::float8, counter, node, schema_version, bytes
+      SELECT namespace, key, field, kind, state, deleted, rev::float8, schema_version, bytes
       FROM user_state.state_entries AS entry
       WHERE entry.user_id = $1 AND entry.rev > $2
-        AND (NOT entry.deleted OR entry.rev > coalesce($3, head.rev))
+        AND (NOT entry.deleted OR entry.kind IN (${WITH_GENERATIONS}) OR entry.rev > coalesce($3, head.rev))
         AND ($4::text[] IS NULL OR entry.namespace = ANY ($4))
       ORDER BY entry.rev
       LIMIT $6
@@ -46,6 +52,7 @@ interface HeadColumns {
   readonly server_now: number;
   readonly device_id: string | null;
   readonly acked_rev: number | null;
+  readonly last_seq: number | null;
   readonly stale: boolean | null;
 }
 
@@ -53,13 +60,11 @@ interface EntryColumns {
   readonly namespace: string;
   readonly key: string;
   readonly field: string;
-  readonly kind: Kind;
-  readonly value: Json;
+  readonly kind: KindName;
+  readonly state: Json;
+  readonly updates: readonly string[] | null;
   readonly deleted: boolean;
   readonly rev: number;
-  readonly ms: number;
-  readonly counter: number;
-  readonly node: string;
   readonly schema_version: number;
   readonly found: number;
 }
@@ -97,23 +102,27 @@ function pageOf(rows: readonly Row[], first: number): Page {
   const head = rows[0];
   if (head === undefined) throw new Error("a head row was made and is not there");
   const found = rows.flatMap((row) => (row.namespace === null ? [] : [row]));
-  const entries = found.slice(0, first).map(({ ms, counter, node, schema_version, ...row }) => ({
+  const entries = found.slice(0, first).map((row) => ({
     namespace: row.namespace,
     key: row.key,
     field: row.field,
     kind: row.kind,
-    value: row.value,
+    state: stateOf(row),
     deleted: row.deleted,
     rev: row.rev,
-    stamp: { ms, counter, clientId: node },
-    schemaVersion: schema_version,
+    schemaVersion: row.schema_version,
   }));
   return {
     head: { epoch: head.epoch, rev: head.head_rev, prunedRev: head.pruned_rev, serverNow: head.server_now },
     replica:
       head.device_id === null
         ? undefined
-        : { deviceId: head.device_id, ackedRev: head.acked_rev ?? 0, stale: head.stale ?? true },
+        : {
+            deviceId: head.device_id,
+            ackedRev: head.acked_rev ?? 0,
+            lastSeq: head.last_seq ?? 0,
+            stale: head.stale ?? true,
+          },
     entries,
     hasMore: (found[0]?.found ?? 0) > entries.length,
   };

@@ -4,19 +4,22 @@
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
-import type { Json, Stamp } from "@continuo/merge";
-import type { Kind, Namespaces } from "../namespace/namespace.ts";
+import type { Json, KindName } from "@continuo/merge";
+import type { Namespaces } from "../namespace/namespace.ts";
 import { namespaceSet, type Cursor, type Cursors } from "./cursor.ts";
 
-interface StateEntry {
+/**
+ * A unit as it stands; its view is made when somebody asks for it.
+ * @public for the generated resolver types
+ */
+export interface StateEntry {
   readonly namespace: string;
   readonly key: string;
   readonly field: string;
-  readonly kind: Kind;
-  readonly value: Json;
+  readonly kind: KindName;
+  readonly state: Json;
   readonly deleted: boolean;
   readonly rev: number;
-  readonly stamp: Stamp;
   readonly schemaVersion: number;
 }
 
@@ -32,6 +35,7 @@ interface Head {
 interface Replica {
   readonly deviceId: string;
   readonly ackedRev: number;
+  readonly lastSeq: number;
   /** Not heard of for a while. */
   readonly stale: boolean;
 }
@@ -68,6 +72,7 @@ export interface StateBatch {
   readonly hasMore: boolean;
   readonly headRev: number;
   readonly epoch: string;
+  readonly lastSeq: number | null;
   readonly reset: ResetReason | null;
   readonly serverNow: number;
 }
@@ -85,8 +90,6 @@ export interface Stream {
    */
   pull(viewer: Viewer, request: PullRequest): Promise<StateBatch>;
 }
-
-export const MAX_PAGE = 500;
 
 export function createStream(options: {
   store: StreamStore;
@@ -138,6 +141,7 @@ export function createStream(options: {
         hasMore,
         headRev: head.rev,
         epoch: head.epoch,
+        lastSeq: clientId === undefined ? null : (replica?.lastSeq ?? 0),
         reset,
         serverNow: head.serverNow,
       };
