@@ -11,6 +11,9 @@ import { createEntries } from "./entry/entry.ts";
 import { entryResolvers } from "./entry/entry.resolvers.ts";
 import { createEntryStore } from "./entry/entry.store.ts";
 import type { Env } from "./env.ts";
+import { createHistory } from "./history/history.ts";
+import { historyResolvers } from "./history/history.resolvers.ts";
+import { createHistoryStore } from "./history/history.store.ts";
 import { createNamespaces } from "./namespace/namespace.ts";
 import { namespaceResolvers } from "./namespace/namespace.resolvers.ts";
 import { createNamespaceStore } from "./namespace/namespace.store.ts";
@@ -67,6 +70,7 @@ export async function startApp(env: Env): Promise<App> {
     cursors: createCursors(env.CURSOR_KEY),
     newEpoch: uuidv7,
   });
+  const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
 
   const subgraph = stack.use(
@@ -78,7 +82,7 @@ export async function startApp(env: Env): Promise<App> {
       resolvers: {
         SafeInt,
         DateTime,
-        Query: { ...namespaceResolvers.Query, ...streamResolvers.Query },
+        Query: { ...namespaceResolvers.Query, ...streamResolvers.Query, ...historyResolvers.Query },
         Mutation: entryResolvers.Mutation,
         Subscription: streamResolvers.Subscription,
         OpOutcome: entryResolvers.OpOutcome,
@@ -90,7 +94,14 @@ export async function startApp(env: Env): Promise<App> {
       identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
       health,
       logger,
-      context: (base) => ({ ...base, namespaces, entries, stream, syncStatusOf: createSyncStatusOf(syncStatuses) }),
+      context: (base) => ({
+        ...base,
+        namespaces,
+        entries,
+        stream,
+        history,
+        syncStatusOf: createSyncStatusOf(syncStatuses),
+      }),
     }),
   );
   const opened = stack.move();

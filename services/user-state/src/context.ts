@@ -1,5 +1,6 @@
 import type { SubgraphContext } from "@continuo/subgraph";
 import type { Entries } from "./entry/entry.ts";
+import type { History } from "./history/history.ts";
 import type { Namespaces } from "./namespace/namespace.ts";
 import type { Stream } from "./stream/stream.ts";
 import type { SyncStatusOf } from "./sync-status/sync-status.ts";
@@ -9,5 +10,6 @@ export interface Context extends SubgraphContext {
   readonly namespaces: Namespaces;
   readonly entries: Entries;
   readonly stream: Stream;
+  readonly history: History;
   readonly syncStatusOf: SyncStatusOf;
 }

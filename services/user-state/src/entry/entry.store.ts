@@ -3,7 +3,7 @@ import type { Json, KindName } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
 import type { EntryStore } from "./entry.ts";
-import type { Fault, JudgedOp } from "./op.ts";
+import { isName, type Fault, type JudgedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
 import { unitId, type Answer, type Before, type Push, type Settlement } from "./settle.ts";
 import { textStateOf, type Unit, type UnitName } from "./unit.ts";
@@ -194,14 +194,14 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
 
 const NOWHERE: UnitName = { namespace: "", key: "", field: "" };
 
-/** Each unit once. A faulty op touches none, and its names may be such as Postgres does not take. */
+/** Each unit once. The names of a faulty op may be such as Postgres does not take. */
 function addressesOf(ops: readonly JudgedOp[]): UnitName[] {
   const met = new Set<string>();
-  return ops.map((judged) => {
-    const id = unitId(judged.op);
-    if ("fault" in judged || met.has(id)) return NOWHERE;
+  return ops.map(({ op }) => {
+    const id = unitId(op);
+    if (met.has(id) || ![op.namespace, op.key, op.field].every(isName)) return NOWHERE;
     met.add(id);
-    return judged.op;
+    return op;
   });
 }
 

@@ -70,7 +70,8 @@ function refuse(op: Op, reason: RejectReason, message: string): JudgedOp {
   return { op, fault: { reason, message } };
 }
 
-function isName(text: string): boolean {
+/** Whether a key or a field, or a namespace, may be called that; Postgres takes no other. */
+export function isName(text: string): boolean {
   return text.length >= 1 && text.length <= MAX_KEY_CHARACTERS && isText(text);
 }
 

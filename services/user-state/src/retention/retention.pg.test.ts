@@ -14,6 +14,10 @@ let system: System;
 let pool: Pool;
 beforeAll(async () => {
   system = await startSystem();
+  await system.admin.query(
+    `INSERT INTO user_state.namespaces (name, version, kinds, schema, persistence, created_at)
+     VALUES ('desk', 1, '{"draft": "DRAFT", "text": "TEXT", "map": "MAP"}', '{}', 'DURABLE', now())`,
+  );
   pool = new Pool({ connectionString: system.database.url.userState, max: 3 });
   pool.on("error", () => undefined);
 });
@@ -128,6 +132,117 @@ describe("a tombstone", () => {
       ["NOOP", null],
       ["APPLIED", null],
     ]);
+  });
+});
+
+describe("a generation", () => {
+  const draft = { namespace: "desk", key: "mail", field: "draft" };
+  const edit = (generation: number) => ({ type: "EDIT", generation, name: "body", value: `of ${generation}` });
+  const submit = (generation: number) => ({ type: "SUBMIT", generation, idempotencyKey: null });
+
+  it("that is forgotten goes on for who has read of its end, and is over for who has not", async () => {
+    const phone = createReplica(system);
+    const tablet = phone.sibling();
+    const { userId } = phone.caller.viewer;
+    const { outcomes } = await phone.push({ ops: [{ seq: 1, ...draft, payload: edit(0) }] });
+    const seen = { ms: outcomes[0]?.stamp?.ms ?? 0, counter: outcomes[0]?.stamp?.counter ?? 0 };
+    await phone.push({ baseRev: 1, ops: [{ seq: 2, ...draft, payload: submit(0) }] });
+    await phone.push({ baseRev: 2, ops: [{ seq: 3, value: 1 }] });
+    await age(userId, 100);
+    expect((await retainIn(0)).tombstones).toBe(1);
+
+    // Written today by a tablet that has been away since: by its stamp it would be the later one.
+    const late = await tablet.push({
+      ops: [
+        { seq: 1, ...draft, payload: edit(0), seen },
+        { seq: 2, ...draft, key: "another", payload: edit(0) },
+      ],
+    });
+    expect(late.outcomes.map(({ status, reason }) => [status, reason])).toEqual([
+      ["REJECTED", "GONE"],
+      ["APPLIED", null],
+    ]);
+    const next = await phone.push({ baseRev: 3, ops: [{ seq: 4, ...draft, payload: edit(1), baseRev: 3 }] });
+    expect(next.outcomes).toMatchObject([{ status: "APPLIED" }]);
+    expect((await phone.pull()).entries.find(({ key }) => key === "mail")).toMatchObject({
+      value: { generation: 1, fields: { body: "of 1" } },
+    });
+  });
+
+  it("of a text that is forgotten takes the text's updates along", async () => {
+    const phone = createReplica(system);
+    const { userId } = phone.caller.viewer;
+    const text = { namespace: "desk", key: "mail", field: "text" };
+    await phone.push({ ops: [{ seq: 1, ...text, payload: { type: "RESET", generation: 0 } }] });
+    await system.admin.query(
+      "INSERT INTO user_state.text_updates SELECT user_id, namespace, key, field, 1, 'AAAA' FROM user_state.state_entries WHERE user_id = $1",
+      [userId],
+    );
+    await phone.push({ baseRev: 1, ops: [{ seq: 2, value: 1 }] });
+    expect((await retainIn(91)).tombstones).toBe(1);
+    const { rows } = await system.admin.query("SELECT FROM user_state.text_updates WHERE user_id = $1", [userId]);
+    expect(rows).toEqual([]);
+  });
+});
+
+describe("a member that was taken out of a map", () => {
+  const map = { namespace: "desk", key: "things", field: "map" };
+  const set = (name: string) => ({ type: "SET", name, value: 1 });
+  const unset = (name: string) => ({ type: "UNSET", name });
+
+  it("is remembered until it is old and every replica has acknowledged it; then it does not come back either", async () => {
+    const phone = createReplica(system);
+    const laptop = phone.sibling();
+    const { userId } = phone.caller.viewer;
+    const clientNow = Date.now();
+    const days = (ago: number, counter: number) => ({ ms: clientNow - ago * DAY_MS, counter });
+    await phone.push({
+      clientNow,
+      ops: [
+        { seq: 1, ...map, payload: set("old"), stamp: days(120, 0) },
+        { seq: 2, ...map, payload: unset("old"), stamp: days(110, 0) },
+        { seq: 3, ...map, payload: unset("young"), stamp: days(10, 0) },
+        { seq: 4, ...map, payload: set("kept"), stamp: days(9, 0) },
+      ],
+    });
+    const remembered = async () => {
+      const [entry] = (await phone.pull({ namespaces: ["desk"] })).entries;
+      const state = JSON.stringify(entry?.state);
+      expect(entry?.value).toEqual({ kept: 1 });
+      return ["old", "young"].filter((name) => state.includes(`"${name}"`));
+    };
+    const { to } = await laptop.pull();
+    await laptop.pull({ since: to, clientId: laptop.clientId });
+    // The phone acknowledges with its next push; until then it might still ask.
+    expect((await retainIn(0)).maps).toBe(0);
+    await phone.push({ baseRev: 4, ops: [{ seq: 5, value: 1, baseRev: 4 }] });
+    expect((await retainIn(0)).maps).toBe(1);
+    expect((await retainIn(0)).maps).toBe(0);
+    expect(await remembered()).toEqual(["young"]);
+    expect(await fence(userId)).toBe(2);
+    // A change as any other: who had read everything is told.
+    expect((await laptop.pull({ since: to })).entries.map(({ key, rev }) => [key, rev])).toEqual([
+      ["theme", 5],
+      ["things", 6],
+    ]);
+
+    const late = await phone.sibling().push({
+      clientNow,
+      ops: [
+        { seq: 1, ...map, payload: set("old"), stamp: days(115, 0) },
+        { seq: 2, ...map, payload: set("new"), stamp: days(1, 0) },
+      ],
+    });
+    expect(late.outcomes.map(({ status, reason }) => [status, reason])).toEqual([
+      ["REJECTED", "GONE"],
+      ["APPLIED", null],
+    ]);
+    const counted = await system.admin.query(
+      `SELECT sum(entry.bytes)::int AS stored, usage -> 'desk' ->> 'bytes' AS counted FROM user_state.state_entries AS entry
+       JOIN user_state.user_heads AS head USING (user_id) WHERE user_id = $1 AND namespace = 'desk' GROUP BY usage`,
+      [userId],
+    );
+    expect(String(counted.rows[0].stored)).toBe(counted.rows[0].counted);
   });
 });
 

@@ -1,7 +1,9 @@
 /** Retention in Postgres. Whatever it takes from a user it takes under the lock of their head row, as a push does. */
+import type { Json } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
-import type { RetentionStore } from "./retention.ts";
+import { bytesOf } from "../entry/unit.ts";
+import { forgetInMap, type RetentionStore } from "./retention.ts";
 
 const FORGET_ANSWERS = `
   DELETE FROM user_state.op_outcomes
@@ -23,16 +25,16 @@ const FORGET_REPLICAS = `
   )
   SELECT count(*)::int AS count FROM forgotten`;
 
-const USERS_WITH_TOMBSTONES = `
+const USERS_WITH_REMOVALS = `
   SELECT DISTINCT user_id FROM user_state.state_entries
-  WHERE deleted AND ms < $1 AND user_id > $2 ORDER BY user_id LIMIT $3`;
+  WHERE removed_ms < $1 AND user_id > $2 ORDER BY user_id LIMIT $3`;
 
 const LOCK_USER = "SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE";
 
 const PRUNE_TOMBSTONES = `
   WITH pruned AS (
     DELETE FROM user_state.state_entries
-    WHERE user_id = $1 AND deleted AND ms < $2
+    WHERE user_id = $1 AND deleted AND removed_ms < $2 AND ms < $2
       AND NOT EXISTS (
         SELECT FROM user_state.sync_clients AS client WHERE client.user_id = $1 AND client.acked_rev < state_entries.rev
       )
@@ -41,6 +43,35 @@ const PRUNE_TOMBSTONES = `
     UPDATE user_state.user_heads SET pruned_rev = greatest(pruned_rev, (SELECT max(rev) FROM pruned)) WHERE user_id = $1
   )
   SELECT count(*)::int AS count FROM pruned`;
+
+/** Maps that may have members to forget, and how far every replica has come. */
+const MAPS_WITH_REMOVALS = `
+  SELECT namespace, key, field, state, bytes,
+         (SELECT min(acked_rev) FROM user_state.sync_clients WHERE user_id = $1)::float8 AS acked_rev
+  FROM user_state.state_entries
+  WHERE user_id = $1 AND kind = 'MAP' AND NOT deleted AND removed_ms < $2`;
+
+/** A map with less in it is a change as any other, so it gets a revision; $7 is the fence that forgetting raises. */
+const STORE_MAP = `
+  WITH head AS (
+    UPDATE user_state.user_heads
+    SET rev = rev + 1, pruned_rev = greatest(pruned_rev, $7), bytes = bytes + $8,
+        usage = jsonb_set(usage, ARRAY[$2, 'bytes'], to_jsonb(coalesce((usage -> $2 ->> 'bytes')::bigint, 0) + $8))
+    WHERE user_id = $1
+    RETURNING rev
+  )
+  UPDATE user_state.state_entries AS entry
+  SET state = $5, bytes = $6, rev = head.rev, removed_ms = $9
+  FROM head WHERE entry.user_id = $1 AND entry.namespace = $2 AND entry.key = $3 AND entry.field = $4`;
+
+interface MapRow {
+  readonly namespace: string;
+  readonly key: string;
+  readonly field: string;
+  readonly state: Json;
+  readonly bytes: number;
+  readonly acked_rev: number | null;
+}
 
 /** Retention of the `user_state` schema, through `pool`. */
 export function createRetentionStore(pool: Pool): RetentionStore {
@@ -54,8 +85,8 @@ export function createRetentionStore(pool: Pool): RetentionStore {
         const { rows } = await connection.query<{ user_id: string }>(LOCK_USERS_WITH_IDLE_REPLICAS, [cutoff, limit]);
         return counted(connection, FORGET_REPLICAS, [cutoff, rows.map((row) => row.user_id)]);
       }),
-    async usersWithTombstones(cutoff, afterUserId, limit) {
-      const { rows } = await pool.query<{ user_id: string }>(USERS_WITH_TOMBSTONES, [
+    async usersWithRemovals(cutoff, afterUserId, limit) {
+      const { rows } = await pool.query<{ user_id: string }>(USERS_WITH_REMOVALS, [
         cutoff.getTime(),
         afterUserId,
         limit,
@@ -66,6 +97,31 @@ export function createRetentionStore(pool: Pool): RetentionStore {
       inTransaction(pool, async (connection) => {
         await connection.query(LOCK_USER, [userId]);
         return counted(connection, PRUNE_TOMBSTONES, [userId, cutoff.getTime()]);
+      }),
+    pruneMaps: (userId, cutoff) =>
+      inTransaction(pool, async (connection) => {
+        await connection.query(LOCK_USER, [userId]);
+        const { rows } = await connection.query<MapRow>(MAPS_WITH_REMOVALS, [userId, cutoff.getTime()]);
+        let pruned = 0;
+        for (const { namespace, key, field, ...row } of rows) {
+          const forgotten = forgetInMap(row.state, row.acked_rev ?? Number.MAX_SAFE_INTEGER, cutoff.getTime());
+          if (forgotten === undefined) continue;
+          const { state, fence, isClean } = forgotten;
+          const bytes = bytesOf({ kind: "MAP", state }, { namespace, key, field });
+          await connection.query(STORE_MAP, [
+            userId,
+            namespace,
+            key,
+            field,
+            JSON.stringify(state),
+            bytes,
+            fence,
+            bytes - row.bytes,
+            isClean ? null : cutoff.getTime(),
+          ]);
+          pruned += 1;
+        }
+        return pruned;
       }),
   };
 }

@@ -2,6 +2,8 @@
  * Retention: what is forgotten, and when. Nothing depends on it having run; it may stop anywhere and start over.
  * Forgetting a deletion raises a fence (`pruned_rev`), behind which readers start over and old writes are refused.
  */
+import { KINDS, type Json } from "@continuo/merge";
+import { STATES } from "@continuo/merge/protocol";
 import { TOMBSTONE_LIFE_MS } from "../entry/settle.ts";
 
 export interface RetentionStore {
@@ -9,16 +11,19 @@ export interface RetentionStore {
   forgetAnswers(cutoff: Date, limit: number): Promise<number>;
   /** Deletes replicas not seen since `cutoff` of at most `limit` users; returns how many. */
   forgetReplicas(cutoff: Date, limit: number): Promise<number>;
-  /** Up to `limit` users after `afterUserId` (in order) who have tombstones older than `cutoff`. */
-  usersWithTombstones(cutoff: Date, afterUserId: string, limit: number): Promise<readonly string[]>;
+  /** Up to `limit` users after `afterUserId` (in order) whose state remembers removals older than `cutoff`. */
+  usersWithRemovals(cutoff: Date, afterUserId: string, limit: number): Promise<readonly string[]>;
   /** Deletes a user's tombstones older than `cutoff` that every replica has acknowledged, and raises the fence; returns how many. */
   pruneTombstones(userId: string, cutoff: Date): Promise<number>;
+  /** Makes a user's maps forget what `forgetInMap` says, and raises the fence; returns how many did. */
+  pruneMaps(userId: string, cutoff: Date): Promise<number>;
 }
 
 export interface Forgotten {
   readonly answers: number;
   readonly replicas: number;
   readonly tombstones: number;
+  readonly maps: number;
 }
 
 const DAY_MS = 24 * 3_600_000;
@@ -49,16 +54,36 @@ export function createRetention(options: {
     const answers = await inBatches((limit) => store.forgetAnswers(before(ANSWER_LIFE_MS), limit));
     const replicas = await inBatches((limit) => store.forgetReplicas(before(REPLICA_LIFE_MS), limit));
     let tombstones = 0;
+    let maps = 0;
     let lastUser = FIRST_USER;
     await inBatches(async (limit) => {
-      const users = await store.usersWithTombstones(before(TOMBSTONE_LIFE_MS), lastUser, limit);
+      const users = await store.usersWithRemovals(before(TOMBSTONE_LIFE_MS), lastUser, limit);
       for (const userId of users) {
         signal.throwIfAborted();
         tombstones += await store.pruneTombstones(userId, before(TOMBSTONE_LIFE_MS));
+        maps += await store.pruneMaps(userId, before(TOMBSTONE_LIFE_MS));
         lastUser = userId;
       }
       return users.length;
     });
-    return { answers, replicas, tombstones };
+    return { answers, replicas, tombstones, maps };
   };
+}
+
+/**
+ * A map without the removals of members that every replica has acknowledged and that were made before `cutoffMs`;
+ * undefined when it has none. `fence` is a revision that none of the forgotten writes is beyond.
+ */
+export function forgetInMap(
+  stored: Json,
+  ackedRev: number,
+  cutoffMs: number,
+): { readonly state: Json; readonly fence: number; readonly isClean: boolean } | undefined {
+  const state = STATES.MAP.parse(stored);
+  const writes = state.members.flatMap((member) => member.writes);
+  const young = writes.filter(({ stamp }) => stamp.ms >= cutoffMs).map(({ rev }) => rev - 1);
+  const fence = Math.min(ackedRev, ...young, Math.max(...writes.map(({ rev }) => rev)));
+  const pruned = KINDS.MAP.prune?.(state, fence) ?? state;
+  if (pruned === state) return undefined;
+  return { state: pruned, fence, isClean: KINDS.MAP.prune?.(pruned, Number.MAX_SAFE_INTEGER) === pruned };
 }

@@ -102,7 +102,7 @@ export function createStream(options: {
   return {
     async pull({ userId, deviceId }, request) {
       const { since, clientId, first } = request;
-      await assertKnown(namespaces, request.namespaces);
+      await assertKnown(namespaces, request.namespaces ?? []);
       const cursor = since === undefined ? undefined : cursors.decode(userId, since);
       const wanted = namespaceSet(request.namespaces);
       const read = (from: Pick<Cursor, "rev" | "floor"> | undefined): Promise<Page> =>
@@ -158,8 +158,8 @@ function resetOf(cursor: Cursor | undefined, head: Head, wanted: string): ResetR
   return Math.max(cursor.rev, cursor.floor) < head.prunedRev ? "PRUNED" : null;
 }
 
-async function assertKnown(namespaces: Namespaces, names: readonly string[] | undefined): Promise<void> {
-  if (names === undefined) return;
+/** Throws BAD_USER_INPUT, NAMESPACE_UNKNOWN unless there are all of `names`. */
+export async function assertKnown(namespaces: Namespaces, names: readonly string[]): Promise<void> {
   const known = await namespaces.find(names);
   const unknown = names.filter((name) => !known.has(name));
   if (unknown.length === 0) return;

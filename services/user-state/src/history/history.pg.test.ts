@@ -1,0 +1,70 @@
+const HISTORY_LENGTH = 5;
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createReplica, shown, startSystem, type Replica, type System } from "../system.fixture.ts";
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(() => system[Symbol.asyncDispose]());
+
+const HISTORY = `query ($namespace: String!, $key: String!) { stateHistory(namespace: $namespace, key: $key, field: "colour") {
+  value deleted at stamp { ms counter clientId } device { id } } }`;
+
+interface Write {
+  readonly value: unknown;
+  readonly deleted: boolean;
+  readonly at: string;
+  readonly stamp: { readonly ms: number; readonly counter: number };
+  readonly device: { readonly id: string } | null;
+}
+
+async function historyOf(replica: Replica, unit = { namespace: "preferences", key: "theme" }): Promise<Write[]> {
+  const answer = await system.ask<{ stateHistory: Write[] }>(replica.caller, HISTORY, unit);
+  if (answer.data == null) throw new Error(answer.errors?.[0]?.extensions.reason);
+  return answer.data.stateHistory;
+}
+
+describe("the history of a register", () => {
+  it("has what lost in a merge, with device and time; setting it again undoes the merge", async () => {
+    const phone = createReplica(system);
+    const laptop = phone.sibling();
+    const now = Date.now();
+    await laptop.push({ ops: [{ seq: 1, value: "laptop" }] });
+    await phone.push({ clientNow: now, ops: [{ seq: 1, value: "phone", stamp: { ms: now - 60_000, counter: 0 } }] });
+    expect(await historyOf(laptop)).toMatchObject([
+      { value: "phone", deleted: false, device: { id: phone.caller.viewer.deviceId } },
+    ]);
+    const [lost] = await historyOf(phone);
+    expect(Math.abs(Date.parse(lost?.at ?? "") - (now - 60_000))).toBeLessThan(5_000);
+
+    await laptop.push({ ops: [{ seq: 2, value: lost?.value }] });
+    expect(shown([await phone.pull()])).toEqual({ "theme/colour": "phone" });
+    expect((await historyOf(phone)).map(({ value }) => value)).toEqual(["laptop", "phone"]);
+  });
+
+  it("keeps the latest few, deletions among them", async () => {
+    const phone = createReplica(system);
+    const ops = Array.from({ length: 9 }, (_, index) => ({ seq: index + 1, value: index }));
+    await phone.push({ ops: [...ops, { seq: 10, payload: { type: "DELETE" } }, { seq: 11, value: "last" }] });
+    const history = await historyOf(phone);
+    expect(history).toHaveLength(HISTORY_LENGTH);
+    expect(history.map(({ value, deleted }) => [value, deleted])).toEqual([
+      [null, true],
+      [8, false],
+      [7, false],
+      [6, false],
+      [5, false],
+    ]);
+  });
+
+  it("is nobody else's, and empty where there is none", async () => {
+    const phone = createReplica(system);
+    const ops = [1, 2].map((seq) => ({ seq, value: seq }));
+    await phone.push({ ops });
+    expect(await historyOf(createReplica(system))).toEqual([]);
+    expect(await historyOf(phone, { namespace: "preferences", key: "other" })).toEqual([]);
+    expect(await historyOf(phone, { namespace: "preferences", key: "nul\u0000" })).toEqual([]);
+    await expect(historyOf(phone, { namespace: "nowhere", key: "theme" })).rejects.toThrow("NAMESPACE_UNKNOWN");
+  });
+});

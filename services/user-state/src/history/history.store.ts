@@ -1,0 +1,24 @@
+import type { Json } from "@continuo/merge";
+import type { Pool } from "pg";
+import type { HistoryStore } from "./history.ts";
+
+const READ = `
+  SELECT entry.state,
+         (SELECT coalesce(jsonb_object_agg(client_id, device_id), '{}')
+          FROM user_state.sync_clients WHERE user_id = $1) AS devices
+  FROM user_state.state_entries AS entry
+  WHERE user_id = $1 AND namespace = $2 AND key = $3 AND field = $4 AND kind IN ('REGISTER', 'OPAQUE')`;
+
+/** One statement. */
+export function createHistoryStore(pool: Pool): HistoryStore {
+  return {
+    async load(userId, { namespace, key, field }) {
+      const { rows } = await pool.query<{ state: Json; devices: Record<string, string> }>({
+        name: "history_read",
+        text: READ,
+        values: [userId, namespace, key, field],
+      });
+      return rows[0];
+    },
+  };
+}
