@@ -1,0 +1,250 @@
+import { effectiveStamp, KINDS, type Json } from "@continuo/merge";
+import { MAX_OPS, MAX_PUSH_BYTES, PushRequest, type OutcomeMessage, type StateBatch } from "@continuo/merge/protocol";
+import { describe, expect, it } from "vitest";
+import {
+  change,
+  createReplica,
+  forgotten,
+  pull,
+  push,
+  receive,
+  settle,
+  shiftClock,
+  show,
+  type Replica,
+} from "./index.ts";
+import type { Entry } from "./replica.ts";
+
+const ME = "0199a1c2-0000-4000-8000-000000000001";
+const OTHER = "0199a1c2-0000-4000-8000-000000000002";
+const DEVICE = "0199a1c2-0000-4000-8000-000000000003";
+const EPOCH = "0199a1c2-0000-4000-8000-000000000004";
+const NOW = 1_000_000;
+const COUNT = { namespace: "watch", key: "dune", field: "plays" };
+const TITLE = { namespace: "watch", key: "dune", field: "title" };
+const clock = { now: NOW, kinds: KINDS };
+
+function batch(about: Partial<StateBatch>): StateBatch {
+  return {
+    from: null,
+    to: "c1",
+    entries: [],
+    hasMore: false,
+    headRev: 1,
+    epoch: EPOCH,
+    lastSeq: null,
+    reset: null,
+    serverNow: NOW,
+    ...about,
+  };
+}
+
+const counted = (value: number, rev = 1): Entry => ({
+  ...COUNT,
+  kind: "COUNTER",
+  state: { value },
+  value,
+  deleted: false,
+  rev,
+  schemaVersion: 1,
+});
+
+const titled = (title: string, rev = 1): Entry => {
+  const stamp = { ms: NOW - 10, counter: 3, clientId: OTHER };
+  const state = { standing: { value: title, deleted: false, stamp }, history: [] };
+  return { ...TITLE, kind: "REGISTER", state, value: title, deleted: false, rev, schemaVersion: 1 };
+};
+
+/** A copy that has pulled for the first time. */
+function started(...entries: Entry[]): Replica {
+  return receive(createReplica({ clientId: ME, deviceId: DEVICE }), null, batch({ reset: "INITIAL", entries }), NOW);
+}
+
+const add = (replica: Replica, delta = 1): Replica =>
+  change(replica, { ...COUNT, kind: "COUNTER", payload: { type: "ADD", delta }, schemaVersion: 1 }, clock);
+const entitle = (replica: Replica, value: Json): Replica =>
+  change(replica, { ...TITLE, kind: "REGISTER", payload: { type: "SET", value }, schemaVersion: 1 }, clock);
+const count = (replica: Replica): unknown => show(replica, COUNT, "COUNTER", KINDS).value;
+const title = (replica: Replica): unknown => show(replica, TITLE, "REGISTER", KINDS).value;
+
+function sent(replica: Replica): { replica: Replica; request: PushRequest } {
+  const made = push(replica, NOW);
+  if (made === null) throw new Error("there is nothing to send");
+  PushRequest.parse(made.request);
+  return made;
+}
+
+function answered(replica: Replica, ...outcomes: OutcomeMessage[]): Replica {
+  const answer = { lastSeq: outcomes.at(-1)?.seq ?? 0, headRev: 2, serverNow: NOW, stop: null, retryAfterMs: null };
+  return settle(replica, { ...answer, outcomes, quotaRemaining: { bytes: 1, entries: 1 } }, NOW);
+}
+
+const applied = (seq: number): OutcomeMessage => ({
+  seq,
+  status: "APPLIED",
+  rev: 2,
+  stamp: { ms: NOW, counter: 0, clientId: ME },
+  current: null,
+  losers: [],
+});
+const refused = { reason: "VALUE_INVALID", message: "no" } as const;
+
+describe("an own change", () => {
+  it("is shown at once and never jumps on its way to the server and back", () => {
+    const changed = add(started(counted(5)));
+    expect(count(changed)).toBe(6);
+    const { replica, request } = sent(changed);
+    expect(request).toMatchObject({ clientId: ME, epoch: EPOCH, ops: [{ seq: 1, baseRev: 1 }] });
+    expect(count(replica)).toBe(6);
+    const settled = answered(replica, applied(1));
+    expect(push(settled, NOW)).toBeNull();
+    expect(count(settled)).toBe(6);
+    const back = receive(
+      settled,
+      "c1",
+      batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 1, entries: [counted(6, 2)] }),
+      NOW,
+    );
+    expect(count(back)).toBe(6);
+    expect(back.queue).toEqual([]);
+  });
+
+  it("whose answer was lost is not shown twice, and is sent again as it was until it is answered", () => {
+    const { replica, request } = sent(add(started(counted(5))));
+    const back = receive(
+      replica,
+      "c1",
+      batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 1, entries: [counted(6, 2)] }),
+      NOW,
+    );
+    expect(count(back)).toBe(6);
+    const again = sent(add(back, 10));
+    expect(again.request.ops[0]).toEqual(request.ops[0]);
+    expect(again.request.ops[1]).toMatchObject({ seq: 2, baseRev: 2 });
+    expect(count(again.replica)).toBe(16);
+    const settled = answered(again.replica, { seq: 1, status: "DUPLICATE", first: null, rev: 2 }, applied(2));
+    expect(settled.queue.map(({ seq }) => seq)).toEqual([2]);
+    expect(count(settled)).toBe(16);
+  });
+
+  it("that is refused is shown no more and kept for the application, also when that was said in an answer that was lost", () => {
+    const { replica } = sent(add(add(started(counted(5))), 10));
+    const settled = answered(
+      replica,
+      { seq: 1, status: "REJECTED", ...refused, current: 5 },
+      { seq: 2, status: "DUPLICATE", first: { status: "REJECTED", ...refused }, rev: null },
+    );
+    expect(count(settled)).toBe(5);
+    expect(settled.rejected).toMatchObject([
+      { op: { seq: 1 }, ...refused },
+      { op: { seq: 2 }, ...refused },
+    ]);
+    expect(answered(settled, { seq: 1, status: "REJECTED", ...refused, current: 5 })).toEqual(settled);
+  });
+
+  it("says what its author had before their eyes", () => {
+    const { request } = sent(entitle(entitle(started(titled("Dune", 4)), "Arrakis"), "Spice"));
+    expect(request.ops).toMatchObject([
+      { seen: { ms: NOW - 10, counter: 3 }, stamp: { ms: NOW, counter: 0 } },
+      { seen: { ms: NOW - 10, counter: 3 }, stamp: { ms: NOW, counter: 1 } },
+    ]);
+    expect(sent(entitle(started(), "Dune")).request.ops).toMatchObject([{ seen: null }]);
+  });
+
+  it("waits for the first pull, and is one of at most so many and so large", () => {
+    expect(push(add(createReplica({ clientId: ME, deviceId: DEVICE })), NOW)).toBeNull();
+    let many = started();
+    for (let made = 0; made < MAX_OPS + 5; made += 1) many = add(many);
+    const first = sent(many);
+    expect(first.request.ops.map(({ seq }) => seq)).toEqual(Array.from({ length: MAX_OPS }, (_, index) => index + 1));
+    const rest = sent(answered(first.replica, ...first.request.ops.map(({ seq }) => applied(seq))));
+    expect(rest.request.ops.map(({ seq }) => seq)).toEqual([101, 102, 103, 104, 105]);
+
+    let large = started();
+    for (const size of [MAX_PUSH_BYTES + 1, MAX_PUSH_BYTES / 2, MAX_PUSH_BYTES / 2])
+      large = entitle(large, "x".repeat(size));
+    const seqs: number[][] = [];
+    for (let next = push(large, NOW); next !== null; next = push(large, NOW)) {
+      seqs.push(next.request.ops.map(({ seq }) => seq));
+      large = answered(next.replica, ...next.request.ops.map(({ seq }) => applied(seq)));
+    }
+    expect(seqs).toEqual([[1], [2], [3]]);
+  });
+
+  it("keeps its age when somebody sets the device's clock", () => {
+    const jump = 3_600_000;
+    const { stamp } = sent(entitle(started(), "Dune")).request.ops[0] ?? {};
+    const later = sent(shiftClock(entitle(started(), "Dune"), jump)).request.ops[0];
+    const arrives = (made: typeof stamp, clientNow: number): unknown =>
+      effectiveStamp(
+        { ms: 0, counter: 0, ...made, clientId: ME },
+        { clientNow, serverNow: NOW + 50, seen: null, standing: [] },
+      );
+    expect(arrives(later?.stamp, NOW + jump + 50)).toEqual(arrives(stamp, NOW + 50));
+  });
+});
+
+describe("what others changed", () => {
+  const first = batch({ from: "c1", to: "c2", headRev: 3, hasMore: true, entries: [titled("Dune", 2)] });
+  const last = batch({ from: "c2", to: "c3", headRev: 3, entries: [counted(9, 3)] });
+
+  it("is shown when it is whole", () => {
+    const half = receive(started(counted(5), titled("Soon")), "c1", first, NOW);
+    expect([title(half), count(half), half.rev]).toEqual(["Soon", 5, 1]);
+    expect(pull(half).since).toBe("c2");
+    const whole = receive(half, "c2", last, NOW);
+    expect([title(whole), count(whole), whole.rev, whole.cursor]).toEqual(["Dune", 9, 3, "c3"]);
+  });
+
+  it("is left alone when it does not follow, whether it is late, doubled or behind a gap", () => {
+    const replica = receive(receive(started(counted(5)), "c1", first, NOW), "c2", last, NOW);
+    for (const [since, message] of [
+      ["c1", first],
+      ["c2", last],
+      [null, batch({ reset: "INITIAL", entries: [counted(5)] })],
+      ["c3", batch({ from: "c4", to: "c5", headRev: 5, entries: [counted(11, 5)] })],
+      ["c4", batch({ from: "c4", to: "c5", headRev: 5, entries: [counted(11, 5)] })],
+    ] as const)
+      expect(receive(replica, since, message, NOW)).toBe(replica);
+  });
+
+  it("takes the place of all that is there after a reset, in one piece, and own changes stay upon it", () => {
+    const replica = add(started(counted(5), titled("Dune")));
+    const half = receive(replica, "c1", batch({ to: "r1", reset: "PRUNED", hasMore: true, headRev: 9 }), NOW);
+    expect([title(half), count(half)]).toEqual(["Dune", 6]);
+    const whole = receive(half, "r1", batch({ from: "r1", to: "r2", headRev: 9, entries: [counted(2, 8)] }), NOW);
+    expect([title(whole), count(whole), whole.entries.size]).toEqual([undefined, 3, 1]);
+  });
+
+  it("is nothing that its kind never made", () => {
+    const wrong = { ...counted(1), state: { value: "many" } };
+    expect(() => receive(started(), "c1", batch({ from: "c1", to: "c2", entries: [wrong] }), NOW)).toThrow("invalid");
+  });
+});
+
+it("a device that the server has forgotten sends what is not settled under a new id, and counts nothing twice", () => {
+  const replica = entitle(sent(add(started(counted(5)))).replica, "Dune");
+  const back = batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 1, entries: [counted(6, 2)] });
+  const settled = add(receive(answered(sent(replica).replica, applied(1)), "c1", back, NOW), 3);
+  const again = { clientId: OTHER, isCounter: ({ field }: { field: string }) => field === COUNT.field };
+  const anew = forgotten(settled, again);
+  expect(pull(anew)).toMatchObject({ since: null, clientId: OTHER });
+  expect(push(anew, NOW)).toBeNull();
+  const { replica: resumed, request } = sent(
+    receive(anew, null, batch({ reset: "EPOCH_CHANGED", entries: [counted(6)] }), NOW),
+  );
+  expect([count(resumed), title(resumed)]).toEqual([9, "Dune"]);
+  expect(request).toMatchObject({
+    clientId: OTHER,
+    ops: [
+      { seq: 1, field: "title" },
+      { seq: 2, field: "plays", payload: { delta: 3 } },
+    ],
+  });
+
+  const uncertain = forgotten(sent(settled).replica, { ...again, prunedBefore: NOW + 1 });
+  expect(uncertain.rejected).toMatchObject([{ op: { payload: { delta: 3 } }, reason: "UNCERTAIN" }]);
+  expect(uncertain.queue).toMatchObject([{ field: "title", seq: null }]);
+  // What was never sent cannot have been counted.
+  expect(forgotten(settled, { ...again, prunedBefore: NOW + 1 }).rejected).toEqual([]);
+});
