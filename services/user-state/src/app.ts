@@ -56,6 +56,7 @@ export async function startApp(env: Env): Promise<App> {
   const entries = createEntries({
     store: createEntryStore(pool),
     namespaces,
+    quota: { entries: env.QUOTA_ENTRIES, bytes: env.QUOTA_BYTES },
     newEpoch: uuidv7,
     // Not awaited: the commit is what is acknowledged, and readers look again by themselves.
     changed: (userId, headRev) => {
@@ -85,6 +86,7 @@ export async function startApp(env: Env): Promise<App> {
         Query: { ...namespaceResolvers.Query, ...streamResolvers.Query, ...historyResolvers.Query },
         Mutation: entryResolvers.Mutation,
         Subscription: streamResolvers.Subscription,
+        QuotaRemaining: entryResolvers.QuotaRemaining,
         OpOutcome: entryResolvers.OpOutcome,
         FirstAnswer: entryResolvers.FirstAnswer,
         StateEntry: streamResolvers.StateEntry,

@@ -1,6 +1,9 @@
 /** The environment of the user-state processes. */
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
+import { DEFAULT_QUOTA } from "./entry/quota.ts";
+
+const quota = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 const shared = {
   HOST: envTypes.host,
@@ -15,6 +18,10 @@ export const Env = z.object({
   ...shared,
   PORT: envTypes.port.default(4103).describe("Port to listen on."),
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
+  QUOTA_ENTRIES: quota
+    .default(DEFAULT_QUOTA.entries)
+    .describe("How many entries a person may keep, in all namespaces."),
+  QUOTA_BYTES: quota.default(DEFAULT_QUOTA.bytes).describe("How many bytes they may be. A quota refuses growth alone."),
   CURSOR_KEY: envTypes.secret256.describe("Signs the cursors of pullState; with another key, replicas start over."),
 });
 export type Env = z.output<typeof Env>;

@@ -24,8 +24,8 @@ export interface System extends AsyncDisposable {
   ask<Data>(caller: Caller | string | undefined, query: string, variables?: object): Promise<GraphAnswer<Data>>;
 }
 
-/** Seeded and serving. */
-export async function startSystem(): Promise<System> {
+/** Seeded and serving; `variables` are more of its environment. */
+export async function startSystem(variables: Readonly<Record<string, string>> = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await createTestDatabase());
   const admin = stack.adopt(new Pool({ connectionString: database.adminUrl, max: 4 }), (pool) => pool.end());
@@ -37,6 +37,7 @@ export async function startSystem(): Promise<System> {
     DATABASE_URL: database.url.userState,
     GATEWAY_PUBLIC_KEY: JSON.stringify(publicJwk),
     CURSOR_KEY: randomBytes(32).toString("base64url"),
+    ...variables,
   });
   await seed(env);
   const app = stack.use(await startApp(env));

@@ -32,6 +32,9 @@ const PushInput = z.object({
     .min(1, "a push has at least one op"),
 });
 
+/** The largest Int of GraphQL, which a quota may exceed. */
+const MAX_INT = 2 ** 31 - 1;
+
 /** Changes come in. */
 export const entryResolvers = {
   Mutation: {
@@ -41,6 +44,10 @@ export const entryResolvers = {
         throw new AppError("BAD_USER_INPUT", "TOO_MANY_OPS", `A push has at most ${MAX_OPS} ops: send fewer.`);
       return context.entries.push(viewer, parseInput(PushInput, input));
     },
+  },
+  QuotaRemaining: {
+    entries: ({ entries }) => Math.min(entries, MAX_INT),
+    bytes: ({ bytes }) => Math.min(bytes, MAX_INT),
   },
   OpOutcome: {
     current: ({ standing }) => (standing === null ? null : (viewOf(standing) ?? null)),

@@ -7,7 +7,6 @@ import { AppError } from "@continuo/errors";
 import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
 import type { Namespaces } from "../namespace/namespace.ts";
 import { judge, type Op } from "./op.ts";
-import { DEFAULT_QUOTA } from "./quota.ts";
 import { settle, type Before, type Outcome, type Push, type Settlement } from "./settle.ts";
 import type { Amount } from "./unit.ts";
 
@@ -45,14 +44,15 @@ export interface Entries {
   push(viewer: Viewer, request: PushRequest): Promise<PushReceipt>;
 }
 
-/** `changed` hears of each commit that moved a user's head. */
+/** `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head. */
 export function createEntries(options: {
   store: EntryStore;
   namespaces: Namespaces;
+  quota: Amount;
   newEpoch: () => string;
   changed: (userId: string, headRev: number) => void;
 }): Entries {
-  const { store, namespaces, newEpoch, changed } = options;
+  const { store, namespaces, quota, newEpoch, changed } = options;
   return {
     async push({ userId, deviceId }, request) {
       const known = await namespaces.find(request.ops.map(({ namespace }) => namespace));
@@ -70,7 +70,7 @@ export function createEntries(options: {
       let revBefore = 0;
       const settlement = await store.settle({ userId, deviceId, newEpoch: newEpoch(), push }, (before) => {
         revBefore = before.rev;
-        return settle(push, deviceId, before, DEFAULT_QUOTA);
+        return settle(push, deviceId, before, quota);
       });
       const { outcomes, lastSeq, rev, serverNow, stop, quotaRemaining } = settlement;
       if (rev > revBefore) changed(userId, rev);

@@ -86,6 +86,22 @@ describe.each(["user", "namespace"] as const)("the quota of a %s", (of) => {
   });
 });
 
+it("a user's quota is the environment's; a rest that no Int can say is told as the largest one", async () => {
+  await using generous = await startSystem({ QUOTA_ENTRIES: "2", QUOTA_BYTES: String(2 ** 40) });
+  const phone = createReplica(generous);
+  await generous.admin.query(
+    `INSERT INTO user_state.user_heads (user_id, epoch, usage) VALUES ($1, gen_random_uuid(), '{"notes": {"entries": 0, "bytes": ${-(2 ** 40)}}}')`,
+    [phone.caller.viewer.userId],
+  );
+  const notes = { namespace: "notes", key: "n" };
+  expect((await phone.push({ ops: [{ seq: 1, ...notes, value: 1 }] })).quotaRemaining).toEqual({
+    entries: 1,
+    bytes: 2 ** 31 - 1,
+  });
+  const ops = [2, 3].map((seq) => ({ seq, ...notes, key: `${seq}`, value: 1 }));
+  expect(await statuses(phone, ops)).toEqual(["APPLIED", "REJECTED OVER_QUOTA"]);
+});
+
 it("a number and a position may get another digit when nothing is left", async () => {
   const phone = createReplica(system);
   const furthest = { namespace: "playback", key: "film", field: "furthestSeconds" };

@@ -2,7 +2,7 @@
 import { jsonBytes } from "@continuo/merge";
 import { KINDS_THAT_STAY, viewOf, weightOf, type Amount, type Unit, type UnitName } from "./unit.ts";
 
-/** Of one person, and of one namespace of theirs that says nothing else. */
+/** Of one person unless the environment says something else, and of each namespace of theirs. */
 export const DEFAULT_QUOTA: Amount = { entries: 5_000, bytes: 5 * 1024 * 1024 };
 
 /** What a person keeps. */

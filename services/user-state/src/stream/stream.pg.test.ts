@@ -46,6 +46,20 @@ describe("a pull", () => {
     expect(last).toMatchObject({ from: next.to, to: next.to, entries: [], reset: null });
   });
 
+  it("says up to which change of its own a replica finds itself in it", async () => {
+    const phone = createReplica(system);
+    const laptop = phone.sibling();
+    await phone.push({
+      ops: [
+        { seq: 1, value: 1 },
+        { seq: 2, namespace: "nowhere", value: 1 },
+      ],
+    });
+    expect((await phone.pull({ clientId: phone.clientId })).lastSeq).toBe(2);
+    expect((await laptop.pull({ clientId: laptop.clientId })).lastSeq).toBe(0);
+    expect((await phone.pull()).lastSeq).toBeNull();
+  });
+
   it("page by page ends with the same state as in one, also while others write", async () => {
     const phone = createReplica(system);
     await phone.push({
