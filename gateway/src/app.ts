@@ -136,7 +136,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const admissions = createAdmissions({ verifier, proofs, tickets, standing });
   const activity = stack.use(startActivity({ session, logger }));
 
-  const graph = createApolloGraph({ supergraphSdl: loadSupergraph(), clients, logger });
+  const graph = createApolloGraph({ supergraphSdl: loadSupergraph(), clients });
   const server = stack.adopt(await startServer({ graph, activity, standing, isDevelopment, logger }), (started) =>
     started.stop(),
   );

@@ -1,6 +1,6 @@
 /**
- * The federated graph as the rest of the gateway sees it. Behind this stand @apollo/gateway and its query planner, which
- * are under the Elastic License 2.0: another planner or executor replaces `apollo-graph.ts` and nothing else.
+ * The federated graph as the rest of the gateway sees it. Behind this stands Apollo's query planner, which is under the
+ * Elastic License 2.0: another one replaces `planner.ts`, and `plan/` runs its plans as long as they have the same nodes.
  */
 import type { ApolloServerOptionsWithGateway } from "@apollo/server";
 import type { DocumentNode, ExecutionResult, GraphQLSchema } from "graphql";
@@ -21,7 +21,7 @@ export interface SubscriptionPlan {
     readonly operation: string;
     readonly operationName: string | undefined;
   };
-  /** Fetches the rest from the other subgraphs. Takes `event` as its own and changes it. */
+  /** Fetches the rest from the other subgraphs. Does not change `event`. */
   complete(
     event: SourceEvent,
     variables: Readonly<Record<string, unknown>>,

@@ -1,34 +1,35 @@
-/** What @apollo/gateway's executor asks for each fetch of a plan: the subgraph, with errors placed where they belong. */
-import type { GraphQLDataSource } from "@apollo/gateway";
+/** What the executor asks for each fetch of a plan: the subgraph, with errors placed where they belong. */
 import { Kind, parse } from "graphql";
-import type { GatewayContext } from "../context.ts";
-import type { SubgraphAnswer, SubgraphClient } from "./subgraph-client.ts";
 import type { SubgraphError } from "./subgraph-error.ts";
+import type { Scope, SubgraphAnswer, SubgraphClient } from "./subgraph-client.ts";
 
-/** A data source over one subgraph; each request's context is a GatewayContext. */
-export function createDataSource(client: SubgraphClient): GraphQLDataSource<GatewayContext> {
-  return {
-    async process(asked) {
-      if (!("incomingRequestContext" in asked)) throw new Error("only operations of clients are fetched");
-      const { request, context } = asked;
-      const query = request.query ?? "";
-      const variables: Record<string, unknown> = request.variables ?? {};
-      const answer = await client.graphql({ query, variables, operationName: request.operationName }, context);
-      const errors = placeErrors(answer, query, variables);
-      return errors.length === 0 ? { data: answer.data } : { data: answer.data, errors };
-    },
+/** A subgraph, asked for one fetch. The answer is the asker's own; each error has a path within it. */
+export type DataSource = (
+  request: {
+    readonly query: string;
+    readonly operationName: string | undefined;
+    readonly variables: Record<string, unknown>;
+  },
+  scope: Scope,
+) => Promise<Pick<SubgraphAnswer, "data" | "errors">>;
+
+/** The source over a client. */
+export function createDataSource(client: Pick<SubgraphClient, "graphql">): DataSource {
+  return async (request, scope) => {
+    const answer = await client.graphql(request, scope);
+    return { data: answer.data, errors: placeErrors(answer, request.query, request.variables) };
   };
 }
 
 /** Gives each error a path within the fetch, so that the client sees which of its fields are missing because of it. */
 export function placeErrors(
-  answer: SubgraphAnswer,
+  answer: Pick<SubgraphAnswer, "errors">,
   query: string,
   variables: Readonly<Record<string, unknown>>,
 ): SubgraphError[] {
   const entities = variables["representations"];
   return answer.errors.flatMap((error) => {
-    // The executor turns `_entities` and an index into a place in the client's operation; it knows no place without one.
+    // The executor turns `_entities` and an index into a place in the client's operation; without one it is all of them.
     const isPlaced = Array.isArray(entities) ? typeof error.path?.[1] === "number" : error.path !== undefined;
     if (isPlaced) return [error];
     if (Array.isArray(entities)) return entities.map((_, index) => ({ ...error, path: ["_entities", index] }));

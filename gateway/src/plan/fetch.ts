@@ -1,0 +1,157 @@
+/** One fetch of a plan: asks a subgraph, and puts its answer and its errors into all places that they belong to. */
+import type { FetchNode } from "@apollo/query-planner";
+import { GraphQLError, type GraphQLSchema, isAbstractType } from "graphql";
+import type { GatewayContext } from "../context.ts";
+import type { DataSource } from "../subgraph/data-source.ts";
+import { isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "../subgraph/subgraph-error.ts";
+import { copy, type Data, merge, read } from "./data.ts";
+import { keysOf, type Place } from "./place.ts";
+import { compileRepresentation } from "./representation.ts";
+import { compileRewrites } from "./rewrite.ts";
+
+/** One run of an operation. */
+export interface Execution {
+  /** As the client sent them. */
+  readonly variables: Readonly<Data>;
+  readonly context: GatewayContext;
+  /** Grows while it runs. */
+  readonly errors: GraphQLError[];
+}
+
+/** A part of a plan: completes the objects at `places`. Never rejects. */
+export type Step = (execution: Execution, places: readonly Place[]) => Promise<void>;
+
+/** Throws when there is no such source, or when the fetch needs what is not supported (`@fromContext`). */
+export function compileFetch(
+  node: FetchNode,
+  sources: ReadonlyMap<string, DataSource>,
+  supergraph: GraphQLSchema,
+): Step {
+  const source = sourceOf(node, sources);
+  if (node.contextRewrites) throw new Error("a plan uses @fromContext, which is not supported");
+  const { operation: query, operationName, variableUsages = [] } = node;
+  const rewriteInput = compileRewrites(node.inputRewrites, supergraph);
+  const rewriteOutput = compileRewrites(node.outputRewrites, supergraph);
+  const represent = node.requires && compileRepresentation(node.requires, supergraph);
+
+  function pickVariables(from: Readonly<Data>): Data {
+    const picked: Data = {};
+    for (const name of variableUsages) {
+      const value = read(from, name);
+      if (value !== undefined) picked[name] = value;
+    }
+    return picked;
+  }
+
+  async function fetchFields(execution: Execution, places: readonly Place[]): Promise<void> {
+    const variables = pickVariables(execution.variables);
+    const { data, errors } = await source({ query, operationName, variables }, execution.context);
+    for (const error of errors) report(execution, error, places, error.path);
+    if (data === null) return;
+    rewriteOutput?.(data);
+    spread(data, places);
+  }
+
+  async function fetchEntities(
+    { representations, holders }: Represented,
+    execution: Execution,
+    places: readonly Place[],
+  ): Promise<void> {
+    const variables = { ...pickVariables(execution.variables), representations };
+    const { data, errors } = await source({ query, operationName, variables }, execution.context);
+    for (const error of errors) {
+      const [, index, ...rest] = error.path ?? [];
+      const owners = typeof index === "number" ? holders[index] : undefined;
+      if (owners) report(execution, error, owners, rest);
+      else report(execution, error, places, []);
+    }
+    if (data === null) return;
+    const entities = data["_entities"];
+    if (!Array.isArray(entities) || entities.length !== representations.length)
+      throw new Error(`${node.serviceName} did not answer with one entity for each representation`);
+    for (const [index, owners] of holders.entries()) {
+      const entity: unknown = entities[index];
+      if (!isRecord(entity)) continue;
+      if (rewriteOutput) {
+        entity["__typename"] ??= owners[0]?.object["__typename"];
+        rewriteOutput(entity);
+      }
+      // A subgraph that knows the interface only does not take away what another said.
+      if (isAbstractType(supergraph.getType(String(entity["__typename"])))) entity["__typename"] = undefined;
+      spread(entity, owners);
+    }
+  }
+
+  return async (execution, places) => {
+    const represented = represent && representAll(places, represent, rewriteInput);
+    const { length } = represented?.representations ?? places;
+    if (length === 0) return;
+    if (execution.context.signal?.aborted) return report(execution, UNAVAILABLE, places, []);
+    try {
+      await (represented ? fetchEntities(represented, execution, places) : fetchFields(execution, places));
+    } catch (cause) {
+      execution.context.logger.error({ err: cause, subgraph: node.serviceName }, "a fetch failed");
+      report(execution, UNEXPECTED, places, []);
+    }
+  };
+}
+
+function sourceOf({ serviceName }: FetchNode, sources: ReadonlyMap<string, DataSource>): DataSource {
+  const source = sources.get(serviceName);
+  if (!source) throw new Error(`no subgraph "${serviceName}"`);
+  return source;
+}
+
+/** Tells of an error of a subgraph, at `path` below each of `places`. */
+function report(
+  { errors }: Execution,
+  error: SubgraphError,
+  places: readonly Place[],
+  path: SubgraphError["path"] = [],
+): void {
+  for (const place of places) errors.push(toGraphQLError(error, [...keysOf(place), ...path]));
+}
+
+/** A subgraph's error in GraphQL's clothes, at `path` of the client's operation. */
+export function toGraphQLError({ message, extensions }: SubgraphError, path: SubgraphError["path"] = []): GraphQLError {
+  return new GraphQLError(message, { ...(path.length > 0 && { path }), extensions: { ...extensions } });
+}
+
+/** Each place gets objects of its own: what is fetched into one later is not another's. */
+function spread(data: Data, [first, ...others]: readonly Place[]): void {
+  for (const { object } of others) merge(object, copy(data));
+  if (first) merge(first.object, data);
+}
+
+interface Represented {
+  readonly representations: readonly Data[];
+  /** For each representation, the places that it stands for. */
+  readonly holders: readonly Place[][];
+}
+
+/** Equal representations are sent once. */
+function representAll(
+  places: readonly Place[],
+  represent: (object: Readonly<Data>) => Data | undefined,
+  rewrite: ((object: Data) => void) | undefined,
+): Represented {
+  const representations: Data[] = [];
+  const holders: Place[][] = [];
+  const known = new Map<string, Place[]>();
+  for (const place of places) {
+    const representation = represent(place.object);
+    if (!representation) continue;
+    rewrite?.(representation);
+    const text = JSON.stringify(representation);
+    const others = known.get(text);
+    if (others) {
+      others.push(place);
+      continue;
+    }
+    const own = [place];
+    known.set(text, own);
+    representations.push(representation);
+    holders.push(own);
+  }
+  return { representations, holders };
+}

@@ -1,0 +1,102 @@
+/** An operation made ready to run: its plan and the shape of its answer, as functions. */
+import type { PlanNode } from "@apollo/query-planner";
+import {
+  type DocumentNode,
+  type ExecutionResult,
+  type FragmentDefinitionNode,
+  getVariableValues,
+  type GraphQLError,
+  type GraphQLSchema,
+  Kind,
+  type OperationDefinitionNode,
+} from "graphql";
+import type { GatewayContext } from "../context.ts";
+import { UNEXPECTED } from "../subgraph/subgraph-error.ts";
+import { type Conditions, conditionsOf } from "./conditions.ts";
+import type { Data } from "./data.ts";
+import { type Execution, toGraphQLError } from "./fetch.ts";
+import { compilePlan, type PlanScope } from "./plan.ts";
+import { compileShape, type Shape } from "./shape.ts";
+
+/** For whom, and with which variables as the client sent them. */
+export type Run = Pick<Execution, "variables" | "context">;
+
+/** An answer, with what could not be had as null and an error. */
+export type Answer = ExecutionResult<Record<string, unknown>, Record<string, unknown>>;
+
+/** What is known before the plan runs: nothing, or an event. It becomes the operation's. */
+export interface Start {
+  readonly data: Data;
+  readonly errors: readonly GraphQLError[];
+}
+
+export interface Operation {
+  /** Returns what is wrong with the variables. */
+  check(variables: Readonly<Data>): readonly GraphQLError[];
+  /** Fetches and shapes. Throws GraphQLError when a condition's variable is null. */
+  run(run: Run, start?: Start): Promise<Answer>;
+}
+
+/** The combinations of conditions whose shapes are kept; a client may send them all. */
+const SHAPES = 32;
+
+/** Makes a valid operation ready. Throws on a plan that is not supported. */
+export function compileOperation(
+  source: { document: DocumentNode; operation: OperationDefinitionNode; plan: PlanNode | undefined },
+  scope: Omit<PlanScope, "conditions"> & { readonly schema: GraphQLSchema },
+): Operation {
+  const { document, operation, plan } = source;
+  const { schema } = scope;
+  const { variableDefinitions = [] } = operation;
+  const conditions = conditionsOf(document, operation);
+  const complete = compilePlan(plan, { ...scope, conditions });
+  const shapeFor = compileShapes(schema, document, operation, conditions);
+
+  return {
+    check(variables) {
+      if (variableDefinitions.length === 0) return [];
+      return getVariableValues(schema, variableDefinitions, variables).errors ?? [];
+    },
+    async run({ variables, context }, { data, errors: known } = { data: {}, errors: [] }) {
+      const shape = shapeFor(variables);
+      const errors = [...known];
+      await complete({ variables, context, errors }, [{ object: data, path: undefined }]);
+      return shaped(shape(data, variables), errors, context);
+    },
+  };
+}
+
+/** What is not as the schema says follows from an error that is told, or else is a subgraph's bug: logged here and masked. */
+function shaped(
+  { data, faults }: ReturnType<Shape>,
+  errors: readonly GraphQLError[],
+  { logger }: GatewayContext,
+): Answer {
+  if (errors.length > 0) return { data, errors };
+  if (faults.length === 0) return { data };
+  logger.error({ faults }, "a subgraph broke its schema");
+  return { data, errors: faults.map(({ path }) => toGraphQLError(UNEXPECTED, path)) };
+}
+
+/** A shape for each combination of conditions, so that no shape looks at any. */
+function compileShapes(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  { names, value }: Conditions,
+): (variables: Readonly<Data>) => Shape {
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const definition of document.definitions)
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  const shapes = new Map<string, Shape>();
+  return (variables) => {
+    const true_ = names.filter((name) => value(name, variables));
+    const key = true_.join(" ");
+    const known = shapes.get(key);
+    if (known) return known;
+    const shape = compileShape({ schema, operation, fragments, holds: (name) => true_.includes(name) });
+    if (shapes.size === SHAPES) shapes.clear();
+    shapes.set(key, shape);
+    return shape;
+  };
+}

@@ -1,0 +1,37 @@
+import { type DocumentNode, print } from "graphql";
+import { LRUCache } from "lru-cache";
+
+const MAX_DOCUMENTS = 1_000;
+const MAX_CHARACTERS = 4 * 1024 * 1024;
+
+type Make<Made> = (document: DocumentNode, operationName: string | undefined) => Made;
+
+/** Remembers what `make` made of an operation, for the same document and for others that read the same; the latest 1,000. */
+export function perDocument<Made>(make: Make<Made>): Make<Made> {
+  // The server parses a text once and gives the same node for it while it remembers it.
+  const texts = new WeakMap<DocumentNode, string>();
+  const made = new LRUCache<string, Map<string | undefined, Made>>({
+    max: MAX_DOCUMENTS,
+    maxSize: MAX_CHARACTERS,
+    sizeCalculation: (_made, text) => text.length,
+  });
+
+  function textOf(document: DocumentNode): string {
+    const known = texts.get(document);
+    if (known !== undefined) return known;
+    const text = print(document);
+    texts.set(document, text);
+    return text;
+  }
+
+  return (document, operationName) => {
+    const text = textOf(document);
+    const operations = made.get(text) ?? new Map<string | undefined, Made>();
+    const known = operations.get(operationName);
+    if (known !== undefined) return known;
+    const fresh = make(document, operationName);
+    operations.set(operationName, fresh);
+    made.set(text, operations);
+    return fresh;
+  };
+}
