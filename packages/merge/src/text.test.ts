@@ -75,6 +75,20 @@ describe("a text", () => {
     expect(text.view(write(text.initial, first, second, third))?.text).toBe("ne two");
   });
 
+  it("is a value: what was tried on a state leaves it as it was", () => {
+    const [one, other] = [createEditor(1), createEditor(2)];
+    one.text.insert(0, "one");
+    other.text.insert(0, "other");
+    const [first = "", second = ""] = [...one.updates, ...other.updates];
+    const state = write(text.initial, first);
+    const branches = [second, "AAAA", first, second].map((update) => push(state, update));
+    expect(branches.map(({ outcome }) => outcome)).toEqual(["APPLIED", "REJECTED", "NOOP", "APPLIED"]);
+    expect(text.view(state)?.text).toBe("one");
+    expect(branches.map((branch) => text.view(branch.state)?.text)).toEqual(["oneother", "one", "one", "oneother"]);
+    expect(push(branches[2]?.state ?? state, second).outcome).toBe("APPLIED");
+    expect(push(branches[3]?.state ?? state, second).outcome).toBe("NOOP");
+  });
+
   it("is compacted into what the document is, not what it was", { timeout: 30_000 }, () => {
     const editor = createEditor(1);
     for (let step = 0; step < MAX_UPDATES; step += 1) {

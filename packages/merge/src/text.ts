@@ -46,10 +46,13 @@ export const text: Kind<TextState, TextPayload, TextView> = {
     const { update } = payload;
     if (payload.generation < generation)
       return { outcome: "SUPERSEDED", state, losers: [{ name: null, value: update, deleted: false, stamp }] };
-    const effect = effectOf(state, update);
+    const document = takeDocument(state);
+    const effect = effectOf(document, update);
     if (effect === "BROKEN") return { outcome: "REJECTED", state, losers: [], reason: "UPDATE_INVALID" };
-    if (effect === "NOTHING") return { outcome: "NOOP", state, losers: [] };
-    return append(state, update);
+    const applied: Applied<TextState> =
+      effect === "NOTHING" ? { outcome: "NOOP", state, losers: [] } : append(state, update);
+    if (applied.outcome !== "REJECTED") documents.set(applied.state, document);
+    return applied;
   },
   view(state) {
     if (state.document === null && state.updates.length === 0) return undefined;
@@ -67,6 +70,16 @@ export function load({ document, updates }: TextState): Y.Doc {
       Y.applyUpdateV2(loaded, fromBase64(update));
   });
   return loaded;
+}
+
+/** Documents of states that `apply` has just made or met, so that a run of updates loads its document once. */
+const documents = new WeakMap<TextState, Y.Doc>();
+
+/** The document of a state, for whoever changes it. */
+function takeDocument(state: TextState): Y.Doc {
+  const document = documents.get(state) ?? load(state);
+  documents.delete(state);
+  return document;
 }
 
 /** The same document without the weight of how it came about. */
@@ -98,15 +111,17 @@ function charactersOf({ document }: TextState): number {
  * is only seen by trying it on the document itself. So is one that builds on what is not there: honest authors build on
  * what they have sent or read, and what waits in a document could break it when its time comes.
  */
-function effectOf(state: TextState, update: string): "CHANGE" | "NOTHING" | "BROKEN" {
-  const document = load(state);
+function effectOf(document: Y.Doc, update: string): "CHANGE" | "NOTHING" | "BROKEN" {
   let effect: "CHANGE" | "NOTHING" = "NOTHING";
-  document.on("updateV2", () => (effect = "CHANGE"));
+  const onUpdate = (): void => void (effect = "CHANGE");
+  document.on("updateV2", onUpdate);
   try {
     Y.applyUpdateV2(document, fromBase64(update));
     document.getText(TEXT_NAME).toDelta();
   } catch {
     return "BROKEN";
+  } finally {
+    document.off("updateV2", onUpdate);
   }
   const { pendingStructs, pendingDs } = document.store;
   return pendingStructs === null && pendingDs === null ? effect : "BROKEN";

@@ -365,6 +365,8 @@ describe("a text", () => {
     const stored = await system.admin.query("SELECT state FROM user_state.state_entries WHERE user_id = $1", [userId]);
     expect(stored.rows[0].state.updates).toEqual(begun);
     expect(await updatesBeside(userId)).toEqual([3, 4]);
+    const [entry] = (await laptop.pull()).entries;
+    expect(entry?.state).toMatchObject({ updates: [...begun, ...fromPhone, ...fromLaptop] });
     expect(await statuses(laptop, [on("TEXT", 2, updating(fromPhone[0]))])).toEqual(["NOOP"]);
   });
 

@@ -82,7 +82,12 @@ describe.each(["user", "namespace"] as const)("the quota of a %s", (of) => {
     const { outcomes, quotaRemaining } = await phone.push({ ops: [{ seq: 2, key: "a", value: "x".repeat(90) }] });
     expect(outcomes).toMatchObject([{ status: "APPLIED" }]);
     expect(quotaRemaining).toEqual({ bytes: -990, entries: -1 });
-    expect(await statuses(phone, [{ seq: 3, key: "b", value: 1 }])).toEqual(["REJECTED OVER_QUOTA"]);
+    expect(
+      await statuses(phone, [
+        { seq: 3, key: "b", value: 1 },
+        { seq: 4, key: "a", payload: { type: "DELETE" } },
+      ]),
+    ).toEqual(["REJECTED OVER_QUOTA", "APPLIED"]);
   });
 });
 
