@@ -21,6 +21,8 @@ GRANT EXECUTE ON FUNCTION session.prune_auth_events(timestamptz, int) TO continu
 
 GRANT USAGE ON SCHEMA user_state TO continuo_user_state;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA user_state TO continuo_user_state;
+-- What is published stays as it was published.
+REVOKE UPDATE, DELETE ON user_state.namespaces FROM continuo_user_state;
 
 -- Queues without Redis: the services and their workers. Only those functions are BullMQ's, and they run with the caller's rights.
 GRANT USAGE ON SCHEMA jobs TO continuo_identity, continuo_session, continuo_user_state;

@@ -60,6 +60,7 @@ export type PushRequest = z.infer<typeof PushRequest>;
 /** Why one op is refused for good; its seq is used up. */
 export const REJECT_REASONS = [
   "NAMESPACE_UNKNOWN",
+  "NAMESPACE_NOT_STORED",
   "SCHEMA_VERSION_UNKNOWN",
   "KEY_INVALID",
   "FIELD_UNKNOWN",

@@ -38,7 +38,7 @@ export async function startApp(env: Env): Promise<App> {
   const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
   await using stack = new AsyncDisposableStack();
 
-  const { prisma, pool } = stack.use(
+  const { pool } = stack.use(
     openDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
@@ -52,7 +52,7 @@ export async function startApp(env: Env): Promise<App> {
   health.add("database", () => pool.query("SELECT 1"));
   const pokes = stack.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
 
-  const namespaces = createNamespaces({ store: createNamespaceStore(prisma), now: () => performance.now() });
+  const namespaces = createNamespaces({ store: createNamespaceStore(pool), now: () => performance.now() });
   const entries = createEntries({
     store: createEntryStore(pool),
     namespaces,

@@ -1,17 +1,26 @@
 /** The namespaces that every installation starts with. Running it again changes nothing. */
 import { openDatabase } from "@continuo/database";
-import type { KindName } from "@continuo/merge";
+import { defineNamespace, max, register } from "@continuo/namespace";
 import { createLogger } from "@continuo/process";
+import { z } from "zod";
 import { PrismaClient } from "./database/generated/client.ts";
 import { loadSeedEnv, type SeedEnv } from "./env.ts";
+import { createNamespaceStore } from "./namespace/namespace.store.ts";
+import { publish } from "./namespace/publication.ts";
 
-const NAMESPACES: Readonly<Record<string, Readonly<Record<string, KindName>>>> = {
-  preferences: { "*": "REGISTER" },
-  playback: { positionSeconds: "REGISTER", furthestSeconds: "MAX", title: "REGISTER" },
-  notes: { "*": "REGISTER" },
-};
+const anything = register(z.json());
 
-/** Registers version 1 of each namespace that is not there yet. */
+const NAMESPACES = [
+  defineNamespace({ name: "preferences", version: 1, fields: { "*": anything } }),
+  defineNamespace({
+    name: "playback",
+    version: 1,
+    fields: { positionSeconds: anything, furthestSeconds: max(), title: anything },
+  }),
+  defineNamespace({ name: "notes", version: 1, fields: { "*": anything } }),
+];
+
+/** Publishes each namespace that is not there yet. One that was since taken further is left as it is. */
 export async function seed(env: SeedEnv): Promise<void> {
   const log = createLogger({ name: "user-state-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({
@@ -21,19 +30,11 @@ export async function seed(env: SeedEnv): Promise<void> {
     poolSize: 1,
     log,
   });
-  const createdAt = new Date();
-  const { count } = await database.prisma.namespace.createMany({
-    data: Object.entries(NAMESPACES).map(([name, kinds]) => ({
-      name,
-      version: 1,
-      kinds,
-      schema: {},
-      persistence: "DURABLE",
-      createdAt,
-    })),
-    skipDuplicates: true,
-  });
-  log.info({ registered: count }, "namespaces are there");
+  const store = createNamespaceStore(database.pool);
+  const there = new Set((await store.load()).map(({ definition }) => definition.name));
+  const missing = NAMESPACES.filter(({ name }) => !there.has(name));
+  for (const definition of missing) await publish(store, definition, { dryRun: false });
+  log.info({ registered: missing.length }, "namespaces are there");
 }
 
 if (import.meta.main) await seed(loadSeedEnv());

@@ -5,7 +5,7 @@
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
-import type { Namespaces } from "../namespace/namespace.ts";
+import { assertUpgraded, type Namespaces } from "../namespace/namespace.ts";
 import { judge, type Op } from "./op.ts";
 import { settle, type Before, type Outcome, type Push, type Settlement } from "./settle.ts";
 import type { Amount } from "./unit.ts";
@@ -39,7 +39,7 @@ export interface EntryStore {
 export interface Entries {
   /**
    * Settles changes of one of the viewer's replicas; resolved means committed. Throws BAD_USER_INPUT: PUSH_TOO_LARGE;
-   * CONFLICT: EPOCH_CHANGED, CLIENT_UNKNOWN, CLIENT_OF_OTHER_DEVICE.
+   * CONFLICT: UPGRADE_REQUIRED, EPOCH_CHANGED, CLIENT_UNKNOWN, CLIENT_OF_OTHER_DEVICE.
    */
   push(viewer: Viewer, request: PushRequest): Promise<PushReceipt>;
 }
@@ -55,7 +55,11 @@ export function createEntries(options: {
   const { store, namespaces, quota, newEpoch, changed } = options;
   return {
     async push({ userId, deviceId }, request) {
-      const known = await namespaces.find(request.ops.map(({ namespace }) => namespace));
+      const known = await namespaces.find(
+        request.ops.map(({ namespace }) => namespace),
+        request.ops,
+      );
+      assertUpgraded(known, request.ops);
       const ops = request.ops.map((op) => judge(op, known));
       // A faulty op is refused by itself: it must not make the push too large to be taken.
       const bytes = ops.reduce((sum, judged) => sum + ("fault" in judged ? 0 : judged.bytes), 0);

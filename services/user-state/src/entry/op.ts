@@ -12,9 +12,9 @@ import {
   type KindName,
 } from "@continuo/merge";
 import { parsePayload, type OpMessage, type RejectReason } from "@continuo/merge/protocol";
-import { kindOf, type Namespace } from "../namespace/namespace.ts";
-import { DEFAULT_QUOTA } from "./quota.ts";
-import type { Amount } from "./unit.ts";
+import { isStored, kindOf, type Namespace } from "../namespace/namespace.ts";
+import { liftChange, liftUnit, validate } from "../namespace/versions.ts";
+import type { Amount, Unit } from "./unit.ts";
 
 export type Op = OpMessage;
 
@@ -26,6 +26,7 @@ export interface Fault {
 
 /** An op that may be made. */
 export interface SoundOp {
+  /** Of the newest version, whichever it was made under; `field` is the name that its unit is stored by. */
   readonly op: Op;
   readonly kind: KindName;
   /** What an op of this kind may ask for, and nothing else. */
@@ -34,6 +35,8 @@ export interface SoundOp {
   readonly bytes: number;
   /** Of its namespace. */
   readonly quota: Amount;
+  /** What stands, under the newest version. */
+  lift<Standing extends Unit>(standing: Standing): Standing;
 }
 
 export type JudgedOp = SoundOp | { readonly op: Op; readonly fault: Fault };
@@ -44,19 +47,43 @@ const MAX_KEY_CHARACTERS = 256;
 export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): JudgedOp {
   const namespace = namespaces.get(op.namespace);
   if (namespace === undefined) return refuse(op, "NAMESPACE_UNKNOWN", "There is no such namespace.");
+  if (!isStored(namespace))
+    return refuse(
+      op,
+      "NAMESPACE_NOT_STORED",
+      `${namespace.name} is ${namespace.definition.persistence}: not kept here.`,
+    );
   if (op.schemaVersion > namespace.version)
     return refuse(op, "SCHEMA_VERSION_UNKNOWN", `The newest version of ${namespace.name} is ${namespace.version}.`);
   if (!isName(op.key))
     return refuse(op, "KEY_INVALID", `A key has 1 to ${MAX_KEY_CHARACTERS} characters and no control character NUL.`);
-  const kind = isName(op.field) ? kindOf(namespace, op.field) : undefined;
+  const kind = isName(op.field) ? kindOf(namespace, op.field, op.schemaVersion) : undefined;
   if (kind === undefined) return refuse(op, "FIELD_UNKNOWN", `${namespace.name} has no such field.`);
   if (!isCounter(op.stamp) || (op.seen !== null && !isCounter(op.seen)))
     return refuse(op, "STAMP_INVALID", `A counter is a number from 0 to ${MAX_COUNTER}.`);
   const parsed = parsePayload(kind, op.payload);
   if (!parsed.success) return refuse(op, payloadFault(op.payload, parsed.path), parsed.message);
-  const payload: Json = parsed.payload;
+  const fault = validate(namespace, op.field, parsed.payload, op.schemaVersion);
+  if (fault !== undefined) return refuse(op, fault.reason, fault.message);
+  const lifted = liftChange(namespace, { ...op, payload: parsed.payload });
+  if (lifted === undefined)
+    return refuse(op, "FIELD_UNKNOWN", `${op.field} is no part of version ${namespace.version} of ${namespace.name}.`);
+  const { payload } = lifted;
   const bytes = jsonBytes(payload) + Buffer.byteLength(op.key) + Buffer.byteLength(op.field);
-  return { op, kind, payload, bytes, quota: DEFAULT_QUOTA };
+  return {
+    op: lifted,
+    kind,
+    payload,
+    bytes,
+    quota: namespace.definition.quota,
+    lift: (standing) => {
+      if (standing.schemaVersion === namespace.version) return standing;
+      const { state = standing.state } =
+        liftUnit(namespace, { field: lifted.field, state: standing.state, schemaVersion: standing.schemaVersion }) ??
+        {};
+      return { ...standing, state };
+    },
+  };
 }
 
 /** A payload of another type is an op that this kind has not got. */

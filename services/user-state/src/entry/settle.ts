@@ -122,7 +122,8 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     }
     lastSeq = op.seq;
     const id = unitId(op);
-    const standing = changes.get(id) ?? before.units.get(id);
+    const found = changes.get(id) ?? before.units.get(id);
+    const standing = found === undefined || "fault" in judged ? found : judged.lift(found);
     const verdict =
       "fault" in judged
         ? refuse(judged.fault)

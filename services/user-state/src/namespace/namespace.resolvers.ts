@@ -10,6 +10,12 @@ export const namespaceResolvers = {
     },
   },
   Namespace: {
-    fields: ({ kinds }) => [...kinds].map(([name, kind]) => ({ name, kind })),
+    fields: ({ definition }) => Object.entries(definition.fields).map(([name, field]) => ({ name, ...field })),
+    persistence: ({ definition }) => definition.persistence,
+    ttlSeconds: ({ definition }) => definition.ttlSeconds,
+    quota: ({ definition }) => definition.quota,
+    resumePolicy: ({ definition }) => definition.policy.resume,
+    minClientVersion: ({ definition }) => definition.minClientVersion,
+    lens: ({ definition }) => definition.lens,
   },
 } satisfies Resolvers;

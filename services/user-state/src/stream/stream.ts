@@ -6,6 +6,7 @@ import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Json, KindName } from "@continuo/merge";
 import type { Namespaces } from "../namespace/namespace.ts";
+import { liftUnit } from "../namespace/versions.ts";
 import { namespaceSet, type Cursor, type Cursors } from "./cursor.ts";
 
 /**
@@ -137,7 +138,7 @@ export function createStream(options: {
       return {
         from: since ?? null,
         to: cursors.encode(userId, { epoch: head.epoch, rev, floor: floor > rev ? floor : 0, namespaces: wanted }),
-        entries,
+        entries: await asOfNow(namespaces, entries),
         hasMore,
         headRev: head.rev,
         epoch: head.epoch,
@@ -147,6 +148,17 @@ export function createStream(options: {
       };
     },
   };
+}
+
+/** Entries as the newest versions of their namespaces have them; without what those show no more. */
+async function asOfNow(namespaces: Namespaces, entries: readonly StateEntry[]): Promise<readonly StateEntry[]> {
+  const known = await namespaces.find(entries.map(({ namespace }) => namespace));
+  return entries.flatMap((entry) => {
+    const namespace = known.get(entry.namespace);
+    if (namespace === undefined || namespace.version === 1) return [entry];
+    const lifted = liftUnit(namespace, entry);
+    return lifted === undefined ? [] : [{ ...entry, ...lifted, schemaVersion: namespace.version }];
+  });
 }
 
 /** Why a reader must start over; null when it may go on. */
