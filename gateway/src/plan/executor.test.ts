@@ -214,6 +214,26 @@ describe("a fetch", () => {
     expect(asked[0]?.variables).toEqual({ a: 1, c: null });
   });
 
+  it("adds to the same objects what another brought, also in lists", async () => {
+    const first = { rows: [[{ ...device("1"), tags: ["a"] }, null], null], device: { id: "1", owner: null } };
+    const second = { rows: [[{ name: "One", tags: ["b", "c"] }, film("2")], []], device: { owner: { id: "2" } } };
+    const { run } = setUp({ kind: "Sequence", nodes: [fetch("first"), fetch("second")] }, ({ query }) => ({
+      data: query === "first" ? first : second,
+    }));
+    expect(await run("{ rows { id name ... on Device { tags } } device { id owner { id } } }")).toEqual({
+      data: {
+        rows: [
+          [
+            { id: "1", name: "One", tags: ["b", "c"] },
+            { id: "2", name: null },
+          ],
+          [],
+        ],
+        device: { id: "1", owner: { id: "2" } },
+      },
+    });
+  });
+
   it("sends what a field requires, and nothing for an object where that is missing", async () => {
     const owner: QueryPlanSelectionNode = {
       kind: "Field",
@@ -268,7 +288,7 @@ describe("a fetch", () => {
     ]);
   });
 
-  it("puts into each place objects of its own", async () => {
+  it("completes further what went to several places", async () => {
     const inner = at("items.@.owner", entities());
     const nodes = [fetch("items"), at("items.@", entities())];
     let owners = 0;
@@ -290,7 +310,7 @@ describe("a fetch", () => {
       outputRewrites: [
         { kind: "KeyRenamer", path: ["... on Device", "score__alias_0"], renameKeyTo: "score" },
         { kind: "KeyRenamer", path: ["... on Film", "tags"], renameKeyTo: "name" },
-        { kind: "KeyRenamer", path: ["owner", "score__alias_0"], renameKeyTo: "score" },
+        { kind: "KeyRenamer", path: ["owner", "... on Device", "score__alias_0"], renameKeyTo: "score" },
       ],
     });
     const { run, asked } = setUp(
@@ -365,6 +385,7 @@ describe("an answer", () => {
   it("takes names that objects inherit for names of fields only", async () => {
     const query = "{ __proto__: name constructor: name toString: device { __proto__: id } }";
     const absent = await shaped(query, {});
+    expect(absent.errors).toBeUndefined();
     expect(JSON.stringify(absent.data)).toBe(`{"__proto__":null,"constructor":null,"toString":null}`);
     const text = `{"__proto__":"a","constructor":"b","toString":{"__proto__":"c"}}`;
     expect(JSON.stringify((await shaped(query, JSON.parse(text))).data)).toBe(text);

@@ -4,7 +4,7 @@ import { GraphQLError, type GraphQLSchema, isAbstractType } from "graphql";
 import type { GatewayContext } from "../context.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
 import { isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "../subgraph/subgraph-error.ts";
-import { copy, type Data, merge, read } from "./data.ts";
+import { type Data, merge, read } from "./data.ts";
 import { keysOf, type Place } from "./place.ts";
 import { compileRepresentation } from "./representation.ts";
 import { compileRewrites } from "./rewrite.ts";
@@ -117,10 +117,9 @@ export function toGraphQLError({ message, extensions }: SubgraphError, path: Sub
   return new GraphQLError(message, { ...(path.length > 0 && { path }), extensions: { ...extensions } });
 }
 
-/** Each place gets objects of its own: what is fetched into one later is not another's. */
-function spread(data: Data, [first, ...others]: readonly Place[]): void {
-  for (const { object } of others) merge(object, copy(data));
-  if (first) merge(first.object, data);
+/** Places of one representation may share what was fetched: what is fetched for it later is the same in all of them. */
+function spread(data: Readonly<Data>, places: readonly Place[]): void {
+  for (const { object } of places) merge(object, data);
 }
 
 interface Represented {

@@ -90,11 +90,11 @@ function compileShapes(
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   const shapes = new Map<string, Shape>();
   return (variables) => {
-    const true_ = names.filter((name) => value(name, variables));
-    const key = true_.join(" ");
+    const met = names.filter((name) => value(name, variables));
+    const key = met.join(" ");
     const known = shapes.get(key);
     if (known) return known;
-    const shape = compileShape({ schema, operation, fragments, holds: (name) => true_.includes(name) });
+    const shape = compileShape({ schema, operation, fragments, holds: (name) => met.includes(name) });
     if (shapes.size === SHAPES) shapes.clear();
     shapes.set(key, shape);
     return shape;
