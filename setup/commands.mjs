@@ -27,6 +27,12 @@ const COMMANDS = {
     run: program("embedded/src/operator-main.ts", { asks: true }),
     answers: true,
   },
+  "continuo-state": {
+    first: [],
+    needs: ["clients"],
+    run: program("embedded/src/state-operator-main.ts"),
+    answers: true,
+  },
   migrate: { first: [], needs: [], run: program("packages/database/src/migrate-main.ts") },
   migration: { first: [], needs: [], run: program("packages/database/src/new-migration-main.ts") },
   doctor: { first: [], needs: undefined, run: doctor },

@@ -11,8 +11,8 @@ import { loadSecrets } from "./secrets.ts";
 
 type Source = Readonly<Record<string, string | undefined>>;
 
-/** The environment for the command. Throws SetupError E_NOT_RUNNING. */
-export async function operatorEnvironment(source: Source): Promise<Source> {
+/** The environment for a command of `room`. Throws SetupError E_NOT_RUNNING. */
+export async function operatorEnvironment(source: Source, room: "session" | "userState" = "session"): Promise<Source> {
   if (namesRole(source["DATABASE_URL"])) return source;
   const env = loadEnv(source);
   const directory = resolve(env.DATA_DIRECTORY);
@@ -22,7 +22,7 @@ export async function operatorEnvironment(source: Source): Promise<Source> {
     () => true,
     () => false,
   );
-  if (adminUrl === undefined || !hasSecrets) throw notRunning(directory);
+  if (adminUrl === undefined || !hasSecrets) throw notRunning(directory, room);
   const secrets = await loadSecrets(secretsFile);
   const rooms = roomEnvironments({
     secrets,
@@ -31,7 +31,7 @@ export async function operatorEnvironment(source: Source): Promise<Source> {
     mode: "development",
     logLevel: source["LOG_LEVEL"] ?? "warn",
   });
-  return rooms.session;
+  return rooms[room];
 }
 
 function namesRole(databaseUrl: string | undefined): boolean {
@@ -40,10 +40,14 @@ function namesRole(databaseUrl: string | undefined): boolean {
   return Object.values(ROLES).some((role) => role === username);
 }
 
-function notRunning(directory: string): SetupError {
+function notRunning(directory: string, room: "session" | "userState"): SetupError {
+  const needed =
+    room === "session"
+      ? "DATABASE_URL (role continuo_session) and MASTER_KEY"
+      : `DATABASE_URL (role ${ROLES.userState})`;
   return new SetupError(
     "E_NOT_RUNNING",
     `Nothing runs on the data in ${directory}, and DATABASE_URL names no other installation.`,
-    "Run npm start in another terminal, or set DATABASE_URL (role continuo_session) and MASTER_KEY.",
+    `Run npm start in another terminal, or set ${needed}.`,
   );
 }
