@@ -139,6 +139,7 @@ describe("a text", () => {
       else ({ state } = pushed);
     }
     expect(refused).toMatchObject({ reason: "STATE_TOO_LARGE" });
+    expect(push(state, editor.updates.at(-1) ?? "")).toMatchObject({ reason: "STATE_TOO_LARGE" });
     expect(JSON.stringify(state).length).toBeLessThan(text.maxStateBytes);
     const shrinking = load(state);
     const before = Y.encodeStateVector(shrinking);
