@@ -45,12 +45,18 @@ it(
     const schema = fc.oneof(closed, schemas);
     fc.assert(
       fc.property(
-        fc.tuple(schema, fc.oneof(fc.constant(undefined), schema)),
-        fc.array(steps, { maxLength: 3 }),
+        fc.oneof(
+          fc.tuple(schema, fc.oneof(fc.constant({}), schema), fc.array(steps, { maxLength: 3 })),
+          fc
+            .tuple(schema, values)
+            .map(
+              ([before, value]) => [before, { const: value }, [step({ step: "DEFAULT", field: "f", value })]] as const,
+            ),
+        ),
         fc.array(values, { minLength: 10, maxLength: 30 }),
-        ([before, after = {}], lens, some) => {
+        ([before, after, lens], some) => {
           const v1 = definition(1, { kind: "REGISTER", schema: before });
-          const v2 = definition(2, { kind: "REGISTER", schema: after }, lens);
+          const v2 = definition(2, { kind: "REGISTER", schema: after }, [...lens]);
           if (compareDefinitions([v1], v2, fits).some(({ effect }) => effect === "BREAKING" || effect === "IMPOSSIBLE"))
             return;
           for (const value of some) {

@@ -63,6 +63,7 @@ export const schemas: fc.Arbitrary<JsonSchema> = fc.letrec<{ schema: JsonSchema;
 /** A schema and one that often takes all that it took: a part of it was changed. */
 export const pairs: fc.Arbitrary<readonly [JsonSchema, JsonSchema]> = fc.oneof(
   fc.tuple(schemas, schemas),
+  schemas.map((one) => [objectOf({ a: one }), { ...objectOf({ a: one }), required: ["a"] }] as const),
   fc.tuple(schemas, schemas).map(([one, other]) => [one, { anyOf: [other, one] }] as const),
   fc.tuple(schemas, schemas).map(([one, other]) => [{ allOf: [one, other] }, one] as const),
   fc
