@@ -33,6 +33,7 @@ const COMMANDS = {
     run: program("embedded/src/state-operator-main.ts"),
     answers: true,
   },
+  simulate: { first: [], needs: ["clients"], run: program("services/user-state/src/simulate-main.ts") },
   migrate: { first: [], needs: [], run: program("packages/database/src/migrate-main.ts") },
   migration: { first: [], needs: [], run: program("packages/database/src/new-migration-main.ts") },
   doctor: { first: [], needs: undefined, run: doctor },

@@ -8,6 +8,7 @@ import {
   type PushRequest,
   type PushResponse,
 } from "@continuo/merge/protocol";
+import { nextInstant } from "@continuo/merge";
 import { isRevealed } from "./show.ts";
 import type { Queued, Rejected, Replica } from "./replica.ts";
 
@@ -23,11 +24,11 @@ export function push(replica: Replica, now: number): { replica: Replica; request
   let bytes = 0;
   const ops: OpMessage[] = [];
   const queue = replica.queue.map((op) => {
-    bytes += op.settled ? 0 : sizeOf(op);
+    bytes += op.settledRev !== null ? 0 : sizeOf(op);
     // The first goes whatever its size: the server refuses it by itself.
-    if (op.settled || ops.length >= MAX_OPS || (ops.length > 0 && bytes > MAX_PUSH_BYTES)) return op;
+    if (op.settledRev !== null || ops.length >= MAX_OPS || (ops.length > 0 && bytes > MAX_PUSH_BYTES)) return op;
     const seq = op.seq ?? (sealedSeq += 1);
-    const { settled: _, ...message } = { ...op, seq };
+    const { settledRev: _, ...message } = { ...op, seq };
     ops.push(message);
     return { ...op, seq };
   });
@@ -38,8 +39,14 @@ export function push(replica: Replica, now: number): { replica: Replica; request
   };
 }
 
-/** The copy after the answer to a push; an answer that comes twice, or late, changes nothing. */
-export function settle(replica: Replica, response: PushResponse, now: number): Replica {
+/** The copy after the answer to `request`; one that comes twice, or late, changes nothing. */
+export function settle(
+  replica: Replica,
+  { clientId }: Pick<PushRequest, "clientId">,
+  response: PushResponse,
+  now: number,
+): Replica {
+  if (clientId !== replica.clientId) return replica;
   const outcomes = new Map(response.outcomes.map((outcome) => [outcome.seq, outcome]));
   const rejected: Rejected[] = [];
   const queue = replica.queue.flatMap((op): Queued[] => {
@@ -50,7 +57,8 @@ export function settle(replica: Replica, response: PushResponse, now: number): R
       rejected.push({ op, ...refusal });
       return [];
     }
-    return isRevealed(replica, op) ? [] : [{ ...op, settled: true }];
+    const settled = { ...op, settledRev: response.headRev };
+    return isRevealed(replica, settled) ? [] : [settled];
   });
   return {
     ...replica,
@@ -61,25 +69,31 @@ export function settle(replica: Replica, response: PushResponse, now: number): R
 }
 
 /**
- * The copy after the server said CLIENT_UNKNOWN or EPOCH_CHANGED: under a new id, with all that is not settled to be sent
- * again, and everything to be pulled anew. `prunedBefore` is when the server last forgot devices (its clock, milliseconds):
- * a count that was sent before then may have been counted, so it is not sent again and the person may decide.
+ * The copy after the server said CLIENT_UNKNOWN, or GAP in an answer that has been settled: it has forgotten this device, or
+ * lost what it had acknowledged. Under a new id, with all that is not settled to be sent again, and everything to be pulled anew. `prunedBefore` is when the server last forgot
+ * devices (its clock, milliseconds). A count that was sent before then may have been counted: it is not sent again, and the
+ * person may decide. One that was never sent gets a stamp of `now`, so that the server sees that.
  */
 export function forgotten(
   replica: Replica,
   {
     clientId,
+    now,
     prunedBefore = null,
     isCounter,
-  }: {
-    clientId: string;
-    prunedBefore?: number | null;
-    isCounter: (op: Queued) => boolean;
-  },
+  }: { clientId: string; now: number; prunedBefore?: number | null; isCounter: (op: Queued) => boolean },
 ): Replica {
-  const waiting = replica.queue.filter(({ settled }) => !settled);
-  const isUncertain = (op: Queued): boolean =>
-    op.seq !== null && isCounter(op) && prunedBefore !== null && op.stamp.ms + replica.clockError < prunedBefore;
+  const rejected: Rejected[] = [];
+  let { lastStamp } = replica;
+  const queue = replica.queue.flatMap((op): Queued[] => {
+    if (op.settledRev !== null) return [];
+    const isOld = prunedBefore !== null && op.stamp.ms + replica.clockError < prunedBefore;
+    if (!isOld || !isCounter(op)) return [{ ...op, seq: null }];
+    if (op.seq === null) return [{ ...op, stamp: (lastStamp = nextInstant(lastStamp, now)) }];
+    const message = "The server has forgotten this device, and with it whether this was counted.";
+    rejected.push({ op, reason: "UNCERTAIN", message });
+    return [];
+  });
   return {
     ...replica,
     clientId,
@@ -88,15 +102,9 @@ export function forgotten(
     staged: null,
     sealedSeq: 0,
     revealedSeq: 0,
-    queue: waiting.filter((op) => !isUncertain(op)).map((op) => ({ ...op, seq: null })),
-    rejected: [
-      ...replica.rejected,
-      ...waiting.filter(isUncertain).map((op): Rejected => ({
-        op,
-        reason: "UNCERTAIN",
-        message: "The server has forgotten this device, and with it whether this was counted.",
-      })),
-    ],
+    lastStamp,
+    queue,
+    rejected: [...replica.rejected, ...rejected],
   };
 }
 

@@ -19,7 +19,7 @@ export function change(replica: Replica, asked: Change, { now, kinds }: { now: n
   const stamp = nextInstant(replica.lastStamp, now);
   const op: Queued = {
     seq: null,
-    settled: false,
+    settledRev: null,
     namespace,
     key,
     field,
@@ -42,7 +42,7 @@ export function shiftClock(replica: Replica, jumpMs: number): Replica {
     ...replica,
     lastStamp: lastStamp && shiftInstant(lastStamp, jumpMs),
     clockError: clockError - jumpMs,
-    queue: queue.map((op) => (op.settled ? op : { ...op, stamp: shiftInstant(op.stamp, jumpMs) })),
+    queue: queue.map((op) => (op.settledRev !== null ? op : { ...op, stamp: shiftInstant(op.stamp, jumpMs) })),
   };
 }
 

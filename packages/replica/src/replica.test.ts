@@ -55,9 +55,16 @@ const titled = (title: string, rev = 1): Entry => {
   return { ...TITLE, kind: "REGISTER", state, value: title, deleted: false, rev, schemaVersion: 1 };
 };
 
+const from = (since: string | null, clientId = ME) => ({ since, clientId });
+
 /** A copy that has pulled for the first time. */
 function started(...entries: Entry[]): Replica {
-  return receive(createReplica({ clientId: ME, deviceId: DEVICE }), null, batch({ reset: "INITIAL", entries }), NOW);
+  return receive(
+    createReplica({ clientId: ME, deviceId: DEVICE }),
+    from(null),
+    batch({ reset: "INITIAL", entries }),
+    NOW,
+  );
 }
 
 const add = (replica: Replica, delta = 1): Replica =>
@@ -75,8 +82,14 @@ function sent(replica: Replica): { replica: Replica; request: PushRequest } {
 }
 
 function answered(replica: Replica, ...outcomes: OutcomeMessage[]): Replica {
-  const answer = { lastSeq: outcomes.at(-1)?.seq ?? 0, headRev: 2, serverNow: NOW, stop: null, retryAfterMs: null };
-  return settle(replica, { ...answer, outcomes, quotaRemaining: { bytes: 1, entries: 1 } }, NOW);
+  const answer = {
+    lastSeq: outcomes.at(-1)?.seq ?? 0,
+    headRev: replica.rev + 1,
+    serverNow: NOW,
+    stop: null,
+    retryAfterMs: null,
+  };
+  return settle(replica, { clientId: ME }, { ...answer, outcomes, quotaRemaining: { bytes: 1, entries: 1 } }, NOW);
 }
 
 const applied = (seq: number): OutcomeMessage => ({
@@ -101,7 +114,7 @@ describe("an own change", () => {
     expect(count(settled)).toBe(6);
     const back = receive(
       settled,
-      "c1",
+      from("c1"),
       batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 1, entries: [counted(6, 2)] }),
       NOW,
     );
@@ -113,7 +126,7 @@ describe("an own change", () => {
     const { replica, request } = sent(add(started(counted(5))));
     const back = receive(
       replica,
-      "c1",
+      from("c1"),
       batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 1, entries: [counted(6, 2)] }),
       NOW,
     );
@@ -189,15 +202,15 @@ describe("what others changed", () => {
   const last = batch({ from: "c2", to: "c3", headRev: 3, entries: [counted(9, 3)] });
 
   it("is shown when it is whole", () => {
-    const half = receive(started(counted(5), titled("Soon")), "c1", first, NOW);
+    const half = receive(started(counted(5), titled("Soon")), from("c1"), first, NOW);
     expect([title(half), count(half), half.rev]).toEqual(["Soon", 5, 1]);
     expect(pull(half).since).toBe("c2");
-    const whole = receive(half, "c2", last, NOW);
+    const whole = receive(half, from("c2"), last, NOW);
     expect([title(whole), count(whole), whole.rev, whole.cursor]).toEqual(["Dune", 9, 3, "c3"]);
   });
 
   it("is left alone when it does not follow, whether it is late, doubled or behind a gap", () => {
-    const replica = receive(receive(started(counted(5)), "c1", first, NOW), "c2", last, NOW);
+    const replica = receive(receive(started(counted(5)), from("c1"), first, NOW), from("c2"), last, NOW);
     for (const [since, message] of [
       ["c1", first],
       ["c2", last],
@@ -205,33 +218,56 @@ describe("what others changed", () => {
       ["c3", batch({ from: "c4", to: "c5", headRev: 5, entries: [counted(11, 5)] })],
       ["c4", batch({ from: "c4", to: "c5", headRev: 5, entries: [counted(11, 5)] })],
     ] as const)
-      expect(receive(replica, since, message, NOW)).toBe(replica);
+      expect(receive(replica, from(since), message, NOW)).toBe(replica);
+    // Somebody else's.
+    const next = batch({ from: "c3", to: "c4", headRev: 5 });
+    expect(receive(replica, from("c3", OTHER), next, NOW)).toBe(replica);
+    expect(receive(replica, from("c3"), next, NOW)).not.toBe(replica);
   });
 
   it("takes the place of all that is there after a reset, in one piece, and own changes stay upon it", () => {
     const replica = add(started(counted(5), titled("Dune")));
-    const half = receive(replica, "c1", batch({ to: "r1", reset: "PRUNED", hasMore: true, headRev: 9 }), NOW);
+    const half = receive(replica, from("c1"), batch({ to: "r1", reset: "PRUNED", hasMore: true, headRev: 9 }), NOW);
     expect([title(half), count(half)]).toEqual(["Dune", 6]);
-    const whole = receive(half, "r1", batch({ from: "r1", to: "r2", headRev: 9, entries: [counted(2, 8)] }), NOW);
+    const whole = receive(half, from("r1"), batch({ from: "r1", to: "r2", headRev: 9, entries: [counted(2, 8)] }), NOW);
     expect([title(whole), count(whole), whole.entries.size]).toEqual([undefined, 3, 1]);
+  });
+
+  it("of a server that was restored has lost own changes, and those that are still here are sent again", () => {
+    const { replica } = sent(add(add(started(counted(5))), 10));
+    const settled = answered(replica, applied(1), applied(2));
+    const restored = batch({
+      from: "c1",
+      to: "r1",
+      reset: "EPOCH_CHANGED",
+      epoch: OTHER,
+      lastSeq: 1,
+      entries: [counted(6)],
+    });
+    const back = receive(settled, from("c1"), restored, NOW);
+    expect(count(back)).toBe(16);
+    expect(sent(back).request).toMatchObject({ clientId: ME, epoch: OTHER, ops: [{ seq: 2, payload: { delta: 10 } }] });
   });
 
   it("is nothing that its kind never made", () => {
     const wrong = { ...counted(1), state: { value: "many" } };
-    expect(() => receive(started(), "c1", batch({ from: "c1", to: "c2", entries: [wrong] }), NOW)).toThrow("invalid");
+    expect(() => receive(started(), from("c1"), batch({ from: "c1", to: "c2", entries: [wrong] }), NOW)).toThrow(
+      "invalid",
+    );
   });
 });
 
 it("a device that the server has forgotten sends what is not settled under a new id, and counts nothing twice", () => {
   const replica = entitle(sent(add(started(counted(5)))).replica, "Dune");
   const back = batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 1, entries: [counted(6, 2)] });
-  const settled = add(receive(answered(sent(replica).replica, applied(1)), "c1", back, NOW), 3);
-  const again = { clientId: OTHER, isCounter: ({ field }: { field: string }) => field === COUNT.field };
+  const settled = add(receive(answered(sent(replica).replica, applied(1)), from("c1"), back, NOW), 3);
+  const again = { clientId: OTHER, now: NOW + 9, isCounter: ({ field }: { field: string }) => field === COUNT.field };
   const anew = forgotten(settled, again);
   expect(pull(anew)).toMatchObject({ since: null, clientId: OTHER });
   expect(push(anew, NOW)).toBeNull();
+  expect(answered(anew, applied(1))).toBe(anew);
   const { replica: resumed, request } = sent(
-    receive(anew, null, batch({ reset: "EPOCH_CHANGED", entries: [counted(6)] }), NOW),
+    receive(anew, from(null, OTHER), batch({ reset: "EPOCH_CHANGED", entries: [counted(6)] }), NOW),
   );
   expect([count(resumed), title(resumed)]).toEqual([9, "Dune"]);
   expect(request).toMatchObject({
@@ -245,6 +281,11 @@ it("a device that the server has forgotten sends what is not settled under a new
   const uncertain = forgotten(sent(settled).replica, { ...again, prunedBefore: NOW + 1 });
   expect(uncertain.rejected).toMatchObject([{ op: { payload: { delta: 3 } }, reason: "UNCERTAIN" }]);
   expect(uncertain.queue).toMatchObject([{ field: "title", seq: null }]);
-  // What was never sent cannot have been counted.
-  expect(forgotten(settled, { ...again, prunedBefore: NOW + 1 }).rejected).toEqual([]);
+  // What was never sent cannot have been counted, and says so by its stamp.
+  const unsent = forgotten(settled, { ...again, prunedBefore: NOW + 1 });
+  expect(unsent.rejected).toEqual([]);
+  expect(unsent.queue).toMatchObject([
+    { field: "title", stamp: { ms: NOW } },
+    { field: "plays", stamp: { ms: NOW + 9 } },
+  ]);
 });

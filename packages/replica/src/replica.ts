@@ -49,8 +49,11 @@ export interface Unit {
 /** An own change. It gets its seq when it is first sent, and then is sent as it is. */
 export interface Queued extends Omit<OpMessage, "seq"> {
   readonly seq: number | null;
-  /** The server has answered it; it stays until its effect has come back, so that what is shown never jumps. */
-  readonly settled: boolean;
+  /**
+   * The revision that holds its effect, once the server has answered it; null before. It stays until that has come back, so
+   * that what is shown never jumps.
+   */
+  readonly settledRev: number | null;
 }
 
 export interface Rejected {

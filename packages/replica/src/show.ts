@@ -29,7 +29,7 @@ export function show(replica: Replica, unit: Unit, kindName: KindName, kinds: Ki
   return { kind: kindName, state, value: kind.view(state) };
 }
 
-/** Its effect is in the entries, or it never was in the way of getting there. */
-export function isRevealed({ revealedSeq }: Replica, { seq }: Queued): boolean {
-  return seq !== null && seq <= revealedSeq;
+/** Its effect is in the entries, or it has none. */
+export function isRevealed({ revealedSeq, rev }: Replica, { seq, settledRev }: Queued): boolean {
+  return (seq !== null && seq <= revealedSeq) || (settledRev !== null && settledRev <= rev);
 }

@@ -168,7 +168,8 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   };
 }
 
-function admit(push: Push, deviceId: string, { epoch, client, clientsPrunedBefore }: Before): void {
+function admit(push: Push, deviceId: string, before: Before): void {
+  const { epoch, client, clientsPrunedBefore } = before;
   if (push.epoch !== epoch)
     throw new AppError("CONFLICT", "EPOCH_CHANGED", "This epoch is over: pull from the start.", { details: { epoch } });
   if (client !== undefined && client.deviceId !== deviceId)
@@ -178,10 +179,23 @@ function admit(push: Push, deviceId: string, { epoch, client, clientsPrunedBefor
       "This clientId belongs to another device: take a new one.",
     );
   const firstSeq = push.ops[0]?.op.seq ?? 1;
-  if ((client?.lastSeq ?? 0) === 0 && firstSeq > 1)
+  const isNew = (client?.lastSeq ?? 0) === 0;
+  if (isNew && (firstSeq > 1 || mayHaveCounted(push, before)))
     throw new AppError("CONFLICT", "CLIENT_UNKNOWN", "No change of this clientId is known: take a new one.", {
       details: { clientsPrunedBefore },
     });
+}
+
+/**
+ * Whether a replica that is not known may be one that was forgotten, and counts again what it counted before that: its
+ * first push looks like a new one's. What other kinds do twice is the same as once.
+ */
+function mayHaveCounted({ ops, clientNow }: Push, { clientsPrunedBefore, serverNow }: Before): boolean {
+  if (clientsPrunedBefore === null) return false;
+  return ops.some((judged) => {
+    if ("fault" in judged || judged.kind !== "COUNTER") return false;
+    return serverNow - (clientNow - judged.op.stamp.ms) < clientsPrunedBefore.getTime();
+  });
 }
 
 interface Verdict {

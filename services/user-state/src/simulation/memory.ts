@@ -1,0 +1,173 @@
+/** One person's state in memory, behind the interfaces that Postgres stands behind: the use cases run on it as they are. */
+import type { EntryStore } from "../entry/entry.ts";
+import { unitId, type Answer, type Before, type Change } from "../entry/settle.ts";
+import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
+import { forgetInMap, type RetentionStore } from "../retention/retention.ts";
+import type { StreamStore } from "../stream/stream.ts";
+
+interface Client {
+  readonly deviceId: string;
+  readonly lastSeq: number;
+  readonly ackedRev: number;
+  readonly seenAt: number;
+}
+
+/** Everything, as one value: a copy of it is a backup. */
+export interface Stored {
+  readonly head: Omit<Before, "client" | "units" | "answers" | "serverNow"> & { readonly maxMs: number };
+  readonly units: ReadonlyMap<string, Change>;
+  readonly clients: ReadonlyMap<string, Client>;
+  /** By client, then seq. */
+  readonly answers: ReadonlyMap<string, ReadonlyMap<number, Answer & { readonly at: number }>>;
+}
+
+export interface Memory {
+  readonly entries: EntryStore;
+  readonly stream: StreamStore;
+  readonly retention: RetentionStore;
+  readonly stored: () => Stored;
+  readonly restore: (stored: Stored) => void;
+}
+
+/** Empty; `now` is the server's clock. */
+export function createMemory(epoch: string, now: () => number): Memory {
+  let stored: Stored = {
+    head: {
+      epoch,
+      rev: 0,
+      prunedRev: 0,
+      clientsPrunedBefore: null,
+      usage: { entries: 0, bytes: 0, namespaces: {} },
+      maxMs: now(),
+    },
+    units: new Map(),
+    clients: new Map(),
+    answers: new Map(),
+  };
+  const withHead = (head: Partial<Stored["head"]>): void => {
+    stored = { ...stored, head: { ...stored.head, ...head } };
+  };
+
+  const entries: EntryStore = {
+    async settle({ deviceId, push }, decide) {
+      const { clientId } = push;
+      const { head } = stored;
+      const serverNow = Math.max(head.maxMs, now());
+      const known = stored.answers.get(clientId) ?? new Map<number, Answer & { at: number }>();
+      const client = stored.clients.get(clientId);
+      const settlement = decide({ ...head, serverNow, client, units: stored.units, answers: known });
+      const { rev, usage, changes, answers, lastSeq } = settlement;
+      const units = new Map(stored.units);
+      for (const change of changes) units.set(unitId(change), { ...change, appended: null });
+      const kept = new Map(known);
+      for (const answer of answers) kept.set(answer.seq, { ...answer, at: now() });
+      const ackedRev = Math.max(client?.ackedRev ?? 0, Math.min(push.baseRev, rev));
+      stored = {
+        head: { ...head, rev, usage, maxMs: settlement.serverNow },
+        units,
+        clients: new Map(stored.clients).set(clientId, { deviceId, lastSeq, ackedRev, seenAt: now() }),
+        answers: new Map(stored.answers).set(clientId, kept),
+      };
+      return settlement;
+    },
+  };
+
+  const stream: StreamStore = {
+    async read({ after, floor, namespaces, first, clientId }) {
+      const { head, units, clients } = stored;
+      const found = [...units.values()]
+        .filter(
+          ({ rev, deleted, kind, namespace }) =>
+            rev > after &&
+            (!deleted || KINDS_WITH_GENERATIONS.includes(kind) || rev > (floor ?? head.rev)) &&
+            (namespaces === undefined || namespaces.includes(namespace)),
+        )
+        .sort((one, other) => one.rev - other.rev);
+      const client = clientId === undefined ? undefined : clients.get(clientId);
+      return {
+        head: { epoch: head.epoch, rev: head.rev, prunedRev: head.prunedRev, serverNow: Math.max(head.maxMs, now()) },
+        replica: client && { ...client, stale: client.seenAt < now() - 60_000 },
+        entries: found.slice(0, first),
+        hasMore: found.length > first,
+      };
+    },
+    async acknowledge({ clientId, deviceId, ackedRev }) {
+      const client = stored.clients.get(clientId);
+      stored = {
+        ...stored,
+        clients: new Map(stored.clients).set(clientId, {
+          deviceId,
+          lastSeq: client?.lastSeq ?? 0,
+          ackedRev: Math.max(client?.ackedRev ?? 0, ackedRev),
+          seenAt: now(),
+        }),
+      };
+    },
+  };
+
+  const leastAcked = (): number =>
+    Math.min(...[...stored.clients.values()].map(({ ackedRev }) => ackedRev), Number.MAX_SAFE_INTEGER);
+
+  const retention: RetentionStore = {
+    async forgetAnswers(cutoff) {
+      let count = 0;
+      const answers = new Map(
+        [...stored.answers].map(([clientId, kept]) => {
+          const left = [...kept].filter(([, { at }]) => at >= cutoff.getTime());
+          count += kept.size - left.length;
+          return [clientId, new Map(left)] as const;
+        }),
+      );
+      stored = { ...stored, answers };
+      return count;
+    },
+    async forgetReplicas(cutoff) {
+      const clients = new Map([...stored.clients].filter(([, { seenAt }]) => seenAt >= cutoff.getTime()));
+      const count = stored.clients.size - clients.size;
+      if (count > 0) withHead({ clientsPrunedBefore: cutoff });
+      stored = { ...stored, clients };
+      return count;
+    },
+    usersWithRemovals: async (_cutoff, afterUserId) => (afterUserId < USER ? [USER] : []),
+    async pruneTombstones(_userId, cutoff) {
+      const acked = leastAcked();
+      const isDue = ({ deleted, removedMs, ms, rev }: Change): boolean =>
+        deleted && removedMs !== null && Math.max(removedMs, ms) < cutoff.getTime() && rev <= acked;
+      const due = [...stored.units.values()].filter(isDue);
+      withHead({ prunedRev: Math.max(stored.head.prunedRev, ...due.map(({ rev }) => rev)) });
+      stored = { ...stored, units: new Map([...stored.units].filter(([, unit]) => !isDue(unit))) };
+      return due.length;
+    },
+    async pruneMaps(_userId, cutoff) {
+      let count = 0;
+      for (const [id, unit] of stored.units) {
+        if (unit.kind !== "MAP" || unit.deleted || unit.removedMs === null || unit.removedMs >= cutoff.getTime())
+          continue;
+        const forgotten = forgetInMap(unit.state, leastAcked(), cutoff.getTime());
+        if (forgotten === undefined) continue;
+        const rev = stored.head.rev + 1;
+        withHead({ rev, prunedRev: Math.max(stored.head.prunedRev, forgotten.fence) });
+        const removedMs = forgotten.isClean ? null : cutoff.getTime();
+        stored = {
+          ...stored,
+          units: new Map(stored.units).set(id, { ...unit, state: forgotten.state, rev, removedMs }),
+        };
+        count += 1;
+      }
+      return count;
+    },
+  };
+
+  return {
+    entries,
+    stream,
+    retention,
+    stored: () => stored,
+    restore: (backup) => {
+      stored = backup;
+    },
+  };
+}
+
+/** Whose state it is. */
+export const USER = "99999999-9999-4999-8999-999999999999";

@@ -1,0 +1,297 @@
+/**
+ * The truth about a simulated world, and what was promised about it. It knows when each change was really made, and what
+ * the server said of it; it knows nothing of how changes merge.
+ */
+import { KINDS, positionAt, resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge";
+import { STATES, type PushRequest } from "@continuo/merge/protocol";
+import { show, type Replica } from "@continuo/replica";
+import type { PushReceipt } from "../entry/entry.ts";
+import { viewOf } from "../entry/unit.ts";
+import type { Stored } from "./memory.ts";
+import type { Random } from "./random.ts";
+
+/** A broken promise. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
+
+/** A change that a person makes. Its payload carries a token, which no kind looks at, so that it is known wherever it is seen. */
+export interface Made {
+  readonly kind: KindName;
+  readonly key: string;
+  readonly field: string;
+  readonly payload: { readonly type: string; readonly token: number } & { readonly [name: string]: Json };
+}
+
+interface Committed {
+  readonly token: number;
+  readonly rev: number | null;
+  readonly baseRev: number;
+  readonly clientId: string;
+  readonly stamp: Stamp | null;
+  /** When it was committed. */
+  readonly at: number;
+}
+
+export interface Oracle {
+  /** Of `field`, or of any. */
+  invent(random: Random, replica: Replica, where: { key: string; field?: string; isPoison: boolean }): Made;
+  made(change: Made): void;
+  committed(push: { request: PushRequest; receipt: PushReceipt }): void;
+  /** How much has been committed: what a backup holds. */
+  mark(): number;
+  /** The server has lost all that came after the mark. */
+  restored(mark: number): void;
+  /** A device took something over. */
+  shown(before: Replica, after: Replica): void;
+  /** After each step. */
+  check(stored: Stored): void;
+  /** When all has come to rest; the last replica is one that began afresh. */
+  end(stored: Stored, replicas: readonly Replica[]): void;
+}
+
+const INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] as const;
+const MEMBERS = ["m0", "m1", "m2"];
+const DAY_MS = 24 * 3_600_000;
+/** How long the server remembers what it answered, and whom. */
+const ANSWERS_MS = 30 * DAY_MS;
+const DEVICES_MS = 180 * DAY_MS;
+/** A key that no server takes. */
+const POISON = "";
+
+/** `travelMs`: how long a push may take, which is as exactly as the time of a change can be known. */
+export function createOracle(options: {
+  now: () => number;
+  kinds: Readonly<Record<string, SimulatedKind>>;
+  travelMs: number;
+}): Oracle {
+  const { now, kinds, travelMs } = options;
+  const all = new Map<number, Made & { readonly at: number }>();
+  let log: Committed[] = [];
+  const lost = new Set<number>();
+  const refusedAt = new Map<number, number>();
+  let wasRestored = false;
+  const fields = Object.entries(kinds);
+
+  function fail(promise: string, about: unknown): never {
+    throw new Violation(`${promise}: ${JSON.stringify(about)}`);
+  }
+  const changeOf = (token: number): Made & { readonly at: number } =>
+    all.get(token) ?? fail("a change that nobody made", token);
+  /** What of one field the server has taken, in its order. */
+  const takenOf = (key: string, field: string): (Committed & Made & { readonly at: number })[] =>
+    log
+      .map((entry) => ({ ...entry, ...changeOf(entry.token) }))
+      .filter((each) => each.key === key && each.field === field);
+
+  return {
+    invent(random, replica, { key, field: wanted, isPoison }) {
+      const [field, kind] = random.pick(fields.filter(([name]) => name === (wanted ?? name)));
+      const token = all.size + 1;
+      const unit = { namespace: "life", key, field };
+      const payload = payloadOf(random, kind, token, () => show(replica, unit, kind, KINDS).state);
+      return { kind, key: isPoison ? POISON : key, field, payload: { ...payload, token } };
+    },
+
+    made(change) {
+      all.set(change.payload.token, { ...change, at: now() });
+    },
+
+    committed({ request, receipt }) {
+      for (const { seq, status, rev, stamp } of receipt.outcomes) {
+        const op = request.ops.find((each) => each.seq === seq) ?? fail("an outcome of nothing", seq);
+        if (status === "REJECTED") refusedAt.set(tokenOf(op.payload), now());
+        if (status === "DUPLICATE" || status === "REJECTED") continue;
+        log.push({
+          token: tokenOf(op.payload),
+          rev,
+          baseRev: op.baseRev,
+          clientId: request.clientId,
+          stamp,
+          at: now(),
+        });
+      }
+    },
+
+    mark: () => log.length,
+
+    restored(mark) {
+      for (const { token } of log.slice(mark)) lost.add(token);
+      log = log.slice(0, mark);
+      wasRestored = true;
+    },
+
+    shown(before, after) {
+      if (before.epoch !== after.epoch || before.clientId !== after.clientId) return;
+      if (after.rev < before.rev) fail("what a device has seen it does not see less of", [before.rev, after.rev]);
+    },
+
+    check({ head, units }) {
+      if (head.maxMs > now() + 1) fail("no stamp is from the future", head.maxMs - now());
+      for (const unit of units.values()) {
+        if (unit.kind !== "DRAFT") continue;
+        const { generation, fields: written } = STATES.DRAFT.parse(unit.state);
+        for (const { writes } of written)
+          for (const { value } of writes) {
+            const edit = changeOf(Number(typeof value === "string" ? value.slice(1) : 0));
+            if (edit.payload["generation"] !== generation) fail("a draft that was sent stays sent", [generation, edit]);
+          }
+      }
+    },
+
+    end({ units }, replicas) {
+      for (const { queue } of replicas) if (queue.length > 0) fail("every queue drains", queue);
+      const refused = new Map(
+        replicas.flatMap(({ rejected }) => rejected.map(({ op, reason }) => [tokenOf(op.payload), reason])),
+      );
+      const times = Map.groupBy(log, ({ token }) => token);
+      for (const [token, change] of all) {
+        const taken = times.get(token) ?? [];
+        // A device that was forgotten meanwhile sends again what is the same when done twice.
+        const isRepeatable = change.kind !== "COUNTER";
+        const isTwice = taken.some((one, place) =>
+          taken.slice(0, place).some((other) => one.clientId === other.clientId && one.at - other.at < DEVICES_MS),
+        );
+        if (taken.length > 1 && (isTwice || !isRepeatable)) fail("a change takes effect once", { change, taken });
+        // Why something was refused is told again for a month.
+        const isForgotten = now() - (refusedAt.get(token) ?? now()) > ANSWERS_MS;
+        if (taken.length === 0 && !refused.has(token) && !lost.has(token) && !isForgotten)
+          fail("nothing vanishes", change);
+        const reason = refused.get(token);
+        if (taken.length > 0 && reason !== undefined && reason !== "UNCERTAIN" && reason !== "GONE")
+          fail("what is refused takes no effect", { change, taken });
+      }
+
+      const stand = new Map([...units].map(([id, unit]) => [id, unit.deleted ? undefined : viewOf(unit)]));
+      const truth = canonical(units);
+      for (const { entries } of replicas) {
+        const told = canonical(entries);
+        if (told !== truth) fail("all devices end with the same", { told, truth });
+      }
+
+      for (const key of new Set([...all.values()].map((each) => each.key)))
+        for (const [field, kind] of fields) {
+          const taken = takenOf(key, field);
+          if (taken.length === 0) continue;
+          const value = stand.get(JSON.stringify(["life", key, field]));
+          const state = units.get(JSON.stringify(["life", key, field]))?.state;
+          if (kind === "COUNTER") {
+            const sum = taken.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
+            if (value !== sum) fail("each count counts once", { value, sum });
+          }
+          if (kind === "MAX") {
+            const most = Math.max(...taken.map(({ payload }) => Number(payload["value"])));
+            if (value !== most) fail("the largest stands", { value, most });
+          }
+          if (kind === "LIST") {
+            const ids = [...new Set(taken.map(({ payload }) => `${payload.token}`))].toSorted(compareText);
+            const there = (Array.isArray(value) ? value : [])
+              .map((element) => `${element.value}`)
+              .toSorted(compareText);
+            if (JSON.stringify(ids) !== JSON.stringify(there))
+              fail("what was put into a list is there, once", { ids, there });
+          }
+          if (wasRestored) continue;
+          if (kind === "REGISTER") {
+            const stamp = state === undefined ? null : (STATES.REGISTER.parse(state).standing?.stamp ?? null);
+            assertLast(taken, stamp, value === undefined);
+          }
+          if (kind === "PROGRESS") {
+            const acted = taken.filter(({ payload }) => payload["intent"] !== "PASSIVE");
+            const { answer } = state === undefined ? { answer: null } : resumeOf(STATES.PROGRESS.parse(state));
+            if (answer?.intent === "PASSIVE") fail("what only reports never moves where one goes on", answer);
+            if (acted.length > 0) assertLast(acted, answer?.stamp ?? null, answer === null);
+          }
+          if (kind === "SET") assertAddsWin(taken, Array.isArray(value) ? value : []);
+        }
+    },
+  };
+
+  /** Of what was taken, nothing is really later than what stands, as far as times can be known. */
+  function assertLast(
+    taken: readonly (Committed & Made & { at: number })[],
+    stamp: Stamp | null,
+    isGone: boolean,
+  ): void {
+    const last = Math.max(...taken.map(({ at }) => at));
+    const standing = isGone
+      ? taken.filter(({ payload }) => payload.type === "DELETE")
+      : taken.filter((each) => JSON.stringify(each.stamp) === JSON.stringify(stamp));
+    if (!standing.some(({ at }) => last - at <= travelMs))
+      fail("who writes last, by true time, stands", { taken, stamp, isGone });
+  }
+
+  /** An element is there exactly if somebody added it whom no remover had heard of. */
+  function assertAddsWin(taken: readonly (Committed & Made)[], elements: readonly Json[]): void {
+    for (const name of new Set(taken.map(({ payload }) => payload["element"]))) {
+      const about = taken.filter(({ payload }) => payload["element"] === name);
+      const left = about.filter(
+        (one, place) =>
+          one.payload.type === "ADD" &&
+          !about
+            .slice(place + 1)
+            .some(
+              ({ payload, baseRev, clientId }) =>
+                payload.type === "REMOVE" && (clientId === one.clientId || (one.rev !== null && one.rev <= baseRev)),
+            ),
+      );
+      if (left.length > 0 !== elements.includes(name ?? null))
+        fail("a removal takes what its author had seen", { about, elements });
+    }
+  }
+}
+
+/** All that is there, the same text for the same. */
+function canonical(units: ReadonlyMap<string, { deleted: boolean; state: Json; kind: KindName }>): string {
+  const lines = [...units].flatMap(([id, { deleted, state, kind }]) =>
+    deleted ? [] : [JSON.stringify([id, kind, state])],
+  );
+  return lines.toSorted(compareText).join("\n");
+}
+
+function compareText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function tokenOf(payload: unknown): number {
+  const isTold = typeof payload === "object" && payload !== null && "token" in payload;
+  return isTold ? Number(payload.token) : 0;
+}
+
+type Payload = { readonly type: string } & { readonly [name: string]: Json };
+
+/** The kinds that people use here. */
+export type SimulatedKind = Exclude<KindName, "MIN" | "OPAQUE" | "TEXT">;
+
+function payloadOf(random: Random, kind: SimulatedKind, token: number, stateOf: () => Json): Payload {
+  switch (kind) {
+    case "COUNTER":
+      return { type: "ADD", delta: 1 + random.below(9) };
+    case "MAX":
+      return { type: "SET", value: random.below(1_000) };
+    case "SET":
+      return { type: random.chance(0.6) ? "ADD" : "REMOVE", element: `t${random.below(4)}` };
+    case "LIST":
+      return { type: "INSERT", id: `i${token}`, value: token, position: positionAt([], 0) };
+    case "PROGRESS":
+      return {
+        type: "REPORT",
+        epoch: 0,
+        position: random.below(7_200),
+        duration: 7_200,
+        unit: "SECONDS",
+        intent: random.pick(INTENTS),
+      };
+    case "DRAFT": {
+      const { generation } = STATES.DRAFT.parse(stateOf());
+      if (random.chance(0.2)) return { type: "SUBMIT", generation, idempotencyKey: `k${token}` };
+      return { type: "EDIT", generation, name: "body", value: `d${token}` };
+    }
+    case "MAP":
+      if (random.chance(0.1)) return { type: "DELETE" };
+      if (random.chance(0.2)) return { type: "UNSET", name: random.pick(MEMBERS) };
+      return { type: "SET", name: random.pick(MEMBERS), value: `p${token}` };
+    case "REGISTER":
+      return random.chance(0.3) ? { type: "DELETE" } : { type: "SET", value: `v${token}` };
+  }
+}

@@ -1,0 +1,43 @@
+/** Many worlds, and what was broken in them. */
+import type { Defect } from "./defects.ts";
+import { Violation } from "./oracle.ts";
+import { simulate, type Report } from "./world.ts";
+
+export interface Found {
+  readonly violations: readonly { readonly seed: number; readonly message: string }[];
+  /** Of all worlds together. */
+  readonly totals: Omit<Report, "digest">;
+}
+
+const COUNTS = ["changes", "settled", "refused", "lost", "doubled", "restores"] as const;
+
+/** Runs `seeds` worlds, the first of seed `from`; `progress` is called after each. */
+export async function search(options: {
+  from: number;
+  seeds: number;
+  steps: number;
+  defect?: Defect | undefined;
+  progress?: (worlds: number) => void;
+}): Promise<Found> {
+  const { from, seeds, steps, defect, progress } = options;
+  const violations: { seed: number; message: string }[] = [];
+  const totals: Record<(typeof COUNTS)[number], number> = {
+    changes: 0,
+    settled: 0,
+    refused: 0,
+    lost: 0,
+    doubled: 0,
+    restores: 0,
+  };
+  for (let seed = from; seed < from + seeds; seed += 1) {
+    try {
+      const report = await simulate({ seed, steps, defect });
+      for (const name of COUNTS) totals[name] += report[name];
+    } catch (cause) {
+      if (!(cause instanceof Violation)) throw cause;
+      violations.push({ seed, message: cause.message });
+    }
+    progress?.(seed - from + 1);
+  }
+  return { violations, totals };
+}

@@ -1,0 +1,63 @@
+import { describe, expect, it } from "vitest";
+import { DEFECTS, type Defect } from "./defects.ts";
+import { REGRESSIONS } from "./regressions.ts";
+import { search } from "./search.ts";
+import { simulate } from "./world.ts";
+
+const STEPS = 300;
+/** Enough that each defect shows, and few enough to run each time. */
+const SEEDS = 500;
+const SEEDS_A_DEFECT = 60;
+/** It takes a deletion that is forgotten, and a device that comes back with an older change. */
+const SEEDS_OF_RARE: Partial<Record<Defect, number>> = { GC_WITHOUT_FENCE: 200 };
+
+describe("several devices, one server and a bad network", () => {
+  it(`keep every promise, in ${SEEDS} worlds`, { timeout: 180_000 }, async () => {
+    const found = await search({ from: 1, seeds: SEEDS, steps: STEPS });
+    expect(found.violations).toEqual([]);
+    // What was to go wrong did go wrong.
+    expect(Math.min(...Object.values(found.totals))).toBeGreaterThan(SEEDS / 10);
+  });
+
+  it.each(REGRESSIONS)("keep them in world $seed of $steps steps, where once $broken", async ({ seed, steps }) => {
+    await expect(simulate({ seed, steps })).resolves.toBeDefined();
+  });
+
+  it("do the same again for the same seed, and something else for another", async () => {
+    const digests: string[] = [];
+    for (const seed of [1, 2, 3, 4, 5]) {
+      const { digest } = await simulate({ seed, steps: STEPS });
+      expect((await simulate({ seed, steps: STEPS })).digest).toBe(digest);
+      digests.push(digest);
+    }
+    expect(new Set(digests).size).toBe(5);
+  });
+});
+
+describe("a defect", () => {
+  const broken: Readonly<Record<Defect, RegExp>> = {
+    NO_DEDUPE: /takes effect once/,
+    POISON_BLOCKS: /every queue drains/,
+    SKEW_NOT_REPAIRED: /who writes last/,
+    STAMP_REREAD_AT_REPLAY: /who writes last/,
+    CLAMP_MISSING: /from the future/,
+    REMOVE_IGNORES_BASE: /what its author had seen/,
+    NO_DRAFT_FENCE: /stays sent/,
+    BATCH_OVER_A_GAP: /end with the same/,
+    GC_WITHOUT_FENCE: /who writes last/,
+    CURSOR_FROM_SEQUENCE: /end with the same/,
+    ACK_BEFORE_COMMIT: /counts once|is there, once|the largest stands|every queue drains/,
+    RESET_TOKEN_REUSED: /end with the same|every queue drains|vanishes/,
+    UNAUTHENTICATED_IS_REFUSAL: /nothing vanishes/,
+  };
+
+  it.each(DEFECTS)("%s is found", { timeout: 60_000 }, async (defect) => {
+    const { violations } = await search({
+      from: 1,
+      seeds: SEEDS_OF_RARE[defect] ?? SEEDS_A_DEFECT,
+      steps: STEPS,
+      defect,
+    });
+    expect(violations.map(({ message }) => message).join("\n")).toMatch(broken[defect]);
+  });
+});
