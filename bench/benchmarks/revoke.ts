@@ -29,7 +29,9 @@ export const revoke: Benchmark = {
     // In turn: nobody ends four of their own sessions in the same moment.
     const sessions = async () => {
       const each = await startSessions(client, subject, { people, sessionsEach: SESSIONS_EACH });
-      return Array.from({ length: SESSIONS_EACH }, (_, turn) => each.flatMap((own) => own.slice(turn, turn + 1))).flat();
+      return Array.from({ length: SESSIONS_EACH }, (_, turn) =>
+        each.flatMap((own) => own.slice(turn, turn + 1)),
+      ).flat();
     };
 
     return [
