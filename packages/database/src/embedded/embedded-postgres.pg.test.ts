@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { SetupError } from "../setup-error.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./embedded-postgres.ts";
-import { isRunning } from "./process-table.ts";
+import { isRunning, programOf } from "./process-table.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
 
@@ -65,7 +65,7 @@ describe("an embedded Postgres", () => {
   it("is gone, and answers nobody, when it has been closed", async () => {
     const server = await start();
     await server[Symbol.asyncDispose]();
-    expect(isRunning(server.pid)).toBe(false);
+    expect(programOf(server.pid)).toBeUndefined();
     await expect(notes(server.adminUrl)).rejects.toThrow("ECONNREFUSED");
   });
 
