@@ -6,6 +6,7 @@ import { KINDS, positionAt, resumeOf, type Json, type KindName, type Stamp } fro
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
 import { show, type Replica } from "@continuo/replica";
 import type { PushReceipt } from "../entry/entry.ts";
+import { unitId } from "../entry/settle.ts";
 import { viewOf } from "../entry/unit.ts";
 import type { Stored } from "./memory.ts";
 import type { Random } from "./random.ts";
@@ -173,8 +174,9 @@ export function createOracle(options: {
         for (const [field, kind] of fields) {
           const taken = takenOf(key, field);
           if (taken.length === 0) continue;
-          const value = stand.get(JSON.stringify(["life", key, field]));
-          const state = units.get(JSON.stringify(["life", key, field]))?.state;
+          const id = unitId({ namespace: "life", key, field });
+          const value = stand.get(id);
+          const state = units.get(id)?.state;
           if (kind === "COUNTER") {
             const sum = taken.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
             if (value !== sum) fail("each count counts once", { value, sum });

@@ -12,6 +12,7 @@ import { change, createReplica, forgotten, pull, push, receive, settle, shiftClo
 import type { Replica, Unit } from "@continuo/replica";
 import { createEntries, type Entries } from "../entry/entry.ts";
 import { DEFAULT_QUOTA } from "../entry/quota.ts";
+import { unitId } from "../entry/settle.ts";
 import { viewOf } from "../entry/unit.ts";
 import { namespaceOf, type Namespaces } from "../namespace/namespace.ts";
 import { createRetention } from "../retention/retention.ts";
@@ -445,7 +446,7 @@ function viewerOn({ id }: Device): Viewer {
 /** A late edit of a draft, as a server without a fence takes it. */
 function intoGeneration<Op extends Unit & { payload: unknown }>(op: Op, { units }: Stored): Op {
   const { payload } = op;
-  const unit = units.get(JSON.stringify([op.namespace, op.key, op.field]));
+  const unit = units.get(unitId(op));
   const state: unknown = unit?.state;
   const isEdit = typeof payload === "object" && payload !== null && "type" in payload && payload.type === "EDIT";
   if (!isEdit || typeof state !== "object" || state === null || !("generation" in state)) return op;
