@@ -44,6 +44,15 @@ export function fromSubgraph(sent: unknown): SubgraphError {
   };
 }
 
+/** The longest time that one of `errors` asks to wait, by `details.retryAfterMs`; 0 if none does. Milliseconds. */
+export function longestRetryAfterMs(errors: readonly { readonly extensions?: unknown }[]): number {
+  return errors.reduce((longest, { extensions }) => {
+    const details = isRecord(extensions) ? extensions["details"] : undefined;
+    const asked = isRecord(details) ? details["retryAfterMs"] : undefined;
+    return typeof asked === "number" ? Math.max(longest, asked) : longest;
+  }, 0);
+}
+
 /** Whether something is one of our codes. */
 export function isErrorCode(code: unknown): code is ErrorCode {
   return ERROR_CODES.some((known) => known === code);

@@ -19,19 +19,13 @@ import {
 import { requestFault } from "../errors.ts";
 import type { Source, Sources } from "./sources.ts";
 
-/** One read of the owner, as text that takes the cursor as a variable. */
-interface CursorQuery {
-  readonly text: string;
-  /** The client's variables that the text uses. */
-  readonly variableNames: readonly string[];
-}
-
 /** How a subscription's events are read. */
 export interface CursorReads {
   readonly source: Source;
-  /** The read with the client's own cursor, and the ones that follow. */
-  readonly first: CursorQuery;
-  readonly next: CursorQuery;
+  /** The owner's query. It takes the cursor as a variable, and all other arguments as the client gave them. */
+  readonly text: string;
+  /** The client's variables that the text uses. */
+  readonly variableNames: readonly string[];
   readonly cursorVariable: string;
   /** Where the answer stands, and in it the position reached and whether there is more. */
   readonly responseKey: string;
@@ -55,30 +49,23 @@ export function toCursorReads(operation: string, sources: Sources): CursorReads 
   while (operation.includes(prefix)) prefix += "_";
   const names = { cursorVariable: prefix, toKey: `${prefix}_to`, hasMoreKey: `${prefix}_hasMore` };
 
-  function rewrite(leftOut: readonly string[]): CursorQuery {
-    if (subscription === undefined || field?.kind !== Kind.FIELD || source === undefined) throw unknown();
-    const root = toRead(field, source, names, leftOut);
-    const used = variablesIn([root, ...fragments]);
-    const kept = (subscription.variableDefinitions ?? []).filter((node) => used.has(node.variable.name.value));
-    const query: OperationDefinitionNode = {
-      ...subscription,
-      operation: OperationTypeNode.QUERY,
-      variableDefinitions: [...kept, cursorDefinition(names.cursorVariable)],
-      selectionSet: { kind: Kind.SELECTION_SET, selections: [root] },
-    };
-    return {
-      text: print({ kind: Kind.DOCUMENT, definitions: [query, ...fragments] }),
-      variableNames: kept.map((node) => node.variable.name.value),
-    };
-  }
+  const root = toRead(field, source, names);
+  const used = variablesIn([root, ...fragments]);
+  const kept = (subscription.variableDefinitions ?? []).filter((node) => used.has(node.variable.name.value));
+  const query: OperationDefinitionNode = {
+    ...subscription,
+    operation: OperationTypeNode.QUERY,
+    variableDefinitions: [...kept, cursorDefinition(names.cursorVariable)],
+    selectionSet: { kind: Kind.SELECTION_SET, selections: [root] },
+  };
 
   const since = field.arguments?.find((argument) => argument.name.value === "since")?.value;
   return {
     source,
     ...names,
     responseKey: responseKeyOf(field),
-    first: rewrite([]),
-    next: rewrite(source.firstReadOnly),
+    text: print({ kind: Kind.DOCUMENT, definitions: [query, ...fragments] }),
+    variableNames: kept.map((node) => node.variable.name.value),
     cursorOf(variables) {
       const given: unknown = since && valueFromASTUntyped(since, variables);
       return typeof given === "string" ? given : null;
@@ -90,7 +77,6 @@ function toRead(
   field: FieldNode,
   source: Source,
   names: { cursorVariable: string; toKey: string; hasMoreKey: string },
-  leftOut: readonly string[],
 ): FieldNode {
   const cursor = { kind: Kind.VARIABLE, name: name(names.cursorVariable) } as const;
   return {
@@ -98,7 +84,7 @@ function toRead(
     alias: name(responseKeyOf(field)),
     name: name(source.query),
     arguments: [
-      ...(field.arguments ?? []).filter(({ name }) => name.value !== "since" && !leftOut.includes(name.value)),
+      ...(field.arguments ?? []).filter(({ name }) => name.value !== "since"),
       { kind: Kind.ARGUMENT, name: name("since"), value: cursor },
     ],
     selectionSet: {

@@ -10,7 +10,9 @@ interface Owner {
   pageSize: number;
   /** What the next reads throw, one after the other. */
   failures: unknown[];
-  readonly reads: { cursor: string | null; isFirst: boolean }[];
+  readonly reads: (string | null)[];
+  /** The failures that it was waited after. */
+  readonly waits: [number, unknown][];
   readonly listeners: Set<PokeListener>;
   poke(): void;
 }
@@ -23,6 +25,7 @@ function createOwner(): Owner {
     pageSize: 10,
     failures: [],
     reads: [],
+    waits: [],
     listeners: new Set(),
     poke() {
       for (const listener of this.listeners) listener.onPoke(this.head);
@@ -34,11 +37,17 @@ function open(
   owner: Owner,
   cursor: string | null = null,
   recheckMs = 60_000,
+  random = 0.5,
 ): Promise<AsyncIterableIterator<string, undefined>> {
   return openCursorStream<string>({
     cursor,
     recheckMs,
-    backoffMs: () => 1,
+    gapSpreadMs: 40,
+    random: () => random,
+    backoffMs: (failures, thrown) => {
+      owner.waits.push([failures, thrown]);
+      return 1;
+    },
     isOutage: (thrown) => thrown === OUTAGE,
     async listen(listener) {
       owner.listeners.add(listener);
@@ -48,8 +57,8 @@ function open(
         },
       };
     },
-    async read(after, isFirst): Promise<CursorPage<string>> {
-      owner.reads.push({ cursor: after, isFirst });
+    async read(after): Promise<CursorPage<string>> {
+      owner.reads.push(after);
       const failure = owner.failures.shift();
       if (failure !== undefined) throw failure;
       const from = Number(after ?? 0);
@@ -110,6 +119,21 @@ describe("a stream by cursor", () => {
     await stream.return?.();
   });
 
+  it.each([
+    ["at once", 0, 0],
+    ["later", 0.75, 25],
+  ])("reads within a while of a gap, each at a time of its own: %s", async (_when, random, waitedMs) => {
+    const owner = createOwner();
+    const stream = await open(owner, null, 60_000, random);
+    await stream.next();
+    owner.head = 1;
+    const startedAt = performance.now();
+    for (const listener of owner.listeners) listener.onGap();
+    expect(await stream.next()).toEqual({ done: false, value: "0-1" });
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(waitedMs);
+    await stream.return?.();
+  });
+
   it("finds out without a poke, a little later", async () => {
     const owner = createOwner();
     const stream = await open(owner, null, 5);
@@ -125,7 +149,11 @@ describe("a stream by cursor", () => {
     owner.failures = [OUTAGE, OUTAGE];
     const stream = await open(owner, "4");
     expect(await stream.next()).toEqual({ done: false, value: "4-7" });
-    expect(owner.reads).toEqual(Array.from({ length: 3 }, () => ({ cursor: "4", isFirst: true })));
+    expect(owner.reads).toEqual(["4", "4", "4"]);
+    expect(owner.waits).toEqual([
+      [1, OUTAGE],
+      [2, OUTAGE],
+    ]);
     await stream.return?.();
   });
 

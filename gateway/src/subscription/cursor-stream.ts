@@ -15,28 +15,36 @@ export interface CursorPage<Event> {
 export interface CursorStreamOptions<Event> {
   /** The client's cursor; null reads from the beginning. */
   readonly cursor: string | null;
-  /** Reads after `cursor`. `isFirst` until one read has succeeded. What it throws ends the stream, unless it is an outage. */
-  readonly read: (cursor: string | null, isFirst: boolean, signal: AbortSignal) => Promise<CursorPage<Event>>;
+  /**
+   * Reads after `cursor`, the client's or that of the page passed on last. What it throws ends the stream, unless it is an
+   * outage.
+   */
+  readonly read: (cursor: string | null, signal: AbortSignal) => Promise<CursorPage<Event>>;
   readonly isOutage: (thrown: unknown) => boolean;
   /** Starts listening for pokes. */
   readonly listen: (listener: PokeListener) => Promise<AsyncDisposable>;
-  /** How long to trust silence. Milliseconds. */
+  /** How long to trust silence, give or take a quarter: streams that began together do not stay together. Milliseconds. */
   readonly recheckMs: number;
-  /** How long to wait after the nth failure in a row. Milliseconds. */
-  readonly backoffMs: (failures: number) => number;
+  /** After a gap, which all streams hear at once, each reads within this time, unless a poke calls it. Milliseconds. */
+  readonly gapSpreadMs: number;
+  /** How long to wait after the nth failure in a row, which threw `thrown`. Milliseconds. */
+  readonly backoffMs: (failures: number, thrown: unknown) => number;
+  /** 0 to 1. */
+  readonly random?: () => number;
 }
 
 /** Opens the stream: it listens first and reads second, so that nothing falls in between. */
 export async function openCursorStream<Event>(
   options: CursorStreamOptions<Event>,
 ): Promise<AsyncIterableIterator<Event, undefined>> {
-  const { read, isOutage, recheckMs, backoffMs } = options;
+  const { read, isOutage, recheckMs, gapSpreadMs, backoffMs, random = Math.random } = options;
   const closing = new AbortController();
   const { signal } = closing;
   let { cursor } = options;
   let isFirst = true;
   let isDue = true;
   let wake: (() => void) | undefined;
+  let soon: NodeJS.Timeout | undefined;
 
   /** Resolves after `ms`, when the stream closes, or when `wake` is called. */
   function pause(ms: number): Promise<void> {
@@ -58,11 +66,17 @@ export async function openCursorStream<Event>(
     wake?.();
   }
 
-  const listening = await options.listen({ onPoke: due, onGap: due });
+  function dueSoon(): void {
+    clearTimeout(soon);
+    soon = setTimeout(due, random() * gapSpreadMs);
+  }
+
+  const listening = await options.listen({ onPoke: due, onGap: dueSoon });
 
   async function close(): Promise<void> {
     if (signal.aborted) return;
     closing.abort();
+    clearTimeout(soon);
     await listening[Symbol.asyncDispose]();
   }
 
@@ -70,13 +84,13 @@ export async function openCursorStream<Event>(
   async function nextPage(): Promise<CursorPage<Event> | undefined> {
     for (let failures = 0; !signal.aborted;) {
       if (!isDue) {
-        await pause(recheckMs);
+        await pause(recheckMs * (0.75 + random() / 2));
         isDue = true;
         continue;
       }
       isDue = false;
       try {
-        const page = await read(cursor, isFirst, signal);
+        const page = await read(cursor, signal);
         failures = 0;
         const isNews = isFirst || page.to !== cursor;
         if (!isNews) continue;
@@ -89,7 +103,7 @@ export async function openCursorStream<Event>(
         if (!isOutage(cause)) throw cause;
         isDue = true;
         failures += 1;
-        await backOff(backoffMs(failures));
+        await backOff(backoffMs(failures, cause));
       }
     }
     return undefined;

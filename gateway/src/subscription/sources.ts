@@ -10,14 +10,12 @@ export interface Source {
   readonly query: string;
   /** The topic whose pokes say that the viewer's cursor may be behind. */
   readonly topic: (viewer: Viewer) => string;
-  /** Arguments that speak for the client's own cursor, and are not sent with one that the client has not confirmed. */
-  readonly firstReadOnly: readonly string[];
 }
 
 /** By the name of the subscription's root field. */
 export type Sources = Readonly<Record<string, Source>>;
 
 export const SOURCES: Sources = {
-  stateChanges: { query: "pullState", topic: ({ userId }) => stateTopic(userId), firstReadOnly: ["clientId"] },
-  deviceChanged: { query: "deviceChanges", topic: ({ userId }) => devicesTopic(userId), firstReadOnly: [] },
+  stateChanges: { query: "pullState", topic: ({ userId }) => stateTopic(userId) },
+  deviceChanged: { query: "deviceChanges", topic: ({ userId }) => devicesTopic(userId) },
 };

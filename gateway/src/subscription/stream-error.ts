@@ -2,8 +2,7 @@ import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { GraphQLError } from "graphql";
 import { toGraphQLError } from "../errors.ts";
-import type { SubgraphError } from "../subgraph/subgraph-error.ts";
-import { UNEXPECTED } from "../subgraph/subgraph-error.ts";
+import { longestRetryAfterMs, type SubgraphError, UNEXPECTED } from "../subgraph/subgraph-error.ts";
 
 /** The owner could not give a batch. Ends the stream, unless it is an outage that may pass. */
 export class StreamError extends Error {
@@ -11,6 +10,8 @@ export class StreamError extends Error {
   readonly errors: readonly GraphQLError[];
   /** Whether reading again later may succeed without the client changing anything. */
   readonly isOutage: boolean;
+  /** The longest that an error asks to wait; 0 if none does. */
+  readonly retryAfterMs: number;
 
   constructor(errors: readonly SubgraphError[]) {
     const told = errors.length > 0 ? errors : [UNEXPECTED];
@@ -19,6 +20,7 @@ export class StreamError extends Error {
       ({ message, path, extensions }) => new GraphQLError(message, { path: path ?? null, extensions }),
     );
     this.isOutage = told.every(({ extensions: { code } }) => code === "UNAVAILABLE" || code === "RATE_LIMITED");
+    this.retryAfterMs = longestRetryAfterMs(told);
   }
 }
 

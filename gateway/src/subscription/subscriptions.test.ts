@@ -72,15 +72,17 @@ describe("a subscription across subgraphs", () => {
     ]);
   });
 
-  it("speaks for the client's replica only with the cursor that the client gave", async () => {
+  it("speaks for the client's replica: each read confirms what was passed on before it", async () => {
     const live = phone.run(`subscription { stateChanges(since: "s0", clientId: "c1") { to } }`);
     await eventually(() => expect(live.results).toHaveLength(1));
     await house.write(ada, "a", 1);
     await eventually(() => expect(live.results).toHaveLength(2));
     expect(house.state.pulls).toEqual([
       { since: "s0", clientId: "c1" },
-      { since: "s0", clientId: null },
+      { since: "s0", clientId: "c1" },
     ]);
+    await house.write(ada, "b", 1);
+    await eventually(() => expect(house.state.pulls.at(-1)).toEqual({ since: "s1", clientId: "c1" }));
   });
 
   it("tells nobody else", async () => {

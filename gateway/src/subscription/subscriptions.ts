@@ -59,6 +59,7 @@ interface Planned {
 }
 
 const RECHECK_MS = 20_000;
+const GAP_SPREAD_MS = 2_000;
 const MAX_VARIABLE_ERRORS = 20;
 const MAX_BACKOFF_MS = 10_000;
 const CACHED_TEXTS = 1_000;
@@ -149,17 +150,16 @@ export function createSubscriptions(options: {
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { viewer } = caller;
 
-    const read = async (cursor: string | null, isFirst: boolean, signal: AbortSignal): Promise<CursorPage<Event>> => {
+    const read = async (cursor: string | null, signal: AbortSignal): Promise<CursorPage<Event>> => {
       await standing.assert(session, "READ");
-      const query = isFirst ? reads.first : reads.next;
-      const asked = { ...pick(variables, query.variableNames), [reads.cursorVariable]: cursor };
+      const asked = { ...pick(variables, reads.variableNames), [reads.cursorVariable]: cursor };
       const scope = { ...context, signal };
       const { operationName } = plan.source;
-      const answer = await client.graphql({ query: query.text, variables: asked, operationName }, scope);
+      const answer = await client.graphql({ query: reads.text, variables: asked, operationName }, scope);
       const batch = answer.data?.[reads.responseKey];
       const to = isRecord(batch) ? batch[reads.toKey] : undefined;
       if (answer.data === null || !isRecord(batch) || typeof to !== "string")
-        throw new StreamError(placeErrors(answer, query.text, asked));
+        throw new StreamError(placeErrors(answer, reads.text, asked));
       const event = { data: answer.data, errors: answer.errors };
       return { to, hasMore: batch[reads.hasMoreKey] === true, event: () => plan.complete(event, variables, scope) };
     };
@@ -170,7 +170,8 @@ export function createSubscriptions(options: {
       isOutage,
       listen: (listener) => pokes.subscribe(reads.source.topic(viewer), listener),
       recheckMs,
-      backoffMs,
+      gapSpreadMs: GAP_SPREAD_MS,
+      backoffMs: (failures, thrown) => Math.max(backoffMs(failures), retryAfterMs(thrown)),
     });
   }
 }
@@ -181,6 +182,11 @@ function isConditional({ directives }: SelectionNode): boolean {
 
 function isOutage(thrown: unknown): boolean {
   return thrown instanceof StreamError ? thrown.isOutage : isAppError(thrown) && thrown.code === "UNAVAILABLE";
+}
+
+/** When an owner that has too much to do asks to be left alone until; else 0. Milliseconds. */
+function retryAfterMs(thrown: unknown): number {
+  return thrown instanceof StreamError ? thrown.retryAfterMs : 0;
 }
 
 function asFault(reason: string, { message, nodes, source, positions }: GraphQLError): GraphQLError {
