@@ -2,6 +2,12 @@
  * Mistakes that others have made, each to be switched on alone: a simulation that does not find them finds nothing. Those
  * of the merge itself are broken and found in the package's own laws.
  */
+import type { OpMessage, PushRequest, PushResponse } from "@continuo/merge/protocol";
+import type { EntryStore } from "../entry/entry.ts";
+import { unitId } from "../entry/settle.ts";
+import type { Stored } from "./memory.ts";
+import type { Random } from "./random.ts";
+
 export const DEFECTS = [
   /** The server takes a repeated op for a new one. */
   "NO_DEDUPE",
@@ -31,3 +37,71 @@ export const DEFECTS = [
   "UNAUTHENTICATED_IS_REFUSAL",
 ] as const;
 export type Defect = (typeof DEFECTS)[number];
+
+const DAY_MS = 24 * 3_600_000;
+
+/** The server's store, with what may be wrong with it. */
+export function brokenStore(store: EntryStore, defect: Defect | undefined): EntryStore {
+  if (defect === "NO_DEDUPE")
+    return {
+      settle: (request, decide) =>
+        store.settle(request, (before) => {
+          const first = request.push.ops[0]?.op.seq ?? 1;
+          return decide({ ...before, client: { deviceId: request.deviceId, lastSeq: first - 1 } });
+        }),
+    };
+  if (defect === "CLAMP_MISSING")
+    return {
+      settle: (request, decide) =>
+        store.settle(request, (before) => decide({ ...before, serverNow: before.serverNow + 5 * DAY_MS })),
+    };
+  return store;
+}
+
+/** A push as the server understands it; `stored` is what it meets, `now` the true time. */
+export function brokenRequest(
+  request: PushRequest,
+  { defect, stored, now }: { defect: Defect | undefined; stored: Stored; now: () => number },
+): PushRequest {
+  if (defect === "SKEW_NOT_REPAIRED") return { ...request, clientNow: now() };
+  if (defect === "REMOVE_IGNORES_BASE")
+    return { ...request, ops: request.ops.map((op) => ({ ...op, baseRev: Number.MAX_SAFE_INTEGER })) };
+  if (defect === "NO_DRAFT_FENCE")
+    return { ...request, ops: request.ops.map((op) => (op.field === "note" ? intoGeneration(op, stored) : op)) };
+  return request;
+}
+
+/** A late edit of a draft, as a server without a fence takes it. */
+function intoGeneration(op: OpMessage, { units }: Stored): OpMessage {
+  const { payload } = op;
+  const state: unknown = units.get(unitId(op))?.state;
+  const isEdit = typeof payload === "object" && payload !== null && "type" in payload && payload.type === "EDIT";
+  if (!isEdit || typeof state !== "object" || state === null || !("generation" in state)) return op;
+  return { ...op, payload: { ...payload, generation: state.generation } };
+}
+
+/** What the server lets a reader see. */
+export function brokenBatch<Batch extends { readonly entries: readonly unknown[] }>(
+  batch: Batch,
+  { defect, random }: { defect: Defect | undefined; random: Random },
+): Batch {
+  const isBroken = defect === "CURSOR_FROM_SEQUENCE" && batch.entries.length > 1 && random.chance(0.2);
+  return isBroken ? { ...batch, entries: batch.entries.slice(1) } : batch;
+}
+
+/** What a device sends; `clientNow` is its clock. */
+export function brokenPush(request: PushRequest, defect: Defect | undefined): PushRequest {
+  if (defect !== "STAMP_REREAD_AT_REPLAY") return request;
+  const ms = request.clientNow;
+  return { ...request, ops: request.ops.map((op) => ({ ...op, stamp: { ...op.stamp, ms } })) };
+}
+
+/** What a device hears of an answer. */
+export function brokenAnswer(answer: PushResponse, defect: Defect | undefined): PushResponse {
+  const poisoned = answer.outcomes.findIndex(
+    (outcome) =>
+      outcome.status === "REJECTED" || (outcome.status === "DUPLICATE" && outcome.first?.status === "REJECTED"),
+  );
+  if (defect !== "POISON_BLOCKS" || poisoned < 0) return answer;
+  return { ...answer, outcomes: answer.outcomes.slice(0, poisoned) };
+}

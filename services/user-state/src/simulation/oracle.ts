@@ -5,9 +5,9 @@
 import { KINDS, positionAt, resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge";
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
 import { show, type Replica } from "@continuo/replica";
-import type { PushReceipt } from "../entry/entry.ts";
 import { unitId } from "../entry/settle.ts";
 import { viewOf } from "../entry/unit.ts";
+import { DEFINITION, FIELDS, type Field, type SimulatedKind } from "./life.ts";
 import type { Stored } from "./memory.ts";
 import type { Random } from "./random.ts";
 
@@ -34,11 +34,21 @@ interface Committed {
   readonly at: number;
 }
 
+/** What the server says of an op. */
+export interface Told {
+  readonly seq: number;
+  readonly status: string;
+  readonly rev: number | null;
+  /** The effective one; null where it has none. */
+  readonly stamp: Stamp | null;
+}
+
 export interface Oracle {
   /** Of `field`, or of any. */
-  invent(random: Random, replica: Replica, where: { key: string; field?: string; isPoison: boolean }): Made;
+  invent(random: Random, replica: Replica, where: { key: string; field?: Field; isPoison: boolean }): Made;
   made(change: Made): void;
-  committed(push: { request: PushRequest; receipt: PushReceipt }): void;
+  /** The server has settled a push, and each op as `outcomes` say. */
+  committed(push: { request: PushRequest; outcomes: readonly Told[] }): void;
   /** How much has been committed: what a backup holds. */
   mark(): number;
   /** The server has lost all that came after the mark. */
@@ -61,18 +71,13 @@ const DEVICES_MS = 180 * DAY_MS;
 const POISON = "";
 
 /** `travelMs`: how long a push may take, which is as exactly as the time of a change can be known. */
-export function createOracle(options: {
-  now: () => number;
-  kinds: Readonly<Record<string, SimulatedKind>>;
-  travelMs: number;
-}): Oracle {
-  const { now, kinds, travelMs } = options;
+export function createOracle({ now, travelMs }: { now: () => number; travelMs: number }): Oracle {
   const all = new Map<number, Made & { readonly at: number }>();
   let log: Committed[] = [];
   const lost = new Set<number>();
   const refusedAt = new Map<number, number>();
   let wasRestored = false;
-  const fields = Object.entries(kinds);
+  const fields = Object.entries(FIELDS);
 
   function fail(promise: string, about: unknown): never {
     throw new Violation(`${promise}: ${JSON.stringify(about)}`);
@@ -89,7 +94,7 @@ export function createOracle(options: {
     invent(random, replica, { key, field: wanted, isPoison }) {
       const [field, kind] = random.pick(fields.filter(([name]) => name === (wanted ?? name)));
       const token = all.size + 1;
-      const unit = { namespace: "life", key, field };
+      const unit = { namespace: DEFINITION.name, key, field };
       const payload = payloadOf(random, kind, token, () => show(replica, unit, kind, KINDS).state);
       return { kind, key: isPoison ? POISON : key, field, payload: { ...payload, token } };
     },
@@ -98,8 +103,8 @@ export function createOracle(options: {
       all.set(change.payload.token, { ...change, at: now() });
     },
 
-    committed({ request, receipt }) {
-      for (const { seq, status, rev, stamp } of receipt.outcomes) {
+    committed({ request, outcomes }) {
+      for (const { seq, status, rev, stamp } of outcomes) {
         const op = request.ops.find((each) => each.seq === seq) ?? fail("an outcome of nothing", seq);
         if (status === "REJECTED") refusedAt.set(tokenOf(op.payload), now());
         if (status === "DUPLICATE" || status === "REJECTED") continue;
@@ -174,7 +179,7 @@ export function createOracle(options: {
         for (const [field, kind] of fields) {
           const taken = takenOf(key, field);
           if (taken.length === 0) continue;
-          const id = unitId({ namespace: "life", key, field });
+          const id = unitId({ namespace: DEFINITION.name, key, field });
           const value = stand.get(id);
           const state = units.get(id)?.state;
           if (kind === "COUNTER") {
@@ -261,9 +266,6 @@ function tokenOf(payload: unknown): number {
 }
 
 type Payload = { readonly type: string } & { readonly [name: string]: Json };
-
-/** The kinds that people use here. */
-export type SimulatedKind = Exclude<KindName, "MIN" | "OPAQUE" | "TEXT">;
 
 function payloadOf(random: Random, kind: SimulatedKind, token: number, stateOf: () => Json): Payload {
   switch (kind) {

@@ -1,0 +1,180 @@
+/** A device: its copy of the state, its clock, and how it deals with a server over a network. */
+import { isAppError } from "@continuo/errors";
+import { KINDS } from "@continuo/merge";
+import type { PullRequest, PushRequest, PushResponse, StateBatch } from "@continuo/merge/protocol";
+import {
+  change,
+  createReplica,
+  forgotten,
+  pull,
+  push,
+  receive,
+  settle,
+  shiftClock,
+  type Replica,
+  type Unit,
+} from "@continuo/replica";
+import { brokenAnswer, brokenPush, type Defect } from "./defects.ts";
+import { DEFINITION, FIELDS, type Field } from "./life.ts";
+import type { Network } from "./network.ts";
+import type { Oracle } from "./oracle.ts";
+import type { Random } from "./random.ts";
+import type { Server } from "./server.ts";
+
+export interface Device {
+  readonly id: string;
+  readonly replica: Replica;
+  isOffline: boolean;
+  /** Its person does something, to a `key` and `field` if they are said. */
+  act(where?: { readonly key?: string; readonly field?: Field }): void;
+  push(): void;
+  pull(): void;
+  /** The server tells it what has changed since it told it last, if it listens. */
+  listen(): void;
+  /** The server forgets that it listens. */
+  hangUp(): void;
+  /** Somebody sets the clock, and the device notices. */
+  setClock(byMs: number): void;
+}
+
+/** Whom and what a device has to do with. */
+export interface Surroundings {
+  readonly random: Random;
+  /** The true time, milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly server: Server;
+  readonly network: Network;
+  readonly oracle: Oracle;
+  readonly defect: Defect | undefined;
+  /** Counted up. */
+  readonly counts: { changes: number; settled: number; refused: number };
+}
+
+interface Refusal {
+  readonly code: string;
+  readonly reason: string;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+}
+
+const KEYS = ["a", "b"];
+const COUNTERS = Object.entries(FIELDS).flatMap(([field, kind]) => (kind === "COUNTER" ? [field] : []));
+const REFUSED = 0.05;
+
+/** A new one, whose clock is `skewMs` before the true time. */
+export function createDevice(surroundings: Surroundings, skewOf: () => number): Device {
+  const { random, now, server, network, oracle, defect, counts } = surroundings;
+  const id = random.uuid();
+  let replica = createReplica({ clientId: random.uuid(), deviceId: id });
+  let skewMs = skewOf();
+  /** Where the server has got to in telling it what changes; null: it is not listening. */
+  let streamAt: string | null = null;
+  const clock = (): number => now() + skewMs;
+
+  function startOver(clientId: string, prunedBefore: number | null): void {
+    if (replica.clientId !== clientId) return;
+    const isCounter = ({ field }: Unit): boolean => COUNTERS.includes(field);
+    replica = forgotten(replica, { clientId: random.uuid(), now: clock(), prunedBefore, isCounter });
+    streamAt = null;
+  }
+
+  function refused({ clientId }: PushRequest, { code, reason, details }: Refusal): void {
+    if (code === "UNAUTHENTICATED" && defect === "UNAUTHENTICATED_IS_REFUSAL") dropSent();
+    if (reason !== "CLIENT_UNKNOWN") return;
+    const pruned = details?.["clientsPrunedBefore"];
+    startOver(clientId, pruned instanceof Date ? pruned.getTime() : null);
+  }
+
+  function dropSent(): void {
+    replica = {
+      ...replica,
+      queue: replica.queue.filter(({ seq, settledRev }) => seq === null || settledRev !== null),
+    };
+  }
+
+  function settled(request: PushRequest, answer: PushResponse): void {
+    const before = replica.rejected.length;
+    replica = settle(replica, request, brokenAnswer(answer, defect), clock());
+    counts.refused += replica.rejected.length - before;
+    counts.settled += answer.outcomes.length;
+    if (answer.stop === "GAP") startOver(request.clientId, null);
+  }
+
+  function take(request: Pick<PullRequest, "since" | "clientId">, batch: StateBatch): void {
+    const before = replica;
+    replica = receive(before, request, batch, clock());
+    oracle.shown(before, replica);
+    streamAt ??= replica.cursor;
+  }
+
+  const device: Device = {
+    id,
+    get replica() {
+      return replica;
+    },
+    isOffline: false,
+
+    act(where = {}) {
+      const key = random.pick(KEYS);
+      const made = oracle.invent(random, replica, { key, isPoison: random.chance(REFUSED), ...where });
+      oracle.made(made);
+      const asked = { ...made, namespace: DEFINITION.name, schemaVersion: DEFINITION.version };
+      replica = change(replica, asked, { now: clock(), kinds: KINDS });
+      counts.changes += 1;
+    },
+
+    push() {
+      const made = push(replica, clock());
+      if (made === null) return;
+      replica = made.replica;
+      const request = brokenPush(made.request, defect);
+      network.send(
+        device,
+        () => server.push(id, request).catch(refusalOf),
+        (answer) => ("code" in answer ? refused(request, answer) : settled(request, answer)),
+      );
+    },
+
+    pull() {
+      const request = pull(replica, { first: random.pick([1, 2, 500]) });
+      network.send(
+        device,
+        () => server.pull(id, request),
+        (batch) => take(request, batch),
+      );
+    },
+
+    listen() {
+      const since = streamAt;
+      if (since === null) return;
+      const { clientId } = replica;
+      const ask = async (): Promise<StateBatch> => {
+        const batch = await server.pull(id, { ...pull(replica), since, clientId });
+        streamAt = batch.to;
+        return batch;
+      };
+      network.send(device, ask, (batch) => {
+        const { since: place } = pull(replica);
+        if (defect === "BATCH_OVER_A_GAP" && batch.reset === null)
+          take({ since: place, clientId }, { ...batch, from: place });
+        else take({ since: batch.from, clientId }, batch);
+      });
+    },
+
+    hangUp() {
+      streamAt = null;
+    },
+
+    setClock(byMs) {
+      skewMs += byMs;
+      replica = shiftClock(replica, byMs);
+    },
+  };
+  return device;
+}
+
+/** What the server said instead of an answer. Throws `cause` when it said nothing, or that this device is at fault. */
+function refusalOf(cause: unknown): Refusal {
+  if (!isAppError(cause) || cause.code === "BAD_USER_INPUT") throw cause;
+  const { code, reason, details } = cause;
+  return { code, reason, details };
+}
