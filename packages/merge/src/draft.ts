@@ -80,6 +80,12 @@ export const draft: Kind<DraftState, DraftPayload, DraftView> = {
     payload.type === "EDIT" && payload.generation === state.generation
       ? siblingsOf(state, payload.name).map(({ stamp }) => stamp)
       : [],
+  expire: ({ generation, fields }) => ({
+    generation: fields.length === 0 ? generation : generation + 1,
+    fields: [],
+    ended: null,
+    copies: [],
+  }),
 };
 
 function edit(

@@ -3,7 +3,16 @@ export { nextInstant, shiftInstant } from "./clock.ts";
 export type { DraftView } from "./draft.ts";
 export { effectiveStamp, type Moment } from "./effective-stamp.ts";
 export { isJson, isText, jsonBytes, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, type Json } from "./json.ts";
-export { KIND_NAMES, type Applied, type Context, type Kind, type KindName, type Loser, type Write } from "./kind.ts";
+export {
+  expire,
+  KIND_NAMES,
+  type Applied,
+  type Context,
+  type Kind,
+  type KindName,
+  type Loser,
+  type Write,
+} from "./kind.ts";
 export type { ListElement } from "./list.ts";
 export type { Payload } from "./payload.ts";
 export { isPosition, positionAt, rebalance } from "./position.ts";

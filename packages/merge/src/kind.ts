@@ -95,6 +95,16 @@ export interface Kind<State = Json, Payload = unknown, View = Json> {
    * nothing to forget. Absent where a kind remembers no such thing.
    */
   prune?(state: State, stableRev: number): State;
+  /**
+   * What is left of a unit whose time is up: nothing that anybody wrote, but what keeps the past from coming back, as if
+   * somebody who had seen all of it had deleted it. The same again for what is left. Absent: `initial`.
+   */
+  expire?(state: State): State;
+}
+
+/** A unit whose time is up: see `Kind.expire`. */
+export function expire<State, Payload, View>(kind: Kind<State, Payload, View>, state: State): State {
+  return kind.expire === undefined ? kind.initial : kind.expire(state);
 }
 
 /** Whether the author of a change had seen a write: it was among what they had read, or it is their own. */

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fold, histories, type Authored } from "./history.fixture.ts";
 import { jsonBytes, type Json } from "./json.ts";
-import { KIND_NAMES, type Kind, type KindName } from "./kind.ts";
+import { expire, KIND_NAMES, type Kind, type KindName } from "./kind.ts";
 import { payloads } from "./payload.fixture.ts";
 import { resumeOf } from "./progress.ts";
 import { parsePayload, STATES } from "./protocol.ts";
@@ -137,6 +137,20 @@ function keep<State, Payload extends object>(
     );
   });
 
+  it("shows nothing once its time is up, remembers no value, and has nothing more to lose", () => {
+    fc.assert(
+      fc.property(history, ({ rounds }) => {
+        const { state } = fold(kind, rounds.flat());
+        const left = expire(kind, state);
+        expect(STATES[name].parse(left)).toEqual(left);
+        expect(kind.view(left)).toEqual(kind.view(kind.initial));
+        expect(expire(kind, left)).toEqual(left);
+        expect(valuesIn(left)).toEqual([]);
+      }),
+      { numRuns },
+    );
+  });
+
   it("stays within its bound, whatever is thrown at it", () => {
     let state = kind.initial;
     for (let round = 1; round <= 12; round += 1) {
@@ -164,6 +178,16 @@ function heavy<Payload extends object>(step: number, payload: Payload): Pick<Aut
   const deviceId = `d0000000-0000-4000-8000-${String(step % 50).padStart(12, "0")}`;
   const context = { stamp: { ms: step, counter: 65_535, clientId }, seen: null, deviceId, baseRev: 0 };
   return { payload: grown, context };
+}
+
+/** All that somebody wrote: whatever stands under a name that is not the bookkeeping of a kind. */
+function valuesIn(state: unknown): unknown[] {
+  if (typeof state !== "object" || state === null) return [];
+  return Object.entries(state).flatMap(([name, part]: [string, unknown]) => {
+    if (["standing", "generation", "epoch", "stamp", "deleted"].includes(name)) return valuesIn(part);
+    const isNothing = part === null || part === 0 || (Array.isArray(part) && part.length === 0);
+    return name === "ms" || name === "counter" || name === "clientId" || isNothing ? [] : [part];
+  });
 }
 
 function isSealed(value: unknown): boolean {

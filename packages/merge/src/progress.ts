@@ -48,6 +48,7 @@ export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
     const acted = payload.intent === "PASSIVE" ? undefined : latestIntent(devices);
     return acted === undefined ? own : [...own, acted.stamp];
   },
+  expire: ({ epoch, devices }) => ({ epoch: devices.length === 0 ? epoch : epoch + 1, devices: [], furthest: null }),
 };
 
 /**

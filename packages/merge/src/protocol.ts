@@ -170,6 +170,8 @@ export const EntryMessage = z.object({
   deleted: z.boolean(),
   rev: Rev,
   schemaVersion: z.int().check(z.gte(1)),
+  /** When its time is up, by the server's clock; absent or null: never. A replica shows it no more from then on. */
+  expiresAt: z.optional(z.nullable(Milliseconds)),
 });
 export type EntryMessage = z.infer<typeof EntryMessage>;
 

@@ -36,6 +36,11 @@ export const register: Kind<RegisterState, RegisterPayload> = {
   },
   view: ({ standing }) => (standing === null || standing.deleted ? undefined : standing.value),
   standing: ({ standing }) => (standing === null ? [] : [standing.stamp]),
+  // What was written before it loses against it still.
+  expire: ({ standing }) => ({
+    standing: standing && { value: null, deleted: true, stamp: standing.stamp },
+    history: [],
+  }),
 };
 
 /** The latest writes of both. Idempotent, commutative and associative, history included; one stamp is one write. */

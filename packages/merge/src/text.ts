@@ -60,6 +60,10 @@ export const text: Kind<TextState, TextPayload, TextView> = {
     return { generation: state.generation, text: shared.toJSON(), delta: JSON.parse(JSON.stringify(shared.toDelta())) };
   },
   standing: () => [],
+  expire({ generation, document, updates }) {
+    const isEmpty = document === null && updates.length === 0;
+    return { generation: isEmpty ? generation : generation + 1, document: null, updates: [] };
+  },
 };
 
 /** The document of a state, to go on with. */

@@ -25,7 +25,7 @@ export function change(replica: Replica, asked: Change, { now, kinds }: { now: n
     field,
     payload,
     stamp,
-    seen: seenBy(replica, asked, kinds),
+    seen: seenBy(replica, asked, kinds, now),
     baseRev: replica.rev,
     schemaVersion,
   };
@@ -47,8 +47,13 @@ export function shiftClock(replica: Replica, jumpMs: number): Replica {
 }
 
 /** The latest stamp of what others wrote here; own changes count as seen without it. */
-function seenBy(replica: Replica, { kind: kindName, payload, ...unit }: Change, kinds: Kinds): Instant | null {
-  const { state } = show({ ...replica, queue: [] }, unit, kindName, kinds);
+function seenBy(
+  replica: Replica,
+  { kind: kindName, payload, ...unit }: Change,
+  kinds: Kinds,
+  now: number,
+): Instant | null {
+  const { state } = show({ ...replica, queue: [] }, unit, kindName, kinds, now);
   const stamps = kinds[kindName]?.standing(state, payload, replica.deviceId) ?? [];
   const latest = stamps.toSorted(compareInstants).at(-1);
   return latest === undefined ? null : { ms: latest.ms, counter: latest.counter };

@@ -102,6 +102,28 @@ const applied = (seq: number): OutcomeMessage => ({
 });
 const refused = { reason: "VALUE_INVALID", message: "no" } as const;
 
+describe("an entry whose time is up", () => {
+  const kept = (value: string): Entry => ({ ...titled(value), expiresAt: NOW + 60_000 });
+  const at = (replica: Replica, now: number): unknown => show(replica, TITLE, "REGISTER", KINDS, now).value;
+
+  it("is shown until then by the server's clock, and no longer, without a word from anybody", () => {
+    const replica = { ...started(kept("Dune")), clockError: 5_000 };
+    expect([at(replica, NOW + 54_999), at(replica, NOW + 55_000)]).toEqual(["Dune", undefined]);
+    expect(at(started(titled("Dune")), Number.MAX_SAFE_INTEGER)).toBe("Dune");
+  });
+
+  it("takes up an own change as the server will: nothing stands in its way, and nothing of it comes back", () => {
+    const entry: Entry = { ...counted(5), expiresAt: NOW };
+    const changed = add(started(entry));
+    expect(show(changed, COUNT, "COUNTER", KINDS, NOW).value).toBe(1);
+    const titledAnew = entitle(started({ ...titled("Dune"), expiresAt: NOW }), "Emma");
+    expect(show(titledAnew, TITLE, "REGISTER", KINDS, NOW).state).toMatchObject({
+      standing: { value: "Emma" },
+      history: [{ value: null, deleted: true }],
+    });
+  });
+});
+
 describe("an own change", () => {
   it("is shown at once and never jumps on its way to the server and back", () => {
     const changed = add(started(counted(5)));

@@ -1,5 +1,5 @@
 /** What a device shows: what it has pulled, and upon it its own changes that are still on their way, by the server's own rules. */
-import { applyOp, type Json, type Kind, type KindName } from "@continuo/merge";
+import { applyOp, expire, type Json, type Kind, type KindName } from "@continuo/merge";
 import { unitId, type Queued, type Replica, type Unit } from "./replica.ts";
 
 /** The kinds that are loaded. */
@@ -12,13 +12,18 @@ export interface Shown {
   readonly value: Json | undefined;
 }
 
-/** `kindName` is the one that the namespace declares; what stands under another kind is not touched. */
-export function show(replica: Replica, unit: Unit, kindName: KindName, kinds: Kinds): Shown {
+/**
+ * `kindName` is the one that the namespace declares; what stands under another kind is not touched. `now` is the device's
+ * clock, milliseconds since the epoch: what has expired by then is as good as deleted. Without it nothing expires.
+ */
+export function show(replica: Replica, unit: Unit, kindName: KindName, kinds: Kinds, now?: number): Shown {
   const kind = kinds[kindName];
   if (kind === undefined) throw new RangeError(`the kind ${kindName} is not loaded`);
   const id = unitId(unit);
   const entry = replica.entries.get(id);
   let state: Json = entry?.kind === kindName ? entry.state : kind.initial;
+  const serverNow = now === undefined ? Number.NEGATIVE_INFINITY : now + replica.clockError;
+  if ((entry?.expiresAt ?? Number.POSITIVE_INFINITY) <= serverNow) state = expire(kind, state);
   const mine = replica.queue.filter((op) => unitId(op) === id && !isRevealed(replica, op));
   for (const [index, op] of mine.entries()) {
     const { clientId, deviceId, rev, clockError } = replica;
