@@ -11,12 +11,13 @@ export {
   type Kind,
   type KindName,
   type Loser,
+  type ResumePolicy,
   type Write,
 } from "./kind.ts";
 export type { ListElement } from "./list.ts";
 export type { Payload } from "./payload.ts";
 export { isPosition, positionAt, rebalance } from "./position.ts";
-export { resumeOf, type Resume, type ResumePoint, type ResumePolicy } from "./progress.ts";
+export { fenced, resumeOf, type Resume, type ResumePoint } from "./progress.ts";
 export { KINDS } from "./registry.ts";
 export { compareInstants, compareStamps, instantAfter, MAX_COUNTER, type Instant, type Stamp } from "./stamp.ts";
 export type { State } from "./state.ts";

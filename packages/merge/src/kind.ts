@@ -21,6 +21,12 @@ export const KIND_NAMES = [
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 
+/**
+ * Whose word counts when devices disagree about progress: whoever acted last (unless said otherwise), whoever got
+ * furthest, or the person, who is asked.
+ */
+export type ResumePolicy = "LATEST_INTENT" | "FURTHEST" | "ASK";
+
 /** Everything that `apply` may know beside the state and the op. */
 export interface Context {
   /** The effective stamp, with the replica that is the author. */
@@ -86,8 +92,8 @@ export interface Kind<State = Json, Payload = unknown, View = Json> {
   /** No state is larger, in bytes of UTF-8 as JSON. */
   readonly maxStateBytes: number;
   apply(state: State, payload: Payload, context: Context): Applied<State>;
-  /** What clients show; undefined when there is nothing, be it deleted or never written. */
-  view(state: State): View | undefined;
+  /** What clients show; undefined when there is nothing, be it deleted or never written. `policy` is progress's alone. */
+  view(state: State, policy?: ResumePolicy): View | undefined;
   /** The stamps of what the op would meet: `standing` of its effective stamp. */
   standing(state: State, payload: Payload, deviceId: string): readonly Stamp[];
   /**

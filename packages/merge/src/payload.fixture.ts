@@ -42,11 +42,13 @@ export const payloads = {
     if (type === "INSERT") return { type, id, value, position };
     return type === "MOVE" ? { type, id, position } : { type, id, value };
   },
-  PROGRESS: (choice: number, { epoch }: State<"PROGRESS">): Payload<"PROGRESS"> => {
+  PROGRESS: (choice: number, { epoch, ...known }: State<"PROGRESS">): Payload<"PROGRESS"> => {
+    // Some hold a lease.
+    const fence = choice % 3 === 0 ? { fence: known.fence ?? 0 } : {};
     const [type, rest] = pick(choice, ["REPORT", "REPORT", "REPORT", "REPORT", "RESTART"] as const);
-    if (type === "RESTART") return { type, epoch: epoch + 1 };
+    if (type === "RESTART") return { type, epoch: epoch + 1, ...fence };
     const [intent, position] = pick(rest, ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE", "PASSIVE"] as const);
-    return { type, epoch, position: position % 7000, duration: 7000, unit: "SECONDS", intent };
+    return { type, epoch, position: position % 7000, duration: 7000, unit: "SECONDS", intent, ...fence };
   },
   DRAFT: (choice: number, { generation, copies }: State<"DRAFT">): Payload<"DRAFT"> => {
     const [type, rest] = pick(choice, ["EDIT", "EDIT", "EDIT", "SUBMIT", "DISCARD", "DISMISS_COPY"] as const);

@@ -86,6 +86,12 @@ export const PROGRESS_INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] a
 /** SECONDS of a film; PARTS of anything else: pages of a book, or 0 to 1 of the whole. */
 export const PROGRESS_UNITS = ["SECONDS", "PARTS"] as const;
 
+/**
+ * Of the lease that its author holds on the item; absent: they hold none, and are judged by their stamps alone. Whoever
+ * was taken over sends an older one than the unit's.
+ */
+const Fence = z.exactOptional(Generation);
+
 export const ProgressPayload = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("REPORT"),
@@ -95,9 +101,10 @@ export const ProgressPayload = z.discriminatedUnion("type", [
     duration: z.nullable(z.number().check(z.gte(0))),
     unit: z.enum(PROGRESS_UNITS),
     intent: z.enum(PROGRESS_INTENTS),
+    fence: Fence,
   }),
   /** From the beginning: `epoch` is one more than the one seen. */
-  z.object({ type: z.literal("RESTART"), epoch: Generation }),
+  z.object({ type: z.literal("RESTART"), epoch: Generation, fence: Fence }),
 ]);
 export type ProgressPayload = z.infer<typeof ProgressPayload>;
 

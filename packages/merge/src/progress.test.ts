@@ -4,7 +4,7 @@ import { fold, histories, replicaId } from "./history.fixture.ts";
 import type { Applied, Context } from "./kind.ts";
 import { payloads } from "./payload.fixture.ts";
 import type { Payload } from "./payload.ts";
-import { MAX_DEVICES, progress, resumeOf } from "./progress.ts";
+import { fenced, MAX_DEVICES, progress, resumeOf } from "./progress.ts";
 import { compareStamps } from "./stamp.ts";
 import type { ProgressState } from "./state.ts";
 
@@ -37,10 +37,15 @@ function createFilm() {
       replica: number,
       intent: Report["intent"],
       position: number,
-      context: Partial<Context & Pick<Report, "epoch">> = {},
+      context: Partial<Context & Pick<Report, "epoch" | "fence">> = {},
     ) => {
-      const { epoch = 0, ...rest } = context;
-      return film.do(replica, { type: "REPORT", epoch, position, duration: 7_000, unit: "SECONDS", intent }, rest);
+      const { epoch = 0, fence, ...rest } = context;
+      const lease = fence === undefined ? {} : { fence };
+      const report = { type: "REPORT", epoch, position, duration: 7_000, unit: "SECONDS", intent, ...lease } as const;
+      return film.do(replica, report, rest);
+    },
+    takeOver: (fence: number) => {
+      film.state = fenced(film.state, fence);
     },
     answer: () => resumeOf(film.state).answer?.position ?? null,
   };
@@ -154,5 +159,87 @@ describe("progress", () => {
     cinema.report(PHONE, "PAUSE", 3_000);
     for (let device = 1; device <= MAX_DEVICES; device += 1) cinema.report(device, "PASSIVE", device);
     expect(cinema.answer()).toBe(3_000);
+  });
+});
+
+describe("progress that a device has taken over", () => {
+  it("is where it was, and goes on where the new holder goes", () => {
+    const film = createFilm();
+    film.report(TV, "PLAY", 1_000, { fence: 1 });
+    film.takeOver(2);
+    expect(film.answer()).toBe(1_000);
+    expect(film.report(PHONE, "SEEK", 200, { fence: 2 })).toMatchObject({ outcome: "APPLIED" });
+    expect(film.answer()).toBe(200);
+  });
+
+  it("is not moved by the device that held it, which keeps its own place", () => {
+    const film = createFilm();
+    film.report(TV, "PLAY", 1_000, { fence: 1 });
+    film.takeOver(2);
+    for (const intent of ["PLAY", "SEEK", "FINISH", "PASSIVE"] as const) {
+      expect(film.report(TV, intent, 5_000, { fence: 1 })).toMatchObject({ outcome: "MERGED" });
+      for (const policy of ["LATEST_INTENT", "FURTHEST", "ASK"] as const)
+        expect(resumeOf(film.state, policy)).toMatchObject({
+          answer: { position: 1_000 },
+          furthest: { position: 1_000 },
+        });
+      expect(film.state.devices).toMatchObject([{ latest: { position: 5_000, intent } }]);
+    }
+    film.report(PHONE, "PLAY", 1_010, { fence: 2 });
+    expect(resumeOf(film.state).alternatives).toMatchObject([{ position: 5_000 }]);
+  });
+
+  it("is not begun anew by the device that held it", () => {
+    const film = createFilm();
+    film.report(TV, "PLAY", 1_000, { fence: 1 });
+    film.takeOver(2);
+    expect(film.do(TV, { type: "RESTART", epoch: 1, fence: 1 })).toMatchObject({ outcome: "SUPERSEDED" });
+    expect(film.report(TV, "PLAY", 10, { epoch: 1, fence: 1 })).toMatchObject({
+      outcome: "SUPERSEDED",
+      losers: [{ value: 10 }],
+    });
+    expect(film.answer()).toBe(1_000);
+    film.do(PHONE, { type: "RESTART", epoch: 1, fence: 2 });
+    expect(film.state).toEqual({ epoch: 1, devices: [], furthest: null, fence: 2 });
+    film.report(PHONE, "PLAY", 5, { epoch: 1 });
+    expect(film.report(TV, "PLAY", 20, { epoch: 1, fence: 1 }).outcome).toBe("MERGED");
+    expect(film.answer()).toBe(5);
+  });
+
+  it("follows whoever holds no lease by their stamps, and believes no fence that was never given", () => {
+    const film = createFilm();
+    film.takeOver(2);
+    film.report(PHONE, "PLAY", 10);
+    expect(film.answer()).toBe(10);
+    film.report(TV, "PLAY", 20, { fence: 1_000_000_000 });
+    expect(film.answer()).toBe(20);
+    expect(film.state.fence).toBe(2);
+    film.report(PHONE, "PLAY", 30, { fence: 2 });
+    expect(film.answer()).toBe(30);
+  });
+
+  it("stays taken over: an older fence than its own changes nothing", () => {
+    const film = createFilm();
+    film.takeOver(3);
+    const { state } = film;
+    film.takeOver(2);
+    expect(film.state).toBe(state);
+  });
+
+  it("is moved by nothing under an older fence, whatever else happened and in whatever order", () => {
+    fc.assert(
+      fc.property(histories(progress, payloads.PROGRESS), fc.nat(20), ({ otherwise }, at) => {
+        let state = fold(progress, otherwise.slice(0, at)).state;
+        state = fenced(state, 1);
+        for (const [index, { payload, context }] of otherwise.slice(at).entries()) {
+          const before = state;
+          ({ state } = progress.apply(state, { ...payload, fence: 0 }, { ...context, rev: at + index + 1 }));
+          for (const policy of ["LATEST_INTENT", "FURTHEST", "ASK"] as const)
+            expect(resumeOf(state, policy).answer).toEqual(resumeOf(before, policy).answer);
+          expect(state).toMatchObject({ epoch: before.epoch, furthest: before.furthest, fence: 1 });
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 });

@@ -1,19 +1,16 @@
 /**
  * How far somebody is in a film or a book. Each device has a row of its own, so devices never overwrite each other; the
  * answer is read from the rows. What somebody did (play, seek, pause, finish) moves the resume point, in either
- * direction; what a device merely reports (PASSIVE: a paused television, a tab in the background, a player that has
- * been taken over) never does.
+ * direction; what a device merely reports (PASSIVE: a paused television, a tab in the background) never does, nor does
+ * anything under an older fence: that player has been taken over and may not know it.
  */
 import { compareText } from "./json.ts";
-import type { Applied, Context, Kind } from "./kind.ts";
+import type { Applied, Context, Kind, ResumePolicy } from "./kind.ts";
 import type { ProgressPayload } from "./payload.ts";
 import { compareStamps } from "./stamp.ts";
 import type { ProgressState, Report } from "./state.ts";
 
 type Row = ProgressState["devices"][number];
-
-/** Whose word counts when devices disagree: whoever acted last, whoever got furthest, or the person, who is asked. */
-export type ResumePolicy = "LATEST_INTENT" | "FURTHEST" | "ASK";
 
 export type ResumePoint = Omit<Report, "rev" | "baseRev">;
 
@@ -39,17 +36,26 @@ export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
   apply(state, payload, context) {
     if (payload.type === "REPORT") return report(state, payload, context);
     if (payload.epoch <= state.epoch) return { outcome: "NOOP", state, losers: [] };
-    return { outcome: "APPLIED", state: { epoch: payload.epoch, devices: [], furthest: null }, losers: [] };
+    if (isTakenOver(state, payload)) return { outcome: "SUPERSEDED", state, losers: [] };
+    return { outcome: "APPLIED", state: begun(state, payload.epoch), losers: [] };
   },
-  view: (state) => (state.devices.length === 0 ? undefined : resumeOf(state)),
+  view: (state, policy) => (state.devices.length === 0 ? undefined : resumeOf(state, policy)),
   standing({ devices }, payload, deviceId) {
     if (payload.type === "RESTART") return [];
     const own = devices.filter((row) => row.deviceId === deviceId).map(({ latest }) => latest.stamp);
     const acted = payload.intent === "PASSIVE" ? undefined : latestIntent(devices);
     return acted === undefined ? own : [...own, acted.stamp];
   },
-  expire: ({ epoch, devices }) => ({ epoch: devices.length === 0 ? epoch : epoch + 1, devices: [], furthest: null }),
+  expire: (state) => begun(state, state.devices.length === 0 ? state.epoch : state.epoch + 1),
 };
+
+/**
+ * Closed to what comes under a fence older than `fence`; the same object when it is already. Only the server that counts
+ * the fences does this, and the order in which it hears things decides: what it heard before counts on.
+ */
+export function fenced(state: ProgressState, fence: number): ProgressState {
+  return fence <= (state.fence ?? 0) ? state : { ...state, fence };
+}
 
 /**
  * Where to go on. Under ASK there is an answer unless another device acted, materially elsewhere, without the latest
@@ -83,13 +89,14 @@ function report(
 ): Applied<ProgressState> {
   const { stamp, deviceId, rev, baseRev } = context;
   const { epoch, position, duration, unit, intent } = payload;
-  if (epoch < state.epoch)
+  const isOver = isTakenOver(state, payload);
+  if (epoch < state.epoch || (isOver && epoch > state.epoch))
     return { outcome: "SUPERSEDED", state, losers: [{ name: deviceId, value: position, deleted: false, stamp }] };
 
   const made: Report = { deviceId, position, duration, unit, intent, stamp, rev, baseRev };
-  const current = epoch > state.epoch ? { epoch, devices: [], furthest: null } : state;
+  const current = epoch > state.epoch ? begun(state, epoch) : state;
   const row = current.devices.find((each) => each.deviceId === deviceId);
-  const acted = intent === "PASSIVE" ? null : made;
+  const acted = intent === "PASSIVE" || isOver ? null : made;
   const latest = later(row?.latest ?? null, made);
   const intended = acted === null ? (row?.intended ?? null) : later(row?.intended ?? null, acted);
   const furthest = acted === null ? current.furthest : further(current.furthest, acted);
@@ -99,8 +106,17 @@ function report(
   const others = current.devices.filter((each) => each !== row);
   const devices = [...others, { deviceId, latest, intended }].sort(lastActedFirst).slice(0, MAX_DEVICES);
   devices.sort((one, other) => compareText(one.deviceId, other.deviceId));
-  const stands = acted === null ? latest === made : latestIntent(devices) === made;
-  return { outcome: stands ? "APPLIED" : "MERGED", state: { epoch, devices, furthest }, losers: [] };
+  const stands = acted === null ? latest === made && !isOver : latestIntent(devices) === made;
+  return { outcome: stands ? "APPLIED" : "MERGED", state: { ...current, devices, furthest }, losers: [] };
+}
+
+function isTakenOver(state: ProgressState, { fence }: Pick<ProgressPayload, "fence">): boolean {
+  return fence !== undefined && fence < (state.fence ?? 0);
+}
+
+/** A new epoch, with nothing in it yet. */
+function begun(state: ProgressState, epoch: number): ProgressState {
+  return { ...state, epoch, devices: [], furthest: null };
 }
 
 function later(standing: Report | null, made: Report): Report {

@@ -53,6 +53,8 @@ export const PushRequest = z.object({
   clientNow: Milliseconds,
   /** What this replica has applied by now: acknowledges it. */
   baseRev: Rev,
+  /** How many changes wait on the device behind these, so that others can be told; absent when it does not say. */
+  pending: z.optional(z.int().check(z.gte(0))),
   ops: z.array(OpMessage).check(z.minLength(1), z.maxLength(MAX_OPS)),
 });
 export type PushRequest = z.infer<typeof PushRequest>;

@@ -103,6 +103,8 @@ export const ProgressState = z.readonly(
       ),
     ),
     furthest: z.nullable(Report),
+    /** Of the last lease that somebody took over from another device; absent: nobody ever did. */
+    fence: z.exactOptional(Generation),
   }),
 );
 export type ProgressState = z.infer<typeof ProgressState>;

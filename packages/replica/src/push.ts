@@ -33,9 +33,10 @@ export function push(replica: Replica, now: number): { replica: Replica; request
     return { ...op, seq };
   });
   if (ops.length === 0) return null;
+  const pending = queue.filter(({ settledRev }) => settledRev === null).length - ops.length;
   return {
     replica: { ...replica, queue, sealedSeq },
-    request: { protocol: PROTOCOL_VERSION, clientId, epoch, clientNow: now, baseRev: rev, ops },
+    request: { protocol: PROTOCOL_VERSION, clientId, epoch, clientNow: now, baseRev: rev, pending, ops },
   };
 }
 

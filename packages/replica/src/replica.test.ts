@@ -1,4 +1,4 @@
-import { effectiveStamp, KINDS, type Json } from "@continuo/merge";
+import { effectiveStamp, fenced, KINDS, type Json, type ResumePolicy } from "@continuo/merge";
 import { MAX_OPS, MAX_PUSH_BYTES, PushRequest, type OutcomeMessage, type StateBatch } from "@continuo/merge/protocol";
 import { describe, expect, it } from "vitest";
 import {
@@ -102,6 +102,34 @@ const applied = (seq: number): OutcomeMessage => ({
 });
 const refused = { reason: "VALUE_INVALID", message: "no" } as const;
 
+describe("progress", () => {
+  const FILM = { namespace: "life", key: "film", field: "position" };
+  const report = (replica: Replica, position: number, fence?: number): Replica => {
+    const lease = fence === undefined ? {} : { fence };
+    const payload = { type: "REPORT", epoch: 0, position, duration: 7_000, unit: "SECONDS", intent: "SEEK", ...lease };
+    return change(replica, { ...FILM, kind: "PROGRESS", payload, schemaVersion: 1 }, clock);
+  };
+  const answer = (replica: Replica, policy?: ResumePolicy): unknown =>
+    show(replica, FILM, "PROGRESS", KINDS, NOW, policy).value;
+
+  it("is shown by the policy of its namespace", () => {
+    const rewound = report(report(started(), 3_000), 100);
+    expect(answer(rewound)).toMatchObject({ answer: { position: 100 } });
+    expect(answer(rewound, "FURTHEST")).toMatchObject({ answer: { position: 3_000 } });
+  });
+
+  it("that was taken over is not moved by what this device does under its old lease, before the server says so", () => {
+    const watched = KINDS.PROGRESS.apply(
+      KINDS.PROGRESS.initial,
+      { type: "REPORT", epoch: 0, position: 900, duration: 7_000, unit: "SECONDS", intent: "PLAY", fence: 1 },
+      { stamp: { ms: NOW - 1, counter: 0, clientId: OTHER }, seen: null, deviceId: OTHER, baseRev: 0, rev: 1 },
+    ).state;
+    const taken: Entry = { ...counted(0), ...FILM, kind: "PROGRESS", state: fenced(watched, 2), value: null };
+    expect(answer(report(started(taken), 5_000, 1))).toMatchObject({ answer: { position: 900 } });
+    expect(answer(report(started(taken), 5_000, 2))).toMatchObject({ answer: { position: 5_000 } });
+  });
+});
+
 describe("an entry whose time is up", () => {
   const kept = (value: string): Entry => ({ ...titled(value), expiresAt: NOW + 60_000 });
   const at = (replica: Replica, now: number): unknown => show(replica, TITLE, "REGISTER", KINDS, now).value;
@@ -192,6 +220,7 @@ describe("an own change", () => {
     for (let made = 0; made < MAX_OPS + 5; made += 1) many = add(many);
     const first = sent(many);
     expect(first.request.ops.map(({ seq }) => seq)).toEqual(Array.from({ length: MAX_OPS }, (_, index) => index + 1));
+    expect([first.request.pending, push(add(first.replica), NOW)?.request.pending]).toEqual([5, 6]);
     const rest = sent(answered(first.replica, ...first.request.ops.map(({ seq }) => applied(seq))));
     expect(rest.request.ops.map(({ seq }) => seq)).toEqual([101, 102, 103, 104, 105]);
 

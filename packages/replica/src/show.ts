@@ -1,5 +1,5 @@
 /** What a device shows: what it has pulled, and upon it its own changes that are still on their way, by the server's own rules. */
-import { applyOp, expire, type Json, type Kind, type KindName } from "@continuo/merge";
+import { applyOp, expire, type Json, type Kind, type KindName, type ResumePolicy } from "@continuo/merge";
 import { unitId, type Queued, type Replica, type Unit } from "./replica.ts";
 
 /** The kinds that are loaded. */
@@ -15,8 +15,16 @@ export interface Shown {
 /**
  * `kindName` is the one that the namespace declares; what stands under another kind is not touched. `now` is the device's
  * clock, milliseconds since the epoch: what has expired by then is as good as deleted. Without it nothing expires.
+ * `policy` is the namespace's for PROGRESS.
  */
-export function show(replica: Replica, unit: Unit, kindName: KindName, kinds: Kinds, now?: number): Shown {
+export function show(
+  replica: Replica,
+  unit: Unit,
+  kindName: KindName,
+  kinds: Kinds,
+  now?: number,
+  policy?: ResumePolicy,
+): Shown {
   const kind = kinds[kindName];
   if (kind === undefined) throw new RangeError(`the kind ${kindName} is not loaded`);
   const id = unitId(unit);
@@ -31,7 +39,7 @@ export function show(replica: Replica, unit: Unit, kindName: KindName, kinds: Ki
     const arrival = { clientId, deviceId, clientNow, serverNow: clientNow + clockError, rev: rev + 1 + index };
     state = applyOp(kind, state, op, arrival).state;
   }
-  return { kind: kindName, state, value: kind.view(state) };
+  return { kind: kindName, state, value: kind.view(state, policy) };
 }
 
 /** Its effect is in the entries, or it has none. */
