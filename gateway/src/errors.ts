@@ -8,7 +8,7 @@ import { DPOP_ALGORITHMS } from "@continuo/access";
 import { AppError, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { currentRequestId } from "./request-id.ts";
-import { isErrorCode, UNEXPECTED } from "./subgraph/subgraph-error.ts";
+import { isErrorCode, longestRetryAfterMs, UNEXPECTED } from "./subgraph/subgraph-error.ts";
 
 /** For ApolloServer's `formatError`. */
 export function formatError(formatted: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
@@ -66,7 +66,17 @@ export interface HttpFault {
 export function toHttpFault(thrown: unknown, requestId: string, authorization?: string): HttpFault {
   const error = isAppError(thrown) ? thrown : fromFramework(thrown);
   const body = { errors: [{ message: error.message, extensions: { ...extensionsOf(error), requestId } }] };
-  return { status: statusOf(thrown, error), headers: challenge(error, authorization), body };
+  const retryAfterMs = longestRetryAfterMs(body.errors);
+  const headers = {
+    ...challenge(error, authorization),
+    ...(retryAfterMs > 0 && { "retry-after": toSeconds(retryAfterMs) }),
+  };
+  return { status: statusOf(thrown, error), headers, body };
+}
+
+/** As `Retry-After` has it (RFC 9110 section 10.2.3): whole seconds, and never too soon. */
+export function toSeconds(ms: number): string {
+  return String(Math.ceil(ms / 1_000));
 }
 
 function statusOf(thrown: unknown, error: AppError): number {

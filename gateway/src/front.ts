@@ -5,7 +5,13 @@ import { fastifyApolloHandler } from "@as-integrations/fastify";
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Health, Logger } from "@continuo/process";
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from "fastify";
 import { randomUUID } from "node:crypto";
 import type { Admission, Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
@@ -60,7 +66,7 @@ export async function createFront(options: {
     origin: [...allowedOrigins],
     methods: ["GET", "POST"],
     allowedHeaders: ["authorization", "dpop", "content-type", REQUEST_ID_HEADER, "apollo-require-preflight"],
-    exposedHeaders: [REQUEST_ID_HEADER, "www-authenticate", NONCE_HEADER],
+    exposedHeaders: [REQUEST_ID_HEADER, "www-authenticate", "retry-after", NONCE_HEADER],
     maxAge: PREFLIGHT_SECONDS,
   });
   http.setErrorHandler((thrown, request, reply) => {
@@ -90,7 +96,7 @@ export function serveGraphQL(
   const { server, admissions, logger } = options;
   const admitted = new WeakMap<FastifyRequest, Admission>();
   const handle = fastifyApolloHandler(server, {
-    context: async (request) => {
+    context: async (request, reply) => {
       const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
       return {
         caller,
@@ -99,6 +105,7 @@ export function serveGraphQL(
         ...(proof && { proof }),
         requestId: request.id,
         logger: logger.child({ requestId: request.id }),
+        signal: untilGone(reply),
       };
     },
   });
@@ -112,6 +119,15 @@ export function serveGraphQL(
       return withRequestId(request.id, () => handle.call(http, request, reply));
     },
   });
+}
+
+/** Aborted when the client leaves before it has its answer. (Fastify's own `signal` ends with the body of the request.) */
+function untilGone({ raw }: FastifyReply): AbortSignal {
+  const leaving = new AbortController();
+  raw.once("close", () => {
+    if (!raw.writableFinished) leaving.abort();
+  });
+  return leaving.signal;
 }
 
 /** Judges who sent a request that arrived at `path`. */

@@ -14,9 +14,10 @@ import { type OperationDefinitionNode, OperationTypeNode } from "graphql";
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 import { assertMayChange } from "./dpop/proofs.ts";
-import { formatError, operationRefused, requestFault } from "./errors.ts";
+import { formatError, operationRefused, requestFault, toSeconds } from "./errors.ts";
 import { apolloLogger } from "./graph/apollo-logger.ts";
 import type { Graph } from "./graph/graph.ts";
+import { longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
 import type { Standing } from "./revocation/standing.ts";
 
 /** The most tokens an operation may have; a dashboard's largest has a few hundred. */
@@ -81,7 +82,9 @@ function operations(activity: Activity, standing: Standing): ApolloServerPlugin<
             if (!isKnown) contextValue.logger.error({ err: cause }, "operation failed");
           }
         },
-        async willSendResponse({ operationName, operation, contextValue, errors }) {
+        async willSendResponse({ operationName, operation, contextValue, errors, response }) {
+          const retryAfterMs = longestRetryAfterMs(errors ?? []);
+          if (retryAfterMs > 0) response.http.headers.set("retry-after", toSeconds(retryAfterMs));
           const { caller, logger } = contextValue;
           logger.info(
             {

@@ -1,6 +1,6 @@
 /** One fetch of a plan: asks a subgraph, and puts its answer and its errors into all places that they belong to. */
 import type { FetchNode } from "@apollo/query-planner";
-import { GraphQLError, type GraphQLSchema, isAbstractType } from "graphql";
+import { GraphQLError, type GraphQLSchema, isAbstractType, OperationTypeNode } from "graphql";
 import type { GatewayContext } from "../context.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
 import { isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "../subgraph/subgraph-error.ts";
@@ -8,6 +8,7 @@ import { type Data, merge, read } from "./data.ts";
 import { keysOf, type Place } from "./place.ts";
 import { compileRepresentation } from "./representation.ts";
 import { compileRewrites } from "./rewrite.ts";
+import { compileWait } from "./wait.ts";
 
 /** One run of an operation. */
 export interface Execution {
@@ -32,6 +33,8 @@ export function compileFetch(
   const { operation: query, operationName, variableUsages = [] } = node;
   const rewriteInput = compileRewrites(node.inputRewrites, supergraph);
   const rewriteOutput = compileRewrites(node.outputRewrites, supergraph);
+  const isMutation = node.operationKind === OperationTypeNode.MUTATION;
+  const waitOf = compileWait(query);
   const represent = node.requires && compileRepresentation(node.requires, supergraph);
 
   function pickVariables(from: Readonly<Data>): Data {
@@ -45,7 +48,8 @@ export function compileFetch(
 
   async function fetchFields(execution: Execution, places: readonly Place[]): Promise<void> {
     const variables = pickVariables(execution.variables);
-    const { data, errors } = await source({ query, operationName, variables }, execution.context);
+    const waitMs = waitOf(variables);
+    const { data, errors } = await source({ query, operationName, variables, waitMs }, execution.context);
     for (const error of errors) report(execution, error, places, error.path);
     if (data === null) return;
     rewriteOutput?.(data);
@@ -58,7 +62,7 @@ export function compileFetch(
     places: readonly Place[],
   ): Promise<void> {
     const variables = { ...pickVariables(execution.variables), representations };
-    const { data, errors } = await source({ query, operationName, variables }, execution.context);
+    const { data, errors } = await source({ query, operationName, variables, waitMs: 0 }, execution.context);
     for (const error of errors) {
       const [, index, ...rest] = error.path ?? [];
       const owners = typeof index === "number" ? holders[index] : undefined;
@@ -86,7 +90,8 @@ export function compileFetch(
     const represented = represent && representAll(places, represent, rewriteInput);
     const { length } = represented?.representations ?? places;
     if (length === 0) return;
-    if (execution.context.signal?.aborted) return report(execution, UNAVAILABLE, places, []);
+    // A change that somebody asked for is made, also when they do not wait for the answer.
+    if (!isMutation && execution.context.signal?.aborted) return report(execution, UNAVAILABLE, places, []);
     try {
       await (represented ? fetchEntities(represented, execution, places) : fetchFields(execution, places));
     } catch (cause) {

@@ -9,6 +9,7 @@ export type DataSource = (
     readonly query: string;
     readonly operationName: string | undefined;
     readonly variables: Record<string, unknown>;
+    readonly waitMs: number;
   },
   scope: Scope,
 ) => Promise<Pick<SubgraphAnswer, "data" | "errors">>;

@@ -8,7 +8,14 @@ import type { Logger } from "@continuo/process";
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
 import { Pool } from "undici";
-import { fromSubgraph, isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "./subgraph-error.ts";
+import {
+  fromSubgraph,
+  isRecord,
+  type SubgraphError,
+  toSubgraphError,
+  UNAVAILABLE,
+  UNEXPECTED,
+} from "./subgraph-error.ts";
 
 /** For whom, and until when, a subgraph is asked. */
 export interface Scope {
@@ -21,6 +28,8 @@ interface SubgraphRequest {
   readonly query: string;
   readonly variables?: Record<string, unknown>;
   readonly operationName?: string | undefined;
+  /** How long the subgraph is asked to wait for something to tell, beyond the time for an answer. Milliseconds. */
+  readonly waitMs?: number;
 }
 
 /** `failed` means that no part of the answer could be had, and `errors` say why, without paths. */
@@ -67,6 +76,9 @@ const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const CONNECTIONS = 64;
 /** Long answers at once; they keep no connection from the others. */
 const STREAM_CONNECTIONS = 16;
+/** Requests that wait at once. What comes beyond them is asked to come again. */
+const WAITING_CONNECTIONS = 1_000;
+const MAX_WAIT_MS = 30_000;
 /** Well below the 65 s after which a subgraph closes an idle connection. */
 const KEEP_ALIVE_MS = 30_000;
 /** The connection failed; whether the request arrived is not known, so only a read is sent again. */
@@ -89,6 +101,11 @@ export function createSubgraphClient(options: {
   const base = pathname.replace(/\/+$/, "");
   const connection = { keepAliveTimeout: KEEP_ALIVE_MS, connectTimeout: 2_000, allowH2: false };
   const pool = new Pool(origin, { ...connection, connections: CONNECTIONS, maxResponseSize: MAX_ANSWER_BYTES });
+  const waiting = new Pool(origin, {
+    ...connection,
+    connections: WAITING_CONNECTIONS,
+    maxResponseSize: MAX_ANSWER_BYTES,
+  });
   const streams = new Pool(origin, {
     ...connection,
     connections: STREAM_CONNECTIONS,
@@ -102,8 +119,9 @@ export function createSubgraphClient(options: {
     body: Body | undefined,
     scope: Scope,
     withinMs: number,
+    through = pool,
   ): Promise<Reply> {
-    const reply = await pool.request({
+    const reply = await through.request({
       method,
       path: `${base}${path}`,
       headers: {
@@ -136,11 +154,17 @@ export function createSubgraphClient(options: {
   }
 
   async function sendOnBehalf(request: SubgraphRequest, scope: Scope): Promise<Reply> {
-    const attempt = (): Promise<Reply> => send("POST", "/graphql", json(request), scope, answerWithinMs);
+    const { waitMs = 0, ...asked } = request;
+    if (waitMs > 0 && waiting.stats.running + waiting.stats.pending >= WAITING_CONNECTIONS) throw tooManyWait();
+    const isChange = request.query.startsWith("mutation");
+    const { signal, ...still } = scope;
+    const withinMs = answerWithinMs + Math.min(waitMs, MAX_WAIT_MS);
+    const attempt = (): Promise<Reply> =>
+      send("POST", "/graphql", json(asked), isChange ? still : scope, withinMs, waitMs > 0 ? waiting : pool);
     try {
       return await attempt();
     } catch (cause) {
-      if (request.query.startsWith("mutation") || !isConnectionFault(cause) || scope.signal?.aborted) throw cause;
+      if (isChange || !isConnectionFault(cause) || signal?.aborted) throw cause;
       return attempt();
     }
   }
@@ -168,6 +192,7 @@ export function createSubgraphClient(options: {
       try {
         return toAnswer(await sendOnBehalf(request, scope));
       } catch (cause) {
+        if (isAppError(cause)) return failure(toSubgraphError(cause));
         if (!scope.signal?.aborted) logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
         return failure(isTooLarge(cause) ? UNEXPECTED : UNAVAILABLE);
       }
@@ -213,7 +238,7 @@ export function createSubgraphClient(options: {
       );
     },
     [Symbol.asyncDispose]: async () => {
-      await Promise.all([pool.destroy(), streams.destroy()]);
+      await Promise.all([pool, waiting, streams].map((each) => each.destroy()));
     },
   };
 
@@ -243,6 +268,13 @@ interface Reply extends ForwardedAnswer {
 
 function json(value: unknown): Body {
   return { text: JSON.stringify(value), headers: { "content-type": "application/json" } };
+}
+
+function tooManyWait(): AppError {
+  const retryAfterMs = Math.round(1_000 + Math.random() * 4_000);
+  return new AppError("RATE_LIMITED", "TOO_MANY_WAIT", "Too many requests wait here already.", {
+    details: { retryAfterMs },
+  });
 }
 
 function unavailable(cause: unknown): AppError {

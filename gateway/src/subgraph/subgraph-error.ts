@@ -1,5 +1,5 @@
 /** What of a subgraph's error may reach a client: its code, reason and details when they are of our making, nothing else. */
-import { ERROR_CODES, type ErrorCode } from "@continuo/errors";
+import { type AppError, ERROR_CODES, type ErrorCode } from "@continuo/errors";
 
 /** An error as it stands in a GraphQL answer. */
 export interface SubgraphError {
@@ -42,6 +42,11 @@ export function fromSubgraph(sent: unknown): SubgraphError {
     ...place,
     extensions: { code, reason, ...(details !== undefined && { details }) },
   };
+}
+
+/** An error of our own in the clothes of a subgraph's. */
+export function toSubgraphError({ message, code, reason, details }: AppError): SubgraphError {
+  return { message, extensions: { code, reason, ...(details !== undefined && { details }) } };
 }
 
 /** The longest time that one of `errors` asks to wait, by `details.retryAfterMs`; 0 if none does. Milliseconds. */

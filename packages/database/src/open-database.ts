@@ -20,6 +20,8 @@ export interface DatabaseOptions<Client> {
   /** Connections at most. */
   readonly poolSize: number;
   readonly log: Logger;
+  /** How long a statement waits for a lock before it fails. Milliseconds; as long as it may run, if not said. */
+  readonly lockTimeoutMs?: number;
   /**
    * `ONCE` (the default): Postgres plans a named statement once a connection, for whatever values come. `EACH_TIME` for
    * statements of optional conditions, whose best plan depends on which are given.
@@ -33,21 +35,30 @@ export interface Database<Client> extends AsyncDisposable {
   readonly pool: Pool;
 }
 
+/**
+ * Planning the long statements anew costs more than running them; they are written so that one plan serves all values. Such
+ * a plan may be made while a table is small, and must not read all of it for as long as nobody notices that it has grown.
+ */
+const PLANNING = {
+  ONCE: "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off",
+  EACH_TIME: "-c plan_cache_mode=force_custom_plan",
+};
+
 /** Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits for none. */
 export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   options: DatabaseOptions<Client>,
 ): Database<Client> {
-  const { url, PrismaClient, applicationName, poolSize, log, planning = "ONCE" } = options;
+  const { url, PrismaClient, applicationName, poolSize, log, lockTimeoutMs, planning = "ONCE" } = options;
   const pool = new Pool({
     connectionString: url,
     application_name: applicationName,
     max: poolSize,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
-    // Statements are written so that one plan serves all values; planning the long ones anew costs more than running them.
-    options: `-c plan_cache_mode=${planning === "EACH_TIME" ? "force_custom_plan" : "force_generic_plan"}`,
+    options: PLANNING[planning],
     // A process that hangs must not keep others waiting for the rows it has locked.
     statement_timeout: 30_000,
+    ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
     idle_in_transaction_session_timeout: 30_000,
   });
   // Without both listeners a lost connection, idle or in a transaction, would end the process.

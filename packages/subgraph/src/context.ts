@@ -8,6 +8,8 @@ export interface SubgraphContext {
   readonly requestId: string;
   /** Carries the request id. */
   readonly logger: Logger;
+  /** Aborted when the caller leaves before it has its answer. */
+  readonly signal?: AbortSignal;
 }
 
 /** The signed-in caller. Throws UNAUTHENTICATED, SIGN_IN_REQUIRED. */

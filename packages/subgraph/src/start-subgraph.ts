@@ -13,7 +13,13 @@ import { fastifyApolloDrainPlugin, fastifyApolloHandler } from "@as-integrations
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
 import { HTTP_STATUS, isAppError } from "@continuo/errors";
 import type { Health, Logger } from "@continuo/process";
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from "fastify";
 import type { DocumentNode } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
@@ -135,11 +141,12 @@ export async function startSubgraph<Context extends SubgraphContext>(
       },
     },
     fastifyApolloHandler(apollo, {
-      context: async (request) =>
+      context: async (request, reply) =>
         options.context({
           caller: callers.get(request) ?? { kind: "anonymous" },
           requestId: request.id,
           logger: logger.child({ requestId: request.id }),
+          signal: untilGone(reply),
         }),
     }),
   );
@@ -149,6 +156,15 @@ export async function startSubgraph<Context extends SubgraphContext>(
 
   const opened = opening.move();
   return { url: `${address}/graphql`, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
+}
+
+/** (Fastify's own `signal` ends with the body of the request.) */
+function untilGone({ raw }: FastifyReply): AbortSignal {
+  const leaving = new AbortController();
+  raw.once("close", () => {
+    if (!raw.writableFinished) leaving.abort();
+  });
+  return leaving.signal;
 }
 
 function asFault(thrown: unknown): {

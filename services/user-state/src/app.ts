@@ -5,6 +5,7 @@ import { createHealth, createLogger } from "@continuo/process";
 import { startPokes, stateTopic } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph } from "@continuo/subgraph";
 import { v7 as uuidv7 } from "uuid";
+import { createBulkhead } from "./bulkhead.ts";
 import type { Context } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import { createEntries } from "./entry/entry.ts";
@@ -19,6 +20,7 @@ import { namespaceResolvers } from "./namespace/namespace.resolvers.ts";
 import { createNamespaceStore } from "./namespace/namespace.store.ts";
 import { DateTime, SafeInt } from "./scalars.ts";
 import { createCursors } from "./stream/cursor.ts";
+import { createLongPoll } from "./stream/long-poll.ts";
 import { createStream } from "./stream/stream.ts";
 import { streamResolvers } from "./stream/stream.resolvers.ts";
 import { createStreamStore } from "./stream/stream.store.ts";
@@ -32,6 +34,13 @@ export interface App extends AsyncDisposable {
 }
 
 const NAME = "user-state";
+/** Pulls and pushes that may wait for their turn, for each that has it; a page takes a few milliseconds. */
+const QUEUE_PER_TURN = 32;
+const PATIENCE_MS = 2_000;
+/** Pulls that wait for a change. */
+const MAX_WAITING = { all: 1_000, ofUser: 8 };
+/** Shorter than the gateway waits for an answer: whoever meets a lock is told to come again. */
+const LOCK_TIMEOUT_MS = 5_000;
 
 /** Opens the database and the bus, then serves. Throws SetupError when the database is not migrated. */
 export async function startApp(env: Env): Promise<App> {
@@ -44,6 +53,7 @@ export async function startApp(env: Env): Promise<App> {
       PrismaClient,
       applicationName: `continuo-${NAME}`,
       poolSize: env.DATABASE_POOL_SIZE,
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
       log: logger,
     }),
   );
@@ -58,6 +68,8 @@ export async function startApp(env: Env): Promise<App> {
     namespaces,
     quota: { entries: env.QUOTA_ENTRIES, bytes: env.QUOTA_BYTES },
     newEpoch: uuidv7,
+    random: Math.random,
+    interrupted: (cause) => logger.error({ err: cause }, "a push was interrupted"),
     // Not awaited: the commit is what is acknowledged, and readers look again by themselves.
     changed: (userId, headRev) => {
       pokes.publish(stateTopic(userId), headRev).catch((cause: unknown) => {
@@ -70,6 +82,19 @@ export async function startApp(env: Env): Promise<App> {
     namespaces,
     cursors: createCursors(env.CURSOR_KEY),
     newEpoch: uuidv7,
+  });
+  const monotonic = (): number => performance.now();
+  // Neither reading nor writing takes all connections.
+  const concurrency = Math.ceil(env.DATABASE_POOL_SIZE * 0.75);
+  const share = { concurrency, queue: concurrency * QUEUE_PER_TURN, patienceMs: PATIENCE_MS };
+  const pulls = createBulkhead({ ...share, now: monotonic, random: Math.random });
+  const pushes = createBulkhead({ ...share, now: monotonic, random: Math.random });
+  const longPoll = createLongPoll({
+    pull: (viewer, request, gone) => pulls.run(() => stream.pull(viewer, request), gone),
+    subscribe: (userId, listener) => pokes.subscribe(stateTopic(userId), listener),
+    limits: MAX_WAITING,
+    now: monotonic,
+    random: Math.random,
   });
   const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
@@ -99,13 +124,14 @@ export async function startApp(env: Env): Promise<App> {
       context: (base) => ({
         ...base,
         namespaces,
-        entries,
-        stream,
+        entries: { push: (viewer, request) => pushes.run(() => entries.push(viewer, request)) },
+        stream: longPoll,
         history,
         syncStatusOf: createSyncStatusOf(syncStatuses),
       }),
     }),
   );
+  stack.defer(() => longPoll.close());
   const opened = stack.move();
   return { url: subgraph.url, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

@@ -2,14 +2,14 @@ import type { SubgraphContext } from "@continuo/subgraph";
 import type { Entries } from "./entry/entry.ts";
 import type { History } from "./history/history.ts";
 import type { Namespaces } from "./namespace/namespace.ts";
-import type { Stream } from "./stream/stream.ts";
+import type { LongPoll } from "./stream/long-poll.ts";
 import type { SyncStatusOf } from "./sync-status/sync-status.ts";
 
 /** What the resolvers of this subgraph use. */
 export interface Context extends SubgraphContext {
   readonly namespaces: Namespaces;
   readonly entries: Entries;
-  readonly stream: Stream;
+  readonly stream: Pick<LongPoll, "pull">;
   readonly history: History;
   readonly syncStatusOf: SyncStatusOf;
 }

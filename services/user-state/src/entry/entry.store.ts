@@ -1,8 +1,8 @@
 /** Entries in Postgres: three statements a push, whatever its size. */
 import type { Json, KindName } from "@continuo/merge";
-import type { Pool, PoolClient } from "pg";
+import { DatabaseError, type Pool, type PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
-import type { EntryStore } from "./entry.ts";
+import { PassingFault, type EntryStore } from "./entry.ts";
 import { isName, type Fault, type JudgedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
 import { unitId, type Answer, type Before, type Push, type Settlement } from "./settle.ts";
@@ -14,6 +14,20 @@ const LOCK_HEAD = `
   VALUES ($1, $2, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)
   ON CONFLICT (user_id) DO UPDATE SET max_ms = greatest(head.max_ms, excluded.max_ms)
   RETURNING epoch, rev::float8, pruned_rev::float8, clients_pruned_before, max_ms::float8, entries, bytes::float8, usage`;
+
+/** The same of a user that may have none, without the lock. */
+const LOOK_AT_HEAD = `
+  SELECT coalesce(head.epoch, $2) AS epoch, coalesce(head.rev, 0)::float8 AS rev,
+         coalesce(head.pruned_rev, 0)::float8 AS pruned_rev, head.clients_pruned_before,
+         greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8 AS max_ms,
+         coalesce(head.entries, 0) AS entries, coalesce(head.bytes, 0)::float8 AS bytes, coalesce(head.usage, '{}') AS usage,
+         client.device_id, client.last_seq::float8
+  FROM (VALUES ($1::uuid)) AS asked (user_id)
+  LEFT JOIN user_state.user_heads AS head ON head.user_id = asked.user_id
+  LEFT JOIN user_state.sync_clients AS client ON client.user_id = asked.user_id AND client.client_id = $3`;
+
+/** SQLSTATE: serialization failure, deadlock, a lock that was not to be had in time, a statement that took too long. */
+const PASSING = new Set(["40001", "40P01", "55P03", "57014"]);
 
 /** What each op meets. A statement of its own: its snapshot must be younger than the lock. $3 to $6 are one element an op. */
 export const READ_STANDING = `
@@ -123,15 +137,20 @@ type Nullable<Columns> = { readonly [Name in keyof Columns]: Columns[Name] | nul
 
 /** One row an op; each of the three joins may have found nothing. */
 type StandingRow = (EntryColumns | (Nullable<EntryColumns> & { readonly kind: null })) &
-  UnitName & {
+  UnitName &
+  ClientColumns & {
     readonly seq: number;
     readonly status: Answer["status"] | null;
     readonly code: Fault["reason"] | null;
     readonly message: string | null;
     readonly answer_rev: number | null;
-    readonly device_id: string | null;
-    readonly last_seq: number | null;
   };
+
+/** Of a replica, if it is known. */
+interface ClientColumns {
+  readonly device_id: string | null;
+  readonly last_seq: number | null;
+}
 
 /** Entries in the `user_state` schema, through `pool`. */
 export function createEntryStore(pool: Pool): EntryStore {
@@ -143,8 +162,24 @@ export function createEntryStore(pool: Pool): EntryStore {
         if (settlement.lastSeq !== (before.client?.lastSeq ?? 0))
           await write(connection, { userId, deviceId, push, settlement });
         return settlement;
+      }).catch((cause: unknown) => {
+        throw isPassing(cause) ? new PassingFault("the push was undone", { cause }) : cause;
       }),
+    async look({ userId, clientId, newEpoch }) {
+      const { rows } = await pool.query<HeadRow & ClientColumns>({
+        name: "entry_look_at_head",
+        text: LOOK_AT_HEAD,
+        values: [userId, newEpoch, clientId],
+      });
+      const [row] = rows;
+      if (row === undefined) throw new Error("a row of constants is not there");
+      return { ...headOf(row), client: clientOf(row), units: new Map(), answers: new Map() };
+    },
   };
+}
+
+function isPassing(cause: unknown): boolean {
+  return cause instanceof DatabaseError && cause.code !== undefined && PASSING.has(cause.code);
 }
 
 async function readBefore(connection: PoolClient, userId: string, newEpoch: string, push: Push): Promise<Before> {
@@ -169,18 +204,9 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
       push.ops.map(({ op }) => op.seq),
     ],
   });
-  const client = rows[0];
   return {
-    epoch: head.epoch,
-    rev: head.rev,
-    prunedRev: head.pruned_rev,
-    clientsPrunedBefore: head.clients_pruned_before,
-    serverNow: head.max_ms,
-    usage: { entries: head.entries, bytes: head.bytes, namespaces: head.usage },
-    client:
-      client === undefined || client.device_id === null || client.last_seq === null
-        ? undefined
-        : { deviceId: client.device_id, lastSeq: client.last_seq },
+    ...headOf(head),
+    client: rows[0] && clientOf(rows[0]),
     units: new Map(rows.flatMap((row) => (row.kind === null ? [] : [[unitId(row), unitOf(row)] as const]))),
     answers: new Map(
       rows.flatMap(({ seq, status, code, message, answer_rev: rev }) => {
@@ -190,6 +216,21 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
       }),
     ),
   };
+}
+
+function headOf(head: HeadRow): Omit<Before, "client" | "units" | "answers"> {
+  return {
+    epoch: head.epoch,
+    rev: head.rev,
+    prunedRev: head.pruned_rev,
+    clientsPrunedBefore: head.clients_pruned_before,
+    serverNow: head.max_ms,
+    usage: { entries: head.entries, bytes: head.bytes, namespaces: head.usage },
+  };
+}
+
+function clientOf({ device_id: deviceId, last_seq: lastSeq }: ClientColumns): Before["client"] {
+  return deviceId === null || lastSeq === null ? undefined : { deviceId, lastSeq };
 }
 
 const NOWHERE: UnitName = { namespace: "", key: "", field: "" };

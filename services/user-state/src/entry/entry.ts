@@ -7,7 +7,7 @@ import { AppError } from "@continuo/errors";
 import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
 import { assertUpgraded, type Namespaces } from "../namespace/namespace.ts";
 import { judge, type Op } from "./op.ts";
-import { settle, type Before, type Outcome, type Push, type Settlement } from "./settle.ts";
+import { settle, type Before, type Outcome, type Push, type Settlement, type StopReason } from "./settle.ts";
 import type { Amount } from "./unit.ts";
 
 interface PushRequest extends Omit<Push, "ops"> {
@@ -20,7 +20,10 @@ export interface PushReceipt {
   readonly headRev: number;
   /** Milliseconds since the epoch. */
   readonly serverNow: number;
-  readonly stop: "GAP" | null;
+  /** Why not all ops were settled; those that were are committed. */
+  readonly stop: StopReason | null;
+  /** Of RETRY. Milliseconds, some at random. */
+  readonly retryAfterMs: number | null;
   /** Negative when a quota was lowered. */
   readonly quotaRemaining: Amount;
 }
@@ -28,12 +31,19 @@ export interface PushReceipt {
 export interface EntryStore {
   /**
    * One transaction: locks the user's head row (made with `newEpoch` if there is none), reads what the push meets, has
-   * `decide` decide, stores it. What `decide` throws undoes everything.
+   * `decide` decide, stores it. What `decide` throws undoes everything. Throws PassingFault.
    */
   settle(
     request: { userId: string; deviceId: string; newEpoch: string; push: Push },
     decide: (before: Before) => Settlement,
   ): Promise<Settlement>;
+  /** What a push would meet, without a lock and without its units. */
+  look(request: { userId: string; clientId: string; newEpoch: string }): Promise<Before>;
+}
+
+/** The database could not settle a push now (a deadlock, a lock held too long): it undid it, and the same may pass later. */
+export class PassingFault extends Error {
+  override readonly name = "PassingFault";
 }
 
 export interface Entries {
@@ -44,15 +54,29 @@ export interface Entries {
   push(viewer: Viewer, request: PushRequest): Promise<PushReceipt>;
 }
 
-/** `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head. */
+const RETRY_AFTER_MS = 500;
+
+/**
+ * `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head, `interrupted` of each
+ * fault that stopped a push.
+ */
 export function createEntries(options: {
   store: EntryStore;
   namespaces: Namespaces;
   quota: Amount;
   newEpoch: () => string;
   changed: (userId: string, headRev: number) => void;
+  interrupted?: (cause: unknown) => void;
+  random?: () => number;
 }): Entries {
-  const { store, namespaces, quota, newEpoch, changed } = options;
+  const { store, namespaces, quota, newEpoch, changed, interrupted, random = Math.random } = options;
+
+  /** Where a push stands of which nothing could be settled now. */
+  async function interruptedAt(userId: string, deviceId: string, push: Push, fault: unknown): Promise<Settlement> {
+    const before = await store.look({ userId, clientId: push.clientId, newEpoch: newEpoch() });
+    return { ...settle({ ...push, ops: [] }, deviceId, before, quota), stop: "RETRY", fault };
+  }
+
   return {
     async push({ userId, deviceId }, request) {
       const known = await namespaces.find(
@@ -72,13 +96,21 @@ export function createEntries(options: {
 
       const push: Push = { ...request, ops };
       let revBefore = 0;
-      const settlement = await store.settle({ userId, deviceId, newEpoch: newEpoch(), push }, (before) => {
-        revBefore = before.rev;
-        return settle(push, deviceId, before, quota);
-      });
-      const { outcomes, lastSeq, rev, serverNow, stop, quotaRemaining } = settlement;
+      const settlement = await store
+        .settle({ userId, deviceId, newEpoch: newEpoch(), push }, (before) => {
+          revBefore = before.rev;
+          return settle(push, deviceId, before, quota);
+        })
+        .catch((cause: unknown) => {
+          if (!(cause instanceof PassingFault)) throw cause;
+          revBefore = Number.POSITIVE_INFINITY;
+          return interruptedAt(userId, deviceId, push, cause);
+        });
+      const { outcomes, lastSeq, rev, serverNow, stop, fault, quotaRemaining } = settlement;
       if (rev > revBefore) changed(userId, rev);
-      return { outcomes, lastSeq, headRev: rev, serverNow, stop, quotaRemaining };
+      if (stop === "RETRY") interrupted?.(fault);
+      const retryAfterMs = stop === "RETRY" ? Math.round(RETRY_AFTER_MS * (0.5 + random())) : null;
+      return { outcomes, lastSeq, headRev: rev, serverNow, stop, retryAfterMs, quotaRemaining };
     },
   };
 }

@@ -79,12 +79,17 @@ export interface Change extends UnitName, Unit {
   readonly appended: readonly { readonly rev: number; readonly update: string }[] | null;
 }
 
+/** GAP: a seq is missing. RETRY: the next op cannot be settled now; what is in front of it is. */
+export type StopReason = "GAP" | "RETRY";
+
 export interface Settlement {
   readonly outcomes: readonly Outcome[];
   readonly lastSeq: number;
   readonly rev: number;
   readonly serverNow: number;
-  readonly stop: "GAP" | null;
+  readonly stop: StopReason | null;
+  /** Of RETRY: what was thrown. */
+  readonly fault?: unknown;
   readonly changes: readonly Change[];
   readonly answers: readonly Answer[];
   readonly usage: Usage;
@@ -108,7 +113,8 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   const outcomes: Outcome[] = [];
   let { rev, serverNow, usage } = before;
   let lastSeq = before.client?.lastSeq ?? 0;
-  let stop: "GAP" | null = null;
+  let stop: StopReason | null = null;
+  let interruption: unknown;
 
   for (const judged of push.ops) {
     const { op } = judged;
@@ -120,14 +126,23 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
       stop = "GAP";
       break;
     }
-    lastSeq = op.seq;
     const id = unitId(op);
     const found = changes.get(id) ?? before.units.get(id);
-    const standing = found === undefined || "fault" in judged ? found : judged.lift(found);
-    const verdict =
-      "fault" in judged
-        ? refuse(judged.fault)
-        : settleOp(judged, standing, { push, deviceId, before, rev, usage, quota });
+    let standing = found;
+    let verdict: Verdict;
+    try {
+      if (found !== undefined && !("fault" in judged)) standing = judged.lift(found);
+      verdict =
+        "fault" in judged
+          ? refuse(judged.fault)
+          : settleOp(judged, standing, { push, deviceId, before, rev, usage, quota });
+    } catch (cause) {
+      // Nothing is known of this op: what comes behind it has to wait, what is in front of it does not.
+      stop = "RETRY";
+      interruption = cause;
+      break;
+    }
+    lastSeq = op.seq;
     const { status, stamp, fault, losers = [], change } = verdict;
     if (change !== undefined) {
       ({ rev } = change);
@@ -155,6 +170,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     rev,
     serverNow,
     stop,
+    fault: interruption,
     changes: [...changes.values()],
     answers: [...answers.values()],
     usage,

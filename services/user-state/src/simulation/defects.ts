@@ -44,6 +44,7 @@ const DAY_MS = 24 * 3_600_000;
 export function brokenStore(store: EntryStore, defect: Defect | undefined): EntryStore {
   if (defect === "NO_DEDUPE")
     return {
+      ...store,
       settle: (request, decide) =>
         store.settle(request, (before) => {
           const first = request.push.ops[0]?.op.seq ?? 1;
@@ -52,6 +53,7 @@ export function brokenStore(store: EntryStore, defect: Defect | undefined): Entr
     };
   if (defect === "CLAMP_MISSING")
     return {
+      ...store,
       settle: (request, decide) =>
         store.settle(request, (before) => decide({ ...before, serverNow: before.serverNow + 5 * DAY_MS })),
     };

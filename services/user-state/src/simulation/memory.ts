@@ -70,6 +70,11 @@ export function createMemory(epoch: string, now: () => number): Memory {
       };
       return settlement;
     },
+    async look({ clientId }) {
+      const { head, clients } = stored;
+      const serverNow = Math.max(head.maxMs, now());
+      return { ...head, serverNow, client: clients.get(clientId), units: new Map(), answers: new Map() };
+    },
   };
 
   const stream: StreamStore = {

@@ -1,5 +1,5 @@
 import { AppError } from "@continuo/errors";
-import { MAX_PAGE } from "@continuo/merge/protocol";
+import { MAX_PAGE, MAX_WAIT_MS } from "@continuo/merge/protocol";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
 import { viewOf } from "../entry/unit.ts";
@@ -13,6 +13,7 @@ const PullInput = z.object({
   namespaces: optional(z.array(z.string()).min(1).max(64)),
   clientId: optional(z.uuid().transform((text) => text.toLowerCase())),
   first: z.number().min(1).max(MAX_PAGE),
+  waitMs: z.number().min(0).max(MAX_WAIT_MS),
 });
 
 /** Changes go out. */
@@ -20,7 +21,7 @@ export const streamResolvers = {
   Query: {
     pullState: (_parent, args, context) => {
       const viewer = requireViewer(context);
-      return context.stream.pull(viewer, parseInput(PullInput, args));
+      return context.stream.pull(viewer, parseInput(PullInput, args), context.signal);
     },
   },
   Subscription: {

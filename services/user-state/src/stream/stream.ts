@@ -78,7 +78,7 @@ export interface StateBatch {
   readonly serverNow: number;
 }
 
-interface PullRequest {
+export interface PullRequest {
   readonly since: string | undefined;
   readonly namespaces: readonly string[] | undefined;
   readonly clientId: string | undefined;
@@ -122,13 +122,13 @@ export function createStream(options: {
       if (cursor !== undefined && reset !== null) page = await read(undefined);
 
       const { head, replica, entries, hasMore } = page;
+      if (replica !== undefined && replica.deviceId !== deviceId)
+        throw new AppError(
+          "CONFLICT",
+          "CLIENT_OF_OTHER_DEVICE",
+          "This clientId belongs to another device: take a new one.",
+        );
       if (clientId !== undefined && cursor !== undefined) {
-        if (replica !== undefined && replica.deviceId !== deviceId)
-          throw new AppError(
-            "CONFLICT",
-            "CLIENT_OF_OTHER_DEVICE",
-            "This clientId belongs to another device: take a new one.",
-          );
         const ackedRev = reset === null ? cursor.rev : 0;
         if (replica === undefined || replica.stale || replica.ackedRev < ackedRev)
           await store.acknowledge({ userId, clientId, deviceId, ackedRev });
