@@ -5,6 +5,7 @@
 import type { OpMessage, PushRequest, PushResponse } from "@continuo/merge/protocol";
 import type { EntryStore } from "../entry/entry.ts";
 import { unitId } from "../entry/settle.ts";
+import type { Unit } from "../entry/unit.ts";
 import type { Stored } from "./memory.ts";
 import type { Random } from "./random.ts";
 
@@ -21,6 +22,8 @@ export const DEFECTS = [
   "CLAMP_MISSING",
   /** A removal takes what its author had never seen. */
   "REMOVE_IGNORES_BASE",
+  /** A device that has not read its own addition back yet cannot take it away. */
+  "OWN_WRITES_UNKNOWN",
   /** A late autosave goes into whatever generation there is. */
   "NO_DRAFT_FENCE",
   /** A message of the stream is applied although one before it was lost. */
@@ -57,7 +60,26 @@ export function brokenStore(store: EntryStore, defect: Defect | undefined): Entr
       settle: (request, decide) =>
         store.settle(request, (before) => decide({ ...before, serverNow: before.serverNow + 5 * DAY_MS })),
     };
+  if (defect === "OWN_WRITES_UNKNOWN")
+    return {
+      ...store,
+      settle: (request, decide) =>
+        store.settle(request, (before) => {
+          const { clientId } = request.push;
+          const units = [...before.units].map(([id, unit]) => [id, renamed(unit, clientId, STRANGER)] as const);
+          const settlement = decide({ ...before, units: new Map(units) });
+          return { ...settlement, changes: settlement.changes.map((each) => renamed(each, STRANGER, clientId)) };
+        }),
+    };
   return store;
+}
+
+/** Somebody without a device. */
+const STRANGER = "00000000-0000-4000-8000-000000000000";
+
+/** The unit as if what one replica wrote were another's. */
+function renamed<Renamed extends Unit>(unit: Renamed, from: string, to: string): Renamed {
+  return { ...unit, state: JSON.parse(JSON.stringify(unit.state).replaceAll(from, to)) };
 }
 
 /** A push as the server understands it; `stored` is what it meets, `now` the true time. */

@@ -1,6 +1,5 @@
 /** A device: its copy of the state, its clock, and how it deals with a server over a network. */
 import { isAppError } from "@continuo/errors";
-import { KINDS } from "@continuo/merge";
 import type { PullRequest, PushRequest, PushResponse, StateBatch } from "@continuo/merge/protocol";
 import {
   change,
@@ -15,7 +14,7 @@ import {
   type Unit,
 } from "@continuo/replica";
 import { brokenAnswer, brokenPush, type Defect } from "./defects.ts";
-import { DEFINITION, FIELDS, type Field } from "./life.ts";
+import { DEFINITION, FIELDS, KINDS, type Field } from "./life.ts";
 import type { Network } from "./network.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Random } from "./random.ts";
@@ -81,7 +80,8 @@ export function createDevice(surroundings: Surroundings, skewOf: () => number): 
     if (code === "UNAUTHENTICATED" && defect === "UNAUTHENTICATED_IS_REFUSAL") dropSent();
     if (reason !== "CLIENT_UNKNOWN") return;
     const pruned = details?.["clientsPrunedBefore"];
-    startOver(clientId, pruned instanceof Date ? pruned.getTime() : null);
+    const isKnown = pruned instanceof Date || typeof pruned === "string";
+    startOver(clientId, isKnown ? new Date(pruned).getTime() : null);
   }
 
   function dropSent(): void {

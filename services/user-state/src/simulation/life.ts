@@ -1,7 +1,10 @@
-/** What the person of a simulation keeps: a field of each kind. */
-import type { KindName } from "@continuo/merge";
+/** What the person of a simulation keeps, a field of each kind, and what they do to it. */
+import { KINDS as LIGHT_KINDS, positionAt, type Json, type KindName } from "@continuo/merge";
+import { STATES } from "@continuo/merge/protocol";
+import { load, text, TEXT_NAME } from "@continuo/merge/text";
 import { defineNamespace } from "@continuo/namespace";
 import { namespaceOf } from "../namespace/namespace.ts";
+import type { Random } from "./random.ts";
 
 export const FIELDS = {
   title: "REGISTER",
@@ -12,10 +15,23 @@ export const FIELDS = {
   position: "PROGRESS",
   note: "DRAFT",
   info: "MAP",
+  letter: "TEXT",
 } as const satisfies Record<string, KindName>;
 export type Field = keyof typeof FIELDS;
-/** The kinds that are used here. */
-export type SimulatedKind = (typeof FIELDS)[Field];
+/** All but texts, which need Yjs. */
+export const PLAIN_FIELDS: readonly Field[] = [
+  "title",
+  "plays",
+  "furthest",
+  "tags",
+  "queue",
+  "position",
+  "note",
+  "info",
+];
+export const ALL_FIELDS: readonly Field[] = [...PLAIN_FIELDS, "letter"];
+type SimulatedKind = (typeof FIELDS)[Field];
+export const KINDS = { ...LIGHT_KINDS, TEXT: text };
 
 /** As `defineNamespace` makes it. */
 export const DEFINITION = defineNamespace({
@@ -24,3 +40,74 @@ export const DEFINITION = defineNamespace({
   fields: Object.fromEntries(Object.entries(FIELDS).map(([name, kind]) => [name, { kind, schema: {} }])),
 });
 export const LIFE = namespaceOf([{ revision: 1, definition: DEFINITION }]);
+
+const INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] as const;
+const MEMBERS = ["m0", "m1", "m2"];
+
+type Payload = { readonly type: string } & { readonly [name: string]: Json };
+
+/** Something that can be done to a unit whose author sees it as `stateOf` says; `token` is not used twice. */
+export function payloadOf(random: Random, kind: SimulatedKind, token: number, stateOf: () => Json): Payload {
+  switch (kind) {
+    case "COUNTER":
+      return { type: "ADD", delta: 1 + random.below(9) };
+    case "MAX":
+      return { type: "SET", value: random.below(1_000) };
+    case "SET":
+      return { type: random.chance(0.6) ? "ADD" : "REMOVE", element: `t${random.below(4)}` };
+    case "LIST":
+      return { type: "INSERT", id: `i${token}`, value: token, position: positionAt([], 0) };
+    case "PROGRESS":
+      return {
+        type: "REPORT",
+        epoch: 0,
+        position: random.below(7_200),
+        duration: 7_200,
+        unit: "SECONDS",
+        intent: random.pick(INTENTS),
+      };
+    case "DRAFT": {
+      const { generation } = STATES.DRAFT.parse(stateOf());
+      if (random.chance(0.2)) return { type: "SUBMIT", generation, idempotencyKey: `k${token}` };
+      return { type: "EDIT", generation, name: "body", value: `d${token}` };
+    }
+    case "MAP":
+      if (random.chance(0.1)) return { type: "DELETE" };
+      if (random.chance(0.2)) return { type: "UNSET", name: random.pick(MEMBERS) };
+      return { type: "SET", name: random.pick(MEMBERS), value: `p${token}` };
+    case "TEXT":
+      return writing(random, token, stateOf());
+    case "REGISTER":
+      return random.chance(0.3) ? { type: "DELETE" } : { type: "SET", value: `v${token}` };
+  }
+}
+
+/** A word more or less somewhere in a text, or its end. */
+function writing(random: Random, token: number, state: Json): Payload {
+  const { generation } = STATES.TEXT.parse(state);
+  if (random.chance(0.05)) return { type: "RESET", generation };
+  const words = wordsOf(state);
+  const document = load(STATES.TEXT.parse(state));
+  document.clientID = random.below(2 ** 32);
+  let update = "";
+  document.on("updateV2", (made) => (update = Buffer.from(made).toString("base64")));
+  const written = document.getText(TEXT_NAME);
+  if (words.length > 0 && random.chance(0.3)) {
+    const word = random.pick(words);
+    written.delete(word.from, word.length);
+    return { type: "UPDATE", generation, update, removes: word.token };
+  }
+  const place = words[random.below(words.length + 1)]?.from ?? written.length;
+  written.insert(place, `[${token}]`);
+  return { type: "UPDATE", generation, update, inserts: token };
+}
+
+/** The words of a text, each the token of its author. */
+export function wordsOf(state: Json): { readonly token: number; readonly from: number; readonly length: number }[] {
+  const written = text.view(STATES.TEXT.parse(state))?.text ?? "";
+  return [...written.matchAll(/\[(\d+)\]/g)].map(({ 0: word, 1: token, index }) => ({
+    token: Number(token),
+    from: index,
+    length: word.length,
+  }));
+}

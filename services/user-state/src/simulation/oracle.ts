@@ -2,12 +2,12 @@
  * The truth about a simulated world, and what was promised about it. It knows when each change was really made, and what
  * the server said of it; it knows nothing of how changes merge.
  */
-import { KINDS, positionAt, resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge";
+import { resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge";
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
 import { show, type Replica } from "@continuo/replica";
 import { unitId } from "../entry/settle.ts";
 import { viewOf } from "../entry/unit.ts";
-import { DEFINITION, FIELDS, type Field, type SimulatedKind } from "./life.ts";
+import { DEFINITION, FIELDS, KINDS, payloadOf, wordsOf, type Field } from "./life.ts";
 import type { Stored } from "./memory.ts";
 import type { Random } from "./random.ts";
 
@@ -26,6 +26,7 @@ export interface Made {
 
 interface Committed {
   readonly token: number;
+  readonly status: string;
   readonly rev: number | null;
   readonly baseRev: number;
   readonly clientId: string;
@@ -61,8 +62,6 @@ export interface Oracle {
   end(stored: Stored, replicas: readonly Replica[]): void;
 }
 
-const INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] as const;
-const MEMBERS = ["m0", "m1", "m2"];
 const DAY_MS = 24 * 3_600_000;
 /** How long the server remembers what it answered, and whom. */
 const ANSWERS_MS = 30 * DAY_MS;
@@ -70,14 +69,20 @@ const DEVICES_MS = 180 * DAY_MS;
 /** A key that no server takes. */
 const POISON = "";
 
-/** `travelMs`: how long a push may take, which is as exactly as the time of a change can be known. */
-export function createOracle({ now, travelMs }: { now: () => number; travelMs: number }): Oracle {
+/**
+ * `travelMs`: how long a push may take, which is as exactly as the time of a change can be known; `fields`: what the
+ * person uses.
+ */
+export function createOracle(options: { now: () => number; travelMs: number; fields: readonly Field[] }): Oracle {
+  const { now, travelMs } = options;
   const all = new Map<number, Made & { readonly at: number }>();
   let log: Committed[] = [];
   const lost = new Set<number>();
   const refusedAt = new Map<number, number>();
   let wasRestored = false;
-  const fields = Object.entries(FIELDS);
+  /** By unit: how much of the log was of a text that is forgotten since. */
+  const forgotten = new Map<string, number>();
+  const fields = options.fields.map((field) => [field, FIELDS[field]] as const);
 
   function fail(promise: string, about: unknown): never {
     throw new Violation(`${promise}: ${JSON.stringify(about)}`);
@@ -85,8 +90,9 @@ export function createOracle({ now, travelMs }: { now: () => number; travelMs: n
   const changeOf = (token: number): Made & { readonly at: number } =>
     all.get(token) ?? fail("a change that nobody made", token);
   /** What of one field the server has taken, in its order. */
-  const takenOf = (key: string, field: string): (Committed & Made & { readonly at: number })[] =>
+  const takenOf = (key: string, field: string, from = 0): (Committed & Made & { readonly at: number })[] =>
     log
+      .slice(from)
       .map((entry) => ({ ...entry, ...changeOf(entry.token) }))
       .filter((each) => each.key === key && each.field === field);
 
@@ -108,8 +114,10 @@ export function createOracle({ now, travelMs }: { now: () => number; travelMs: n
         const op = request.ops.find((each) => each.seq === seq) ?? fail("an outcome of nothing", seq);
         if (status === "REJECTED") refusedAt.set(tokenOf(op.payload), now());
         if (status === "DUPLICATE" || status === "REJECTED") continue;
+        if (changeOf(tokenOf(op.payload)).kind === "TEXT" && !forgotten.has(unitId(op))) forgotten.set(unitId(op), 0);
         log.push({
           token: tokenOf(op.payload),
+          status,
           rev,
           baseRev: op.baseRev,
           clientId: request.clientId,
@@ -134,6 +142,7 @@ export function createOracle({ now, travelMs }: { now: () => number; travelMs: n
 
     check({ head, units }) {
       if (head.maxMs > now() + 1) fail("no stamp is from the future", head.maxMs - now());
+      for (const id of forgotten.keys()) if (!units.has(id)) forgotten.set(id, log.length);
       for (const unit of units.values()) {
         if (unit.kind !== "DRAFT") continue;
         const { generation, fields: written } = STATES.DRAFT.parse(unit.state);
@@ -210,6 +219,7 @@ export function createOracle({ now, travelMs }: { now: () => number; travelMs: n
             if (acted.length > 0) assertLast(acted, answer?.stamp ?? null, answer === null);
           }
           if (kind === "SET") assertAddsWin(taken, Array.isArray(value) ? value : []);
+          if (kind === "TEXT") assertWritten(takenOf(key, field, forgotten.get(id)), state);
         }
     },
   };
@@ -226,6 +236,20 @@ export function createOracle({ now, travelMs }: { now: () => number; travelMs: n
       : taken.filter((each) => JSON.stringify(each.stamp) === JSON.stringify(stamp));
     if (!standing.some(({ at }) => last - at <= travelMs))
       fail("who writes last, by true time, stands", { taken, stamp, isGone });
+  }
+
+  /** What was written since the text began is in it once, unless somebody took it out. */
+  function assertWritten(taken: readonly (Committed & Made)[], state: Json | undefined): void {
+    const { generation } = STATES.TEXT.parse(state ?? KINDS.TEXT.initial);
+    const updates = taken.filter(
+      ({ payload, status }) => payload["generation"] === generation && status !== "SUPERSEDED",
+    );
+    const removed = updates.map(({ payload }) => payload["removes"]);
+    const inserted = new Set(updates.flatMap(({ payload }) => payload["inserts"] ?? []));
+    const there = [...inserted].filter((word) => !removed.includes(word));
+    const words = state === undefined ? [] : wordsOf(state).map(({ token }) => token);
+    if (JSON.stringify(words.toSorted(compareNumbers)) !== JSON.stringify(there.map(Number).toSorted(compareNumbers)))
+      fail("what was written is in the text, once", { there, words });
   }
 
   /** An element is there exactly if somebody added it whom no remover had heard of. */
@@ -260,42 +284,11 @@ function compareText(left: string, right: string): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
+function compareNumbers(left: number, right: number): number {
+  return left - right;
+}
+
 function tokenOf(payload: unknown): number {
   const isTold = typeof payload === "object" && payload !== null && "token" in payload;
   return isTold ? Number(payload.token) : 0;
-}
-
-type Payload = { readonly type: string } & { readonly [name: string]: Json };
-
-function payloadOf(random: Random, kind: SimulatedKind, token: number, stateOf: () => Json): Payload {
-  switch (kind) {
-    case "COUNTER":
-      return { type: "ADD", delta: 1 + random.below(9) };
-    case "MAX":
-      return { type: "SET", value: random.below(1_000) };
-    case "SET":
-      return { type: random.chance(0.6) ? "ADD" : "REMOVE", element: `t${random.below(4)}` };
-    case "LIST":
-      return { type: "INSERT", id: `i${token}`, value: token, position: positionAt([], 0) };
-    case "PROGRESS":
-      return {
-        type: "REPORT",
-        epoch: 0,
-        position: random.below(7_200),
-        duration: 7_200,
-        unit: "SECONDS",
-        intent: random.pick(INTENTS),
-      };
-    case "DRAFT": {
-      const { generation } = STATES.DRAFT.parse(stateOf());
-      if (random.chance(0.2)) return { type: "SUBMIT", generation, idempotencyKey: `k${token}` };
-      return { type: "EDIT", generation, name: "body", value: `d${token}` };
-    }
-    case "MAP":
-      if (random.chance(0.1)) return { type: "DELETE" };
-      if (random.chance(0.2)) return { type: "UNSET", name: random.pick(MEMBERS) };
-      return { type: "SET", name: random.pick(MEMBERS), value: `p${token}` };
-    case "REGISTER":
-      return random.chance(0.3) ? { type: "DELETE" } : { type: "SET", value: `v${token}` };
-  }
 }

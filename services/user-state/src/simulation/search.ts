@@ -11,15 +11,16 @@ export interface Found {
 
 const COUNTS = ["changes", "settled", "refused", "lost", "doubled", "restores"] as const;
 
-/** Runs `seeds` worlds, the first of seed `from`; `progress` is called after each. */
+/** Runs `seeds` worlds, the first of seed `from`, or until a violation is `enough`; `progress` is called after each. */
 export async function search(options: {
   from: number;
   seeds: number;
   steps: number;
   defect?: Defect | undefined;
+  enough?: RegExp;
   progress?: (worlds: number) => void;
 }): Promise<Found> {
-  const { from, seeds, steps, defect, progress } = options;
+  const { from, seeds, steps, defect, enough, progress } = options;
   const violations: { seed: number; message: string }[] = [];
   const totals: Record<(typeof COUNTS)[number], number> = {
     changes: 0,
@@ -36,6 +37,7 @@ export async function search(options: {
     } catch (cause) {
       if (!(cause instanceof Violation)) throw cause;
       violations.push({ seed, message: cause.message });
+      if (enough?.test(cause.message)) break;
     }
     progress?.(seed - from + 1);
   }
