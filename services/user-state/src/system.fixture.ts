@@ -74,7 +74,7 @@ const PUSH = `mutation ($input: PushStateInput!) { pushState(input: $input) {
 const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int! = 500) {
   pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first) {
     from to hasMore headRev epoch lastSeq reset serverNow
-    entries { namespace key field kind state value deleted rev schemaVersion } } }`;
+    entries { namespace key field kind state value deleted rev schemaVersion expiresAt } } }`;
 
 interface Instant {
   readonly ms: number;

@@ -3,10 +3,12 @@ import type { Json, KindName } from "@continuo/merge";
 import { DatabaseError, type Pool, type PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
 import { PassingFault, type EntryStore } from "./entry.ts";
+import { buryExpired } from "./expiry.store.ts";
 import { isName, type Fault, type JudgedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
 import { unitId, type Answer, type Before, type Push, type Settlement } from "./settle.ts";
-import { textStateOf, type Unit, type UnitName } from "./unit.ts";
+import { KINDS_THAT_STAY, type Unit, type UnitName } from "./unit.ts";
+import { stateOf, textUpdatesOf } from "./unit.store.ts";
 
 /** Makes or locks the head row. Until the commit no other push of this user passes, so revisions become visible in order. */
 const LOCK_HEAD = `
@@ -29,16 +31,24 @@ const LOOK_AT_HEAD = `
 /** SQLSTATE: serialization failure, deadlock, a lock that was not to be had in time, a statement that took too long. */
 const PASSING = new Set(["40001", "40P01", "55P03", "57014"]);
 
-/** What each op meets. A statement of its own: its snapshot must be younger than the lock. $3 to $6 are one element an op. */
+/**
+ * What each op meets. A statement of its own: its snapshot must be younger than the lock. $3 to $6 are one element an op,
+ * $7 is the server's clock. A number that expired is nothing: no later one could be held against it.
+ */
 export const READ_STANDING = `
   SELECT op.namespace, op.key, op.field,
          entry.kind, entry.state, entry.rev::float8, entry.schema_version, entry.bytes, entry.removed_ms::float8,
          CASE WHEN entry.kind = 'TEXT' THEN ${textUpdatesOf("$1", "entry")} END AS updates,
          op.seq::float8, answer.status, answer.code, answer.message, answer.rev::float8 AS answer_rev,
-         client.device_id, client.last_seq::float8
+         client.device_id, client.last_seq::float8,
+         EXISTS (
+           SELECT FROM user_state.state_entries
+           WHERE user_id = $1 AND expires_at <= to_timestamp($7::float8 / 1000)
+         ) AS has_expired
   FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[]) AS op (namespace, key, field, seq)
   LEFT JOIN user_state.state_entries AS entry
     ON entry.user_id = $1 AND entry.namespace = op.namespace AND entry.key = op.key AND entry.field = op.field
+    AND NOT (entry.deleted AND entry.kind IN (${KINDS_THAT_STAY.map((kind) => `'${kind}'`).join(", ")}))
   LEFT JOIN user_state.op_outcomes AS answer
     ON answer.user_id = $1 AND answer.client_id = $2 AND answer.seq = op.seq
   LEFT JOIN user_state.sync_clients AS client ON client.user_id = $1 AND client.client_id = $2`;
@@ -61,14 +71,16 @@ const writeWith = (more: string): string => `
     ON CONFLICT (user_id, client_id, seq) DO NOTHING
   )${more}
   INSERT INTO user_state.state_entries
-    (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms)
-  SELECT $1, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms
+    (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
+  SELECT $1, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms,
+         to_timestamp(expires_ms::float8 / 1000)
   FROM jsonb_to_recordset($12::jsonb) AS change
     (namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint, rev bigint,
-     schema_version int, bytes int, removed_ms bigint)
+     schema_version int, bytes int, removed_ms bigint, expires_ms bigint)
   ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
     kind = excluded.kind, state = excluded.state, deleted = excluded.deleted, ms = excluded.ms, rev = excluded.rev,
-    schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms`;
+    schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
+    expires_at = excluded.expires_at`;
 
 const WRITE = writeWith("");
 
@@ -84,10 +96,10 @@ const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
   ), grown AS (
     UPDATE user_state.state_entries AS entry
     SET deleted = change.deleted, ms = change.ms, rev = change.rev, schema_version = change.schema_version,
-        bytes = change.bytes, removed_ms = change.removed_ms
+        bytes = change.bytes, removed_ms = change.removed_ms, expires_at = to_timestamp(change.expires_ms::float8 / 1000)
     FROM jsonb_to_recordset($13::jsonb) AS change
       (namespace text, key text, field text, deleted boolean, ms bigint, rev bigint, schema_version int, bytes int,
-       removed_ms bigint)
+       removed_ms bigint, expires_ms bigint)
     WHERE entry.user_id = $1
       AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
   ), appended AS (
@@ -95,22 +107,6 @@ const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
     SELECT $1, namespace, key, field, rev, update
     FROM jsonb_to_recordset($14::jsonb) AS appended (namespace text, key text, field text, rev bigint, update text)
   )`);
-
-/** The updates of a text that its state lacks, in the order of their revisions; null when there are none. */
-export function textUpdatesOf(userId: string, entry: string): string {
-  return `(
-    SELECT array_agg(stored.update ORDER BY stored.rev) FROM user_state.text_updates AS stored
-    WHERE stored.user_id = ${userId} AND stored.namespace = ${entry}.namespace
-      AND stored.key = ${entry}.key AND stored.field = ${entry}.field
-  )`;
-}
-
-/** The state of a unit from its row and its `textUpdatesOf`. */
-export function stateOf(row: { readonly state: Json; readonly updates: readonly string[] | null }): Json {
-  if (row.updates === null) return row.state;
-  const stored = textStateOf(row.state);
-  return { ...stored, updates: [...stored.updates, ...row.updates] };
-}
 
 interface HeadRow {
   readonly epoch: string;
@@ -144,6 +140,7 @@ type StandingRow = (EntryColumns | (Nullable<EntryColumns> & { readonly kind: nu
     readonly code: Fault["reason"] | null;
     readonly message: string | null;
     readonly answer_rev: number | null;
+    readonly has_expired: boolean;
   };
 
 /** Of a replica, if it is known. */
@@ -157,7 +154,12 @@ export function createEntryStore(pool: Pool): EntryStore {
   return {
     settle: ({ userId, deviceId, newEpoch, push }, decide) =>
       inTransaction(pool, async (connection) => {
-        const before = await readBefore(connection, userId, newEpoch, push);
+        let before = await readBefore(connection, userId, newEpoch, push);
+        // So that nothing of it is met, and no quota counts it.
+        while (before.hasExpired) {
+          await buryExpired(connection, userId);
+          before = await readBefore(connection, userId, newEpoch, push);
+        }
         const settlement = decide(before);
         if (settlement.lastSeq !== (before.client?.lastSeq ?? 0))
           await write(connection, { userId, deviceId, push, settlement });
@@ -182,7 +184,12 @@ function isPassing(cause: unknown): boolean {
   return cause instanceof DatabaseError && cause.code !== undefined && PASSING.has(cause.code);
 }
 
-async function readBefore(connection: PoolClient, userId: string, newEpoch: string, push: Push): Promise<Before> {
+async function readBefore(
+  connection: PoolClient,
+  userId: string,
+  newEpoch: string,
+  push: Push,
+): Promise<Before & { readonly hasExpired: boolean }> {
   const { rows: heads } = await connection.query<HeadRow>({
     name: "entry_lock_head",
     text: LOCK_HEAD,
@@ -202,9 +209,11 @@ async function readBefore(connection: PoolClient, userId: string, newEpoch: stri
       units.map(({ key }) => key),
       units.map(({ field }) => field),
       push.ops.map(({ op }) => op.seq),
+      head.max_ms,
     ],
   });
   return {
+    hasExpired: rows[0]?.has_expired ?? false,
     ...headOf(head),
     client: rows[0] && clientOf(rows[0]),
     units: new Map(rows.flatMap((row) => (row.kind === null ? [] : [[unitId(row), unitOf(row)] as const]))),
@@ -267,6 +276,7 @@ async function write(
       schema_version: change.schemaVersion,
       bytes,
       removed_ms: change.removedMs,
+      expires_ms: change.expiresAt,
     },
     stored: { kind, state },
     updates: appended?.map(({ rev, update }) => ({ namespace, key, field, rev, update })),

@@ -35,6 +35,8 @@ export interface SoundOp {
   readonly bytes: number;
   /** Of its namespace. */
   readonly quota: Amount;
+  /** How long its unit is kept from now on; null: until it is deleted. */
+  readonly ttlSeconds: number | null;
   /** What stands, under the newest version. */
   lift<Standing extends Unit>(standing: Standing): Standing;
 }
@@ -76,6 +78,7 @@ export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): Judge
     payload,
     bytes,
     quota: namespace.definition.quota,
+    ttlSeconds: namespace.definition.ttlSeconds,
     lift: (standing) => {
       if (standing.schemaVersion === namespace.version) return standing;
       const { state = standing.state } =

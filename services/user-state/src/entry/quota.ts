@@ -1,6 +1,6 @@
 /** Quotas: how much of a person's state is kept. They refuse growth alone; who holds too much can always make it less. */
 import { jsonBytes } from "@continuo/merge";
-import { KINDS_THAT_STAY, viewOf, weightOf, type Amount, type Unit, type UnitName } from "./unit.ts";
+import { KINDS_THAT_STAY, viewOf, weightOf, type Amount, type Unit, type UnitName, type Weighed } from "./unit.ts";
 
 /** Of one person unless the environment says something else, and of each namespace of theirs. */
 export const DEFAULT_QUOTA: Amount = { entries: 5_000, bytes: 5 * 1024 * 1024 };
@@ -10,8 +10,13 @@ export interface Usage extends Amount {
   readonly namespaces: Readonly<Record<string, Amount>>;
 }
 
-/** `usage` after a unit became another. */
-export function usageAfter(usage: Usage, name: UnitName, before: Unit | undefined, after: Unit): Usage {
+/** `usage` after a unit became another; undefined is nothing. */
+export function usageAfter(
+  usage: Usage,
+  name: UnitName,
+  before: Weighed | undefined,
+  after: Weighed | undefined,
+): Usage {
   const growth = difference(weightOf(after, name), weightOf(before, name));
   const ofNamespace = sum(usageOf(usage, name.namespace), growth);
   return { ...sum(usage, growth), namespaces: { ...usage.namespaces, [name.namespace]: ofNamespace } };

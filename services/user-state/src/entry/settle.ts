@@ -75,6 +75,8 @@ export interface Change extends UnitName, Unit {
   readonly deleted: boolean;
   /** When it was made, by its effective stamp. */
   readonly ms: number;
+  /** When its time is up, by the server's clock, milliseconds since the epoch; null: never. */
+  readonly expiresAt: number | null;
   /** Of a TEXT whose stored state stays as it is: the updates to add to it. Null: the state is to be stored. */
   readonly appended: readonly { readonly rev: number; readonly update: string }[] | null;
 }
@@ -273,6 +275,7 @@ function settleOp(
     bytes: bytesOf(after, op),
     deleted,
     ms: stamp.ms,
+    expiresAt: sound.ttlSeconds === null ? null : before.serverNow + sound.ttlSeconds * 1000,
     removedMs: remembersRemoval(after, deleted) ? Math.min(standing?.removedMs ?? stamp.ms, stamp.ms) : null,
     appended: appendedTo(standing, after, rev),
   };

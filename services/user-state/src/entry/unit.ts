@@ -24,6 +24,9 @@ export interface Unit {
   readonly removedMs: number | null;
 }
 
+/** What the weight of a unit goes by. */
+export type Weighed = Pick<Unit, "kind" | "state" | "bytes">;
+
 /** How much of something there is. */
 export interface Amount {
   readonly entries: number;
@@ -57,7 +60,7 @@ export function isShown(unit: Pick<Unit, "kind" | "state">): boolean {
 }
 
 /** Nothing for what is not shown: neither a deletion nor the memory of it may meet a quota. */
-export function weightOf(unit: Unit | undefined, { key, field }: UnitName): Amount {
+export function weightOf(unit: Weighed | undefined, { key, field }: UnitName): Amount {
   if (unit === undefined || !isShown(unit)) return { entries: 0, bytes: 0 };
   if (!KINDS_OF_ONE_VALUE.includes(unit.kind)) return { entries: 1, bytes: unit.bytes };
   return { entries: 1, bytes: jsonBytes(viewOf(unit) ?? null) + nameBytes(key) + nameBytes(field) };

@@ -7,7 +7,8 @@ const READ = `
          (SELECT coalesce(jsonb_object_agg(client_id, device_id), '{}')
           FROM user_state.sync_clients WHERE user_id = $1) AS devices
   FROM user_state.state_entries AS entry
-  WHERE user_id = $1 AND namespace = $2 AND key = $3 AND field = $4 AND kind IN ('REGISTER', 'OPAQUE')`;
+  WHERE user_id = $1 AND namespace = $2 AND key = $3 AND field = $4 AND kind IN ('REGISTER', 'OPAQUE')
+    AND (expires_at IS NULL OR expires_at > statement_timestamp())`;
 
 /** One statement. */
 export function createHistoryStore(pool: Pool): HistoryStore {

@@ -50,7 +50,7 @@ export function kindOf(namespace: Namespace, field: string, version = namespace.
 
 /** Whether what is pushed to it is kept. */
 export function isStored({ definition }: Namespace): boolean {
-  return definition.persistence === "DURABLE";
+  return definition.persistence === "DURABLE" || definition.persistence === "TTL";
 }
 
 /** A namespace of its newest revisions, the oldest version first. Throws RangeError for none. */

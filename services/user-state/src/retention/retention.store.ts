@@ -2,6 +2,7 @@
 import type { Json } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
+import { buryExpired } from "../entry/expiry.store.ts";
 import { bytesOf } from "../entry/unit.ts";
 import { forgetInMap, type RetentionStore } from "./retention.ts";
 
@@ -28,6 +29,10 @@ const FORGET_REPLICAS = `
 const USERS_WITH_REMOVALS = `
   SELECT DISTINCT user_id FROM user_state.state_entries
   WHERE removed_ms < $1 AND user_id > $2 ORDER BY user_id LIMIT $3`;
+
+const USERS_WITH_EXPIRED = `
+  SELECT DISTINCT user_id FROM user_state.state_entries
+  WHERE expires_at <= statement_timestamp() AND user_id > $1 ORDER BY user_id LIMIT $2`;
 
 const LOCK_USER = "SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE";
 
@@ -93,6 +98,11 @@ export function createRetentionStore(pool: Pool): RetentionStore {
       ]);
       return rows.map((row) => row.user_id);
     },
+    async usersWithExpired(afterUserId, limit) {
+      const { rows } = await pool.query<{ user_id: string }>(USERS_WITH_EXPIRED, [afterUserId, limit]);
+      return rows.map((row) => row.user_id);
+    },
+    buryExpired: (userId, limit) => inTransaction(pool, (connection) => buryExpired(connection, userId, limit)),
     pruneTombstones: (userId, cutoff) =>
       inTransaction(pool, async (connection) => {
         await connection.query(LOCK_USER, [userId]);

@@ -15,11 +15,16 @@ export interface RetentionStore {
   usersWithRemovals(cutoff: Date, afterUserId: string, limit: number): Promise<readonly string[]>;
   /** Deletes a user's tombstones older than `cutoff` that every replica has acknowledged, and raises the fence; returns how many. */
   pruneTombstones(userId: string, cutoff: Date): Promise<number>;
+  /** Up to `limit` users after `afterUserId` (in order) who have what has expired, by the database's clock. */
+  usersWithExpired(afterUserId: string, limit: number): Promise<readonly string[]>;
+  /** Makes tombstones of up to `limit` expired units of a user; returns how many there were. */
+  buryExpired(userId: string, limit: number): Promise<number>;
   /** Makes a user's maps forget what `forgetInMap` says, and raises the fence; returns how many did. */
   pruneMaps(userId: string, cutoff: Date): Promise<number>;
 }
 
 export interface Forgotten {
+  readonly expired: number;
   readonly answers: number;
   readonly replicas: number;
   readonly tombstones: number;
@@ -53,9 +58,19 @@ export function createRetention(options: {
 
     const answers = await inBatches((limit) => store.forgetAnswers(before(ANSWER_LIFE_MS), limit));
     const replicas = await inBatches((limit) => store.forgetReplicas(before(REPLICA_LIFE_MS), limit));
+    let expired = 0;
+    let lastUser = FIRST_USER;
+    await inBatches(async (limit) => {
+      const users = await store.usersWithExpired(lastUser, limit);
+      for (const userId of users) {
+        expired += await inBatches((units) => store.buryExpired(userId, units));
+        lastUser = userId;
+      }
+      return users.length;
+    });
     let tombstones = 0;
     let maps = 0;
-    let lastUser = FIRST_USER;
+    lastUser = FIRST_USER;
     await inBatches(async (limit) => {
       const users = await store.usersWithRemovals(before(TOMBSTONE_LIFE_MS), lastUser, limit);
       for (const userId of users) {
@@ -66,7 +81,7 @@ export function createRetention(options: {
       }
       return users.length;
     });
-    return { answers, replicas, tombstones, maps };
+    return { expired, answers, replicas, tombstones, maps };
   };
 }
 

@@ -1,7 +1,8 @@
 /** One person's state in memory, behind the interfaces that Postgres stands behind: the use cases run on it as they are. */
 import type { EntryStore } from "../entry/entry.ts";
+import { bury, expiredState } from "../entry/expiry.ts";
 import { unitId, type Answer, type Before, type Change } from "../entry/settle.ts";
-import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
+import { KINDS_THAT_STAY, KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
 import { forgetInMap, type RetentionStore } from "../retention/retention.ts";
 import type { StreamStore } from "../stream/stream.ts";
 
@@ -48,14 +49,33 @@ export function createMemory(epoch: string, now: () => number): Memory {
     stored = { ...stored, head: { ...stored.head, ...head } };
   };
 
+  const isDue = ({ expiresAt }: Change): boolean =>
+    (expiresAt ?? Number.POSITIVE_INFINITY) <= Math.max(stored.head.maxMs, now());
+
+  function buryAll(): number {
+    const due = [...stored.units.values()].filter(isDue);
+    const { rev, usage, tombstones } = bury(stored.head, due);
+    const units = new Map(stored.units);
+    for (const tombstone of tombstones) {
+      const unit = units.get(unitId(tombstone));
+      if (unit === undefined) continue;
+      const { state, bytes } = tombstone;
+      const buried = { state, bytes, rev: tombstone.rev, deleted: true, removedMs: now(), expiresAt: null };
+      units.set(unitId(tombstone), { ...unit, ...buried });
+    }
+    stored = { ...stored, head: { ...stored.head, rev, usage }, units };
+    return due.length;
+  }
+
   const entries: EntryStore = {
     async settle({ deviceId, push }, decide) {
+      buryAll();
       const { clientId } = push;
       const { head } = stored;
       const serverNow = Math.max(head.maxMs, now());
       const known = stored.answers.get(clientId) ?? new Map<number, Answer & { at: number }>();
       const client = stored.clients.get(clientId);
-      const settlement = decide({ ...head, serverNow, client, units: stored.units, answers: known });
+      const settlement = decide({ ...head, serverNow, client, units: met(stored.units), answers: known });
       const { rev, usage, changes, answers, lastSeq } = settlement;
       const units = new Map(stored.units);
       for (const change of changes) units.set(unitId(change), { ...change, appended: null });
@@ -81,6 +101,7 @@ export function createMemory(epoch: string, now: () => number): Memory {
     async read({ after, floor, namespaces, first, clientId }) {
       const { head, units, clients } = stored;
       const found = [...units.values()]
+        .map((unit) => (isDue(unit) ? { ...unit, state: expiredState(unit), deleted: true, expiresAt: null } : unit))
         .filter(
           ({ rev, deleted, kind, namespace }) =>
             rev > after &&
@@ -134,6 +155,8 @@ export function createMemory(epoch: string, now: () => number): Memory {
       return count;
     },
     usersWithRemovals: async (_cutoff, afterUserId) => (afterUserId < USER ? [USER] : []),
+    usersWithExpired: async (afterUserId) => (afterUserId < USER ? [USER] : []),
+    buryExpired: async () => buryAll(),
     async pruneTombstones(_userId, cutoff) {
       const acked = leastAcked();
       const isDue = ({ deleted, removedMs, ms, rev }: Change): boolean =>
@@ -172,6 +195,11 @@ export function createMemory(epoch: string, now: () => number): Memory {
       stored = backup;
     },
   };
+}
+
+/** What an op may meet: a number that expired is nothing. */
+function met(units: Stored["units"]): Stored["units"] {
+  return new Map([...units].filter(([, { kind, deleted }]) => !deleted || !KINDS_THAT_STAY.includes(kind)));
 }
 
 /** Whose state it is. */

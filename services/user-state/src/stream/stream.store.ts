@@ -1,7 +1,8 @@
 /** The stream in Postgres: one statement a page, along the index (user_id, rev). */
 import type { Json, KindName } from "@continuo/merge";
 import type { Pool } from "pg";
-import { stateOf, textUpdatesOf } from "../entry/entry.store.ts";
+import { stateOf, textUpdatesOf } from "../entry/unit.store.ts";
+import { expiredState } from "../entry/expiry.ts";
 import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
 import type { Page, StreamStore } from "./stream.ts";
 
@@ -10,10 +11,15 @@ const PAGE_BYTES = 512 * 1024;
 
 const WITH_GENERATIONS = KINDS_WITH_GENERATIONS.map((kind) => `'${kind}'`).join(", ");
 
-/** One snapshot: the head, the replica and the entries belong together. $3 is the floor, $4 the namespaces, each or null. */
+const SERVER_NOW = "greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8";
+const IS_EXPIRED = `coalesce(entry.expires_at <= to_timestamp(${SERVER_NOW} / 1000), false)`;
+
+/**
+ * One snapshot: the head, the replica and the entries belong together. $3 is the floor, $4 the namespaces, each or null.
+ * What has expired is told as what was deleted.
+ */
 export const READ_PAGE = `
-  SELECT head.epoch, head.rev::float8 AS head_rev, head.pruned_rev::float8,
-         greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8 AS server_now,
+  SELECT head.epoch, head.rev::float8 AS head_rev, head.pruned_rev::float8, ${SERVER_NOW} AS server_now,
          client.device_id, client.acked_rev::float8, client.last_seq::float8,
          client.seen_at < statement_timestamp() - interval '1 minute' AS stale,
          entry.*
@@ -24,10 +30,11 @@ export const READ_PAGE = `
            count(*) OVER ()::float8 AS found,
            sum(bytes) OVER (ORDER BY rev) - bytes AS bytes_before
     FROM (
-      SELECT namespace, key, field, kind, state, deleted, rev::float8, schema_version, bytes
+      SELECT namespace, key, field, kind, state, deleted, rev::float8, schema_version, bytes,
+             extract(epoch FROM expires_at)::float8 * 1000 AS expires_ms, ${IS_EXPIRED} AS expired
       FROM user_state.state_entries AS entry
       WHERE entry.user_id = $1 AND entry.rev > $2
-        AND (NOT entry.deleted OR entry.kind IN (${WITH_GENERATIONS}) OR entry.rev > coalesce($3, head.rev))
+        AND (NOT (entry.deleted OR ${IS_EXPIRED}) OR entry.kind IN (${WITH_GENERATIONS}) OR entry.rev > coalesce($3, head.rev))
         AND ($4::text[] IS NULL OR entry.namespace = ANY ($4))
       ORDER BY entry.rev
       LIMIT $6
@@ -66,6 +73,8 @@ interface EntryColumns {
   readonly deleted: boolean;
   readonly rev: number;
   readonly schema_version: number;
+  readonly expires_ms: number | null;
+  readonly expired: boolean;
   readonly found: number;
 }
 
@@ -107,10 +116,11 @@ function pageOf(rows: readonly Row[], first: number): Page {
     key: row.key,
     field: row.field,
     kind: row.kind,
-    state: stateOf(row),
-    deleted: row.deleted,
     rev: row.rev,
     schemaVersion: row.schema_version,
+    ...(row.expired
+      ? { state: expiredState(row), deleted: true, expiresAt: null }
+      : { state: stateOf(row), deleted: row.deleted, expiresAt: row.expires_ms && Math.round(row.expires_ms) }),
   }));
   return {
     head: { epoch: head.epoch, rev: head.head_rev, prunedRev: head.pruned_rev, serverNow: head.server_now },

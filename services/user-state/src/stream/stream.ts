@@ -22,6 +22,8 @@ export interface StateEntry {
   readonly deleted: boolean;
   readonly rev: number;
   readonly schemaVersion: number;
+  /** When its time is up, by the server's clock, milliseconds since the epoch; null: never. */
+  readonly expiresAt: number | null;
 }
 
 interface Head {

@@ -1,0 +1,31 @@
+/**
+ * Units whose time is up become tombstones: to every reader they are what was deleted, under a revision of its own, so
+ * that no replica keeps what others have dropped. Reads do not wait for it; a push does it first, retention in the end.
+ */
+import { expire, type Json } from "@continuo/merge";
+import { usageAfter, type Usage } from "./quota.ts";
+import { bytesOf, kindNamed, type Unit, type UnitName, type Weighed } from "./unit.ts";
+
+/** What is left of a unit. */
+export interface Tombstone extends UnitName, Pick<Unit, "kind" | "state" | "rev" | "bytes"> {}
+
+/** The state of a unit whose time is up. */
+export function expiredState({ kind, state }: Pick<Unit, "kind" | "state">): Json {
+  return expire(kindNamed(kind), state);
+}
+
+/** Tombstones in place of `due`, in order; `rev` and `usage` are those of the user's head, before and after. */
+export function bury(
+  { rev, usage }: { readonly rev: number; readonly usage: Usage },
+  due: readonly (UnitName & Weighed)[],
+): { readonly rev: number; readonly usage: Usage; readonly tombstones: readonly Tombstone[] } {
+  return {
+    rev: rev + due.length,
+    usage: due.reduce((left, unit) => usageAfter(left, unit, unit, undefined), usage),
+    tombstones: due.map((unit, index) => {
+      const { namespace, key, field, kind } = unit;
+      const state = expiredState(unit);
+      return { namespace, key, field, kind, state, rev: rev + index + 1, bytes: bytesOf({ kind, state }, unit) };
+    }),
+  };
+}
