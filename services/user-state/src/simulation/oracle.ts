@@ -8,7 +8,6 @@ import { show, type Replica } from "@continuo/replica";
 import { unitId } from "../entry/settle.ts";
 import { viewOf } from "../entry/unit.ts";
 import { DEFINITION, FIELDS, KINDS, payloadOf, wordsOf, type Field } from "./life.ts";
-import type { Stored } from "./memory.ts";
 import type { Random } from "./random.ts";
 
 /** A broken promise. */
@@ -31,6 +30,8 @@ interface Committed {
   readonly baseRev: number;
   readonly clientId: string;
   readonly stamp: Stamp | null;
+  /** Of the push. */
+  readonly headRev: number;
   /** When it was committed. */
   readonly at: number;
 }
@@ -42,6 +43,15 @@ export interface Told {
   readonly rev: number | null;
   /** The effective one; null where it has none. */
   readonly stamp: Stamp | null;
+  /** Of a repeated op: what it was told first, unless it was applied. */
+  readonly first: { readonly status: string } | null;
+}
+
+/** What stands on the server. */
+export interface Stood {
+  readonly head: { readonly maxMs: number };
+  /** By `unitId`. */
+  readonly units: ReadonlyMap<string, { readonly kind: KindName; readonly state: Json; readonly deleted: boolean }>;
 }
 
 export interface Oracle {
@@ -49,7 +59,7 @@ export interface Oracle {
   invent(random: Random, replica: Replica, where: { key: string; field?: Field; isPoison: boolean }): Made;
   made(change: Made): void;
   /** The server has settled a push, and each op as `outcomes` say. */
-  committed(push: { request: PushRequest; outcomes: readonly Told[] }): void;
+  committed(push: { request: PushRequest; outcomes: readonly Told[]; headRev: number }): void;
   /** How much has been committed: what a backup holds. */
   mark(): number;
   /** The server has lost all that came after the mark. */
@@ -57,9 +67,9 @@ export interface Oracle {
   /** A device took something over. */
   shown(before: Replica, after: Replica): void;
   /** After each step. */
-  check(stored: Stored): void;
+  check(stood: Stood): void;
   /** When all has come to rest; the last replica is one that began afresh. */
-  end(stored: Stored, replicas: readonly Replica[]): void;
+  end(stood: Stood, replicas: readonly Replica[]): void;
 }
 
 const DAY_MS = 24 * 3_600_000;
@@ -71,12 +81,19 @@ const POISON = "";
 
 /**
  * `travelMs`: how long a push may take, which is as exactly as the time of a change can be known; `fields`: what the
- * person uses.
+ * person uses; `hearsAll`: whether every commit is told, and in their order. A server that is killed may have committed
+ * what it tells nobody; then the answer to a repetition shows it.
  */
-export function createOracle(options: { now: () => number; travelMs: number; fields: readonly Field[] }): Oracle {
-  const { now, travelMs } = options;
+export function createOracle(options: {
+  now: () => number;
+  travelMs: number;
+  fields: readonly Field[];
+  hearsAll: boolean;
+}): Oracle {
+  const { now, travelMs, hearsAll } = options;
   const all = new Map<number, Made & { readonly at: number }>();
   let log: Committed[] = [];
+  const unheard = new Map<number, Committed>();
   const lost = new Set<number>();
   const refusedAt = new Map<number, number>();
   let wasRestored = false;
@@ -109,21 +126,18 @@ export function createOracle(options: { now: () => number; travelMs: number; fie
       all.set(change.payload.token, { ...change, at: now() });
     },
 
-    committed({ request, outcomes }) {
-      for (const { seq, status, rev, stamp } of outcomes) {
+    committed({ request, outcomes, headRev }) {
+      for (const { seq, status, rev, stamp, first } of outcomes) {
         const op = request.ops.find((each) => each.seq === seq) ?? fail("an outcome of nothing", seq);
-        if (status === "REJECTED") refusedAt.set(tokenOf(op.payload), now());
-        if (status === "DUPLICATE" || status === "REJECTED") continue;
-        if (changeOf(tokenOf(op.payload)).kind === "TEXT" && !forgotten.has(unitId(op))) forgotten.set(unitId(op), 0);
-        log.push({
-          token: tokenOf(op.payload),
-          status,
-          rev,
-          baseRev: op.baseRev,
-          clientId: request.clientId,
-          stamp,
-          at: now(),
-        });
+        const token = tokenOf(op.payload);
+        const { baseRev } = op;
+        const { clientId } = request;
+        if (status === "REJECTED") refusedAt.set(token, now());
+        if (status === "REJECTED" || first?.status === "REJECTED") continue;
+        const entry = { token, status, rev, baseRev, clientId, stamp, headRev, at: now() };
+        if (status === "DUPLICATE") unheard.set(token, { ...entry, status: first?.status ?? "APPLIED", rev: null });
+        else log.push(entry);
+        if (changeOf(token).kind === "TEXT" && !forgotten.has(unitId(op))) forgotten.set(unitId(op), 0);
       }
     },
 
@@ -155,6 +169,11 @@ export function createOracle(options: { now: () => number; travelMs: number; fie
     },
 
     end({ units }, replicas) {
+      if (!hearsAll) {
+        const heard = new Set(log.map(({ token }) => token));
+        log = [...log, ...[...unheard.values()].filter(({ token }) => !heard.has(token))];
+        log.sort((one, other) => one.headRev - other.headRev);
+      }
       for (const { queue } of replicas) if (queue.length > 0) fail("every queue drains", queue);
       const refused = new Map(
         replicas.flatMap(({ rejected }) => rejected.map(({ op, reason }) => [tokenOf(op.payload), reason])),
@@ -224,6 +243,10 @@ export function createOracle(options: { now: () => number; travelMs: number; fie
     },
   };
 
+  function isUnheard({ token, stamp }: Committed): boolean {
+    return stamp === null && unheard.has(token);
+  }
+
   /** Of what was taken, nothing is really later than what stands, as far as times can be known. */
   function assertLast(
     taken: readonly (Committed & Made & { at: number })[],
@@ -233,7 +256,7 @@ export function createOracle(options: { now: () => number; travelMs: number; fie
     const last = Math.max(...taken.map(({ at }) => at));
     const standing = isGone
       ? taken.filter(({ payload }) => payload.type === "DELETE")
-      : taken.filter((each) => JSON.stringify(each.stamp) === JSON.stringify(stamp));
+      : taken.filter((each) => isUnheard(each) || JSON.stringify(each.stamp) === JSON.stringify(stamp));
     if (!standing.some(({ at }) => last - at <= travelMs))
       fail("who writes last, by true time, stands", { taken, stamp, isGone });
   }
@@ -256,6 +279,7 @@ export function createOracle(options: { now: () => number; travelMs: number; fie
   function assertAddsWin(taken: readonly (Committed & Made)[], elements: readonly Json[]): void {
     for (const name of new Set(taken.map(({ payload }) => payload["element"]))) {
       const about = taken.filter(({ payload }) => payload["element"] === name);
+      if (about.some(isUnheard)) continue;
       const left = about.filter(
         (one, place) =>
           one.payload.type === "ADD" &&

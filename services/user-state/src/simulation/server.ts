@@ -67,7 +67,7 @@ export function createMemoryServer(options: {
         }),
         current: (standing && viewOf(standing)) ?? null,
       }));
-      oracle.committed({ request: asked, outcomes: receipt.outcomes });
+      oracle.committed({ request: asked, ...receipt });
       return PushResponse.parse(overTheWire({ ...receipt, outcomes, retryAfterMs: null }));
     },
 
