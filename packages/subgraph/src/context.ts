@@ -10,6 +10,8 @@ export interface SubgraphContext {
   readonly logger: Logger;
   /** Aborted when the caller leaves before it has its answer. */
   readonly signal?: AbortSignal;
+  /** Resolves when the answer has been sent, or the caller has left. */
+  readonly answered?: Promise<void>;
 }
 
 /** The signed-in caller. Throws UNAUTHENTICATED, SIGN_IN_REQUIRED. */

@@ -146,7 +146,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
           caller: callers.get(request) ?? { kind: "anonymous" },
           requestId: request.id,
           logger: logger.child({ requestId: request.id }),
-          signal: untilGone(reply),
+          ...lifeOf(reply),
         }),
     }),
   );
@@ -158,13 +158,16 @@ export async function startSubgraph<Context extends SubgraphContext>(
   return { url: `${address}/graphql`, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }
 
-/** (Fastify's own `signal` ends with the body of the request.) */
-function untilGone({ raw }: FastifyReply): AbortSignal {
+/** How long an answer is waited for. (Fastify's own `signal` ends with the body of the request.) */
+function lifeOf({ raw }: FastifyReply): Required<Pick<SubgraphContext, "signal" | "answered">> {
   const leaving = new AbortController();
-  raw.once("close", () => {
-    if (!raw.writableFinished) leaving.abort();
+  const answered = new Promise<void>((resolve) => {
+    raw.once("close", () => {
+      if (!raw.writableFinished) leaving.abort();
+      resolve();
+    });
   });
-  return leaving.signal;
+  return { signal: leaving.signal, answered };
 }
 
 function asFault(thrown: unknown): {

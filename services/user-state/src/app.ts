@@ -90,7 +90,8 @@ export async function startApp(env: Env): Promise<App> {
   const pulls = createBulkhead({ ...share, now: monotonic, random: Math.random });
   const pushes = createBulkhead({ ...share, now: monotonic, random: Math.random });
   const longPoll = createLongPoll({
-    pull: (viewer, request, gone) => pulls.run(() => stream.pull(viewer, request), gone),
+    pull: (viewer, request) => stream.pull(viewer, request),
+    enter: (gone) => pulls.enter(gone),
     subscribe: (userId, listener) => pokes.subscribe(stateTopic(userId), listener),
     limits: MAX_WAITING,
     now: monotonic,

@@ -28,11 +28,12 @@ function createWork(): Work {
       for (let added = 0; added < count; added += 1) {
         const gate = Promise.withResolvers<void>();
         const index = gates.push(gate) - 1;
-        const answer = bulkhead.run(async () => {
+        const answer = bulkhead.enter(gone).then(async (leave) => {
           work.begun.push(index);
           await gate.promise;
+          leave();
           return index;
-        }, gone);
+        });
         answer.catch(() => undefined);
         work.answers.push(answer);
       }

@@ -6,10 +6,12 @@ import { AppError } from "@continuo/errors";
 
 export interface Bulkhead {
   /**
-   * Runs `work` when it is its turn, unless nobody waits for it any more by then (`gone`).
-   * Throws RATE_LIMITED, OVERLOADED with `details.retryAfterMs`; then nothing was done.
+   * Resolves when it is its turn, to what ends it; that is to be called once. Throws RATE_LIMITED, OVERLOADED with
+   * `details.retryAfterMs`, also for whom nobody waits any more (`gone`) when it is their turn.
    */
-  run<Result>(work: () => Promise<Result>, gone?: AbortSignal): Promise<Result>;
+  enter(gone?: AbortSignal): Promise<() => void>;
+  /** Runs `work` when it is its turn. Throws what `enter` throws; then nothing was done. */
+  run<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
 export interface BulkheadOptions {
@@ -77,19 +79,27 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
     }
   }
 
+  async function enter(gone?: AbortSignal): Promise<() => void> {
+    await turn();
+    if (gone?.aborted) {
+      leave();
+      throw overloaded();
+    }
+    const startedAt = now();
+    return () => {
+      meanMs += WEIGHT * (now() - startedAt - meanMs);
+      leave();
+    };
+  }
+
   return {
-    async run(work, gone) {
-      await turn();
+    enter,
+    async run(work) {
+      const end = await enter();
       try {
-        if (gone?.aborted) throw overloaded();
-        const startedAt = now();
-        try {
-          return await work();
-        } finally {
-          meanMs += WEIGHT * (now() - startedAt - meanMs);
-        }
+        return await work();
       } finally {
-        leave();
+        end();
       }
     },
   };

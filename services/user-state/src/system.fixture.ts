@@ -70,9 +70,9 @@ const STAMP = "stamp { ms counter clientId }";
 const PUSH = `mutation ($input: PushStateInput!) { pushState(input: $input) {
   outcomes { seq status rev ${STAMP} reason message current losers { name value deleted ${STAMP} }
     first { status reason message } }
-  lastSeq headRev serverNow stop quotaRemaining { entries bytes } } }`;
-const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int! = 500) {
-  pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first) {
+  lastSeq headRev serverNow stop retryAfterMs quotaRemaining { entries bytes } } }`;
+const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int! = 500, $waitMs: Int! = 0) {
+  pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first, waitMs: $waitMs) {
     from to hasMore headRev epoch lastSeq reset serverNow
     entries { namespace key field kind state value deleted rev schemaVersion expiresAt } } }`;
 
@@ -103,6 +103,7 @@ interface PushAnswer {
   readonly headRev: number;
   readonly serverNow: number;
   readonly stop: string | null;
+  readonly retryAfterMs: number | null;
   readonly quotaRemaining: { readonly entries: number; readonly bytes: number };
 }
 

@@ -1,5 +1,10 @@
 const HISTORY_LENGTH = 5;
+import { defineNamespace, register, type NamespaceOptions } from "@continuo/namespace";
+import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { createNamespaceStore } from "../namespace/namespace.store.ts";
+import { publish } from "../namespace/publication.ts";
 import { createReplica, shown, startSystem, type Replica, type System } from "../system.fixture.ts";
 
 let system: System;
@@ -8,7 +13,8 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-const HISTORY = `query ($namespace: String!, $key: String!) { stateHistory(namespace: $namespace, key: $key, field: "colour") {
+const HISTORY = `query ($namespace: String!, $key: String!, $field: String! = "colour") {
+  stateHistory(namespace: $namespace, key: $key, field: $field) {
   value deleted at stamp { ms counter clientId } device { id } } }`;
 
 interface Write {
@@ -19,8 +25,12 @@ interface Write {
   readonly device: { readonly id: string } | null;
 }
 
-async function historyOf(replica: Replica, unit = { namespace: "preferences", key: "theme" }): Promise<Write[]> {
-  const answer = await system.ask<{ stateHistory: Write[] }>(replica.caller, HISTORY, unit);
+async function historyOf(
+  replica: Replica,
+  unit: { namespace: string; key: string; field?: string } = { namespace: "preferences", key: "theme" },
+  asked = system,
+): Promise<Write[]> {
+  const answer = await asked.ask<{ stateHistory: Write[] }>(replica.caller, HISTORY, unit);
   if (answer.data == null) throw new Error(answer.errors?.[0]?.extensions.reason);
   return answer.data.stateHistory;
 }
@@ -56,6 +66,36 @@ describe("the history of a register", () => {
       [6, false],
       [5, false],
     ]);
+  });
+
+  it("has what an older version wrote as the newest has it, by the name that the field has there", async () => {
+    await using pool = Object.assign(new Pool({ connectionString: system.env.DATABASE_URL }), {
+      async [Symbol.asyncDispose]() {
+        await pool.end();
+      },
+    });
+    const put = (version: number, options: Pick<NamespaceOptions, "fields" | "lens">) =>
+      publish(createNamespaceStore(pool), defineNamespace({ name: "places", version, ...options }), { dryRun: false });
+    const restart = (): Promise<System> => startSystem({ DATABASE_URL: system.env.DATABASE_URL });
+    await put(1, { fields: { at: register(z.object({ street: z.string() })) } });
+    await using before = await restart();
+    const phone = createReplica(before);
+    const op = { namespace: "places", key: "home", field: "at" };
+    await phone.push({ ops: [1, 2].map((seq) => ({ ...op, seq, value: { street: `A ${seq}` } })) });
+
+    await put(2, {
+      fields: { place: register(z.object({ line: z.string(), country: z.string() })) },
+      lens: [
+        { step: "RENAME", field: "at", to: "place" },
+        { step: "RENAME", field: "place", path: ["street"], to: "line" },
+        { step: "DEFAULT", field: "place", path: ["country"], value: "FR" },
+      ],
+    });
+    await using after = await restart();
+    expect(await historyOf(phone, { ...op, field: "place" }, after)).toMatchObject([
+      { value: { line: "A 1", country: "FR" }, deleted: false },
+    ]);
+    expect(await historyOf(phone, op, after)).toEqual([]);
   });
 
   it("is nobody else's, and empty where there is none", async () => {

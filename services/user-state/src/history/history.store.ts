@@ -3,7 +3,7 @@ import type { Pool } from "pg";
 import type { HistoryStore } from "./history.ts";
 
 const READ = `
-  SELECT entry.state,
+  SELECT entry.state, entry.schema_version,
          (SELECT coalesce(jsonb_object_agg(client_id, device_id), '{}')
           FROM user_state.sync_clients WHERE user_id = $1) AS devices
   FROM user_state.state_entries AS entry
@@ -14,12 +14,13 @@ const READ = `
 export function createHistoryStore(pool: Pool): HistoryStore {
   return {
     async load(userId, { namespace, key, field }) {
-      const { rows } = await pool.query<{ state: Json; devices: Record<string, string> }>({
+      const { rows } = await pool.query<{ state: Json; schema_version: number; devices: Record<string, string> }>({
         name: "history_read",
         text: READ,
         values: [userId, namespace, key, field],
       });
-      return rows[0];
+      const [row] = rows;
+      return row && { state: row.state, schemaVersion: row.schema_version, devices: row.devices };
     },
   };
 }

@@ -7,6 +7,7 @@ import { isText, type Stamp, type Json } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import type { UnitName } from "../entry/unit.ts";
 import type { Namespaces } from "../namespace/namespace.ts";
+import { liftUnit, storedName } from "../namespace/versions.ts";
 import { assertKnown } from "../stream/stream.ts";
 
 export interface StateWrite {
@@ -18,15 +19,19 @@ export interface StateWrite {
 }
 
 export interface HistoryStore {
-  /** The state of a register, and the devices of its user's replicas by their ids; undefined for what is none. */
-  load(
-    userId: string,
-    unit: UnitName,
-  ): Promise<{ readonly state: Json; readonly devices: Readonly<Record<string, string>> } | undefined>;
+  /** Of a register by the name that it is stored by; undefined for what is none. */
+  load(userId: string, unit: UnitName): Promise<StoredHistory | undefined>;
+}
+
+interface StoredHistory {
+  readonly state: Json;
+  readonly schemaVersion: number;
+  /** The devices of its user's replicas, by the replicas' ids. */
+  readonly devices: Readonly<Record<string, string>>;
 }
 
 export interface History {
-  /** Latest first. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
+  /** Latest first, as the newest version of the namespace has them. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
   of(viewer: Viewer, unit: UnitName): Promise<readonly StateWrite[]>;
 }
 
@@ -35,10 +40,15 @@ export function createHistory(options: { store: HistoryStore; namespaces: Namesp
   return {
     async of({ userId }, unit) {
       await assertKnown(namespaces, [unit.namespace]);
+      const namespace = (await namespaces.find([unit.namespace])).get(unit.namespace);
       // Names that Postgres does not take are names of nothing.
-      const known = isText(unit.key) && isText(unit.field) ? await store.load(userId, unit) : undefined;
-      if (known === undefined) return [];
-      return STATES.REGISTER.parse(known.state).history.map(({ value, deleted, stamp }) => {
+      if (namespace === undefined || !isText(unit.key) || !isText(unit.field)) return [];
+      const field = storedName(namespace, unit.field, namespace.version);
+      const known = await store.load(userId, { ...unit, field });
+      const lifted = known && liftUnit(namespace, { ...known, field });
+      // A name that the field had in an older version is none any more.
+      if (known === undefined || lifted?.field !== unit.field) return [];
+      return STATES.REGISTER.parse(lifted.state).history.map(({ value, deleted, stamp }) => {
         const deviceId = known.devices[stamp.clientId];
         return {
           value,

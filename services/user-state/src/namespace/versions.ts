@@ -110,8 +110,8 @@ function wayOf(
   return fieldOf(namespace.definition, name) === undefined ? undefined : { name, steps };
 }
 
-/** The first name of what was called `field` in a version. */
-function storedName({ lineage }: Namespace, field: string, version: number): string {
+/** The name that the unit of `field` is stored by: the first one of what was called that in `version`. */
+export function storedName({ lineage }: Namespace, field: string, version: number): string {
   let name = field;
   for (const { definition } of lineage.toReversed()) {
     if (definition.version > version) continue;

@@ -9,11 +9,19 @@ import type { PullRequest, StateBatch, Stream } from "./stream.ts";
 export interface LongPoll {
   /**
    * Answers at once when there is something to tell, otherwise when there is, at the latest after `waitMs`. At once too when
-   * as many wait as may. `gone`: nobody waits for the answer any more. Throws what `Stream.pull` throws.
+   * as many wait as may. Throws what `Stream.pull` and `enter` throw.
    */
-  pull(viewer: Viewer, request: PullRequest & { readonly waitMs: number }, gone?: AbortSignal): Promise<StateBatch>;
+  pull(viewer: Viewer, request: PullRequest & { readonly waitMs: number }, asker?: Asker): Promise<StateBatch>;
   /** Answers whoever waits; from now on nobody does. */
   close(): void;
+}
+
+/** Whoever waits for the answer. */
+interface Asker {
+  /** Aborted when they leave. */
+  readonly signal?: AbortSignal;
+  /** Resolves when they have it, or have left. */
+  readonly answered?: Promise<void>;
 }
 
 interface Listener {
@@ -23,7 +31,9 @@ interface Listener {
 }
 
 export interface LongPollOptions {
-  readonly pull: (viewer: Viewer, request: PullRequest, gone?: AbortSignal) => ReturnType<Stream["pull"]>;
+  readonly pull: Stream["pull"];
+  /** Resolves when there may be read, to what ends it. */
+  readonly enter: (gone?: AbortSignal) => Promise<() => void>;
   /** Hears of the changes of a user's state. */
   readonly subscribe: (userId: string, listener: Listener) => Promise<AsyncDisposable>;
   /** How many pulls wait at once: of all users, and of one. */
@@ -38,7 +48,7 @@ export interface LongPollOptions {
 const GAP_SPREAD_MS = 2_000;
 
 export function createLongPoll(options: LongPollOptions): LongPoll {
-  const { pull, subscribe, limits, now, random } = options;
+  const { pull, enter, subscribe, limits, now, random } = options;
   const waiting = new Map<string, Set<() => void>>();
   let count = 0;
   let isClosed = false;
@@ -58,15 +68,36 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
     };
   }
 
+  /** What is answered counts as being read until it is sent: to put a page into words takes longer than to find it. */
+  async function read(
+    viewer: Viewer,
+    request: PullRequest,
+    { signal, answered }: Asker,
+    isAnswer: (batch: StateBatch) => boolean,
+  ): Promise<{ readonly batch: StateBatch; readonly isAnswer: boolean }> {
+    const leave = await enter(signal);
+    let until: Promise<void> | undefined;
+    try {
+      const batch = await pull(viewer, request);
+      const found = { batch, isAnswer: isAnswer(batch) };
+      if (found.isAnswer) until = answered;
+      return found;
+    } finally {
+      if (until === undefined) leave();
+      else void until.then(leave);
+    }
+  }
+
   return {
-    async pull(viewer, { waitMs, ...request }, gone) {
+    async pull(viewer, { waitMs, ...request }, asker = {}) {
       const { userId } = viewer;
       let waking = new AbortController();
       const wake = (): void => waking.abort();
       using place = waitMs > 0 ? takePlace(userId, wake) : undefined;
-      if (place === undefined) return pull(viewer, request, gone);
+      if (place === undefined) return (await read(viewer, request, asker, () => true)).batch;
 
       const until = now() + waitMs;
+      const { signal: gone } = asker;
       gone?.addEventListener("abort", wake, { once: true });
       // It listens first and reads second, so that nothing falls in between.
       await using _listening = await subscribe(userId, {
@@ -75,10 +106,14 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
       });
       for (;;) {
         waking = new AbortController();
-        const batch = await pull(viewer, request, gone);
-        const left = until - now();
-        if (isNews(batch) || left <= 0 || isClosed || gone?.aborted) return batch;
-        await pause(left, undefined, { signal: waking.signal }).catch(() => undefined);
+        const { batch, isAnswer } = await read(
+          viewer,
+          request,
+          asker,
+          (found) => isNews(found) || until - now() < 1 || isClosed || gone?.aborted === true,
+        );
+        if (isAnswer) return batch;
+        await pause(Math.ceil(until - now()), undefined, { signal: waking.signal }).catch(() => undefined);
         if (gone?.aborted) return batch;
       }
     },

@@ -21,7 +21,7 @@ export const streamResolvers = {
   Query: {
     pullState: (_parent, args, context) => {
       const viewer = requireViewer(context);
-      return context.stream.pull(viewer, parseInput(PullInput, args), context.signal);
+      return context.stream.pull(viewer, parseInput(PullInput, args), context);
     },
   },
   Subscription: {
