@@ -71,6 +71,18 @@ it("a named statement is planned once per connection, for whatever values come, 
   }
 });
 
+it("a named statement that was planned while its tables were empty reads none of them whole, unless it is planned each time", async () => {
+  for (const planning of ["ONCE", "EACH_TIME"] as const) {
+    await using database = openDatabase({ ...settings, planning, poolSize: 1 });
+    await database.pool.query("CREATE TEMP TABLE grown (id int PRIMARY KEY)");
+    await database.pool.query("ANALYZE grown");
+    await database.pool.query("PREPARE one AS SELECT FROM unnest($1::int[]) AS given (id) JOIN grown USING (id)");
+    const { rows } = await database.pool.query<{ "QUERY PLAN": string }>("EXPLAIN EXECUTE one ('{1,2}')");
+    const readsAll = rows.some((row) => row["QUERY PLAN"].includes("Seq Scan"));
+    expect(readsAll).toBe(planning === "EACH_TIME");
+  }
+});
+
 it("the process outlives a kill of the server with connections idle, busy and in a transaction, and is served again", async () => {
   await using database = open();
   const inTransaction = await database.pool.connect();

@@ -51,7 +51,10 @@ export interface OutboxRelayOptions {
 }
 
 const BATCH = 100;
+/** From waking to reading, so that a burst goes together. Milliseconds. */
 const LINGER_MS = 25;
+/** The same while one round after the other has something: then few large ones cost less than many small ones. Milliseconds. */
+const LINGER_WHILE_BUSY_MS = 100;
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
@@ -116,8 +119,8 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
     );
   }
 
-  /** Returns whether there may be more. */
-  async function relayBatch(): Promise<boolean> {
+  /** Returns how many rows there were. */
+  async function relayBatch(): Promise<number> {
     const client = await pool.connect();
     // A pool listens only to idle connections: one that dies between two queries would take the process with it.
     client.on("error", ignore);
@@ -151,7 +154,7 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       await client.query("COMMIT");
       const failed = results.find((result) => result.status === "rejected");
       if (failed !== undefined) throw failed.reason;
-      return rows.length === BATCH;
+      return rows.length;
     } catch (cause) {
       fault = cause;
       throw cause;
@@ -173,27 +176,28 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   async function relay(): Promise<void> {
     while (!stopping.signal.aborted) {
       awake = Promise.withResolvers();
+      let isBusy = false;
       try {
-        while (!stopping.signal.aborted && (await relayBatch()));
+        for (let found = BATCH; found === BATCH && !stopping.signal.aborted; isBusy ||= found > 0)
+          found = await relayBatch();
         await purge();
       } catch (cause) {
         logger.warn({ err: cause }, "the outbox was not relayed: trying again");
         await pause(sweepMs / 5, undefined, { signal: stopping.signal }).catch(() => undefined);
         continue;
       }
-      await sleep();
+      await sleep(isBusy ? LINGER_WHILE_BUSY_MS : LINGER_MS);
     }
   }
 
-  async function sleep(): Promise<void> {
+  async function sleep(lingerMs: number): Promise<void> {
     const rest = new AbortController();
     const swept = pause(sweepMs, undefined, { signal: AbortSignal.any([rest.signal, stopping.signal]) }).catch(
       () => undefined,
     );
     await Promise.race([awake.promise, swept]);
     rest.abort();
-    // A burst goes together.
-    await pause(LINGER_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+    await pause(lingerMs, undefined, { signal: stopping.signal }).catch(() => undefined);
   }
 
   const wake = (): void => awake.resolve();

@@ -13,25 +13,25 @@ import type { Ended, RevocationStore, RevokeCommand, Selector } from "./revocati
 const REVOKE = `
 WITH RECURSIVE
   command AS MATERIALIZED (
-    SELECT * FROM ROWS FROM (json_to_recordset($3::json) AS (
+    SELECT given.place, c.* FROM unnest($3::text[]) WITH ORDINALITY AS given (json, place), json_to_record(given.json::json) AS c (
              user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
-             except_device uuid, with_approved boolean, epoch int)) WITH ORDINALITY
-        AS c (user_id, actor_id, asked_in, reason, kind, key, session, device, except_device, with_approved, epoch, place)),
-  lineage (id, with_approved) AS (
-    SELECT s.id, command.with_approved
-      FROM command JOIN session.sessions AS s ON s.id = command.session AND s.user_id = command.user_id
+             except_device uuid, with_approved boolean, epoch int)),
+  live AS MATERIALIZED (
+    SELECT s.id, s.user_id, s.device_id FROM command JOIN session.sessions AS s ON s.user_id = command.user_id
+     WHERE ${isLive("s", "$1::timestamptz")}),
+  lineage (id) AS (
+    SELECT command.session FROM command WHERE command.with_approved
      UNION
-    SELECT s.id, true FROM lineage JOIN session.sessions AS s ON s.parent_id = lineage.id WHERE lineage.with_approved),
+    SELECT s.id FROM lineage JOIN session.sessions AS s ON s.parent_id = lineage.id),
   target AS MATERIALIZED (
-    SELECT s.id, s.user_id, command.actor_id, command.kind, command.key, command.reason
-      FROM command JOIN session.sessions AS s ON s.user_id = command.user_id
-     WHERE ${isLive("s", "$1::timestamptz")}
-       AND (command.session IS NULL OR s.id IN (SELECT lineage.id FROM lineage))
-       AND (command.device IS NULL OR s.device_id = command.device)
-       AND (command.except_device IS NULL OR s.device_id <> command.except_device)
+    SELECT live.id, live.user_id, command.actor_id, command.kind, command.key, command.reason
+      FROM command JOIN live ON live.user_id = command.user_id
+     WHERE (command.session IS NULL OR live.id = command.session
+            OR (command.with_approved AND live.id IN (SELECT lineage.id FROM lineage)))
+       AND (command.device IS NULL OR live.device_id = command.device)
+       AND (command.except_device IS NULL OR live.device_id <> command.except_device)
        AND (command.asked_in IS NULL OR EXISTS (
-             SELECT FROM session.sessions AS own
-              WHERE own.id = command.asked_in AND own.user_id = command.user_id AND ${isLive("own", "$1::timestamptz")}))),
+             SELECT FROM live AS own WHERE own.id = command.asked_in AND own.user_id = command.user_id))),
   ${advancedHeads("SELECT target.user_id FROM target")},
   ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", outboxIds: "$2", condition: "true" })}
 SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
@@ -56,7 +56,11 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
     const rows = await changeUsers<RevokeCommand, RevokeRow>(pool, commands, (together) => ({
       name: "revoke",
       text: REVOKE,
-      values: [now, together.map(({ outboxId }) => outboxId), JSON.stringify(together.map(columnsOf))],
+      values: [
+        now,
+        together.map(({ outboxId }) => outboxId),
+        together.map((command) => JSON.stringify(columnsOf(command))),
+      ],
     }));
     return rows.map(({ seq, deviceRev, sessionIds, deviceIds }): Ended | undefined =>
       seq === null
