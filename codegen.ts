@@ -22,7 +22,13 @@ const MAPPERS: Record<string, Record<string, string>> = {
     StateEntry: "stream/stream.ts#StateEntry",
     StateWrite: "history/history.ts#StateWrite",
     StateBatch: "stream/stream.ts#StateBatch",
+    Activity: "activity/activity.ts#ActivityView",
+    ActivityChanges: "activity/activity.ts#ActivityChanges",
+    ResumeItem: "activity/resume.ts#ResumeItem",
+    ResumePoint: "activity/resume.ts#ResumePoint",
+    TakeOverPayload: "activity/take-over.ts#TakeOver",
     Device: "sync-status/sync-status.ts#DeviceReference",
+    User: "stream/stream.ts#UserReference",
   },
 };
 

@@ -3,7 +3,7 @@
  * that says when to read again. A new subscription is a field and its query in the owner's graph, and a line here.
  */
 import type { Viewer } from "@continuo/access";
-import { devicesTopic, stateTopic } from "@continuo/signals";
+import { activityTopic, devicesTopic, stateTopic } from "@continuo/signals";
 
 export interface Source {
   /** The owner's query: the same result type and arguments, with `since`, `to` and `hasMore`. */
@@ -17,5 +17,6 @@ export type Sources = Readonly<Record<string, Source>>;
 
 export const SOURCES: Sources = {
   stateChanges: { query: "pullState", topic: ({ userId }) => stateTopic(userId) },
+  activityChanged: { query: "activityChanges", topic: ({ userId }) => activityTopic(userId) },
   deviceChanged: { query: "deviceChanges", topic: ({ userId }) => devicesTopic(userId) },
 };

@@ -184,6 +184,9 @@ describe("progress that a device has taken over", () => {
           furthest: { position: 1_000 },
         });
       expect(film.state.devices).toMatchObject([{ latest: { position: 5_000, intent } }]);
+      // It is still there to choose.
+      const places = intent === "PASSIVE" ? [] : [5_000];
+      expect(resumeOf(film.state).alternatives.map(({ position }) => position)).toEqual(places);
     }
     film.report(PHONE, "PLAY", 1_010, { fence: 2 });
     expect(resumeOf(film.state).alternatives).toMatchObject([{ position: 5_000 }]);

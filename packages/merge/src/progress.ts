@@ -19,7 +19,7 @@ export type Resume = {
   readonly epoch: number;
   /** Where to go on; null when nobody acted yet, or when the person is to choose among the alternatives. */
   readonly answer: ResumePoint | null;
-  /** Where other devices are, if that is materially elsewhere; the latest first. */
+  /** Where other devices are, or one that was taken over went on to, if that is materially elsewhere; the latest first. */
   readonly alternatives: readonly ResumePoint[];
   /** The furthest point that somebody reached by acting. */
   readonly furthest: ResumePoint | null;
@@ -68,7 +68,8 @@ export function resumeOf(state: ProgressState, policy: ResumePolicy = "LATEST_IN
   if (answer === null || last === undefined)
     return { epoch, answer: null, alternatives: [], furthest: furthest && pointOf(furthest) };
 
-  const others = devices.filter(({ deviceId }) => deviceId !== answer.deviceId).map(({ latest }) => latest);
+  const isOther = (row: Row): boolean => row.deviceId !== answer.deviceId || isUncounted(row);
+  const others = devices.filter(isOther).map(({ latest }) => latest);
   if (policy === "FURTHEST" && last.deviceId === answer.deviceId) others.push(last);
   const elsewhere = others.filter((other) => isElsewhere(other, answer)).sort(latestFirst);
   const torn =
@@ -128,6 +129,11 @@ function further(standing: Report | null, made: Report): Report {
   if (standing === null || made.position > standing.position) return made;
   if (made.position < standing.position) return standing;
   return compareStamps(made.stamp, standing.stamp) < 0 ? made : standing;
+}
+
+/** Somebody acted there last under a lease that had been taken over. */
+function isUncounted({ latest, intended }: Row): boolean {
+  return latest.intent !== "PASSIVE" && (intended === null || compareStamps(latest.stamp, intended.stamp) !== 0);
 }
 
 function latestIntent(devices: readonly Row[]): Report | undefined {

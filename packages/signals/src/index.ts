@@ -4,4 +4,4 @@ export { type OutboxRelayOptions, type OutboxRow, outboxRow, outboxTopic, startO
 export type { PokeListener, Pokes } from "./pokes.ts";
 export { type JobsStartOptions, startJobs } from "./start-jobs.ts";
 export { type PokesStartOptions, startPokes } from "./start-pokes.ts";
-export { devicesTopic, REVOCATIONS_TOPIC, SIGNING_KEYS_TOPIC, stateTopic } from "./topics.ts";
+export { activityTopic, devicesTopic, REVOCATIONS_TOPIC, SIGNING_KEYS_TOPIC, stateTopic } from "./topics.ts";

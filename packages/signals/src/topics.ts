@@ -11,3 +11,6 @@ export const devicesTopic = (userId: string): string => `devices:${userId}`;
 
 /** Published by user-state: the user's newest revision. */
 export const stateTopic = (userId: string): string => `state:${userId}`;
+
+/** Published by user-state: the newest revision of the user's activities. */
+export const activityTopic = (userId: string): string => `activities:${userId}`;

@@ -2,9 +2,14 @@
 import { createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
-import { startPokes, stateTopic } from "@continuo/signals";
-import { loadTypeDefs, startSubgraph } from "@continuo/subgraph";
+import { activityTopic, startPokes, stateTopic } from "@continuo/signals";
+import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { v7 as uuidv7 } from "uuid";
+import { createActivities } from "./activity/activity.ts";
+import { activityResolvers } from "./activity/activity.resolvers.ts";
+import { createActivityStore } from "./activity/activity.store.ts";
+import { createResumeFor } from "./activity/resume.ts";
+import { createTakeOvers } from "./activity/take-over.ts";
 import { createBulkhead } from "./bulkhead.ts";
 import type { Context } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -28,11 +33,6 @@ import { createSyncStatusOf } from "./sync-status/sync-status.ts";
 import { syncStatusResolvers } from "./sync-status/sync-status.resolvers.ts";
 import { createSyncStatusStore } from "./sync-status/sync-status.store.ts";
 
-export interface App extends AsyncDisposable {
-  /** Where GraphQL is served. */
-  readonly url: string;
-}
-
 const NAME = "user-state";
 /** Pulls and pushes that may wait for their turn, for each that has it; a page takes a few milliseconds. */
 const QUEUE_PER_TURN = 32;
@@ -43,7 +43,7 @@ const MAX_WAITING = { all: 1_000, ofUser: 8 };
 const LOCK_TIMEOUT_MS = 5_000;
 
 /** Opens the database and the bus, then serves. Throws SetupError when the database is not migrated. */
-export async function startApp(env: Env): Promise<App> {
+export async function startApp(env: Env): Promise<Subgraph> {
   const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
   await using stack = new AsyncDisposableStack();
 
@@ -62,6 +62,12 @@ export async function startApp(env: Env): Promise<App> {
   health.add("database", () => pool.query("SELECT 1"));
   const pokes = stack.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
 
+  /** Not awaited: the commit is what is acknowledged, and readers look again by themselves. */
+  const announce = (topic: string, rev: number): void => {
+    pokes.publish(topic, rev).catch((cause: unknown) => {
+      logger.warn({ err: cause }, "a change was not announced");
+    });
+  };
   const namespaces = createNamespaces({ store: createNamespaceStore(pool), now: () => performance.now() });
   const entries = createEntries({
     store: createEntryStore(pool),
@@ -70,12 +76,7 @@ export async function startApp(env: Env): Promise<App> {
     newEpoch: uuidv7,
     random: Math.random,
     interrupted: (cause) => logger.error({ err: cause }, "a push was interrupted"),
-    // Not awaited: the commit is what is acknowledged, and readers look again by themselves.
-    changed: (userId, headRev) => {
-      pokes.publish(stateTopic(userId), headRev).catch((cause: unknown) => {
-        logger.warn({ err: cause }, "a change of state was not announced");
-      });
-    },
+    changed: (userId, headRev) => announce(stateTopic(userId), headRev),
   });
   const stream = createStream({
     store: createStreamStore(pool),
@@ -99,6 +100,22 @@ export async function startApp(env: Env): Promise<App> {
   });
   const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
+  const activityStore = createActivityStore(pool);
+  const ofActivities = {
+    store: activityStore,
+    namespaces,
+    newId: uuidv7,
+    announce: {
+      activities: (userId: string, rev: number) => announce(activityTopic(userId), rev),
+      state: (userId: string, headRev: number) => announce(stateTopic(userId), headRev),
+    },
+  };
+  const activities = createActivities(ofActivities);
+  const takeOvers = createTakeOvers({
+    ...ofActivities,
+    listen: (userId, wake) => pokes.subscribe(activityTopic(userId), { onPoke: wake, onGap: wake }),
+    now: monotonic,
+  });
 
   const subgraph = stack.use(
     await startSubgraph<Context>({
@@ -109,15 +126,21 @@ export async function startApp(env: Env): Promise<App> {
       resolvers: {
         SafeInt,
         DateTime,
-        Query: { ...namespaceResolvers.Query, ...streamResolvers.Query, ...historyResolvers.Query },
-        Mutation: entryResolvers.Mutation,
-        Subscription: streamResolvers.Subscription,
+        Query: {
+          ...namespaceResolvers.Query,
+          ...streamResolvers.Query,
+          ...historyResolvers.Query,
+          ...activityResolvers.Query,
+        },
+        Mutation: { ...entryResolvers.Mutation, ...activityResolvers.Mutation },
+        Subscription: { ...streamResolvers.Subscription, ...activityResolvers.Subscription },
+        User: { ...streamResolvers.User, ...activityResolvers.User },
         QuotaRemaining: entryResolvers.QuotaRemaining,
         OpOutcome: entryResolvers.OpOutcome,
         FirstAnswer: entryResolvers.FirstAnswer,
         StateEntry: streamResolvers.StateEntry,
         Namespace: namespaceResolvers.Namespace,
-        Device: syncStatusResolvers.Device,
+        Device: { ...syncStatusResolvers.Device, ...activityResolvers.Device },
       },
       identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
       health,
@@ -129,10 +152,13 @@ export async function startApp(env: Env): Promise<App> {
         stream: longPoll,
         history,
         syncStatusOf: createSyncStatusOf(syncStatuses),
+        activities,
+        takeOvers,
+        resumeFor: createResumeFor({ store: activityStore, namespaces }),
       }),
     }),
   );
   stack.defer(() => longPoll.close());
   const opened = stack.move();
-  return { url: subgraph.url, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { url: subgraph.url, local: subgraph.local, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

@@ -1,4 +1,7 @@
 import type { SubgraphContext } from "@continuo/subgraph";
+import type { Activities } from "./activity/activity.ts";
+import type { ResumeFor } from "./activity/resume.ts";
+import type { TakeOvers } from "./activity/take-over.ts";
 import type { Entries } from "./entry/entry.ts";
 import type { History } from "./history/history.ts";
 import type { Namespaces } from "./namespace/namespace.ts";
@@ -12,4 +15,7 @@ export interface Context extends SubgraphContext {
   readonly stream: Pick<LongPoll, "pull">;
   readonly history: History;
   readonly syncStatusOf: SyncStatusOf;
+  readonly activities: Activities;
+  readonly takeOvers: TakeOvers;
+  readonly resumeFor: ResumeFor;
 }

@@ -127,6 +127,7 @@ interface PushText {
   readonly epoch?: string;
   readonly clientNow?: number;
   readonly baseRev?: number;
+  readonly pending?: number;
   readonly ops: readonly OpText[];
 }
 

@@ -3,6 +3,7 @@ import { MAX_OPS, PROTOCOL_VERSION } from "@continuo/merge/protocol";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
 import type { Resolvers } from "../generated/graphql.ts";
+import { viewByPolicy } from "../namespace/namespace.ts";
 import { viewOf } from "./unit.ts";
 
 const id = z.uuid().transform((text) => text.toLowerCase());
@@ -15,6 +16,11 @@ const PushInput = z.object({
   epoch: id,
   clientNow: z.number(),
   baseRev: z.number(),
+  pending: z
+    .number()
+    .min(0)
+    .nullish()
+    .transform((pending) => pending ?? undefined),
   ops: z
     .array(
       z.object({
@@ -50,7 +56,10 @@ export const entryResolvers = {
     bytes: ({ bytes }) => Math.min(bytes, MAX_INT),
   },
   OpOutcome: {
-    current: ({ standing }) => (standing === null ? null : (viewOf(standing) ?? null)),
+    current: ({ standing }, _args, { namespaces }) => {
+      if (standing === null) return null;
+      return standing.kind === "PROGRESS" ? viewByPolicy(namespaces, standing) : (viewOf(standing) ?? null);
+    },
   },
   FirstAnswer: {
     reason: ({ fault }) => fault?.reason ?? null,

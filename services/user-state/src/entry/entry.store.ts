@@ -53,28 +53,30 @@ export const READ_STANDING = `
     ON answer.user_id = $1 AND answer.client_id = $2 AND answer.seq = op.seq
   LEFT JOIN user_state.sync_clients AS client ON client.user_id = $1 AND client.client_id = $2`;
 
-/** $12 are the units to store, one element each; `more` goes with them. */
+/** $13 are the units to store, one element each; `more` goes with them. */
 const writeWith = (more: string): string => `
   WITH head AS (
     UPDATE user_state.user_heads
     SET rev = $2, max_ms = greatest(max_ms, $3), entries = $4, bytes = $5, usage = $6
     WHERE user_id = $1
   ), client AS (
-    INSERT INTO user_state.sync_clients AS client (user_id, client_id, device_id, last_seq, acked_rev, seen_at)
-    VALUES ($1, $7, $8, $9, $10, statement_timestamp())
+    INSERT INTO user_state.sync_clients AS client
+      (user_id, client_id, device_id, last_seq, acked_rev, pending, seen_at)
+    VALUES ($1, $7, $8, $9, $10, $11, statement_timestamp())
     ON CONFLICT (user_id, client_id) DO UPDATE
-    SET last_seq = excluded.last_seq, acked_rev = greatest(client.acked_rev, excluded.acked_rev), seen_at = excluded.seen_at
+    SET last_seq = excluded.last_seq, acked_rev = greatest(client.acked_rev, excluded.acked_rev),
+        pending = excluded.pending, seen_at = excluded.seen_at
   ), answers AS (
     INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, code, message, rev, at)
     SELECT $1, $7, seq, status, code, message, rev, statement_timestamp()
-    FROM jsonb_to_recordset($11::jsonb) AS answer (seq bigint, status text, code text, message text, rev bigint)
+    FROM jsonb_to_recordset($12::jsonb) AS answer (seq bigint, status text, code text, message text, rev bigint)
     ON CONFLICT (user_id, client_id, seq) DO NOTHING
   )${more}
   INSERT INTO user_state.state_entries
     (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
   SELECT $1, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms,
          to_timestamp(expires_ms::float8 / 1000)
-  FROM jsonb_to_recordset($12::jsonb) AS change
+  FROM jsonb_to_recordset($13::jsonb) AS change
     (namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint, rev bigint,
      schema_version int, bytes int, removed_ms bigint, expires_ms bigint)
   ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
@@ -85,19 +87,19 @@ const writeWith = (more: string): string => `
 const WRITE = writeWith("");
 
 /**
- * A text whose state is stored anew has no updates beside it any more. To the others updates are added ($14), and their
- * state, which Postgres keeps apart from the row ($13), is not touched.
+ * A text whose state is stored anew has no updates beside it any more. To the others updates are added ($15), and their
+ * state, which Postgres keeps apart from the row ($14), is not touched.
  */
 const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
     DELETE FROM user_state.text_updates AS stored
-    USING jsonb_to_recordset($12::jsonb) AS change (namespace text, key text, field text, kind text)
+    USING jsonb_to_recordset($13::jsonb) AS change (namespace text, key text, field text, kind text)
     WHERE change.kind = 'TEXT' AND stored.user_id = $1
       AND stored.namespace = change.namespace AND stored.key = change.key AND stored.field = change.field
   ), grown AS (
     UPDATE user_state.state_entries AS entry
     SET deleted = change.deleted, ms = change.ms, rev = change.rev, schema_version = change.schema_version,
         bytes = change.bytes, removed_ms = change.removed_ms, expires_at = to_timestamp(change.expires_ms::float8 / 1000)
-    FROM jsonb_to_recordset($13::jsonb) AS change
+    FROM jsonb_to_recordset($14::jsonb) AS change
       (namespace text, key text, field text, deleted boolean, ms bigint, rev bigint, schema_version int, bytes int,
        removed_ms bigint, expires_ms bigint)
     WHERE entry.user_id = $1
@@ -105,7 +107,7 @@ const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
   ), appended AS (
     INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
     SELECT $1, namespace, key, field, rev, update
-    FROM jsonb_to_recordset($14::jsonb) AS appended (namespace text, key text, field text, rev bigint, update text)
+    FROM jsonb_to_recordset($15::jsonb) AS appended (namespace text, key text, field text, rev bigint, update text)
   )`);
 
 interface HeadRow {
@@ -296,6 +298,7 @@ async function write(
       deviceId,
       lastSeq,
       Math.min(push.baseRev, rev),
+      pendingOn(push, settlement),
       JSON.stringify(
         answers.map(({ seq, status, fault, rev }) => ({
           seq,
@@ -316,4 +319,9 @@ async function write(
         : []),
     ],
   });
+}
+
+/** How many changes still wait on the device: those behind the push, and those of it that were not settled. */
+function pendingOn({ pending, ops }: Push, { outcomes }: Settlement): number | null {
+  return pending === undefined ? null : pending + ops.length - outcomes.length;
 }

@@ -27,6 +27,8 @@ export interface Push {
   /** Milliseconds since the epoch, by the replica's clock. */
   readonly clientNow: number;
   readonly baseRev: number;
+  /** How many changes wait on the device behind these; undefined when it does not say. */
+  readonly pending?: number | undefined;
   readonly ops: readonly JudgedOp[];
 }
 
@@ -64,7 +66,7 @@ export interface Outcome {
   readonly reason: RejectReason | null;
   readonly message: string | null;
   /** What stands instead; null when the change stands itself, or nothing. */
-  readonly standing: Pick<Unit, "kind" | "state"> | null;
+  readonly standing: (Pick<Unit, "kind" | "state"> & { readonly namespace: string }) | null;
   readonly losers: readonly Loser[];
   /** Of DUPLICATE: what it was answered first, if that is still known and was not APPLIED. */
   readonly first: Answer | null;
@@ -161,7 +163,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
       stamp: stamp ?? null,
       reason: fault?.reason ?? null,
       message: fault?.message ?? null,
-      standing: status === "APPLIED" ? null : (stands ?? null),
+      standing: status === "APPLIED" || stands === undefined ? null : { ...stands, namespace: op.namespace },
       losers,
       first: null,
     });

@@ -2,7 +2,7 @@
  * A unit: one field of one key, in the state that its kind made. What a client shows of it is its view; what a quota
  * counts of it is its weight.
  */
-import { jsonBytes, KINDS, type Json, type Kind, type KindName, type State } from "@continuo/merge";
+import { jsonBytes, KINDS, type Json, type Kind, type KindName, type ResumePolicy, type State } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import { text } from "@continuo/merge/text";
 
@@ -47,9 +47,9 @@ const KINDS_OF_ONE_VALUE: readonly KindName[] = ["REGISTER", "OPAQUE", ...KINDS_
 
 export const kindNamed = (name: KindName): Kind => ALL[name];
 
-/** What clients show; undefined for nothing. */
-export function viewOf({ kind, state }: Pick<Unit, "kind" | "state">): Json | undefined {
-  return kindNamed(kind).view(state);
+/** What clients show; undefined for nothing. `policy` is its namespace's, for PROGRESS. */
+export function viewOf({ kind, state }: Pick<Unit, "kind" | "state">, policy?: ResumePolicy): Json | undefined {
+  return kindNamed(kind).view(state, policy);
 }
 
 /** Whether clients show anything: `viewOf` without the work of it. */

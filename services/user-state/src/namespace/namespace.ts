@@ -3,8 +3,9 @@
  * What people keep in it are entries; how old versions are read is `versions.ts`; how it is registered `publication.ts`.
  */
 import { AppError } from "@continuo/errors";
-import type { KindName } from "@continuo/merge";
+import type { Json, KindName } from "@continuo/merge";
 import { fieldOf, type NamespaceDefinition } from "@continuo/namespace";
+import { viewOf, type Unit } from "../entry/unit.ts";
 
 /** A definition as it was published; never changed since. */
 export interface Revision {
@@ -51,6 +52,15 @@ export function kindOf(namespace: Namespace, field: string, version = namespace.
 /** Whether what is pushed to it is kept. */
 export function isStored({ definition }: Namespace): boolean {
   return definition.persistence === "DURABLE" || definition.persistence === "TTL";
+}
+
+/** What clients show of a unit, by the resume policy of its namespace; null for nothing. */
+export async function viewByPolicy(
+  namespaces: Namespaces,
+  unit: Pick<Unit, "kind" | "state"> & { readonly namespace: string },
+): Promise<Json> {
+  const namespace = (await namespaces.find([unit.namespace])).get(unit.namespace);
+  return viewOf(unit, namespace?.definition.policy.resume) ?? null;
 }
 
 /** A namespace of its newest revisions, the oldest version first. Throws RangeError for none. */

@@ -3,7 +3,9 @@ import { MAX_PAGE, MAX_WAIT_MS } from "@continuo/merge/protocol";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
 import { viewOf } from "../entry/unit.ts";
+import { viewByPolicy } from "../namespace/namespace.ts";
 import type { Resolvers } from "../generated/graphql.ts";
+import { assertSelf } from "./stream.ts";
 
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   schema.nullish().transform((given) => given ?? undefined);
@@ -27,8 +29,17 @@ export const streamResolvers = {
   Subscription: {
     stateChanges: { subscribe: refuseSubscription, resolve: refuseSubscription },
   },
+  User: {
+    __resolveReference: ({ id }) => ({ id }),
+    state: ({ id }, args, context) => {
+      const viewer = requireViewer(context);
+      assertSelf(viewer, id);
+      return context.stream.pull(viewer, parseInput(PullInput, { ...args, waitMs: 0 }), context);
+    },
+  },
   StateEntry: {
-    value: (entry) => viewOf(entry) ?? null,
+    value: (entry, _args, { namespaces }) =>
+      entry.kind === "PROGRESS" ? viewByPolicy(namespaces, entry) : (viewOf(entry) ?? null),
   },
 } satisfies Resolvers;
 

@@ -179,3 +179,16 @@ export async function assertKnown(namespaces: Namespaces, names: readonly string
   if (unknown.length === 0) return;
   throw new AppError("BAD_USER_INPUT", "NAMESPACE_UNKNOWN", "There is no such namespace.", { details: { unknown } });
 }
+
+/**
+ * A person as the gateway names them.
+ * @public for the generated resolver types
+ */
+export interface UserReference {
+  readonly id: string;
+}
+
+/** Throws NOT_FOUND, USER_NOT_FOUND unless the viewer asks for themself. */
+export function assertSelf({ userId }: Viewer, id: string): void {
+  if (id !== userId) throw new AppError("NOT_FOUND", "USER_NOT_FOUND", "There is no such person here.");
+}

@@ -9,11 +9,11 @@ beforeAll(async () => {
 afterAll(() => system[Symbol.asyncDispose]());
 
 const ENTITIES = `query ($devices: [_Any!]!) {
-  _entities(representations: $devices) { ... on Device { id syncStatus { ackedRev headRev lastSeenAt } } } }`;
+  _entities(representations: $devices) { ... on Device { id syncStatus { ackedRev headRev pending lastSeenAt } } } }`;
 
 interface Status {
   id: string;
-  syncStatus: { ackedRev: number; headRev: number; lastSeenAt: string } | null;
+  syncStatus: { ackedRev: number; headRev: number; pending: number | null; lastSeenAt: string } | null;
 }
 
 async function statuses(viewer: Replica, ids: string[]): Promise<(Status | null)[]> {
@@ -56,6 +56,27 @@ describe("a device's sync status", () => {
     await system.admin.query("UPDATE user_state.sync_clients SET seen_at = seen_at - interval '1 hour'");
     await laptop.pull({ since: to, clientId: laptop.clientId });
     expect((await statuses(laptop, ids))[1]?.syncStatus?.ackedRev).toBe(3);
+  });
+
+  it("tells how many changes wait on the device, as it said when it pushed last", async () => {
+    const phone = createReplica(system);
+    const { deviceId } = phone.caller.viewer;
+    const pending = async () => (await statuses(phone, [deviceId]))[0]?.syncStatus?.pending;
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    expect(await pending()).toBeNull();
+    await phone.push({ pending: 7, ops: [{ seq: 2, value: 2 }] });
+    expect(await pending()).toBe(7);
+    // One of these comes too early, and waits as well.
+    await phone.push({
+      pending: 0,
+      ops: [
+        { seq: 3, value: 3 },
+        { seq: 5, value: 5 },
+      ],
+    });
+    expect(await pending()).toBe(1);
+    await phone.sibling({ sameDevice: true }).push({ pending: 3, ops: [{ seq: 1, value: 1 }] });
+    expect(await pending()).toBe(4);
   });
 
   it("is nothing for another person's device, one that never synced, and what is no device", async () => {

@@ -1,9 +1,10 @@
 import type { Pool } from "pg";
 import type { SyncStatusStore } from "./sync-status.ts";
 
-/** A device may hold several replicas (tabs, applications): the furthest speaks for it. */
+/** A device may hold several replicas (tabs, applications): the furthest speaks for it, and what waits adds up. */
 const READ = `
-  SELECT client.device_id, max(client.acked_rev)::float8 AS acked_rev, max(client.seen_at) AS seen_at, head.rev::float8 AS head_rev
+  SELECT client.device_id, max(client.acked_rev)::float8 AS acked_rev, max(client.seen_at) AS seen_at,
+         sum(client.pending)::int AS pending, head.rev::float8 AS head_rev
   FROM user_state.sync_clients AS client
   JOIN user_state.user_heads AS head ON head.user_id = client.user_id
   WHERE client.user_id = $1 AND client.device_id = ANY ($2::uuid[])
@@ -13,6 +14,8 @@ interface Row {
   readonly device_id: string;
   readonly acked_rev: number;
   readonly seen_at: Date;
+  /** Null when no replica said. */
+  readonly pending: number | null;
   readonly head_rev: number;
 }
 
@@ -22,7 +25,10 @@ export function createSyncStatusStore(pool: Pool): SyncStatusStore {
     async load(userId, deviceIds) {
       const { rows } = await pool.query<Row>({ name: "sync_status_read", text: READ, values: [userId, deviceIds] });
       return new Map(
-        rows.map((row) => [row.device_id, { ackedRev: row.acked_rev, headRev: row.head_rev, lastSeenAt: row.seen_at }]),
+        rows.map(({ device_id, acked_rev, head_rev, pending, seen_at }) => [
+          device_id,
+          { ackedRev: acked_rev, headRev: head_rev, pending, lastSeenAt: seen_at },
+        ]),
       );
     },
   };

@@ -5,7 +5,7 @@ import { createSyncStatusOf } from "./sync-status.ts";
 it("the devices of one request are one read", async () => {
   const reads: (readonly string[])[] = [];
   const known = randomUUID();
-  const status = { ackedRev: 1, headRev: 2, lastSeenAt: new Date(0) };
+  const status = { ackedRev: 1, headRev: 2, pending: null, lastSeenAt: new Date(0) };
   const syncStatusOf = createSyncStatusOf({
     load: async (_userId, deviceIds) => {
       reads.push(deviceIds);

@@ -8,6 +8,8 @@ import DataLoader from "dataloader";
 interface SyncStatus {
   readonly ackedRev: number;
   readonly headRev: number;
+  /** Changes that waited on the device when it pushed last; null when it did not say. */
+  readonly pending: number | null;
   readonly lastSeenAt: Date;
 }
 

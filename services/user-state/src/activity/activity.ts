@@ -1,0 +1,321 @@
+/**
+ * Activities: what each device does in the foreground, and with which unit of the state. One for each device and unit, for
+ * a day. What the unit holds is an entry; where to go on is `resume.ts`, who may go on `lease.ts` and `take-over.ts`.
+ */
+import type { Viewer } from "@continuo/access";
+import { AppError } from "@continuo/errors";
+import { compareInstants, type Instant } from "@continuo/merge";
+import { isName } from "../entry/op.ts";
+import type { Unit, UnitName } from "../entry/unit.ts";
+import { isStored, kindOf, type Namespaces } from "../namespace/namespace.ts";
+import { liftChange, liftUnit } from "../namespace/versions.ts";
+import {
+  isHeldElsewhere,
+  LEASE_MS,
+  leaseOf,
+  newestOf,
+  nextFence,
+  type Closing,
+  type Lease,
+  type Leased,
+} from "./lease.ts";
+
+/** How long an activity is shown that is not published again. Milliseconds. */
+export const ACTIVITY_LIFE_MS = 24 * 3_600_000;
+
+interface Content {
+  readonly kind: string;
+  readonly title: string;
+  readonly uris: readonly { readonly platform: string; readonly uri: string }[];
+}
+
+/** As it is stored: `field` is the name that the unit is stored by. */
+export interface Activity extends Content, UnitName, Leased {
+  readonly id: string;
+  /** As the device said. */
+  readonly stamp: Instant;
+  /** What the stamp means by our clock. */
+  readonly at: Date;
+  readonly expiresAt: Date;
+  readonly endedAt: Date | null;
+  /** In the order of the user's changes of activities. */
+  readonly rev: number;
+}
+
+/** An activity as it was read. */
+export interface ReadActivity extends Activity {
+  /** The highest of its unit; 0 for none. */
+  readonly newestFence: number;
+  /** The server's clock. */
+  readonly now: Date;
+}
+
+/** A unit as it stands. */
+export interface StandingUnit extends Unit {
+  /** When it changed last, by its effective stamp, in milliseconds since the epoch. */
+  readonly ms: number;
+  /** When it is over, in milliseconds since the epoch; null: it stays. */
+  readonly expiresAt: number | null;
+}
+
+/** What belongs to one unit. */
+export interface Situation {
+  readonly now: Date;
+  /** That a change of activities gets now. */
+  readonly rev: number;
+  /** All activities that are about it, of any device. */
+  readonly activities: readonly Activity[];
+  readonly unit: StandingUnit | undefined;
+}
+
+export interface Decision<Result> {
+  /** To store. Those under the new `rev` are told to the devices. */
+  readonly activities: readonly Activity[];
+  /** The fence below which the unit is closed from now on. */
+  readonly closeTo?: number | undefined;
+  readonly result: Result;
+}
+
+export interface ActivityStore {
+  find(userId: string, id: string): Promise<Activity | undefined>;
+  /** Without a lock. */
+  look(userId: string, unit: UnitName): Promise<Omit<Situation, "rev">>;
+  /**
+   * One transaction under the lock of the user's head row (made with `newEpoch` if there is none): reads, has `decide`
+   * decide, stores. What `decide` throws undoes everything. The revisions are those that moved.
+   */
+  decide<Result>(
+    request: { userId: string; unit: Closing; newEpoch: string },
+    decide: (met: Situation) => Decision<Result>,
+  ): Promise<{ result: Result; activityRev: number | null; stateRev: number | null }>;
+  /** Those with a revision above `since`, by revision; those of one revision are never parted. */
+  changes(
+    userId: string,
+    since: number,
+    first: number,
+  ): Promise<{ head: number; hasMore: boolean; activities: ReadActivity[] }>;
+}
+
+/** What hears of commits: they are not awaited. */
+export interface Announce {
+  activities(userId: string, rev: number): void;
+  state(userId: string, headRev: number): void;
+}
+
+/** An activity as clients see it. */
+export interface ActivityView extends Content, UnitName {
+  readonly id: string;
+  readonly device: { readonly id: string };
+  readonly at: Date;
+  readonly expiresAt: Date;
+  readonly endedAt: Date | null;
+  readonly lease: Lease | null;
+}
+
+/** @public for the generated resolver types */
+export interface ActivityChanges {
+  readonly from: string | null;
+  readonly to: string;
+  readonly hasMore: boolean;
+  readonly activities: readonly ActivityView[];
+}
+
+interface Published extends Content, UnitName {
+  readonly schemaVersion: number;
+  readonly stamp: Instant;
+  readonly clientNow: number;
+}
+
+export interface Activities {
+  /** Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN, NAMESPACE_NOT_STORED, FIELD_UNKNOWN, KEY_INVALID. */
+  publish(viewer: Viewer, activity: Published): Promise<ActivityView>;
+  /** Throws NOT_FOUND: ACTIVITY_NOT_FOUND. */
+  end(viewer: Viewer, id: string): Promise<ActivityView>;
+  /** Throws BAD_USER_INPUT: CURSOR_INVALID. */
+  changes(viewer: Viewer, since: string | null, first: number): Promise<ActivityChanges>;
+}
+
+/** What the use cases of this feature are made of. */
+export interface ActivityOptions {
+  readonly store: ActivityStore;
+  readonly namespaces: Namespaces;
+  readonly announce: Announce;
+  readonly newId: () => string;
+}
+
+export function createActivities(options: ActivityOptions): Activities {
+  const { store, namespaces, newId } = options;
+  const change = changing(options);
+
+  return {
+    async publish({ userId, deviceId }, published) {
+      const unit = await unitNamed(namespaces, published);
+      const activity = await change(userId, unit, (met) =>
+        publish(met, { ...published, field: unit.field, deviceId, id: newId() }),
+      );
+      return view(namespaces, activity);
+    },
+
+    async end({ userId }, id) {
+      const found = await store.find(userId, id);
+      if (found === undefined) throw activityNotFound();
+      const activity = await change(userId, await unitOf(namespaces, found), (met) => end(met, id));
+      return view(namespaces, activity);
+    },
+
+    async changes({ userId }, since, first) {
+      const from = since === null ? 0 : Number(/^\d{1,15}$/.exec(since)?.[0] ?? Number.NaN);
+      const { head, hasMore, activities } = await store.changes(userId, Number.isNaN(from) ? 0 : from, first);
+      // Ahead of the head: it is of a database that has been put back to an earlier state.
+      if (Number.isNaN(from) || from > head)
+        throw new AppError("BAD_USER_INPUT", "CURSOR_INVALID", "The cursor is not valid: start without one.");
+      return {
+        from: since,
+        to: String(activities.at(-1)?.rev ?? from),
+        hasMore,
+        activities: await Promise.all(activities.map((activity) => view(namespaces, activity))),
+      };
+    },
+  };
+}
+
+/** A decision about a unit, made and announced. */
+export function changing({ store, announce, newId }: ActivityOptions) {
+  return async <Result>(
+    userId: string,
+    unit: Closing,
+    decide: (met: Situation) => Decision<Result>,
+  ): Promise<Result> => {
+    const { result, activityRev, stateRev } = await store.decide({ userId, unit, newEpoch: newId() }, decide);
+    if (activityRev !== null) announce.activities(userId, activityRev);
+    if (stateRev !== null) announce.state(userId, stateRev);
+    return result;
+  };
+}
+
+/** What a client names, as it is stored. Throws BAD_USER_INPUT for what is no unit that is kept. */
+async function unitNamed(namespaces: Namespaces, named: UnitName & { schemaVersion: number }): Promise<Closing> {
+  const namespace = (await namespaces.find([named.namespace], [named])).get(named.namespace);
+  if (namespace === undefined) throw new AppError("BAD_USER_INPUT", "NAMESPACE_UNKNOWN", "There is no such namespace.");
+  if (!isStored(namespace))
+    throw new AppError("BAD_USER_INPUT", "NAMESPACE_NOT_STORED", `Nothing of ${named.namespace} is kept here.`);
+  const isKnown = isName(named.field) && kindOf(namespace, named.field, named.schemaVersion) !== undefined;
+  const stored = isKnown ? liftChange(namespace, { ...named, payload: null }) : undefined;
+  if (stored === undefined)
+    throw new AppError("BAD_USER_INPUT", "FIELD_UNKNOWN", `${named.namespace} has no such field.`);
+  return unitOf(namespaces, { ...named, field: stored.field });
+}
+
+/** A stored name with what a unit of that name is made as. */
+export async function unitOf(namespaces: Namespaces, { namespace: name, key, field }: UnitName): Promise<Closing> {
+  const namespace = (await namespaces.find([name])).get(name);
+  const shown = namespace && liftUnit(namespace, { field, state: null, schemaVersion: namespace.version })?.field;
+  const kind = namespace === undefined || shown === undefined ? undefined : kindOf(namespace, shown);
+  return { namespace: name, key, field, kind, schemaVersion: namespace?.version ?? 1 };
+}
+
+export async function view(namespaces: Namespaces, activity: ReadActivity): Promise<ActivityView> {
+  const { id, kind, title, uris, key, deviceId, at, expiresAt, endedAt, newestFence, now } = activity;
+  const namespace = (await namespaces.find([activity.namespace])).get(activity.namespace);
+  const version = namespace?.version ?? 1;
+  const lifted = namespace && liftUnit(namespace, { field: activity.field, state: null, schemaVersion: version });
+  return {
+    id,
+    kind,
+    title,
+    uris,
+    namespace: activity.namespace,
+    key,
+    field: lifted?.field ?? activity.field,
+    device: { id: deviceId },
+    at,
+    expiresAt,
+    endedAt,
+    lease: leaseOf(activity, newestFence, now),
+  };
+}
+
+/** As it is read right after a decision. */
+export function asRead(activity: Activity, { activities, now }: Situation): ReadActivity {
+  return { ...activity, newestFence: newestOf([...activities, activity])?.fence ?? 0, now };
+}
+
+export function later(now: Date, ms: number): Date {
+  return new Date(now.getTime() + ms);
+}
+
+export function isOpen({ endedAt, expiresAt }: Activity, now: Date): boolean {
+  return endedAt === null && expiresAt > now;
+}
+
+/** NOT_FOUND/ACTIVITY_NOT_FOUND: absent, over, or not yours. */
+export function activityNotFound(): AppError {
+  return new AppError("NOT_FOUND", "ACTIVITY_NOT_FOUND", "You have no such activity.");
+}
+
+function publish(
+  met: Situation,
+  published: Content & UnitName & { id: string; deviceId: string; stamp: Instant; clientNow: number },
+): Decision<ReadActivity> {
+  const { now, rev, activities, unit } = met;
+  const { id, deviceId, stamp, clientNow, kind, title, uris, namespace, key, field } = published;
+  const own = activities.find((each) => each.deviceId === deviceId);
+  const isRepeated = own !== undefined && compareInstants(own.stamp, stamp) === 0;
+  // As old as the device's clock says, and not of the future: `effectiveStamp` has the why.
+  const at = isRepeated ? own.at : new Date(Math.max(0, now.getTime() - Math.max(0, clientNow - stamp.ms)));
+  const isLate = own !== undefined && (isRepeated ? own.endedAt !== null : at < own.at);
+  if (isLate) return { activities: [], result: asRead(own, met) };
+
+  const newest = newestOf(activities);
+  const isMine = newest?.deviceId === deviceId;
+  const isGranted = !isMine && !isHeldElsewhere(newest, deviceId, now);
+  const fence = isGranted ? nextFence(newest, unit) : (own?.fence ?? null);
+  const next: Activity = {
+    id: own?.id ?? id,
+    deviceId,
+    kind,
+    title,
+    uris,
+    namespace,
+    key,
+    field,
+    stamp,
+    at,
+    expiresAt: later(now, ACTIVITY_LIFE_MS),
+    endedAt: null,
+    rev,
+    fence,
+    leaseUntil: isGranted || isMine ? later(now, LEASE_MS) : (own?.leaseUntil ?? null),
+    flush: isGranted ? null : (own?.flush ?? null),
+  };
+  const isNews = own === undefined || !isRepeated || isGranted || !isOpen(own, now) || !isSame(own, next);
+  const lost = isGranted && newest !== undefined ? [{ ...newest, rev }] : [];
+  return {
+    activities: [isNews ? next : { ...next, rev: own.rev }, ...lost],
+    closeTo: isGranted && fence !== null && fence > 1 ? fence : undefined,
+    result: asRead(next, met),
+  };
+}
+
+function end(met: Situation, id: string): Decision<ReadActivity> {
+  const { now, rev, activities } = met;
+  const activity = activities.find((each) => each.id === id);
+  if (activity === undefined) throw activityNotFound();
+  if (activity.endedAt !== null) return { activities: [], result: asRead(activity, met) };
+  const soonest = (until: Date): Date => (until < now ? until : now);
+  const { leaseUntil, expiresAt } = activity;
+  const ended: Activity = {
+    ...activity,
+    endedAt: now,
+    expiresAt: soonest(expiresAt),
+    leaseUntil: leaseUntil && soonest(leaseUntil),
+    rev,
+  };
+  return { activities: [ended], result: asRead(ended, met) };
+}
+
+function isSame(one: Content, other: Content): boolean {
+  const text = ({ kind, title, uris }: Content): string =>
+    JSON.stringify([kind, title, uris.map(({ platform, uri }) => [platform, uri])]);
+  return text(one) === text(other);
+}

@@ -1,0 +1,194 @@
+/**
+ * Taking over: somebody goes on here with what another device was doing. In two decisions: the first gives this device the
+ * lease and asks the other one for what it has; between them nothing is held but the request; the second closes the unit to
+ * the older fence. Until then what the other device sends moves the resume point, as it should: it is the latest.
+ */
+import type { Viewer } from "@continuo/access";
+import { setTimeout as pause } from "node:timers/promises";
+import type { StateEntry } from "../stream/stream.ts";
+import {
+  ACTIVITY_LIFE_MS,
+  activityNotFound,
+  asRead,
+  changing,
+  isOpen,
+  later,
+  unitOf,
+  view,
+  type Activity,
+  type ActivityOptions,
+  type ActivityView,
+  type Decision,
+  type ReadActivity,
+  type Situation,
+} from "./activity.ts";
+import { FLUSH_MS, isAsked, isHeldElsewhere, LEASE_MS, newestOf, nextFence } from "./lease.ts";
+import { entryOf } from "./resume.ts";
+
+type Flushed = "FLUSHED" | "NOT_FLUSHED" | "OFFLINE";
+
+/** @public for the generated resolver types */
+export interface TakeOver {
+  readonly activity: ActivityView;
+  readonly fence: number;
+  readonly flushed: Flushed;
+  readonly entry: StateEntry | null;
+}
+
+export interface TakeOvers {
+  /** `force`: without waiting for the device that has it. Throws NOT_FOUND: ACTIVITY_NOT_FOUND. */
+  takeOver(viewer: Viewer, activityId: string, options: { force: boolean }): Promise<TakeOver>;
+  /** Throws NOT_FOUND: ACTIVITY_NOT_FOUND, also for another device's. */
+  confirmFlush(viewer: Viewer, activityId: string, fence: number): Promise<ActivityView>;
+}
+
+/** `listen` calls `wake` after each change of the user's activities, and whenever one may have been missed. */
+export function createTakeOvers(
+  options: ActivityOptions & {
+    listen: (userId: string, wake: () => void) => Promise<AsyncDisposable>;
+    /** Milliseconds, never going back. */
+    now: () => number;
+  },
+): TakeOvers {
+  const { store, namespaces, newId, listen, now } = options;
+  const change = changing(options);
+
+  /** Until the flush for `fence` is over: done, out of time, or somebody else's by now. */
+  async function flushed(userId: string, unit: Activity, fence: number, waitMs: number): Promise<void> {
+    const until = now() + waitMs;
+    let waking = new AbortController();
+    // It listens first and reads second, so that nothing falls in between.
+    await using _listening = await listen(userId, () => waking.abort());
+    for (;;) {
+      waking = new AbortController();
+      const met = await store.look(userId, unit);
+      const left = until - now();
+      const isDue = met.activities.some((each) => each.flush?.fence === fence && isAsked(each, met.now));
+      if (!isDue || left <= 0) return;
+      await pause(left, undefined, { signal: waking.signal }).catch(() => undefined);
+    }
+  }
+
+  return {
+    async takeOver({ userId, deviceId }, activityId, { force }) {
+      const target = await store.find(userId, activityId);
+      if (target === undefined) throw activityNotFound();
+      const unit = await unitOf(namespaces, target);
+      const id = newId();
+      const { fence, waitMs } = await change(userId, unit, (met) => begin(met, { activityId, deviceId, id, force }));
+      if (waitMs > 0) await flushed(userId, target, fence, waitMs);
+      const { own, flushed: answer } = await change(userId, unit, (met) =>
+        finish(met, { activityId, deviceId, fence }),
+      );
+      const { unit: stands, now: readAt } = await store.look(userId, unit);
+      const isKept = stands !== undefined && (stands.expiresAt ?? Infinity) > readAt.getTime();
+      return {
+        activity: await view(namespaces, own),
+        fence,
+        flushed: answer,
+        entry: isKept ? await entryOf(namespaces, unit, stands) : null,
+      };
+    },
+
+    async confirmFlush({ userId, deviceId }, activityId, fence) {
+      const found = await store.find(userId, activityId);
+      if (found === undefined || found.deviceId !== deviceId || found.fence !== fence) throw activityNotFound();
+      const unit = await unitOf(namespaces, found);
+      return view(namespaces, await change(userId, unit, (met) => confirm(met, activityId)));
+    },
+  };
+}
+
+/** The lease goes over; the device that has it, or is being asked already, is asked. */
+function begin(
+  met: Situation,
+  { activityId, deviceId, id, force }: { activityId: string; deviceId: string; id: string; force: boolean },
+): Decision<{ fence: number; waitMs: number }> {
+  const { now, rev, activities } = met;
+  const target = activities.find((each) => each.id === activityId);
+  if (target === undefined || !isOpen(target, now)) throw activityNotFound();
+  const newest = newestOf(activities);
+  const own = activities.find((each) => each.deviceId === deviceId);
+
+  if (own !== undefined && own === newest && own.fence !== null) {
+    // Again, or nobody else has it.
+    const { fence } = own;
+    const due = activities.find((each) => each.flush?.fence === fence && isAsked(each, now));
+    const renewed = { ...own, leaseUntil: later(now, LEASE_MS), expiresAt: later(now, ACTIVITY_LIFE_MS) };
+    const isNews = !isOpen(own, now);
+    return {
+      activities: [isNews ? { ...renewed, endedAt: null, rev } : renewed],
+      result: { fence, waitMs: due?.flush ? due.flush.until.getTime() - now.getTime() : 0 },
+    };
+  }
+
+  const fence = nextFence(newest, met.unit);
+  const holder = isHeldElsewhere(newest, deviceId, now) ? newest : undefined;
+  const asked = activities.find((each) => each.deviceId !== deviceId && isAsked(each, now)) ?? holder;
+  const until = force ? now : asked?.flush && isAsked(asked, now) ? asked.flush.until : later(now, FLUSH_MS);
+  const { kind, title, uris, namespace, key, field } = target;
+  const taken: Activity = {
+    id: own?.id ?? id,
+    deviceId,
+    kind,
+    title,
+    uris,
+    namespace,
+    key,
+    field,
+    stamp: { ms: now.getTime(), counter: 0 },
+    at: now,
+    expiresAt: later(now, ACTIVITY_LIFE_MS),
+    endedAt: null,
+    rev,
+    fence,
+    leaseUntil: later(now, LEASE_MS),
+    flush: null,
+  };
+  const told = new Map<string, Activity>();
+  if (newest !== undefined) told.set(newest.id, { ...newest, rev });
+  if (asked !== undefined) told.set(asked.id, { ...asked, flush: { fence, until, doneAt: null }, rev });
+  told.set(taken.id, taken);
+  return {
+    activities: [...told.values()],
+    result: { fence, waitMs: asked === undefined ? 0 : until.getTime() - now.getTime() },
+  };
+}
+
+/** The unit is closed to older fences, unless somebody else has taken over meanwhile: then that is theirs to do. */
+function finish(
+  met: Situation,
+  { activityId, deviceId, fence }: { activityId: string; deviceId: string; fence: number },
+): Decision<{ own: ReadActivity; flushed: Flushed }> {
+  const { now, rev, activities } = met;
+  const own = activities.find((each) => each.deviceId === deviceId);
+  if (own === undefined) throw activityNotFound();
+  const newest = newestOf(activities);
+  const isLost = newest !== undefined && newest.fence !== null && newest.fence > fence;
+  const asked = activities.find(({ flush }) => flush !== null && flush.fence >= fence);
+  const flushed = answerOf(asked, activities.find(({ id }) => id === activityId)?.deviceId === deviceId);
+  if (isLost) return { activities: [], result: { own: asRead(own, met), flushed } };
+
+  const isSilent = asked?.flush != null && asked.flush.doneAt === null;
+  const until = asked?.flush && asked.flush.until < now ? asked.flush.until : now;
+  return {
+    activities: isSilent ? [{ ...asked, flush: { fence, until, doneAt: null }, rev }] : [],
+    closeTo: fence > 1 ? fence : undefined,
+    result: { own: asRead(own, met), flushed },
+  };
+}
+
+function answerOf(asked: Activity | undefined, wasOwn: boolean): Flushed {
+  if (asked?.flush) return asked.flush.doneAt === null ? "NOT_FLUSHED" : "FLUSHED";
+  return wasOwn ? "FLUSHED" : "OFFLINE";
+}
+
+/** All that the device had has come: there is nothing more to wait for. */
+function confirm(met: Situation, activityId: string): Decision<ReadActivity> {
+  const { now, rev, activities } = met;
+  const own = activities.find((each) => each.id === activityId);
+  if (own === undefined) throw activityNotFound();
+  if (own.flush === null || !isAsked(own, now)) return { activities: [], result: asRead(own, met) };
+  const confirmed: Activity = { ...own, flush: { ...own.flush, doneAt: now }, rev };
+  return { activities: [confirmed], closeTo: own.flush.fence, result: asRead(confirmed, met) };
+}
