@@ -91,6 +91,10 @@ export const REQUEST_REJECT_REASONS = [
   "NAMESPACE_UNKNOWN",
   /** This client is too old: keep the queue and update. */
   "UPGRADE_REQUIRED",
+  /** The service has too much to do: the same again after `details.retryAfterMs`. */
+  "OVERLOADED",
+  /** As many pulls wait as may: the same. */
+  "TOO_MANY_WAIT",
 ] as const;
 export type RequestRejectReason = (typeof REQUEST_REJECT_REASONS)[number];
 

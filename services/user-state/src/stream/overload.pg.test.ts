@@ -1,0 +1,166 @@
+/** Many at once, as after an outage: replicas that start over with all of a large state, and some that wait. */
+import { createIdentitySigner, generateKey, IDENTITY_HEADER } from "@continuo/access";
+import { freePort } from "@continuo/testkit";
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createReplica, startSystem, type Replica, type System } from "../system.fixture.ts";
+
+const POOL_SIZE = 4;
+const PULLS = 500;
+let system: System;
+beforeAll(async () => {
+  system = await startSystem({ DATABASE_POOL_SIZE: String(POOL_SIZE) });
+});
+afterAll(() => system[Symbol.asyncDispose]());
+
+interface Answer {
+  readonly ms: number;
+  readonly bytes: number;
+  /** Of a refusal. */
+  readonly code?: string;
+  readonly retryAfterMs?: number;
+}
+
+interface Service extends AsyncDisposable {
+  pull(replica: Replica): Promise<Answer>;
+  /** Of its process. */
+  residentMB(): Promise<number>;
+}
+
+/** The service in a process of its own, on the same database: what it takes is then what this one does not. */
+async function startService(): Promise<Service> {
+  const { publicJwk, privateJwk } = await generateKey("Ed25519");
+  const port = await freePort();
+  const child = spawn(process.execPath, [join(import.meta.dirname, "../main.ts")], {
+    stdio: "ignore",
+    env: {
+      PORT: String(port),
+      LOG_LEVEL: "error",
+      DATABASE_URL: system.env.DATABASE_URL,
+      DATABASE_POOL_SIZE: String(POOL_SIZE),
+      GATEWAY_PUBLIC_KEY: JSON.stringify(publicJwk),
+      CURSOR_KEY: randomBytes(32).toString("base64url"),
+    },
+  });
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  const signer = createIdentitySigner(privateJwk);
+  const origin = `http://127.0.0.1:${port}`;
+  await expect
+    .poll(
+      () =>
+        fetch(`${origin}/ready`).then(
+          ({ status }) => status,
+          () => 0,
+        ),
+      { timeout: 30_000 },
+    )
+    .toBe(200);
+  return {
+    async pull({ caller }) {
+      const startedAt = performance.now();
+      const response = await fetch(`${origin}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json", [IDENTITY_HEADER]: await signer.sign(caller) },
+        body: JSON.stringify({ query: "{ pullState { to hasMore entries { key value state rev } } }" }),
+      });
+      const text = await response.text();
+      const answer = { ms: performance.now() - startedAt, bytes: text.length };
+      if (!text.startsWith('{"errors"')) return answer;
+      const { code, details } = JSON.parse(text).errors[0].extensions;
+      return { ...answer, code, retryAfterMs: details.retryAfterMs };
+    },
+    async residentMB() {
+      const status = await readFile(`/proc/${child.pid}/status`, "utf8");
+      return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill();
+      await gone;
+    },
+  };
+}
+
+/** Somebody with a state of some megabytes: a page of it is half a megabyte, twice that as an answer. */
+async function withLargeState(): Promise<Replica> {
+  const replica = createReplica(system);
+  await replica.epoch();
+  const value = "x".repeat(32_000);
+  for (let page = 0; page < 4; page += 1)
+    await replica.push({
+      ops: Array.from({ length: 7 }, (_, index) => ({ seq: page * 7 + index + 1, key: `k${page}-${index}`, value })),
+    });
+  return replica;
+}
+
+describe("a storm", () => {
+  it(`of ${PULLS} first pulls: each is answered, or told when to come again`, { timeout: 120_000 }, async () => {
+    await using service = await startService();
+    const person = await withLargeState();
+    const { bytes } = await service.pull(person);
+    expect(bytes).toBeGreaterThan(1_000_000);
+    const before = await service.residentMB();
+    const answers = await Promise.all(Array.from({ length: PULLS }, () => service.pull(person)));
+    const grownMB = (await service.residentMB()) - before;
+
+    const refused = answers.flatMap(({ code, retryAfterMs = Number.NaN }) =>
+      code === undefined ? [] : [{ code, retryAfterMs }],
+    );
+    const answered = answers.filter(({ code }) => code === undefined);
+    for (const answer of answered) expect(answer.bytes).toBe(bytes);
+    expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(["RATE_LIMITED"]));
+    expect(answered.length).toBeGreaterThan(3);
+    expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(30_000);
+    // All at once would be half a gigabyte of answers alone.
+    expect(grownMB).toBeLessThan(300);
+
+    const waits = refused.map(({ retryAfterMs }) => retryAfterMs);
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(500);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(61_000);
+    expect(new Set(waits).size).toBeGreaterThanOrEqual(waits.length / 2);
+    await expect.poll(async () => (await service.pull(person)).bytes, { timeout: 20_000 }).toBe(bytes);
+  });
+});
+
+describe("pulls that wait", () => {
+  it("hold no connection: more of them than there are connections, and a push passes and ends those it is for", async () => {
+    const phone = createReplica(system);
+    const { to } = await phone.pull();
+    const others = await Promise.all(
+      Array.from({ length: POOL_SIZE * 5 }, async () => {
+        const replica = createReplica(system);
+        return { replica, to: (await replica.pull()).to };
+      }),
+    );
+    const waiting = others.map(({ replica, to: since }) => replica.pull({ since, waitMs: 2_500 }));
+    const startedAt = performance.now();
+    const heard = phone.pull({ since: to, waitMs: 25_000 });
+    await phone.sibling().push({ ops: [{ seq: 1, value: "news" }] });
+    expect((await heard).entries).toMatchObject([{ value: "news" }]);
+    expect(performance.now() - startedAt).toBeLessThan(2_400);
+    for (const batch of await Promise.all(waiting)) expect(batch).toMatchObject({ entries: [], reset: null });
+    expect(performance.now() - startedAt).toBeGreaterThan(2_400);
+  });
+
+  it("are at most 8 of one person: the next is answered at once", async () => {
+    const phone = createReplica(system);
+    const { to } = await phone.pull();
+    const waiting = Array.from({ length: 8 }, () => phone.pull({ since: to, waitMs: 25_000 }));
+    await expect
+      .poll(async () => {
+        const startedAt = performance.now();
+        await phone.pull({ since: to, waitMs: 1_000 });
+        return performance.now() - startedAt < 500;
+      })
+      .toBe(true);
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    await Promise.all(waiting);
+  });
+
+  it("wait no longer than is allowed", async () => {
+    for (const waitMs of [-1, 25_001])
+      expect((await createReplica(system).sendPull({ waitMs })).errors?.[0]?.extensions.reason).toBe("INPUT_INVALID");
+  });
+});
