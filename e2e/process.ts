@@ -120,8 +120,12 @@ export function readyAt(base: string): () => Promise<boolean> {
 }
 
 /** Runs a file to its end. Throws with what it said unless it exits with 0. */
-export async function runToEnd(file: string, env: Readonly<Record<string, string>>): Promise<void> {
-  const started = await startProcess({ name: file, file, env });
+export async function runToEnd(
+  file: string,
+  env: Readonly<Record<string, string>>,
+  argv: readonly string[] = [],
+): Promise<void> {
+  const started = await startProcess({ name: file, file, argv, env });
   const { code, signal } = await started.ended();
   if (code !== 0) throw new Error(`${file} ended with ${code ?? signal}:\n${started.log()}`);
 }

@@ -1,3 +1,4 @@
 export { createTestDatabase, testRolePasswords, type TestDatabase } from "./database.ts";
 export { startFaultProxy, targetOf, throughProxy, type FaultProxy } from "./fault-proxy.ts";
+export { startHttpFaultProxy, type HttpFault, type HttpFaultProxy } from "./http-fault-proxy.ts";
 export { findRedisServer, freePort, startRedisServer, type RedisServer } from "./redis.ts";

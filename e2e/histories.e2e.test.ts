@@ -1,0 +1,109 @@
+/**
+ * The histories of the simulator against the real service on a real Postgres, while both are killed. More of them with
+ * `HISTORIES=<how many>`, from seed `HISTORY=<first>` on.
+ */
+import { KINDS } from "@continuo/merge";
+import { change, createReplica, pull, push, receive, settle, show } from "@continuo/replica";
+import { createRandom, DEFINITION } from "@continuo/user-state/simulation";
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { live } from "./history.ts";
+import { isWeather, startStateService, type StateService } from "./state-service.ts";
+
+const AT_ONCE = 4;
+const STEPS = 250;
+const HISTORIES = Number(process.env["HISTORIES"] ?? AT_ONCE);
+const FIRST = Number(process.env["HISTORY"] ?? 1);
+
+let service: StateService;
+beforeAll(async () => {
+  service = await startStateService();
+});
+afterAll(() => service[Symbol.asyncDispose]());
+
+/** Everything that keeps state or carries it dies once, in the middle of what it does. */
+async function rage(): Promise<void> {
+  const [one, other] = service.processes;
+  if (one === undefined || other === undefined) throw new Error("there are two processes");
+  await delay(500);
+  await one.stop("SIGKILL");
+  await one.start();
+  await service.killPostgres("SIGQUIT");
+  await delay(500);
+  service.wire.freeze();
+  await delay(500);
+  service.wire.heal();
+  await delay(300);
+  await service.killPostgres("SIGKILL");
+  await other.stop("SIGKILL");
+  await other.start();
+}
+
+test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FIRST + turn * AT_ONCE))(
+  "nothing acknowledged is lost and nothing happens twice, whatever dies: seeds %i and the next",
+  async (first) => {
+    let isUnderFire = true;
+    const raging = rage().finally(() => (isUnderFire = false));
+    const seeds = Array.from({ length: AT_ONCE }, (_, index) => first + index);
+    const [reports] = await Promise.all([
+      Promise.all(seeds.map((seed) => live(service, { seed, steps: STEPS, isUnderFire: () => isUnderFire }))),
+      raging,
+    ]);
+    for (const { faults, ...counts } of reports) {
+      // What was to go wrong did go wrong.
+      expect(Math.min(...Object.values(faults))).toBeGreaterThan(0);
+      expect(Math.min(...Object.values(counts))).toBeGreaterThan(0);
+    }
+  },
+);
+
+test("ten thousand counts of four devices are ten thousand, though a fifth of the requests and a quarter of the answers are lost", async () => {
+  const userId = randomUUID();
+  const random = createRandom(1);
+  await using connection = await service.connect({
+    userId,
+    faultOf: () => (random.chance(0.2) ? "LOSE_REQUEST" : random.chance(0.25) ? "LOSE_ANSWER" : "NONE"),
+  });
+  const { server, counts } = connection;
+  const unit = { namespace: DEFINITION.name, key: "film", field: "plays" };
+  const repeated: number[] = [];
+
+  async function insist<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (cause) {
+        if (!isWeather(cause)) throw cause;
+        await delay(1);
+      }
+    }
+  }
+
+  async function count(times: number): Promise<unknown> {
+    const deviceId = randomUUID();
+    let replica = createReplica({ clientId: randomUUID(), deviceId });
+    const read = async (): Promise<void> => {
+      const request = pull(replica);
+      replica = receive(replica, request, await insist(() => server.pull(deviceId, request)), Date.now());
+    };
+    await read();
+    for (let counted = 0; counted < times; counted += 1) {
+      const asked = { ...unit, kind: "COUNTER", payload: { type: "ADD", delta: 1 }, schemaVersion: 1 } as const;
+      replica = change(replica, asked, { now: Date.now(), kinds: KINDS });
+    }
+    for (let next = push(replica, Date.now()); next !== null; next = push(replica, Date.now())) {
+      const { request } = next;
+      const answer = await insist(() => server.push(deviceId, request));
+      repeated.push(...answer.outcomes.filter(({ status }) => status === "DUPLICATE").map(({ seq }) => seq));
+      replica = settle(next.replica, request, answer, Date.now());
+    }
+    await read();
+    return show(replica, unit, "COUNTER", KINDS).value;
+  }
+
+  await Promise.all([2_500, 2_500, 2_500, 2_500].map(count));
+  expect(await count(0)).toBe(10_000);
+  expect(Math.min(counts.LOSE_REQUEST, counts.LOSE_ANSWER)).toBeGreaterThan(10);
+  expect(repeated.length).toBeGreaterThan(500);
+});

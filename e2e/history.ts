@@ -1,0 +1,140 @@
+/**
+ * What a simulated world does, with a real server: a person with several devices whose clocks are wrong, a bad network,
+ * and the same truth to hold it against. A seed decides what they do, but not how fast the server is.
+ */
+import { PushRequest } from "@continuo/merge/protocol";
+import { ALL_FIELDS, createDevice, createOracle, createRandom, type Network } from "@continuo/user-state/simulation";
+import type { HttpFault } from "@continuo/testkit";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { isWeather, type StateService } from "./state-service.ts";
+
+export interface HistoryReport {
+  readonly changes: number;
+  readonly settled: number;
+  readonly refused: number;
+  /** How often the network did what. */
+  readonly faults: Readonly<Record<HttpFault, number>>;
+}
+
+const DEVICES = 4;
+const HOUR_MS = 3_600_000;
+/** Before they meet, the devices are used without a network for so long. */
+const OFFLINE_HOURS = 8;
+const LONGEST_STEP_MS = 30;
+const LONGEST_DELAY_MS = 150;
+/** A push waits for a connection to Postgres as long as this, and for the network. */
+const TRAVEL_MS = 8_000;
+const UNAUTHENTICATED = 0.03;
+const ROUNDS = 100;
+
+const Outcome = z.object({
+  seq: z.number(),
+  status: z.string(),
+  rev: z.number().nullable(),
+  stamp: z.object({ ms: z.number(), counter: z.number(), clientId: z.string() }).nullable(),
+  first: z.object({ status: z.string() }).nullable(),
+});
+const Asked = z.object({ variables: z.object({ input: PushRequest }) });
+const Answered = z.object({
+  data: z.object({ pushState: z.object({ outcomes: z.array(Outcome), headRev: z.number() }) }),
+});
+
+/**
+ * Takes at least so many `steps`, and goes on while `isUnderFire`; then the network heals and all comes to rest. Throws a
+ * Violation when a promise was broken.
+ */
+export async function live(
+  service: StateService,
+  { seed, steps, isUnderFire }: { seed: number; steps: number; isUnderFire: () => boolean },
+): Promise<HistoryReport> {
+  const random = createRandom(seed);
+  const counts = { changes: 0, settled: 0, refused: 0 };
+  let isHealed = false;
+  let backMs = 0;
+  const now = (): number => Date.now() - backMs;
+  const oracle = createOracle({ now, travelMs: TRAVEL_MS, fields: ALL_FIELDS, hearsAll: false });
+  const userId = random.uuid();
+  await using connection = await service.connect({
+    userId,
+    faultOf: () => (isHealed ? "NONE" : faultOf(random.next())),
+    lateMs: () => random.below(LONGEST_DELAY_MS),
+    isSignedOut: () => !isHealed && random.chance(UNAUTHENTICATED),
+    overheard(request, answer) {
+      const asked = Asked.safeParse(JSON.parse(request));
+      const answered = Answered.safeParse(JSON.parse(answer));
+      if (asked.success && answered.success)
+        oracle.committed({ request: asked.data.variables.input, ...answered.data.data.pushState });
+    },
+  });
+
+  let mistake: { readonly cause: unknown } | undefined;
+  const under = new Set<Promise<void>>();
+  const network: Network = {
+    send(_sender, ask, answer) {
+      const way: Promise<void> = ask()
+        .then(answer)
+        .catch((cause: unknown) => {
+          if (!isWeather(cause)) mistake ??= { cause };
+        })
+        .finally(() => under.delete(way));
+      under.add(way);
+    },
+  };
+  const surroundings = { random, now, server: connection.server, network, oracle, defect: undefined, counts };
+  const devices = Array.from({ length: DEVICES }, () =>
+    createDevice(surroundings, () => Math.round((random.next() * 2 - 1) * 48 * HOUR_MS)),
+  );
+
+  // Long ago, and not in the order in which it will arrive.
+  for (const device of devices)
+    for (backMs = OFFLINE_HOURS * HOUR_MS; backMs > 0; backMs -= random.below(2 * HOUR_MS))
+      device.act({ key: random.pick(["a", "b", "old"]) });
+  backMs = 0;
+
+  for (let taken = 0; taken < steps || isUnderFire(); taken += 1) {
+    const device = random.pick(devices);
+    const roll = random.below(100);
+    if (roll < 30) device.act();
+    else if (roll < 60 && !device.isOffline) device.push();
+    else if (roll < 75 && !device.isOffline) device.pull();
+    else if (roll < 90 && !device.isOffline) device.listen();
+    else if (roll < 97) device.isOffline = !device.isOffline;
+    else device.setClock(Math.round((random.next() * 2 - 1) * HOUR_MS));
+    await delay(random.below(LONGEST_STEP_MS));
+  }
+
+  isHealed = true;
+  const isAtRest = (): boolean =>
+    devices.every(({ replica: { queue, staged, rev } }) => queue.length === 0 && staged === null && rev === headRev());
+  const headRev = (): number => Math.max(...devices.map(({ replica }) => replica.rev));
+  for (let round = 0; round < ROUNDS && (round < 3 || !isAtRest()); round += 1) {
+    for (const device of devices) {
+      device.push();
+      device.pull();
+    }
+    await Promise.all(under);
+  }
+  const fresh = createDevice(surroundings, () => 0);
+  for (let round = 0; round < ROUNDS && (round === 0 || fresh.replica.staged !== null); round += 1) {
+    fresh.pull();
+    await Promise.all(under);
+  }
+  if (mistake !== undefined) throw mistake.cause;
+  const stood = await service.stood(userId);
+  oracle.check(stood);
+  oracle.end(
+    stood,
+    [...devices, fresh].map(({ replica }) => replica),
+  );
+  return { ...counts, faults: connection.counts };
+}
+
+/** One request in five is lost, and of the others' answers one in four. */
+function faultOf(roll: number): HttpFault {
+  if (roll < 0.15) return "LOSE_REQUEST";
+  if (roll < 0.2) return "HALF_OPEN";
+  if (roll < 0.4) return "LOSE_ANSWER";
+  if (roll < 0.5) return "LATE";
+  return roll < 0.58 ? "DOUBLE" : "NONE";
+}
