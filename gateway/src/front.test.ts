@@ -129,6 +129,7 @@ describe("the gateway over HTTP", () => {
       });
       const { status, headers, body } = await house.graphql(DEVICES, { token: await house.token(house.join()) });
       expect(status).toBe(200);
+      expect(headers.get("retry-after")).toBe("1");
       expect(body).toEqual({
         data: { viewer: { devices: { nodes: [{ name: "Device 1", syncStatus: null }] } } },
         errors: [

@@ -1,0 +1,58 @@
+/** Pulls that wait for a change, through the gateway. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "./fixtures/eventually.ts";
+import { startHouse, type House } from "./fixtures/house.ts";
+import { compileWait } from "./plan/wait.ts";
+
+describe("how long a fetch asks its owner to wait", () => {
+  it.each([
+    [`query ($w: Int!) { pullState(waitMs: $w) { to } }`, { w: 20_000 }, 20_000],
+    [`{ a: pullState(waitMs: 100) { to } b: pullState(waitMs: 300) { to } me { id } }`, {}, 300],
+    [`query ($w: Int) { pullState(waitMs: $w) { to } }`, {}, 0],
+    [`{ waitMs: pullState { to } }`, {}, 0],
+    [`{ pullState { to(waitMs: 300) } }`, {}, 0],
+    [`{ pullState { to } }`, {}, 0],
+  ])("is told by its text and variables: %s", (query, variables, waitMs) => {
+    expect(compileWait(query)(variables)).toBe(waitMs);
+  });
+});
+
+describe("a pull that waits", () => {
+  const WAIT = `query ($waitMs: Int! = 0) { pullState(since: "s0", waitMs: $waitMs) { to } }`;
+  const answerWithinMs = 1_000;
+  let house: House;
+  let token: string;
+  beforeEach(async () => {
+    house = await startHouse({ waits: { answerWithinMs } });
+    token = await house.token(house.join());
+  });
+  afterEach(() => house[Symbol.asyncDispose]());
+
+  it("may wait longer than others have for an answer", async () => {
+    const { body } = await house.graphql(WAIT, { token, variables: { waitMs: 2_500 } });
+    expect(body).toEqual({ data: { pullState: { to: "s0" } } });
+  });
+
+  it("ends when its client leaves, at the owner too", async () => {
+    const leaving = new AbortController();
+    const waiting = fetch(`${house.url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify({ query: WAIT, variables: { waitMs: 25_000 } }),
+      signal: leaving.signal,
+    });
+    await eventually(() => expect(house.state.pulls).toHaveLength(1));
+    leaving.abort();
+    await expect(waiting).rejects.toThrow();
+    await eventually(() => expect(house.state.left).toBe(1));
+  });
+
+  it("keeps no connection from the others, however many wait", async () => {
+    const waiting = Array.from({ length: 80 }, () => house.graphql(WAIT, { token, variables: { waitMs: 4_000 } }));
+    await eventually(() => expect(house.state.pulls).toHaveLength(80));
+    const { body } = await house.graphql(WAIT, { token });
+    expect(body).toEqual({ data: { pullState: { to: "s0" } } });
+    for (const { body: late } of await Promise.all(waiting))
+      expect(late).toEqual({ data: { pullState: { to: "s0" } } });
+  });
+});
