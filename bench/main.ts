@@ -1,10 +1,11 @@
 /**
- * `npm run bench [-- name …] [--rounds 5] [--seconds 3] [--workers 16]`: runs benchmarks (all, without a name), prints a
+ * `npm run bench [-- name …] [--rounds 5] [--seconds 3] [--workers 16] [--one-process]`: runs benchmarks (all, without a name), prints a
  * table for each and writes JSON to `results/`. It stops by itself; Ctrl-C stops it cleanly.
  */
 import { parseArgs } from "node:util";
 import type { Effort } from "./contender.ts";
 import { ensureInstalled } from "./install.ts";
+import type { Layout } from "./subject.ts";
 
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
@@ -12,27 +13,28 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 }
 
 try {
-  const { names, effort } = readArguments();
+  const { names, effort, layout } = readArguments();
   await ensureInstalled();
   // Only now can what it imports be there.
   const { runBenchmarks } = await import("./run.ts");
-  process.exitCode = (await runBenchmarks(names, effort, interrupted.signal)) ? 0 : 1;
+  process.exitCode = (await runBenchmarks({ names, effort, layout }, interrupted.signal)) ? 0 : 1;
 } catch (cause) {
   console.error(cause instanceof Error ? cause.message : cause);
   process.exitCode = interrupted.signal.aborted ? 130 : 1;
 }
 
 /** The load stays bounded, and access tokens must outlive it. */
-function readArguments(): { names: string[]; effort: Effort } {
+function readArguments(): { names: string[]; effort: Effort; layout: Layout } {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: {
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "3" },
       workers: { type: "string", default: "16" },
+      "one-process": { type: "boolean", default: false },
     },
   });
-  const within = (name: keyof typeof values, least: number, most: number): number => {
+  const within = (name: "rounds" | "seconds" | "workers", least: number, most: number): number => {
     const value = Number(values[name]);
     if (value >= least && value <= most) return value;
     throw new RangeError(`--${name} is a number from ${least} to ${most}`);
@@ -42,5 +44,5 @@ function readArguments(): { names: string[]; effort: Effort } {
     seconds: within("seconds", 0.5, 10),
     workers: within("workers", 1, 64),
   };
-  return { names: positionals, effort };
+  return { names: positionals, effort, layout: values["one-process"] ? "ONE_PROCESS" : "PROCESSES" };
 }

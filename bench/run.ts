@@ -16,7 +16,7 @@ import { sessionDeviceQuery } from "./benchmarks/session-device-query.ts";
 import type { Benchmark, Effort } from "./contender.ts";
 import { measuresOf, ratioOf, takeTurns, type Series } from "./measure.ts";
 import { formatTable, type Comparison } from "./report.ts";
-import { openSubject, query, type Subject } from "./subject.ts";
+import { openSubject, query, type Layout, type Subject } from "./subject.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   check,
@@ -36,17 +36,22 @@ const BENCHMARKS: readonly Benchmark[] = [
 const RESULTS = join(import.meta.dirname, "results");
 
 /** Whether every benchmark ran to its end. Throws when a name is unknown, and when interrupted. */
-export async function runBenchmarks(names: readonly string[], effort: Effort, signal: AbortSignal): Promise<boolean> {
+export async function runBenchmarks(
+  { names, effort, layout }: { names: readonly string[]; effort: Effort; layout: Layout },
+  signal: AbortSignal,
+): Promise<boolean> {
   const chosen = choose(names);
-  await using subject = await openSubject();
+  await using subject = await openSubject(layout);
   const machine = await describeMachine(subject);
-  console.log(`${Object.values(machine).join(" · ")}\n`);
+  console.log(
+    `${Object.values(machine).join(" · ")} · ours in ${layout === "PROCESSES" ? "processes" : "one process"}\n`,
+  );
   let complete = true;
   for (const benchmark of chosen) {
     try {
       const comparison = await runOne(benchmark, { subject, effort, signal });
       console.log(formatTable(comparison));
-      await writeResult(comparison, machine, effort);
+      await writeResult(comparison, { machine, effort, layout });
     } catch (cause) {
       signal.throwIfAborted();
       complete = false;
@@ -106,13 +111,17 @@ async function describeMachine({ databaseUrl }: Subject): Promise<Machine> {
   };
 }
 
-async function writeResult(comparison: Comparison, machine: Machine, effort: Effort): Promise<void> {
+async function writeResult(
+  comparison: Comparison,
+  conditions: { machine: Machine; effort: Effort; layout: Layout },
+): Promise<void> {
   const [ours, ...yardsticks] = comparison.series;
   const ratios = yardsticks.map((yardstick) => ({
     to: yardstick.name,
     ...Object.fromEntries(measuresOf(ours, yardstick).map((measure) => [measure, ratioOf(ours, yardstick, measure)])),
   }));
   await mkdir(RESULTS, { recursive: true });
-  const text = JSON.stringify({ ...comparison, ratios, effort, machine }, null, 2);
-  await writeFile(join(RESULTS, `${comparison.name}.json`), `${text}\n`);
+  const text = JSON.stringify({ ...comparison, ratios, ...conditions }, null, 2);
+  const file = conditions.layout === "PROCESSES" ? comparison.name : `${comparison.name}.one-process`;
+  await writeFile(join(RESULTS, `${file}.json`), `${text}\n`);
 }

@@ -55,7 +55,8 @@ export async function startRooms(options: {
     SESSION_URL: baseOf(session.url),
     USER_STATE_URL: baseOf(userState.url),
   });
-  return open("gateway", () => startGateway(gatewayEnv).catch(explainPort(port)));
+  const local = { identity: identity.local, session: session.local, "user-state": userState.local };
+  return open("gateway", () => startGateway(gatewayEnv, { local }).catch(explainPort(port)));
 }
 
 function baseOf(url: string): string {

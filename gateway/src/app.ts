@@ -27,6 +27,7 @@ import { startTokenVerifier } from "./signing-keys.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
 import { serveUpgrades } from "./socket/upgrade.ts";
 import { serveEventStreams } from "./sse/serve-event-streams.ts";
+import type { LocalSubgraph } from "./subgraph/local-subgraph.ts";
 import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
 import { SOURCES } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
@@ -40,8 +41,10 @@ export interface App extends AsyncDisposable {
   readonly url: string;
 }
 
-/** What a test may put in place of what the environment says. */
+/** What goes in place of what the environment says. */
 export interface Overrides {
+  /** Subgraphs in this process: their URLs are not used. */
+  readonly local?: Readonly<Partial<Record<"identity" | "session" | "user-state", LocalSubgraph>>>;
   readonly logger?: Logger;
   readonly pokes?: Pokes;
   readonly replayCache?: ReplayCache;
@@ -67,7 +70,7 @@ function openReplayCache({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger):
 /** Starts the gateway. It listens at once, and is ready when the subgraphs and the revocation feed are. */
 export async function startApp(env: Env, overrides: Overrides = {}): Promise<App> {
   const logger = overrides.logger ?? createLogger({ name: "gateway", level: env.LOG_LEVEL });
-  const { waits = {} } = overrides;
+  const { waits = {}, local = {} } = overrides;
   const isDevelopment = env.MODE === "development";
   const monotonic = (): number => performance.now();
   await using stack = new AsyncDisposableStack();
@@ -76,9 +79,16 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
 
   const health = createHealth();
   const signer = createIdentitySigner(env.GATEWAY_PRIVATE_KEY);
-  const urls = { identity: env.IDENTITY_URL, session: env.SESSION_URL, "user-state": env.USER_STATE_URL };
-  const connect = (name: keyof typeof urls): SubgraphClient =>
-    stack.use(createSubgraphClient({ name, url: urls[name], signer, logger, answerWithinMs: waits.answerWithinMs }));
+  const subgraphs = {
+    identity: env.IDENTITY_URL,
+    session: env.SESSION_URL,
+    "user-state": env.USER_STATE_URL,
+    ...local,
+  };
+  const connect = (name: keyof typeof subgraphs): SubgraphClient =>
+    stack.use(
+      createSubgraphClient({ name, at: subgraphs[name], signer, logger, answerWithinMs: waits.answerWithinMs }),
+    );
   const session = connect("session");
   const clients = new Map([connect("identity"), session, connect("user-state")].map((client) => [client.name, client]));
   for (const [name, client] of clients) health.add(name, () => client.isReady());

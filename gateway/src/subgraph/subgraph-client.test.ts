@@ -2,7 +2,8 @@ import { createIdentitySigner, generateKey } from "@continuo/access";
 import { createLogger } from "@continuo/process";
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
+import type { LocalSubgraph } from "./local-subgraph.ts";
 import { createSubgraphClient, type Scope, type SubgraphClient } from "./subgraph-client.ts";
 
 const SCOPE: Scope = { caller: { kind: "anonymous" }, requestId: "r1" };
@@ -33,13 +34,26 @@ async function serve(
   const client = stack.use(
     createSubgraphClient({
       name: "films",
-      url: `http://127.0.0.1:${port}`,
+      at: `http://127.0.0.1:${port}`,
       signer: createIdentitySigner(privateJwk),
       logger: createLogger({ name: "test", level: "silent" }),
       answerWithinMs,
     }),
   );
   return { client, asked: () => asked };
+}
+
+/** A client for a subgraph in this process. */
+async function within(subgraph: Partial<LocalSubgraph>, answerWithinMs = 1_000): Promise<SubgraphClient> {
+  const absent = async (): Promise<never> => Promise.reject(new Error("not there"));
+  const { privateJwk } = await generateKey("Ed25519");
+  return createSubgraphClient({
+    name: "films",
+    at: { graphql: absent, send: absent, stream: absent, ...subgraph },
+    signer: createIdentitySigner(privateJwk),
+    logger: createLogger({ name: "test", level: "silent" }),
+    answerWithinMs,
+  });
 }
 
 const unavailable = {
@@ -125,4 +139,58 @@ it("drops codes that are not ours, and everything in extensions that nobody name
     },
     { message: "m", path: ["b"], extensions: { code: "CONFLICT", reason: "MOVED", details: { rev: 1 } } },
   ]);
+});
+
+describe("a subgraph in this process", () => {
+  it("is asked as the caller, and its errors are judged like those of any other", async () => {
+    const asked: unknown[] = [];
+    const errors = [
+      { message: "inner words", path: ["b"], extensions: { code: "DOWNSTREAM" } },
+      { message: "Read it again.", path: ["c"], extensions: { code: "CONFLICT", reason: "MOVED" } },
+    ];
+    const client = await within({
+      graphql: async (...given) => {
+        asked.push(given);
+        return { data: { a: 1 }, errors };
+      },
+    });
+    const request = { query: "query A { a }", variables: { b: 2 }, operationName: "A" };
+    expect(await client.graphql({ ...request, waitMs: 5 }, SCOPE)).toEqual({
+      data: { a: 1 },
+      errors: [
+        {
+          message: expect.not.stringContaining("inner"),
+          path: ["b"],
+          extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
+        },
+        errors[1],
+      ],
+      failed: false,
+    });
+    expect(asked).toEqual([[request, SCOPE]]);
+  });
+
+  it("hears that nobody waits any more for a read, and nothing of it for a mutation", async () => {
+    const { signal } = new AbortController();
+    const signals: unknown[] = [];
+    const client = await within({
+      graphql: async (_request, scope) => {
+        signals.push(scope.signal);
+        return { data: {} };
+      },
+    });
+    await client.graphql({ query: "{ a }" }, { ...SCOPE, signal });
+    await client.graphql({ query: "mutation { a }" }, { ...SCOPE, signal });
+    expect(signals).toEqual([signal, undefined]);
+  });
+
+  it("is waited for no longer than any other, and its fault is an outage", async () => {
+    const never = new Promise<never>(() => undefined);
+    const late = await within({ graphql: () => never, send: () => never }, 20);
+    expect(await late.graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
+    await expect(late.forward("/form", { text: "", authorization: undefined }, SCOPE)).rejects.toMatchObject({
+      reason: "SUBGRAPH_UNAVAILABLE",
+    });
+    expect(await (await within({})).graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
+  });
 });

@@ -1,5 +1,5 @@
 /**
- * The way to one subgraph: pooled connections, a deadline, a size limit, two headers of ours and none of the client's.
+ * One subgraph as the gateway asks it: on whose behalf, with two headers of ours and none of the client's, within a deadline.
  * Knows no query plans; the data source and the cursor streams ask through it.
  */
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentitySigner } from "@continuo/access";
@@ -7,7 +7,9 @@ import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
-import { Pool } from "undici";
+import { json as jsonOf } from "node:stream/consumers";
+import { createHttpTransport, isConnectionFault, isTooLarge } from "./http-transport.ts";
+import { createLocalTransport, type LocalSubgraph, within } from "./local-subgraph.ts";
 import {
   fromSubgraph,
   isRecord,
@@ -16,6 +18,7 @@ import {
   UNAVAILABLE,
   UNEXPECTED,
 } from "./subgraph-error.ts";
+import type { TransportReply } from "./transport.ts";
 
 /** For whom, and until when, a subgraph is asked. */
 export interface Scope {
@@ -72,113 +75,69 @@ export interface SubgraphClient extends AsyncDisposable {
 
 const ANSWER_WITHIN_MS = 10_000;
 const ANSWER_GATEWAY_WITHIN_MS = 2_000;
-const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
-const CONNECTIONS = 64;
-/** Long answers at once; they keep no connection from the others. */
-const STREAM_CONNECTIONS = 16;
-/** Requests that wait at once. What comes beyond them is asked to come again. */
-const WAITING_CONNECTIONS = 1_000;
 const MAX_WAIT_MS = 30_000;
-/** Well below the 65 s after which a subgraph closes an idle connection. */
-const KEEP_ALIVE_MS = 30_000;
-/** The connection failed; whether the request arrived is not known, so only a read is sent again. */
-const CONNECTION_FAULTS = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT"]);
 /** How OAuth clients post (RFC 6749 appendix B). */
 export const FORM_TYPE = "application/x-www-form-urlencoded";
 const GATEWAY: Caller = { kind: "service", name: "gateway" };
 
-/** Connections to the subgraph at `url` (its base). Opens none before the first request. */
+/** The client of the subgraph `at` a URL (its base), or in this process. Opens no connection before the first request. */
 export function createSubgraphClient(options: {
   name: string;
-  url: string;
+  at: string | LocalSubgraph;
   signer: IdentitySigner;
   logger: Logger;
   answerWithinMs?: number | undefined;
 }): SubgraphClient {
-  const { name, url, signer, answerWithinMs = ANSWER_WITHIN_MS } = options;
+  const { name, at, signer, answerWithinMs = ANSWER_WITHIN_MS } = options;
   const logger = options.logger.child({ subgraph: name });
-  const { origin, pathname } = new URL(url);
-  const base = pathname.replace(/\/+$/, "");
-  const connection = { keepAliveTimeout: KEEP_ALIVE_MS, connectTimeout: 2_000, allowH2: false };
-  const pool = new Pool(origin, { ...connection, connections: CONNECTIONS, maxResponseSize: MAX_ANSWER_BYTES });
-  const waiting = new Pool(origin, {
-    ...connection,
-    connections: WAITING_CONNECTIONS,
-    maxResponseSize: MAX_ANSWER_BYTES,
-  });
-  const streams = new Pool(origin, {
-    ...connection,
-    connections: STREAM_CONNECTIONS,
-    headersTimeout: answerWithinMs,
-    bodyTimeout: answerWithinMs,
+  const transport = typeof at === "string" ? createHttpTransport(at, answerWithinMs) : createLocalTransport(at);
+
+  const headersFor = async ({ caller, requestId }: Scope): Promise<Record<string, string>> => ({
+    [IDENTITY_HEADER]: await signer.sign(caller),
+    [REQUEST_ID_HEADER]: requestId,
   });
 
-  async function send(
-    method: "GET" | "POST",
+  async function post(
     path: string,
-    body: Body | undefined,
+    body: Body,
     scope: Scope,
     withinMs: number,
-    through = pool,
-  ): Promise<Reply> {
-    const reply = await through.request({
-      method,
-      path: `${base}${path}`,
-      headers: {
-        accept: "application/json",
-        ...body?.headers,
-        [IDENTITY_HEADER]: await signer.sign(scope.caller),
-        [REQUEST_ID_HEADER]: scope.requestId,
-      },
-      ...(body && { body: body.text }),
-      headersTimeout: withinMs,
-      bodyTimeout: withinMs,
-      ...signalOf(scope, withinMs),
-    });
-    const header = (name: string): string | undefined => reply.headers[name]?.toString();
-    return {
-      status: reply.statusCode,
-      text: await reply.body.text(),
-      cacheControl: header("cache-control"),
-      contentType: header("content-type"),
-      challenge: header("www-authenticate"),
-    };
+    waits = false,
+  ): Promise<TransportReply> {
+    const headers = { ...body.headers, ...(await headersFor(scope)) };
+    return transport.send({ method: "POST", path, headers, body: body.text, withinMs, waits, signal: scope.signal });
   }
 
-  /** The connection's own timers cost less than a signal; but they do not run for whoever waits for a connection. */
-  function signalOf({ signal }: Scope, withinMs: number): { signal?: AbortSignal } {
-    const { running, pending } = pool.stats;
-    if (running + pending < CONNECTIONS) return signal ? { signal } : {};
-    const deadline = AbortSignal.timeout(withinMs);
-    return { signal: signal ? AbortSignal.any([signal, deadline]) : deadline };
-  }
-
-  async function sendOnBehalf(request: SubgraphRequest, scope: Scope): Promise<Reply> {
+  async function sendOperation(request: SubgraphRequest, scope: Scope): Promise<SubgraphAnswer> {
     const { waitMs = 0, ...asked } = request;
-    if (waitMs > 0 && waiting.stats.running + waiting.stats.pending >= WAITING_CONNECTIONS) throw tooManyWait();
     const isChange = request.query.startsWith("mutation");
     const { signal, ...still } = scope;
     const withinMs = answerWithinMs + Math.min(waitMs, MAX_WAIT_MS);
-    const attempt = (): Promise<Reply> =>
-      send("POST", "/graphql", json(asked), isChange ? still : scope, withinMs, waitMs > 0 ? waiting : pool);
+    if (typeof at !== "string")
+      return toAnswer(await within(withinMs, at.graphql(asked, isChange ? still : scope)), undefined);
+    const attempt = async (): Promise<SubgraphAnswer> => {
+      const reply = await post("/graphql", json(asked), isChange ? still : scope, withinMs, waitMs > 0);
+      return toAnswer(parseJson(reply.text), reply.status);
+    };
     try {
       return await attempt();
     } catch (cause) {
+      // Whether the request arrived is not known, so only a read is sent again.
       if (isChange || !isConnectionFault(cause) || signal?.aborted) throw cause;
       return attempt();
     }
   }
 
-  async function sendAsGateway(method: "GET" | "POST", path: string, body: unknown): Promise<Reply> {
-    const scope = { caller: GATEWAY, requestId: randomUUID() };
+  async function sendAsGateway(method: "GET" | "POST", path: string, body: unknown): Promise<TransportReply> {
+    const { text, headers } = body === undefined ? { text: undefined, headers: {} } : json(body);
     try {
-      const reply = await send(
+      const reply = await transport.send({
         method,
         path,
-        body === undefined ? undefined : json(body),
-        scope,
-        ANSWER_GATEWAY_WITHIN_MS,
-      );
+        headers: { ...headers, ...(await headersFor({ caller: GATEWAY, requestId: randomUUID() })) },
+        body: text,
+        withinMs: ANSWER_GATEWAY_WITHIN_MS,
+      });
       if (reply.status >= 200 && reply.status < 300) return reply;
       throw new Error(`${name} answered ${reply.status} to ${path}`);
     } catch (cause) {
@@ -190,7 +149,7 @@ export function createSubgraphClient(options: {
     name,
     async graphql(request, scope) {
       try {
-        return toAnswer(await sendOnBehalf(request, scope));
+        return await sendOperation(request, scope);
       } catch (cause) {
         if (isAppError(cause)) return failure(toSubgraphError(cause));
         if (!scope.signal?.aborted) logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
@@ -202,32 +161,33 @@ export function createSubgraphClient(options: {
       return text === "" ? undefined : JSON.parse(text);
     },
     async get(path) {
-      const { text, cacheControl } = await sendAsGateway("GET", path, undefined);
-      return { body: text, cacheControl };
+      const { text, header } = await sendAsGateway("GET", path, undefined);
+      return { body: text, cacheControl: header("cache-control") };
     },
     async forward(path, { text, authorization }, scope) {
       const headers = { "content-type": FORM_TYPE, ...(authorization !== undefined && { authorization }) };
       try {
-        return await send("POST", path, { text, headers }, scope, answerWithinMs);
+        const reply = await post(path, { text, headers }, scope, answerWithinMs);
+        return {
+          status: reply.status,
+          text: reply.text,
+          contentType: reply.header("content-type"),
+          challenge: reply.header("www-authenticate"),
+        };
       } catch (cause) {
         logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
         throw unavailable(cause);
       }
     },
-    async stream(path, { caller, requestId }) {
-      const headers = { [IDENTITY_HEADER]: await signer.sign(caller), [REQUEST_ID_HEADER]: requestId };
+    async stream(path, scope) {
       try {
-        const {
-          statusCode,
-          headers: said,
-          body,
-        } = await streams.request({ method: "GET", path: `${base}${path}`, headers });
-        if (statusCode === 200) return { body, contentType: said["content-type"]?.toString() };
-        const { message, extensions } = fromSubgraph(firstError(await body.json()));
+        const { status, contentType, body } = await transport.stream({ path, headers: await headersFor(scope) });
+        if (status === 200) return { body, contentType };
+        const { message, extensions } = fromSubgraph(firstError(await jsonOf(body)));
         throw new AppError(extensions.code, extensions.reason, message, detailsOf(extensions.details));
       } catch (cause) {
         if (isAppError(cause)) throw cause;
-        logger.warn({ err: cause, requestId }, "subgraph did not answer");
+        logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
         throw unavailable(cause);
       }
     },
@@ -237,22 +197,19 @@ export function createSubgraphClient(options: {
         () => false,
       );
     },
-    [Symbol.asyncDispose]: async () => {
-      await Promise.all([pool, waiting, streams].map((each) => each.destroy()));
-    },
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
 
-  function toAnswer(reply: Reply): SubgraphAnswer {
-    const answer = parseJson(reply.text);
+  function toAnswer(answer: unknown, status: number | undefined): SubgraphAnswer {
     if (!isRecord(answer) || !("data" in answer || Array.isArray(answer["errors"]))) {
-      logger.error({ status: reply.status }, "subgraph answered something that is not GraphQL");
-      return failure(reply.status >= 500 ? UNAVAILABLE : UNEXPECTED);
+      logger.error({ status }, "subgraph answered something that is not GraphQL");
+      return failure(status !== undefined && status >= 500 ? UNAVAILABLE : UNEXPECTED);
     }
     const data = isRecord(answer["data"]) ? answer["data"] : null;
     const sent: unknown[] = Array.isArray(answer["errors"]) ? answer["errors"] : [];
     const errors = sent.map(fromSubgraph);
     if (errors.some(({ extensions }) => extensions.code === "INTERNAL_SERVER_ERROR"))
-      logger.error({ status: reply.status, sent }, "subgraph reported a fault");
+      logger.error({ status, sent }, "subgraph reported a fault");
     return { data, errors, failed: data === null && errors.every(({ path }) => path === undefined) };
   }
 }
@@ -262,19 +219,8 @@ interface Body {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-interface Reply extends ForwardedAnswer {
-  readonly cacheControl: string | undefined;
-}
-
 function json(value: unknown): Body {
   return { text: JSON.stringify(value), headers: { "content-type": "application/json" } };
-}
-
-function tooManyWait(): AppError {
-  const retryAfterMs = Math.round(1_000 + Math.random() * 4_000);
-  return new AppError("RATE_LIMITED", "TOO_MANY_WAIT", "Too many requests wait here already.", {
-    details: { retryAfterMs },
-  });
 }
 
 function unavailable(cause: unknown): AppError {
@@ -299,17 +245,4 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function codeOf(cause: unknown): unknown {
-  return typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
-}
-
-function isConnectionFault(cause: unknown): boolean {
-  const code = codeOf(cause);
-  return typeof code === "string" && CONNECTION_FAULTS.has(code);
-}
-
-function isTooLarge(cause: unknown): boolean {
-  return codeOf(cause) === "UND_ERR_RES_EXCEEDED_MAX_SIZE";
 }

@@ -11,6 +11,7 @@ import { AppError } from "@continuo/errors";
 import { createHealth, createLogger } from "@continuo/process";
 import { parse } from "graphql";
 import { createServer, type AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import {
@@ -292,6 +293,34 @@ test("an entity that fails, fails alone", async () => {
     { path: ["_entities", 1], extensions: { code: "INTERNAL_SERVER_ERROR" } },
     { path: ["_entities", 3], extensions: { code: "NOT_FOUND", reason: "THING_UNKNOWN" } },
   ]);
+});
+
+describe("for a gateway in the same process", () => {
+  const scope = { caller: ada, requestId: "r-local" };
+
+  test.each([
+    ["an answer", "{ whoAmI requestId }", {}],
+    ["an error of ours", "{ refused }", {}],
+    ["a bug, masked", "{ bug }", {}],
+    ["a document that is not valid", "{ shoeSize }", {}],
+    ["a variable that is not valid", "query ($name: String!) { parsed(name: $name) }", { name: 7 }],
+  ])("%s is the same as over HTTP", async (_case, query, variables) => {
+    const overHttp = await ask(query, { variables, headers: { [REQUEST_ID_HEADER]: "r-local" } });
+    const local = await subgraph.local.graphql({ query, variables }, scope);
+    expect(JSON.parse(JSON.stringify(local))).toEqual(overHttp.body);
+  });
+
+  test("a further route wants the same statement, and says as much as over HTTP", async () => {
+    const request = { method: "GET", path: "/internal" } as const;
+    expect(await subgraph.local.send({ ...request, headers: {} })).toMatchObject({ status: 401 });
+    const headers = { [IDENTITY_HEADER]: await gateway.sign({ kind: "service", name: "gateway" }) };
+    const reply = await subgraph.local.send({ ...request, headers });
+    expect(reply).toMatchObject({ status: 200, text: '{"name":"gateway"}' });
+    expect(reply.header("content-type")).toMatch(/^application\/json/);
+    const { body, ...said } = await subgraph.local.stream({ path: "/internal", headers });
+    expect(said).toMatchObject({ status: 200, contentType: reply.header("content-type") });
+    expect(await text(body)).toBe(reply.text);
+  });
 });
 
 describe("a request id", () => {

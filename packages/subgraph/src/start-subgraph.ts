@@ -24,6 +24,7 @@ import type { DocumentNode } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
 import { formatError } from "./format-error.ts";
+import { createLocal, type Local } from "./local.ts";
 import { isOutage } from "./outage.ts";
 import { buildSchema, type SubgraphResolvers } from "./schema.ts";
 
@@ -44,6 +45,8 @@ export interface SubgraphOptions<Context extends SubgraphContext> {
 }
 
 export interface Subgraph extends AsyncDisposable {
+  /** The same without a network, for a gateway in this process. */
+  readonly local: Local;
   /** Where GraphQL is served, for example `http://127.0.0.1:4101/graphql`. */
   readonly url: string;
 }
@@ -131,6 +134,8 @@ export async function startSubgraph<Context extends SubgraphContext>(
     return reply.code(state.ready ? 200 : 503).send(state);
   });
 
+  const contextFor = (scope: Omit<SubgraphContext, "logger">): Context =>
+    options.context({ ...scope, logger: logger.child({ requestId: scope.requestId }) });
   const callers = new WeakMap<FastifyRequest, Caller>();
   http.post(
     "/graphql",
@@ -142,10 +147,9 @@ export async function startSubgraph<Context extends SubgraphContext>(
     },
     fastifyApolloHandler(apollo, {
       context: async (request, reply) =>
-        options.context({
+        contextFor({
           caller: callers.get(request) ?? { kind: "anonymous" },
           requestId: request.id,
-          logger: logger.child({ requestId: request.id }),
           ...lifeOf(reply),
         }),
     }),
@@ -154,8 +158,9 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const address = await http.listen({ host, port });
   logger.info({ address }, `${name} is listening`);
 
+  const local = createLocal({ http, apollo, context: contextFor });
   const opened = opening.move();
-  return { url: `${address}/graphql`, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
+  return { url: `${address}/graphql`, local, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }
 
 /** How long an answer is waited for. (Fastify's own `signal` ends with the body of the request.) */

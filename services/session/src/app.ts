@@ -198,5 +198,5 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   );
 
   const opened = opening.move();
-  return { url: subgraph.url, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
+  return { url: subgraph.url, local: subgraph.local, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }

@@ -1,0 +1,92 @@
+/** A subgraph over pooled HTTP connections, with deadlines and a limit to the size of an answer. */
+import { AppError } from "@continuo/errors";
+import { Pool } from "undici";
+import type { SubgraphTransport, TransportRequest } from "./transport.ts";
+
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+const CONNECTIONS = 64;
+/** Long answers at once; they keep no connection from the others. */
+const STREAM_CONNECTIONS = 16;
+/** Requests that wait at once. What comes beyond them is asked to come again. */
+const WAITING_CONNECTIONS = 1_000;
+/** Well below the 65 s after which a subgraph closes an idle connection. */
+const KEEP_ALIVE_MS = 30_000;
+/** The connection failed; whether the request arrived is not known. */
+const CONNECTION_FAULTS = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT"]);
+
+/** Connections to the subgraph at `url` (its base). Opens none before the first request. */
+export function createHttpTransport(url: string, streamWithinMs: number): SubgraphTransport {
+  const { origin, pathname } = new URL(url);
+  const base = pathname.replace(/\/+$/, "");
+  const connection = { keepAliveTimeout: KEEP_ALIVE_MS, connectTimeout: 2_000, allowH2: false };
+  const pool = new Pool(origin, { ...connection, connections: CONNECTIONS, maxResponseSize: MAX_ANSWER_BYTES });
+  const waiting = new Pool(origin, {
+    ...connection,
+    connections: WAITING_CONNECTIONS,
+    maxResponseSize: MAX_ANSWER_BYTES,
+  });
+  const streams = new Pool(origin, {
+    ...connection,
+    connections: STREAM_CONNECTIONS,
+    headersTimeout: streamWithinMs,
+    bodyTimeout: streamWithinMs,
+  });
+
+  /** The connection's own timers cost less than a signal; but they do not run for whoever waits for a connection. */
+  function signalOf({ signal, withinMs }: TransportRequest): { signal?: AbortSignal } {
+    const { running, pending } = pool.stats;
+    if (running + pending < CONNECTIONS) return signal ? { signal } : {};
+    const deadline = AbortSignal.timeout(withinMs);
+    return { signal: signal ? AbortSignal.any([signal, deadline]) : deadline };
+  }
+
+  return {
+    async send(request) {
+      const { method, path, headers, body, withinMs, waits = false } = request;
+      if (waits && waiting.stats.running + waiting.stats.pending >= WAITING_CONNECTIONS) throw tooManyWait();
+      const reply = await (waits ? waiting : pool).request({
+        method,
+        path: `${base}${path}`,
+        headers: { accept: "application/json", ...headers },
+        ...(body !== undefined && { body }),
+        headersTimeout: withinMs,
+        bodyTimeout: withinMs,
+        ...signalOf(request),
+      });
+      return {
+        status: reply.statusCode,
+        text: await reply.body.text(),
+        header: (name) => reply.headers[name]?.toString(),
+      };
+    },
+    async stream({ path, headers }) {
+      const reply = await streams.request({ method: "GET", path: `${base}${path}`, headers: { ...headers } });
+      return { status: reply.statusCode, contentType: reply.headers["content-type"]?.toString(), body: reply.body };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([pool, waiting, streams].map((each) => each.destroy()));
+    },
+  };
+}
+
+function tooManyWait(): AppError {
+  const retryAfterMs = Math.round(1_000 + Math.random() * 4_000);
+  return new AppError("RATE_LIMITED", "TOO_MANY_WAIT", "Too many requests wait here already.", {
+    details: { retryAfterMs },
+  });
+}
+
+/** Whether a request may never have arrived, so that a read is worth another try. */
+export function isConnectionFault(cause: unknown): boolean {
+  const code = codeOf(cause);
+  return typeof code === "string" && CONNECTION_FAULTS.has(code);
+}
+
+/** Whether an answer was longer than we take. */
+export function isTooLarge(cause: unknown): boolean {
+  return codeOf(cause) === "UND_ERR_RES_EXCEEDED_MAX_SIZE";
+}
+
+function codeOf(cause: unknown): unknown {
+  return typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
+}
