@@ -114,7 +114,6 @@ export async function startApp(env: Env): Promise<Subgraph> {
   const takeOvers = createTakeOvers({
     ...ofActivities,
     listen: (userId, wake) => pokes.subscribe(activityTopic(userId), { onPoke: wake, onGap: wake }),
-    now: monotonic,
   });
 
   const subgraph = stack.use(

@@ -11,6 +11,7 @@ import { isStored, kindOf, type Namespaces } from "../namespace/namespace.ts";
 import { liftChange, liftUnit } from "../namespace/versions.ts";
 import {
   isHeldElsewhere,
+  isLast,
   LEASE_MS,
   leaseOf,
   newestOf,
@@ -267,7 +268,7 @@ function publish(
   if (isLate) return { activities: [], result: asRead(own, met) };
 
   const newest = newestOf(activities);
-  const isMine = newest?.deviceId === deviceId;
+  const isMine = newest?.deviceId === deviceId && isLast(newest, unit);
   const isGranted = !isMine && !isHeldElsewhere(newest, deviceId, now);
   const fence = isGranted ? nextFence(newest, unit) : (own?.fence ?? null);
   const next: Activity = {
@@ -289,7 +290,7 @@ function publish(
     flush: isGranted ? null : (own?.flush ?? null),
   };
   const isNews = own === undefined || !isRepeated || isGranted || !isOpen(own, now) || !isSame(own, next);
-  const lost = isGranted && newest !== undefined ? [{ ...newest, rev }] : [];
+  const lost = isGranted && newest !== undefined && newest !== own ? [{ ...newest, rev }] : [];
   return {
     activities: [isNews ? next : { ...next, rev: own.rev }, ...lost],
     closeTo: isGranted && fence !== null && fence > 1 ? fence : undefined,

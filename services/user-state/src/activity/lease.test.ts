@@ -1,7 +1,7 @@
 import { KINDS, type Json } from "@continuo/merge";
 import { describe, expect, it } from "vitest";
 import type { Unit } from "../entry/unit.ts";
-import { closeUnit, isHeldElsewhere, leaseOf, newestOf, nextFence, type Leased } from "./lease.ts";
+import { closeUnit, isHeldElsewhere, isLast, leaseOf, newestOf, nextFence, type Leased } from "./lease.ts";
 
 const NOW = new Date(1_000_000);
 const at = (ms: number): Date => new Date(NOW.getTime() + ms);
@@ -56,6 +56,7 @@ describe("a lease", () => {
     expect(nextFence(leased({ fence: 4 }), undefined)).toBe(5);
     expect(nextFence(leased({ fence: 4 }), remembered)).toBe(8);
     expect(nextFence(undefined, unit({ value: 7 }, "COUNTER"))).toBe(1);
+    expect([7, 8, 6].map((fence) => isLast(leased({ fence }), remembered))).toEqual([true, true, false]);
   });
 });
 

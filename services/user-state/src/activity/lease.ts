@@ -72,6 +72,11 @@ export function nextFence(newest: Leased | undefined, unit: Unit | undefined): n
   return Math.max(newest?.fence ?? 0, ofUnit ?? 0) + 1;
 }
 
+/** Whether a lease is still the last one, for all that the unit remembers: activities are forgotten before units are. */
+export function isLast(lease: Leased, unit: Unit | undefined): boolean {
+  return lease.fence === nextFence(lease, unit) - 1;
+}
+
 /** A unit as it is stored once it is closed; `kind` and `schemaVersion` are those that one gets which nobody has written. */
 export interface Closing extends UnitName {
   readonly kind: KindName | undefined;

@@ -22,7 +22,7 @@ import {
   type ReadActivity,
   type Situation,
 } from "./activity.ts";
-import { FLUSH_MS, isAsked, isHeldElsewhere, LEASE_MS, newestOf, nextFence } from "./lease.ts";
+import { FLUSH_MS, isAsked, isHeldElsewhere, isLast, LEASE_MS, newestOf, nextFence } from "./lease.ts";
 import { entryOf } from "./resume.ts";
 
 type Flushed = "FLUSHED" | "NOT_FLUSHED" | "OFFLINE";
@@ -46,26 +46,25 @@ export interface TakeOvers {
 export function createTakeOvers(
   options: ActivityOptions & {
     listen: (userId: string, wake: () => void) => Promise<AsyncDisposable>;
-    /** Milliseconds, never going back. */
-    now: () => number;
+    flushMs?: number;
   },
 ): TakeOvers {
-  const { store, namespaces, newId, listen, now } = options;
+  const { store, namespaces, newId, listen, flushMs = FLUSH_MS } = options;
   const change = changing(options);
 
   /** Until the flush for `fence` is over: done, out of time, or somebody else's by now. */
-  async function flushed(userId: string, unit: Activity, fence: number, waitMs: number): Promise<void> {
-    const until = now() + waitMs;
+  async function flushed(userId: string, unit: Activity, fence: number): Promise<void> {
     let waking = new AbortController();
     // It listens first and reads second, so that nothing falls in between.
     await using _listening = await listen(userId, () => waking.abort());
     for (;;) {
       waking = new AbortController();
       const met = await store.look(userId, unit);
-      const left = until - now();
-      const isDue = met.activities.some((each) => each.flush?.fence === fence && isAsked(each, met.now));
-      if (!isDue || left <= 0) return;
-      await pause(left, undefined, { signal: waking.signal }).catch(() => undefined);
+      const asked = met.activities.find((each) => each.flush?.fence === fence && isAsked(each, met.now));
+      if (asked?.flush == null) return;
+      await pause(asked.flush.until.getTime() - met.now.getTime(), undefined, { signal: waking.signal }).catch(
+        () => undefined,
+      );
     }
   }
 
@@ -75,8 +74,9 @@ export function createTakeOvers(
       if (target === undefined) throw activityNotFound();
       const unit = await unitOf(namespaces, target);
       const id = newId();
-      const { fence, waitMs } = await change(userId, unit, (met) => begin(met, { activityId, deviceId, id, force }));
-      if (waitMs > 0) await flushed(userId, target, fence, waitMs);
+      const ms = force ? 0 : flushMs;
+      const fence = await change(userId, unit, (met) => begin(met, { activityId, deviceId, id, flushMs: ms }));
+      if (!force) await flushed(userId, target, fence);
       const { own, flushed: answer } = await change(userId, unit, (met) =>
         finish(met, { activityId, deviceId, fence }),
       );
@@ -102,30 +102,25 @@ export function createTakeOvers(
 /** The lease goes over; the device that has it, or is being asked already, is asked. */
 function begin(
   met: Situation,
-  { activityId, deviceId, id, force }: { activityId: string; deviceId: string; id: string; force: boolean },
-): Decision<{ fence: number; waitMs: number }> {
+  { activityId, deviceId, id, flushMs }: { activityId: string; deviceId: string; id: string; flushMs: number },
+): Decision<number> {
   const { now, rev, activities } = met;
   const target = activities.find((each) => each.id === activityId);
   if (target === undefined || !isOpen(target, now)) throw activityNotFound();
   const newest = newestOf(activities);
   const own = activities.find((each) => each.deviceId === deviceId);
 
-  if (own !== undefined && own === newest && own.fence !== null) {
+  if (own !== undefined && own === newest && own.fence !== null && isLast(own, met.unit)) {
     // Again, or nobody else has it.
-    const { fence } = own;
-    const due = activities.find((each) => each.flush?.fence === fence && isAsked(each, now));
     const renewed = { ...own, leaseUntil: later(now, LEASE_MS), expiresAt: later(now, ACTIVITY_LIFE_MS) };
-    const isNews = !isOpen(own, now);
-    return {
-      activities: [isNews ? { ...renewed, endedAt: null, rev } : renewed],
-      result: { fence, waitMs: due?.flush ? due.flush.until.getTime() - now.getTime() : 0 },
-    };
+    return { activities: [isOpen(own, now) ? renewed : { ...renewed, endedAt: null, rev }], result: own.fence };
   }
 
   const fence = nextFence(newest, met.unit);
   const holder = isHeldElsewhere(newest, deviceId, now) ? newest : undefined;
   const asked = activities.find((each) => each.deviceId !== deviceId && isAsked(each, now)) ?? holder;
-  const until = force ? now : asked?.flush && isAsked(asked, now) ? asked.flush.until : later(now, FLUSH_MS);
+  const soonest = later(now, flushMs);
+  const until = asked?.flush && isAsked(asked, now) && asked.flush.until < soonest ? asked.flush.until : soonest;
   const { kind, title, uris, namespace, key, field } = target;
   const taken: Activity = {
     id: own?.id ?? id,
@@ -149,10 +144,7 @@ function begin(
   if (newest !== undefined) told.set(newest.id, { ...newest, rev });
   if (asked !== undefined) told.set(asked.id, { ...asked, flush: { fence, until, doneAt: null }, rev });
   told.set(taken.id, taken);
-  return {
-    activities: [...told.values()],
-    result: { fence, waitMs: asked === undefined ? 0 : until.getTime() - now.getTime() },
-  };
+  return { activities: [...told.values()], result: fence };
 }
 
 /** The unit is closed to older fences, unless somebody else has taken over meanwhile: then that is theirs to do. */

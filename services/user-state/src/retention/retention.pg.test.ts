@@ -279,6 +279,23 @@ describe("retention", () => {
     expect((await phone.push({ ops })).outcomes).toMatchObject([{ status: "DUPLICATE", first: null }]);
   });
 
+  it("forgets activities a day after they are over, and no other", async () => {
+    const activity = (id: number, expires: string) =>
+      system.admin.query(
+        `INSERT INTO user_state.activities
+           (user_id, id, device_id, namespace, key, field, kind, title, uris, stamp_ms, stamp_counter, at, expires_at, rev)
+         SELECT user_id, user_id, user_id, 'desk', $1::text, 'draft', 'write', 'x', '[]', 1, 0, now(), now() + $2::interval, 1
+         FROM gen_random_uuid() AS user_id`,
+        [String(id), expires],
+      );
+    await activity(1, "-25 hours");
+    await activity(2, "-23 hours");
+    await activity(3, "1 hour");
+    expect((await retainIn(0)).activities).toBe(1);
+    const { rows } = await system.admin.query("SELECT key FROM user_state.activities ORDER BY key");
+    expect(rows).toEqual([{ key: "2" }, { key: "3" }]);
+  });
+
   it("stops when told to", async () => {
     await expect(retainIn(0, AbortSignal.abort(new Error("closing")))).rejects.toThrow("closing");
   });

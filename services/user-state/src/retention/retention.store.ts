@@ -12,6 +12,12 @@ const FORGET_ANSWERS = `
     SELECT user_id, client_id, seq FROM user_state.op_outcomes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
   )`;
 
+const FORGET_ACTIVITIES = `
+  DELETE FROM user_state.activities
+  WHERE (user_id, id) IN (
+    SELECT user_id, id FROM user_state.activities WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  )`;
+
 /** Skips users with a push under way: the next round finds them. */
 const LOCK_USERS_WITH_IDLE_REPLICAS = `
   SELECT user_id FROM user_state.user_heads
@@ -83,6 +89,10 @@ export function createRetentionStore(pool: Pool): RetentionStore {
   return {
     async forgetAnswers(cutoff, limit) {
       const { rowCount } = await pool.query(FORGET_ANSWERS, [cutoff, limit]);
+      return rowCount ?? 0;
+    },
+    async forgetActivities(cutoff, limit) {
+      const { rowCount } = await pool.query(FORGET_ACTIVITIES, [cutoff, limit]);
       return rowCount ?? 0;
     },
     forgetReplicas: (cutoff, limit) =>

@@ -11,6 +11,8 @@ export interface RetentionStore {
   forgetAnswers(cutoff: Date, limit: number): Promise<number>;
   /** Deletes replicas not seen since `cutoff` of at most `limit` users; returns how many. */
   forgetReplicas(cutoff: Date, limit: number): Promise<number>;
+  /** Deletes activities that were over before `cutoff`, at most `limit`; returns how many. */
+  forgetActivities(cutoff: Date, limit: number): Promise<number>;
   /** Up to `limit` users after `afterUserId` (in order) whose state remembers removals older than `cutoff`. */
   usersWithRemovals(cutoff: Date, afterUserId: string, limit: number): Promise<readonly string[]>;
   /** Deletes a user's tombstones older than `cutoff` that every replica has acknowledged, and raises the fence; returns how many. */
@@ -27,6 +29,7 @@ export interface Forgotten {
   readonly expired: number;
   readonly answers: number;
   readonly replicas: number;
+  readonly activities: number;
   readonly tombstones: number;
   readonly maps: number;
 }
@@ -34,6 +37,8 @@ export interface Forgotten {
 const DAY_MS = 24 * 3_600_000;
 const ANSWER_LIFE_MS = 30 * DAY_MS;
 const REPLICA_LIFE_MS = 180 * DAY_MS;
+/** Long enough that whoever follows them has heard that they are over, or has dropped them as too old. */
+const ACTIVITY_MEMORY_MS = DAY_MS;
 const BATCH = 500;
 const FIRST_USER = "00000000-0000-0000-0000-000000000000";
 
@@ -58,6 +63,7 @@ export function createRetention(options: {
 
     const answers = await inBatches((limit) => store.forgetAnswers(before(ANSWER_LIFE_MS), limit));
     const replicas = await inBatches((limit) => store.forgetReplicas(before(REPLICA_LIFE_MS), limit));
+    const activities = await inBatches((limit) => store.forgetActivities(before(ACTIVITY_MEMORY_MS), limit));
     let expired = 0;
     let lastUser = FIRST_USER;
     await inBatches(async (limit) => {
@@ -81,7 +87,7 @@ export function createRetention(options: {
       }
       return users.length;
     });
-    return { expired, answers, replicas, tombstones, maps };
+    return { expired, answers, replicas, activities, tombstones, maps };
   };
 }
 

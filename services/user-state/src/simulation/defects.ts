@@ -26,6 +26,8 @@ export const DEFECTS = [
   "OWN_WRITES_UNKNOWN",
   /** A late autosave goes into whatever generation there is. */
   "NO_DRAFT_FENCE",
+  /** What a device does under a lease that it has lost counts as if it held it. */
+  "STALE_HOLDER_MOVES_RESUME",
   /** A message of the stream is applied although one before it was lost. */
   "BATCH_OVER_A_GAP",
   /** Deletions are forgotten without a fence. */
@@ -90,9 +92,17 @@ export function brokenRequest(
   if (defect === "SKEW_NOT_REPAIRED") return { ...request, clientNow: now() };
   if (defect === "REMOVE_IGNORES_BASE")
     return { ...request, ops: request.ops.map((op) => ({ ...op, baseRev: Number.MAX_SAFE_INTEGER })) };
+  if (defect === "STALE_HOLDER_MOVES_RESUME")
+    return { ...request, ops: request.ops.map((op) => ({ ...op, payload: withoutFence(op.payload) })) };
   if (defect === "NO_DRAFT_FENCE")
     return { ...request, ops: request.ops.map((op) => (op.field === "note" ? intoGeneration(op, stored) : op)) };
   return request;
+}
+
+function withoutFence(payload: unknown): unknown {
+  if (typeof payload !== "object" || payload === null || !("fence" in payload)) return payload;
+  const { fence: _, ...rest } = payload;
+  return rest;
 }
 
 /** A late edit of a draft, as a server without a fence takes it. */

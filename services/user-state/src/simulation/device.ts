@@ -15,6 +15,7 @@ import {
 } from "@continuo/replica";
 import { brokenAnswer, brokenPush, type Defect } from "./defects.ts";
 import { DEFINITION, FIELDS, KINDS, type Field } from "./life.ts";
+import type { Leases } from "./leases.ts";
 import type { Network } from "./network.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Random } from "./random.ts";
@@ -28,6 +29,8 @@ export interface Device {
   act(where?: { readonly key?: string; readonly field?: Field }): void;
   push(): void;
   pull(): void;
+  /** Somebody goes on with the film of a key here, and whatever comes of it, this device does not hear when it loses it. */
+  takeOver(key: string): void;
   /** The server tells it what has changed since it told it last, if it listens. */
   listen(): void;
   /** The server forgets that it listens. */
@@ -42,6 +45,8 @@ export interface Surroundings {
   /** The true time, milliseconds since the epoch. */
   readonly now: () => number;
   readonly server: Server;
+  /** Undefined where nobody takes anything over. */
+  readonly leases?: Leases | undefined;
   readonly network: Network;
   readonly oracle: Oracle;
   readonly defect: Defect | undefined;
@@ -55,18 +60,20 @@ interface Refusal {
   readonly details: Readonly<Record<string, unknown>> | undefined;
 }
 
-const KEYS = ["a", "b"];
+export const KEYS = ["a", "b"];
 const COUNTERS = Object.entries(FIELDS).flatMap(([field, kind]) => (kind === "COUNTER" ? [field] : []));
 const REFUSED = 0.05;
 
 /** A new one, whose clock is `skewMs` before the true time. */
 export function createDevice(surroundings: Surroundings, skewOf: () => number): Device {
-  const { random, now, server, network, oracle, defect, counts } = surroundings;
+  const { random, now, server, leases, network, oracle, defect, counts } = surroundings;
   const id = random.uuid();
   let replica = createReplica({ clientId: random.uuid(), deviceId: id });
   let skewMs = skewOf();
   /** Where the server has got to in telling it what changes; null: it is not listening. */
   let streamAt: string | null = null;
+  /** Of the leases that it was given, by key. */
+  const fences = new Map<string, number>();
   const clock = (): number => now() + skewMs;
 
   function startOver(clientId: string, prunedBefore: number | null): void {
@@ -115,7 +122,9 @@ export function createDevice(surroundings: Surroundings, skewOf: () => number): 
 
     act(where = {}) {
       const key = random.pick(KEYS);
-      const made = oracle.invent(random, replica, { key, isPoison: random.chance(REFUSED), ...where });
+      const invented = oracle.invent(random, replica, { key, isPoison: random.chance(REFUSED), ...where });
+      const fence = invented.kind === "PROGRESS" ? fences.get(invented.key) : undefined;
+      const made = fence === undefined ? invented : { ...invented, payload: { ...invented.payload, fence } };
       oracle.made(made);
       const asked = { ...made, namespace: DEFINITION.name, schemaVersion: DEFINITION.version };
       replica = change(replica, asked, { now: clock(), kinds: KINDS });
@@ -140,6 +149,15 @@ export function createDevice(surroundings: Surroundings, skewOf: () => number): 
         device,
         () => server.pull(id, request),
         (batch) => take(request, batch),
+      );
+    },
+
+    takeOver(key) {
+      if (leases === undefined) return;
+      network.send(
+        device,
+        () => leases.takeOver(id, key),
+        (fence) => fences.set(key, Math.max(fence, fences.get(key) ?? 0)),
       );
     },
 

@@ -147,6 +147,7 @@ export function createMemory(epoch: string, now: () => number): Memory {
       stored = { ...stored, answers };
       return count;
     },
+    forgetActivities: async () => 0,
     async forgetReplicas(cutoff) {
       const clients = new Map([...stored.clients].filter(([, { seenAt }]) => seenAt >= cutoff.getTime()));
       const count = stored.clients.size - clients.size;

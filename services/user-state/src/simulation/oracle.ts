@@ -32,6 +32,8 @@ interface Committed {
   readonly stamp: Stamp | null;
   /** Of the push. */
   readonly headRev: number;
+  /** Its author held a lease, and somebody else had taken it over before this was committed. */
+  readonly isTakenOver: boolean;
   /** When it was committed. */
   readonly at: number;
 }
@@ -60,6 +62,8 @@ export interface Oracle {
   made(change: Made): void;
   /** The server has settled a push, and each op as `outcomes` say. */
   committed(push: { request: PushRequest; outcomes: readonly Told[]; headRev: number }): void;
+  /** The film of `key` is somebody's whose lease has this fence. */
+  takenOver(key: string, fence: number): void;
   /** How much has been committed: what a backup holds. */
   mark(): number;
   /** The server has lost all that came after the mark. */
@@ -96,6 +100,8 @@ export function createOracle(options: {
   const unheard = new Map<number, Committed>();
   const lost = new Set<number>();
   const refusedAt = new Map<number, number>();
+  /** By key, the highest. */
+  const fences = new Map<string, number>();
   let wasRestored = false;
   /** By unit: how much of the log was of a text that is forgotten since. */
   const forgotten = new Map<string, number>();
@@ -134,11 +140,17 @@ export function createOracle(options: {
         const { clientId } = request;
         if (status === "REJECTED") refusedAt.set(token, now());
         if (status === "REJECTED" || first?.status === "REJECTED") continue;
-        const entry = { token, status, rev, baseRev, clientId, stamp, headRev, at: now() };
+        const { fence } = changeOf(token).payload;
+        const isTakenOver = typeof fence === "number" && fence < (fences.get(op.key) ?? 0);
+        const entry = { token, status, rev, baseRev, clientId, stamp, headRev, isTakenOver, at: now() };
         if (status === "DUPLICATE") unheard.set(token, { ...entry, status: first?.status ?? "APPLIED", rev: null });
         else log.push(entry);
         if (changeOf(token).kind === "TEXT" && !forgotten.has(unitId(op))) forgotten.set(unitId(op), 0);
       }
+    },
+
+    takenOver(key, fence) {
+      fences.set(key, Math.max(fence, fences.get(key) ?? 0));
     },
 
     mark: () => log.length,
@@ -232,8 +244,11 @@ export function createOracle(options: {
             assertLast(taken, stamp, value === undefined);
           }
           if (kind === "PROGRESS") {
-            const acted = taken.filter(({ payload }) => payload["intent"] !== "PASSIVE");
             const { answer } = state === undefined ? { answer: null } : resumeOf(STATES.PROGRESS.parse(state));
+            const isAnswer = ({ stamp }: Committed): boolean => JSON.stringify(stamp) === JSON.stringify(answer?.stamp);
+            const stale = taken.filter(({ isTakenOver }) => isTakenOver).find(isAnswer);
+            if (stale !== undefined) fail("a device that was taken over moves nothing", stale);
+            const acted = taken.filter(({ payload, isTakenOver }) => payload["intent"] !== "PASSIVE" && !isTakenOver);
             if (answer?.intent === "PASSIVE") fail("what only reports never moves where one goes on", answer);
             if (acted.length > 0) assertLast(acted, answer?.stamp ?? null, answer === null);
           }

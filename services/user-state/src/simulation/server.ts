@@ -32,10 +32,7 @@ export function createMemoryServer(options: {
   defect: Defect | undefined;
 }): Server {
   const { memory, namespace, random, oracle, isCalm, now, defect } = options;
-  const namespaces: Namespaces = {
-    all: async () => [namespace],
-    find: async () => new Map([[namespace.name, namespace]]),
-  };
+  const namespaces = namespacesOf(namespace);
   const newEpoch = (): string => random.uuid();
   const entries = createEntries({
     store: brokenStore(memory.entries, defect),
@@ -84,7 +81,15 @@ export function createMemoryServer(options: {
   };
 }
 
-function viewerOn(deviceId: string): Viewer {
+/** There is no other. */
+export function namespacesOf(namespace: Namespace): Namespaces {
+  return {
+    all: async () => [namespace],
+    find: async () => new Map([[namespace.name, namespace]]),
+  };
+}
+
+export function viewerOn(deviceId: string): Viewer {
   const none = { applicationId: "simulation", acr: "aal1", amr: [], authTime: 0 };
   return { userId: USER, deviceId, sessionId: deviceId, ...none };
 }

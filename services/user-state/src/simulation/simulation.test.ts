@@ -43,6 +43,7 @@ describe("a defect", () => {
     REMOVE_IGNORES_BASE: /what its author had seen/,
     OWN_WRITES_UNKNOWN: /what its author had seen/,
     NO_DRAFT_FENCE: /stays sent/,
+    STALE_HOLDER_MOVES_RESUME: /taken over moves nothing/,
     BATCH_OVER_A_GAP: /end with the same/,
     GC_WITHOUT_FENCE: /who writes last/,
     CURSOR_FROM_SEQUENCE: /end with the same/,

@@ -5,7 +5,8 @@
  */
 import { createRetention } from "../retention/retention.ts";
 import type { Defect } from "./defects.ts";
-import { createDevice, type Device } from "./device.ts";
+import { createDevice, KEYS, type Device } from "./device.ts";
+import { createLeases } from "./leases.ts";
 import { ALL_FIELDS, LIFE, PLAIN_FIELDS } from "./life.ts";
 import { createMemory, type Stored } from "./memory.ts";
 import { createVirtualNetwork, TIMEOUT_MS } from "./network.ts";
@@ -55,8 +56,10 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
   const network = createVirtualNetwork({ random, now, counts });
   const isCalm = (): boolean => network.isHealed;
   const server = createMemoryServer({ memory, namespace: LIFE, random, oracle, isCalm, now, defect });
+  // In a world in five devices take over from each other, unless months pass: a fence is not remembered for ever.
+  const leases = seed % 5 === 1 && !isOld ? createLeases({ memory, namespace: LIFE, random, oracle, now }) : undefined;
   const retain = createRetention({ store: memory.retention, now: () => new Date(time) });
-  const surroundings = { random, now, server, network, oracle, defect, counts };
+  const surroundings = { random, now, server, leases, network, oracle, defect, counts };
   const devices = Array.from({ length: DEVICES }, () =>
     createDevice(surroundings, () => Math.round((random.next() * 2 - 1) * 2 * DAY_MS)),
   );
@@ -78,6 +81,7 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
     else if (roll < 97 && isOld)
       await (random.chance(0.5) ? pass(random.pick([1, 30, 100, 200]) * DAY_MS) : absence(device));
     else if (roll < 98 && isRestored) backUpOrRestore();
+    if (leases !== undefined && random.chance(0.05)) device.takeOver(random.pick(KEYS));
     time += random.below(LONGEST_STEP_MS);
     network.expire();
     oracle.check(memory.stored());
