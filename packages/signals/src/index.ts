@@ -2,6 +2,15 @@ export type { EnqueueOptions, JobContext, JobDefinition, JobHandler, Jobs } from
 export { defineJob } from "./jobs.ts";
 export { type OutboxRelayOptions, type OutboxRow, outboxRow, outboxTopic, startOutboxRelay } from "./outbox.ts";
 export type { PokeListener, Pokes } from "./pokes.ts";
+export { openRelays, type RelaysOptions } from "./open-relays.ts";
+export { MAX_RELAY_BYTES, type Relays } from "./relays.ts";
 export { type JobsStartOptions, startJobs } from "./start-jobs.ts";
 export { type PokesStartOptions, startPokes } from "./start-pokes.ts";
-export { activityTopic, devicesTopic, REVOCATIONS_TOPIC, SIGNING_KEYS_TOPIC, stateTopic } from "./topics.ts";
+export {
+  activityTopic,
+  devicesTopic,
+  relayTopic,
+  REVOCATIONS_TOPIC,
+  SIGNING_KEYS_TOPIC,
+  stateTopic,
+} from "./topics.ts";

@@ -14,3 +14,6 @@ export const stateTopic = (userId: string): string => `state:${userId}`;
 
 /** Published by user-state: the newest revision of the user's activities. */
 export const activityTopic = (userId: string): string => `activities:${userId}`;
+
+/** Relayed by user-state: what the user's devices tell each other, sealed; see its `relay`. */
+export const relayTopic = (userId: string): string => `relay:${userId}`;

@@ -1,0 +1,4 @@
+import { openPostgresBus } from "./fixtures/bus.ts";
+import { describeRelays } from "./relays.suite.ts";
+
+describeRelays("Postgres", openPostgresBus);

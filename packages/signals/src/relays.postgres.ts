@@ -1,0 +1,70 @@
+/**
+ * Relays over Postgres: one LISTEN connection for a process that listens, and pg_notify for one that sends. A notification
+ * writes to no table and its text to no write-ahead log; its queue may be spilled to the server's disk.
+ */
+import type { Logger } from "@continuo/process";
+import { Client, Pool } from "pg";
+import { startLine, type OpenLine } from "./line.ts";
+import { assertRelay, createEars, relaysClosed, type Relays } from "./relays.ts";
+
+const CHANNEL = "continuo_relays";
+const TIMEOUT_MS = 5_000;
+
+/** Relays on the database at `databaseUrl`. Connects when it is first used; comes up by itself when the database does. */
+export function openPostgresRelays(options: { databaseUrl: string; logger: Logger; probeEveryMs?: number }): Relays {
+  const { databaseUrl, logger } = options;
+  const connection = {
+    connectionString: databaseUrl,
+    application_name: "continuo-relays",
+    keepAlive: true,
+    connectionTimeoutMillis: TIMEOUT_MS,
+    query_timeout: TIMEOUT_MS,
+  };
+  const ears = createEars(logger);
+  const stack = new AsyncDisposableStack();
+  const sending = { ...connection, options: "-c synchronous_commit=off", max: 1, idleTimeoutMillis: 0 };
+  const sender = stack.adopt(new Pool(sending), (pool) => pool.end());
+  sender.on("error", () => logger.debug("the relay's sender lost its connection"));
+  let listening: Promise<unknown> | undefined;
+
+  async function listen(): Promise<OpenLine> {
+    const client = new Client(connection);
+    const closed = Promise.withResolvers<void>();
+    client.on("error", () => closed.resolve());
+    client.on("end", () => closed.resolve());
+    client.on("notification", ({ channel, payload = "" }) => {
+      const space = payload.indexOf(" ");
+      if (channel === CHANNEL && space > 0) ears.tell(payload.slice(0, space), payload.slice(space + 1));
+    });
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${CHANNEL}`);
+    } catch (cause) {
+      await client.end().catch(() => undefined);
+      throw cause;
+    }
+    return {
+      closed: closed.promise,
+      probe: async () => void (await client.query("SELECT 1")),
+      [Symbol.asyncDispose]: () => client.end(),
+    };
+  }
+
+  return {
+    async publish(topic, text) {
+      if (stack.disposed) throw relaysClosed();
+      assertRelay(topic, text);
+      const query = { name: "relay", text: `SELECT pg_notify('${CHANNEL}', $1)`, values: [`${topic} ${text}`] };
+      // Not the error itself: a driver's may hold what was sent.
+      await sender.query(query).catch(() => logger.warn({ topic }, "nothing was relayed: the database is away"));
+    },
+    async subscribe(topic, hear) {
+      if (stack.disposed) throw relaysClosed();
+      const remove = ears.add(topic, hear);
+      listening ??= startLine({ ...options, open: listen, onOpen: () => undefined }).then((line) => stack.use(line));
+      await listening;
+      return { [Symbol.asyncDispose]: async () => void remove() };
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
