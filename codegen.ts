@@ -20,6 +20,7 @@ const MAPPERS: Record<string, Record<string, string>> = {
     OpOutcome: "entry/settle.ts#Outcome",
     PushStatePayload: "entry/entry.ts#PushReceipt",
     StateEntry: "stream/stream.ts#StateEntry",
+    RelayedChange: "relay/relay.ts#RelayedChange",
     StateWrite: "history/history.ts#StateWrite",
     StateBatch: "stream/stream.ts#StateBatch",
     Activity: "activity/activity.ts#ActivityView",

@@ -1,7 +1,7 @@
 /** The gateway's composition root. */
 import { createDpopVerifier, createIdentitySigner } from "@continuo/access";
 import { createHealth, createLogger, type Logger } from "@continuo/process";
-import { type Pokes, startPokes } from "@continuo/signals";
+import { openRelays, type Pokes, type Relays, startPokes } from "@continuo/signals";
 import { hostname } from "node:os";
 import { serveAccount } from "./account.ts";
 import { startActivity } from "./activity.ts";
@@ -29,7 +29,7 @@ import { serveUpgrades } from "./socket/upgrade.ts";
 import { serveEventStreams } from "./sse/serve-event-streams.ts";
 import type { LocalSubgraph } from "./subgraph/local-subgraph.ts";
 import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
-import { SOURCES } from "./subscription/sources.ts";
+import { RELAY_SOURCES, SOURCES } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
 import { serveTickets } from "./ticket/serve-tickets.ts";
 import { createTickets } from "./ticket/tickets.ts";
@@ -47,6 +47,7 @@ export interface Overrides {
   readonly local?: Readonly<Partial<Record<"identity" | "session" | "user-state", LocalSubgraph>>>;
   readonly logger?: Logger;
   readonly pokes?: Pokes;
+  readonly relays?: Relays;
   readonly replayCache?: ReplayCache;
   /** Milliseconds; see the parts that wait. */
   readonly waits?: {
@@ -59,12 +60,8 @@ export interface Overrides {
 }
 
 /** The environment has one of the two; with Redis the database is not needed. */
-function openPokes({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): Promise<Pokes> {
-  return startPokes({ databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger });
-}
-
-function openReplayCache({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): ReturnType<typeof startReplayCache> {
-  return startReplayCache({ databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger });
+function busOf({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): Parameters<typeof startPokes>[0] {
+  return { databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger };
 }
 
 /** Starts the gateway. It listens at once, and is ready when the subgraphs and the revocation feed are. */
@@ -93,7 +90,9 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const clients = new Map([connect("identity"), session, connect("user-state")].map((client) => [client.name, client]));
   for (const [name, client] of clients) health.add(name, () => client.isReady());
 
-  const pokes = overrides.pokes ?? stack.use(await openPokes(env, logger));
+  const bus = busOf(env, logger);
+  const pokes = overrides.pokes ?? stack.use(await startPokes(bus));
+  const relays = overrides.relays ?? stack.use(await openRelays(bus));
   const revocations = createRevocationSet(monotonic);
   const registry = createStreamRegistry(revocations);
   const feed = createRevocationFeed({
@@ -136,7 +135,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     }),
   );
   const nonces = createNonces(env.GATEWAY_PRIVATE_KEY);
-  const replayCache = overrides.replayCache ?? stack.use(await openReplayCache(env, logger));
+  const replayCache = overrides.replayCache ?? stack.use(await startReplayCache(bus));
   const proofs = createProofs({
     verifier: createDpopVerifier({ acceptsNonce: (nonce) => nonces.accepts(nonce) }),
     replayCache,
@@ -172,7 +171,9 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     graph,
     clients,
     sources: SOURCES,
+    relaySources: RELAY_SOURCES,
     pokes,
+    relays,
     standing,
     maxTokens: MAX_TOKENS,
     hideSuggestions: !isDevelopment,

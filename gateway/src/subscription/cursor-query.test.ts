@@ -3,7 +3,8 @@ import { type GraphQLSchema, parse, validate } from "graphql";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { toCursorReads } from "./cursor-query.ts";
-import { type Sources, SOURCES } from "./sources.ts";
+import { toRelayReads } from "./relay-query.ts";
+import { RELAY_SOURCES, type Sources, SOURCES } from "./sources.ts";
 
 const SERVICES = join(import.meta.dirname, "../../../services");
 const schemaOf = (service: string): GraphQLSchema => buildSchema(loadTypeDefs(join(SERVICES, service, "src")), {});
@@ -95,6 +96,23 @@ describe("every subscription of the graph", () => {
     const fields = Object.values(OWNERS).flatMap((owner) =>
       Object.keys(owner.getSubscriptionType()?.getFields() ?? {}),
     );
-    expect(Object.keys(SOURCES).sort()).toEqual(fields.sort());
+    expect(Object.keys({ ...SOURCES, ...RELAY_SOURCES }).sort()).toEqual(fields.sort());
   });
+
+  it.each(Object.entries(RELAY_SOURCES))(
+    "%s, of which nothing is kept, has a query that opens what was relayed",
+    (name) => {
+      const owner = schemaOf("user-state");
+      const reads = toRelayReads(
+        `subscription ($names: [String!], $sealed: Boolean!) { ${name}(namespaces: $names) { key @include(if: $sealed) } }`,
+        RELAY_SOURCES,
+      );
+      expect(reads).toMatchObject({ variable: "sealed_", responseKey: name, variableNames: ["names", "sealed"] });
+      expect(validate(owner, parse(reads?.text ?? ""))).toEqual([]);
+      expect(String(owner.getQueryType()?.getFields()[reads?.relay.query ?? ""]?.type)).toBe(
+        String(owner.getSubscriptionType()?.getFields()[name]?.type),
+      );
+      expect(toRelayReads("subscription { stateChanges { to } }", RELAY_SOURCES)).toBeUndefined();
+    },
+  );
 });

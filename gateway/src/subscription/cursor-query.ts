@@ -1,22 +1,7 @@
-/**
- * Rewrites what a plan asks of a subscription's owner into the query that reads after a cursor:
- * `subscription { changes: stateChanges(since: $s) { entries } }` becomes
- * `query ($cursor: String) { changes: pullState(since: $cursor) { entries  cursor_to: to  cursor_hasMore: hasMore } }`.
- */
-import {
-  type ASTNode,
-  type FieldNode,
-  Kind,
-  type OperationDefinitionNode,
-  OperationTypeNode,
-  parse,
-  print,
-  type SelectionNode,
-  valueFromASTUntyped,
-  type VariableDefinitionNode,
-  visit,
-} from "graphql";
+/** The owner's query that reads after a cursor, and tells how far it came: what a subscription with a cursor is made of. */
+import { valueFromASTUntyped } from "graphql";
 import { requestFault } from "../errors.ts";
+import { aliased, toOwnerQuery } from "./owner-query.ts";
 import type { Source, Sources } from "./sources.ts";
 
 /** How a subscription's events are read. */
@@ -37,93 +22,27 @@ export interface CursorReads {
 
 /** Rewrites the owner's subscription `operation`. Throws BAD_USER_INPUT/SUBSCRIPTION_UNKNOWN for a field without a source. */
 export function toCursorReads(operation: string, sources: Sources): CursorReads {
-  const { definitions } = parse(operation, { noLocation: true });
-  const subscription = definitions.find((node) => node.kind === Kind.OPERATION_DEFINITION);
-  const fragments = definitions.filter((node) => node.kind === Kind.FRAGMENT_DEFINITION);
-  const field = subscription?.selectionSet.selections[0];
-  if (subscription === undefined || field?.kind !== Kind.FIELD) throw unknown();
-  const source = Object.hasOwn(sources, field.name.value) ? sources[field.name.value] : undefined;
-  if (source === undefined) throw unknown();
-
-  let prefix = "cursor";
-  while (operation.includes(prefix)) prefix += "_";
-  const names = { cursorVariable: prefix, toKey: `${prefix}_to`, hasMoreKey: `${prefix}_hasMore` };
-
-  const root = toRead(field, source, names);
-  const used = variablesIn([root, ...fragments]);
-  const kept = (subscription.variableDefinitions ?? []).filter((node) => used.has(node.variable.name.value));
-  const query: OperationDefinitionNode = {
-    ...subscription,
-    operation: OperationTypeNode.QUERY,
-    variableDefinitions: [...kept, cursorDefinition(names.cursorVariable)],
-    selectionSet: { kind: Kind.SELECTION_SET, selections: [root] },
-  };
-
+  const sourceOf = (field: string): Source | undefined => (Object.hasOwn(sources, field) ? sources[field] : undefined);
+  const owners = toOwnerQuery(operation, "cursor", (name) => {
+    const source = sourceOf(name);
+    if (source === undefined) return undefined;
+    const more = (fresh: string) => [aliased(`${fresh}_to`, "to"), aliased(`${fresh}_hasMore`, "hasMore")];
+    return { query: source.query, argument: "since", type: "String", more };
+  });
+  const source = owners && sourceOf(owners.field.name.value);
+  if (owners === undefined || source === undefined)
+    throw requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.");
+  const { variable, field, ...query } = owners;
   const since = field.arguments?.find((argument) => argument.name.value === "since")?.value;
   return {
+    ...query,
     source,
-    ...names,
-    responseKey: responseKeyOf(field),
-    text: print({ kind: Kind.DOCUMENT, definitions: [query, ...fragments] }),
-    variableNames: kept.map((node) => node.variable.name.value),
+    cursorVariable: variable,
+    toKey: `${variable}_to`,
+    hasMoreKey: `${variable}_hasMore`,
     cursorOf(variables) {
       const given: unknown = since && valueFromASTUntyped(since, variables);
       return typeof given === "string" ? given : null;
     },
   };
-}
-
-function toRead(
-  field: FieldNode,
-  source: Source,
-  names: { cursorVariable: string; toKey: string; hasMoreKey: string },
-): FieldNode {
-  const cursor = { kind: Kind.VARIABLE, name: name(names.cursorVariable) } as const;
-  return {
-    ...field,
-    alias: name(responseKeyOf(field)),
-    name: name(source.query),
-    arguments: [
-      ...(field.arguments ?? []).filter(({ name }) => name.value !== "since"),
-      { kind: Kind.ARGUMENT, name: name("since"), value: cursor },
-    ],
-    selectionSet: {
-      kind: Kind.SELECTION_SET,
-      selections: [
-        ...(field.selectionSet?.selections ?? []),
-        aliased(names.toKey, "to"),
-        aliased(names.hasMoreKey, "hasMore"),
-      ],
-    },
-  };
-}
-
-function variablesIn(nodes: readonly ASTNode[]): Set<string> {
-  const found = new Set<string>();
-  for (const node of nodes) visit(node, { Variable: ({ name }) => void found.add(name.value) });
-  return found;
-}
-
-function responseKeyOf(field: FieldNode): string {
-  return field.alias?.value ?? field.name.value;
-}
-
-function aliased(alias: string, field: string): SelectionNode {
-  return { kind: Kind.FIELD, alias: name(alias), name: name(field) };
-}
-
-function cursorDefinition(variable: string): VariableDefinitionNode {
-  return {
-    kind: Kind.VARIABLE_DEFINITION,
-    variable: { kind: Kind.VARIABLE, name: name(variable) },
-    type: { kind: Kind.NAMED_TYPE, name: name("String") },
-  };
-}
-
-function name(value: string): { readonly kind: Kind.NAME; readonly value: string } {
-  return { kind: Kind.NAME, value };
-}
-
-function unknown(): Error {
-  return requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.");
 }

@@ -1,7 +1,7 @@
 /** Live operations: checked and planned once per text, then a stream of completed events per subscriber. */
 import { isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import type { Pokes } from "@continuo/signals";
+import type { Pokes, Relays } from "@continuo/signals";
 import {
   type DocumentNode,
   type ExecutionResult,
@@ -23,8 +23,10 @@ import type { Standing } from "../revocation/standing.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 import { type CursorReads, toCursorReads } from "./cursor-query.ts";
-import { type CursorPage, openCursorStream } from "./cursor-stream.ts";
-import type { Sources } from "./sources.ts";
+import { openCursorStream } from "./cursor-stream.ts";
+import { type RelayReads, toRelayReads } from "./relay-query.ts";
+import { openRelayStream } from "./relay-stream.ts";
+import type { RelaySources, Sources } from "./sources.ts";
 import { StreamError } from "./stream-error.ts";
 
 /** An operation as a client sends it over a socket. */
@@ -52,7 +54,7 @@ interface Planned {
   readonly document: DocumentNode;
   readonly subscription?: {
     readonly plan: SubscriptionPlan;
-    readonly reads: CursorReads;
+    readonly reads: CursorReads | RelayReads;
     readonly client: SubgraphClient;
     readonly variableDefinitions: readonly VariableDefinitionNode[];
   };
@@ -70,7 +72,9 @@ export function createSubscriptions(options: {
   graph: Graph;
   clients: ReadonlyMap<string, SubgraphClient>;
   sources: Sources;
+  relaySources: RelaySources;
   pokes: Pokes;
+  relays: Relays;
   standing: Standing;
   maxTokens: number;
   hideSuggestions: boolean;
@@ -78,7 +82,8 @@ export function createSubscriptions(options: {
   recheckMs?: number | undefined;
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
-  const { graph, clients, sources, pokes, standing, maxTokens, hideSuggestions, logger } = options;
+  const { graph, clients, sources, relaySources, pokes, relays, standing, maxTokens, hideSuggestions, logger } =
+    options;
   const { recheckMs = RECHECK_MS, backoffMs = jitter } = options;
   const planned = new LRUCache<string, Planned>({
     max: CACHED_TEXTS,
@@ -100,7 +105,8 @@ export function createSubscriptions(options: {
     const plan = graph.planSubscription(document, operationName ?? undefined);
     const client = clients.get(plan.source.subgraph);
     if (!client) return [requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.")];
-    const reads = toCursorReads(plan.source.operation, sources);
+    const { operation: asked } = plan.source;
+    const reads = toRelayReads(asked, relaySources) ?? toCursorReads(asked, sources);
     return {
       document,
       subscription: { plan, reads, client, variableDefinitions: operation.variableDefinitions ?? [] },
@@ -150,23 +156,39 @@ export function createSubscriptions(options: {
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { viewer } = caller;
 
-    const read = async (cursor: string | null, signal: AbortSignal): Promise<CursorPage<Event>> => {
+    /** Asks the owner as the viewer, with `own` variables beside the client's. */
+    const ask = async (own: Readonly<Record<string, unknown>>, signal: AbortSignal) => {
       await standing.assert(session, "READ");
-      const asked = { ...pick(variables, reads.variableNames), [reads.cursorVariable]: cursor };
+      const asked = { ...pick(variables, reads.variableNames), ...own };
       const scope = { ...context, signal };
       const { operationName } = plan.source;
-      const answer = await client.graphql({ query: reads.text, variables: asked, operationName }, scope);
-      const batch = answer.data?.[reads.responseKey];
-      const to = isRecord(batch) ? batch[reads.toKey] : undefined;
-      if (answer.data === null || !isRecord(batch) || typeof to !== "string")
-        throw new StreamError(placeErrors(answer, reads.text, asked));
-      const event = { data: answer.data, errors: answer.errors };
-      return { to, hasMore: batch[reads.hasMoreKey] === true, event: () => plan.complete(event, variables, scope) };
+      const { data, errors } = await client.graphql({ query: reads.text, variables: asked, operationName }, scope);
+      return {
+        batch: data?.[reads.responseKey],
+        event: () => plan.complete({ data: data ?? {}, errors }, variables, scope),
+        fault: () => new StreamError(placeErrors({ errors }, reads.text, asked)),
+      };
     };
+
+    if ("relay" in reads)
+      return openRelayStream({
+        listen: (hear) => relays.subscribe(reads.relay.topic(viewer), hear),
+        async read(sealed, signal) {
+          const { batch, event, fault } = await ask({ [reads.variable]: sealed }, signal);
+          if (!Array.isArray(batch)) throw fault();
+          return { isEmpty: batch.length === 0, event };
+        },
+        isOutage,
+      });
 
     return openCursorStream({
       cursor: reads.cursorOf(variables),
-      read,
+      async read(cursor, signal) {
+        const { batch, event, fault } = await ask({ [reads.cursorVariable]: cursor }, signal);
+        const to = isRecord(batch) ? batch[reads.toKey] : undefined;
+        if (!isRecord(batch) || typeof to !== "string") throw fault();
+        return { to, hasMore: batch[reads.hasMoreKey] === true, event };
+      },
       isOutage,
       listen: (listener) => pokes.subscribe(reads.source.topic(viewer), listener),
       recheckMs,

@@ -2,7 +2,7 @@
 import { createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
-import { activityTopic, startPokes, stateTopic } from "@continuo/signals";
+import { activityTopic, openRelays, relayTopic, startPokes, stateTopic } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { v7 as uuidv7 } from "uuid";
 import { createActivities } from "./activity/activity.ts";
@@ -23,6 +23,9 @@ import { createHistoryStore } from "./history/history.store.ts";
 import { createNamespaces } from "./namespace/namespace.ts";
 import { namespaceResolvers } from "./namespace/namespace.resolvers.ts";
 import { createNamespaceStore } from "./namespace/namespace.store.ts";
+import { createRelay } from "./relay/relay.ts";
+import { relayResolvers } from "./relay/relay.resolvers.ts";
+import { createSeals } from "./relay/seal.ts";
 import { DateTime, SafeInt } from "./scalars.ts";
 import { createCursors } from "./stream/cursor.ts";
 import { createLongPoll } from "./stream/long-poll.ts";
@@ -60,7 +63,9 @@ export async function startApp(env: Env): Promise<Subgraph> {
   await assertMigrated(pool);
   const health = createHealth();
   health.add("database", () => pool.query("SELECT 1"));
-  const pokes = stack.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
+  const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
+  const pokes = stack.use(await startPokes(bus));
+  const relays = stack.use(await openRelays(bus));
 
   /** Not awaited: the commit is what is acknowledged, and readers look again by themselves. */
   const announce = (topic: string, rev: number): void => {
@@ -69,9 +74,16 @@ export async function startApp(env: Env): Promise<Subgraph> {
     });
   };
   const namespaces = createNamespaces({ store: createNamespaceStore(pool), now: () => performance.now() });
+  const relay = createRelay({
+    seals: createSeals(env.CURSOR_KEY, Date.now),
+    namespaces,
+    send: (userId, sealed) => void relays.publish(relayTopic(userId), sealed).catch(() => undefined),
+    now: () => performance.now(),
+  });
   const entries = createEntries({
     store: createEntryStore(pool),
     namespaces,
+    relay,
     quota: { entries: env.QUOTA_ENTRIES, bytes: env.QUOTA_BYTES },
     newEpoch: uuidv7,
     random: Math.random,
@@ -130,9 +142,14 @@ export async function startApp(env: Env): Promise<Subgraph> {
           ...streamResolvers.Query,
           ...historyResolvers.Query,
           ...activityResolvers.Query,
+          ...relayResolvers.Query,
         },
         Mutation: { ...entryResolvers.Mutation, ...activityResolvers.Mutation },
-        Subscription: { ...streamResolvers.Subscription, ...activityResolvers.Subscription },
+        Subscription: {
+          ...streamResolvers.Subscription,
+          ...activityResolvers.Subscription,
+          ...relayResolvers.Subscription,
+        },
         User: { ...streamResolvers.User, ...activityResolvers.User },
         QuotaRemaining: entryResolvers.QuotaRemaining,
         OpOutcome: entryResolvers.OpOutcome,
@@ -150,6 +167,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
         entries: { push: (viewer, request) => pushes.run(() => entries.push(viewer, request)) },
         stream: longPoll,
         history,
+        relay,
         syncStatusOf: createSyncStatusOf(syncStatuses),
         activities,
         takeOvers,

@@ -6,6 +6,7 @@ import type { Entries } from "./entry/entry.ts";
 import type { History } from "./history/history.ts";
 import type { Namespaces } from "./namespace/namespace.ts";
 import type { LongPoll } from "./stream/long-poll.ts";
+import type { Relay } from "./relay/relay.ts";
 import type { SyncStatusOf } from "./sync-status/sync-status.ts";
 
 /** What the resolvers of this subgraph use. */
@@ -14,6 +15,7 @@ export interface Context extends SubgraphContext {
   readonly entries: Entries;
   readonly stream: Pick<LongPoll, "pull">;
   readonly history: History;
+  readonly relay: Relay;
   readonly syncStatusOf: SyncStatusOf;
   readonly activities: Activities;
   readonly takeOvers: TakeOvers;

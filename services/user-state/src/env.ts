@@ -22,7 +22,9 @@ export const Env = z.object({
     .default(DEFAULT_QUOTA.entries)
     .describe("How many entries a person may keep, in all namespaces."),
   QUOTA_BYTES: quota.default(DEFAULT_QUOTA.bytes).describe("How many bytes they may be. A quota refuses growth alone."),
-  CURSOR_KEY: envTypes.secret256.describe("Signs the cursors of pullState; with another key, replicas start over."),
+  CURSOR_KEY: envTypes.secret256.describe(
+    "Signs the cursors of pullState and seals what is relayed; with another key, replicas start over.",
+  ),
 });
 export type Env = z.output<typeof Env>;
 

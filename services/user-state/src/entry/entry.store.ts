@@ -246,12 +246,12 @@ function clientOf({ device_id: deviceId, last_seq: lastSeq }: ClientColumns): Be
 
 const NOWHERE: UnitName = { namespace: "", key: "", field: "" };
 
-/** Each unit once. The names of a faulty op may be such as Postgres does not take. */
+/** Each unit once. The names of a faulty op may be such as Postgres does not take, and those of what is not stored are not shown to it. */
 function addressesOf(ops: readonly JudgedOp[]): UnitName[] {
   const met = new Set<string>();
-  return ops.map(({ op }) => {
+  return ops.map(({ op, isStored }) => {
     const id = unitId(op);
-    if (met.has(id) || ![op.namespace, op.key, op.field].every(isName)) return NOWHERE;
+    if (!isStored || met.has(id) || ![op.namespace, op.key, op.field].every(isName)) return NOWHERE;
     met.add(id);
     return op;
   });

@@ -6,8 +6,16 @@ import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
 import { assertUpgraded, type Namespaces } from "../namespace/namespace.ts";
-import { judge, type Op } from "./op.ts";
-import { settle, type Before, type Outcome, type Push, type Settlement, type StopReason } from "./settle.ts";
+import { judge, refuseForRate, type Op } from "./op.ts";
+import {
+  settle,
+  type Before,
+  type Outcome,
+  type Push,
+  type Relayed,
+  type Settlement,
+  type StopReason,
+} from "./settle.ts";
 import type { Amount } from "./unit.ts";
 
 interface PushRequest extends Omit<Push, "ops"> {
@@ -67,9 +75,14 @@ export function createEntries(options: {
   newEpoch: () => string;
   changed: (userId: string, headRev: number) => void;
   interrupted?: (cause: unknown) => void;
+  /** Where changes of RELAY namespaces go; absent where there are none. */
+  relay?: {
+    admits(userId: string): boolean;
+    pass(origin: { readonly userId: string; readonly deviceId: string }, changes: readonly Relayed[]): void;
+  };
   random?: () => number;
 }): Entries {
-  const { store, namespaces, quota, newEpoch, changed, interrupted, random = Math.random } = options;
+  const { store, namespaces, quota, newEpoch, changed, interrupted, relay, random = Math.random } = options;
 
   /** Where a push stands of which nothing could be settled now. */
   async function interruptedAt(userId: string, deviceId: string, push: Push, fault: unknown): Promise<Settlement> {
@@ -84,7 +97,11 @@ export function createEntries(options: {
         request.ops,
       );
       assertUpgraded(known, request.ops);
-      const ops = request.ops.map((op) => judge(op, known));
+      const ops = request.ops.map((op) => {
+        const judged = judge(op, known);
+        const isRelayed = "persistence" in judged && judged.persistence === "RELAY";
+        return isRelayed && relay?.admits(userId) === false ? refuseForRate(judged) : judged;
+      });
       // A faulty op is refused by itself: it must not make the push too large to be taken.
       const bytes = ops.reduce((sum, judged) => sum + ("fault" in judged ? 0 : judged.bytes), 0);
       if (bytes > MAX_PUSH_BYTES)
@@ -106,8 +123,9 @@ export function createEntries(options: {
           revBefore = Number.POSITIVE_INFINITY;
           return interruptedAt(userId, deviceId, push, cause);
         });
-      const { outcomes, lastSeq, rev, serverNow, stop, fault, quotaRemaining } = settlement;
+      const { outcomes, lastSeq, rev, serverNow, stop, fault, quotaRemaining, relayed } = settlement;
       if (rev > revBefore) changed(userId, rev);
+      if (relayed.length > 0) relay?.pass({ userId, deviceId }, relayed);
       if (stop === "RETRY") interrupted?.(fault);
       const retryAfterMs = stop === "RETRY" ? Math.round(RETRY_AFTER_MS * (0.5 + random())) : null;
       return { outcomes, lastSeq, headRev: rev, serverNow, stop, retryAfterMs, quotaRemaining };

@@ -11,8 +11,9 @@ import {
   type Json,
   type KindName,
 } from "@continuo/merge";
+import type { Persistence } from "@continuo/namespace";
 import { parsePayload, type OpMessage, type RejectReason } from "@continuo/merge/protocol";
-import { isStored, kindOf, type Namespace } from "../namespace/namespace.ts";
+import { kindOf, type Namespace } from "../namespace/namespace.ts";
 import { liftChange, liftUnit, validate } from "../namespace/versions.ts";
 import type { Amount, Unit } from "./unit.ts";
 
@@ -35,26 +36,55 @@ export interface SoundOp {
   readonly bytes: number;
   /** Of its namespace. */
   readonly quota: Amount;
-  /** How long its unit is kept from now on; null: until it is deleted. */
+  readonly persistence: Exclude<Persistence, "NONE">;
+  /** Of TTL: how long its unit is kept from now on; null for the others. */
   readonly ttlSeconds: number | null;
   /** What stands, under the newest version. */
   lift<Standing extends Unit>(standing: Standing): Standing;
 }
 
-export type JudgedOp = SoundOp | { readonly op: Op; readonly fault: Fault };
+/** An op, or why it may not be made; `isStored` says whether anything of it may be looked for or kept. */
+export type JudgedOp = (SoundOp | { readonly op: Op; readonly fault: Fault }) & { readonly isStored: boolean };
 
 const MAX_KEY_CHARACTERS = 256;
+/** Of key, field and payload as JSON: with what goes with them and sealed, what a relay carries. */
+export const MAX_RELAYED_BYTES = 4 * 1024;
 
 /** Judges an op by itself: by the registered namespaces and the limits. */
 export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): JudgedOp {
   const namespace = namespaces.get(op.namespace);
-  if (namespace === undefined) return refuse(op, "NAMESPACE_UNKNOWN", "There is no such namespace.");
-  if (!isStored(namespace))
-    return refuse(
-      op,
-      "NAMESPACE_NOT_STORED",
-      `${namespace.name} is ${namespace.definition.persistence}: not kept here.`,
-    );
+  if (namespace === undefined)
+    return { ...refuse(op, "NAMESPACE_UNKNOWN", "There is no such namespace."), isStored: false };
+  const { name, definition } = namespace;
+  const { persistence } = definition;
+  if (persistence === "NONE")
+    return { ...refuse(op, "NAMESPACE_NOT_STORED", `${name} is NONE: it stays on the device.`), isStored: false };
+  if (persistence !== "RELAY") return { ...judgeIn(namespace, persistence, op), isStored: true };
+  const judged = judgeIn(namespace, persistence, op);
+  // Answers are stored, and what is wrong with a value may name it.
+  if ("fault" in judged)
+    return {
+      ...refuse(op, judged.fault.reason, `This is not for ${name}. As it is RELAY, no more is said.`),
+      isStored: false,
+    };
+  const bytes = jsonBytes([op.key, op.field, judged.payload]);
+  if (bytes > MAX_RELAYED_BYTES)
+    return {
+      ...refuse(op, "VALUE_TOO_LARGE", `A change of ${name} has at most ${MAX_RELAYED_BYTES} bytes, as it is RELAY.`),
+      isStored: false,
+    };
+  return { ...judged, isStored: false };
+}
+
+/** The op refused because too many were relayed before it. */
+export function refuseForRate({ op }: JudgedOp): JudgedOp {
+  const message = "Too many changes are relayed at once: send fewer, and only what still matters.";
+  return { ...refuse(op, "OVER_QUOTA", message), isStored: false };
+}
+
+type Verdict = SoundOp | { readonly op: Op; readonly fault: Fault };
+
+function judgeIn(namespace: Namespace, persistence: SoundOp["persistence"], op: Op): Verdict {
   if (op.schemaVersion > namespace.version)
     return refuse(op, "SCHEMA_VERSION_UNKNOWN", `The newest version of ${namespace.name} is ${namespace.version}.`);
   if (!isName(op.key))
@@ -78,6 +108,7 @@ export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): Judge
     payload,
     bytes,
     quota: namespace.definition.quota,
+    persistence,
     ttlSeconds: namespace.definition.ttlSeconds,
     lift: (standing) => {
       if (standing.schemaVersion === namespace.version) return standing;
@@ -96,7 +127,7 @@ function payloadFault(payload: unknown, path: readonly PropertyKey[]): RejectRea
   return bytes > MAX_VALUE_BYTES ? "VALUE_TOO_LARGE" : "VALUE_INVALID";
 }
 
-function refuse(op: Op, reason: RejectReason, message: string): JudgedOp {
+function refuse(op: Op, reason: RejectReason, message: string): { readonly op: Op; readonly fault: Fault } {
   return { op, fault: { reason, message } };
 }
 

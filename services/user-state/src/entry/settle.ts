@@ -4,7 +4,7 @@
  * changes twice keeps the later. Replicas see a push whole all the same, because they reveal pages together.
  */
 import { AppError } from "@continuo/errors";
-import { applyOp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
+import { applyOp, effectiveStamp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
 import type { RejectReason } from "@continuo/merge/protocol";
 import type { Fault, JudgedOp, SoundOp } from "./op.ts";
 import { mayBecome, remaining, tighter, usageAfter, type Usage } from "./quota.ts";
@@ -83,6 +83,14 @@ export interface Change extends UnitName, Unit {
   readonly appended: readonly { readonly rev: number; readonly update: string }[] | null;
 }
 
+/** A change that stands nowhere: it goes to the devices that are there. */
+export interface Relayed extends UnitName {
+  readonly kind: KindName;
+  readonly payload: Json;
+  readonly stamp: Stamp;
+  readonly schemaVersion: number;
+}
+
 /** GAP: a seq is missing. RETRY: the next op cannot be settled now; what is in front of it is. */
 export type StopReason = "GAP" | "RETRY";
 
@@ -95,6 +103,7 @@ export interface Settlement {
   /** Of RETRY: what was thrown. */
   readonly fault?: unknown;
   readonly changes: readonly Change[];
+  readonly relayed: readonly Relayed[];
   readonly answers: readonly Answer[];
   readonly usage: Usage;
   /** By the tightest quota that the push met. */
@@ -115,6 +124,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   const changes = new Map<string, Change>();
   const answers = new Map<number, Answer>();
   const outcomes: Outcome[] = [];
+  const relayed: Relayed[] = [];
   let { rev, serverNow, usage } = before;
   let lastSeq = before.client?.lastSeq ?? 0;
   let stop: StopReason | null = null;
@@ -154,6 +164,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
       serverNow = Math.max(serverNow, change.ms);
       changes.set(id, change);
     }
+    if (verdict.relayed !== undefined) relayed.push(verdict.relayed);
     const stands = change ?? standing;
     const answer = { seq: op.seq, rev: stands?.rev ?? null };
     if (status !== "APPLIED") answers.set(op.seq, { ...answer, status, fault });
@@ -176,11 +187,12 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     stop,
     fault: interruption,
     changes: [...changes.values()],
+    relayed,
     answers: [...answers.values()],
     usage,
     quotaRemaining: push.ops.reduce(
       (left, judged) =>
-        "fault" in judged
+        "fault" in judged || judged.persistence === "RELAY"
           ? left
           : tighter(left, remaining(usage, judged.op.namespace, { user: quota, namespace: judged.quota })),
       { entries: quota.entries - usage.entries, bytes: quota.bytes - usage.bytes },
@@ -224,6 +236,7 @@ interface Verdict {
   readonly fault?: Fault;
   readonly losers?: readonly Loser[];
   readonly change?: Change;
+  readonly relayed?: Relayed;
 }
 
 function refuse(fault: Fault): Verdict {
@@ -244,6 +257,7 @@ function settleOp(
 ): Verdict {
   const { op, payload } = sound;
   const { push, deviceId, before, usage } = where;
+  if (sound.persistence === "RELAY") return relay(sound, push, before);
   if (standing !== undefined && standing.kind !== sound.kind)
     return refuse({ reason: "KIND_CHANGED", message: `What stands here was written as ${standing.kind}.` });
 
@@ -288,6 +302,13 @@ function settleOp(
       message: `Of the quota ${Math.max(0, left.entries)} entries and ${Math.max(0, left.bytes)} bytes are left.`,
     });
   return { status: outcome, stamp, losers, change };
+}
+
+/** Nothing stands in its way, and it stands nowhere. */
+function relay({ op, kind, payload }: SoundOp, { clientId, clientNow }: Push, { serverNow }: Before): Verdict {
+  const stamp = effectiveStamp({ ...op.stamp, clientId }, { clientNow, serverNow, seen: null, standing: [] });
+  const { namespace, key, field, schemaVersion } = op;
+  return { status: "APPLIED", stamp, relayed: { namespace, key, field, kind, payload, stamp, schemaVersion } };
 }
 
 /**

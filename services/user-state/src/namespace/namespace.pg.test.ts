@@ -178,14 +178,6 @@ describe("a push", () => {
     ]);
   });
 
-  it.each(["RELAY", "NONE"] as const)("to a namespace of %s is refused: it is not kept", async (persistence) => {
-    const name = newName();
-    await put({ name, fields: { theme }, persistence });
-    expect(await pushed(name, [["theme", { type: "SET", value: "dark" }]])).toEqual([
-      `REJECTED NAMESPACE_NOT_STORED ${name} is ${persistence}: not kept here.`,
-    ]);
-  });
-
   it("meets the quota of its namespace", async () => {
     const name = newName();
     await put({ name, fields: { theme, n: counter() }, quota: { entries: 1 } });

@@ -1,0 +1,34 @@
+import { AppError } from "@continuo/errors";
+import { parseInput, requireViewer } from "@continuo/subgraph";
+import { z } from "zod";
+import type { Resolvers } from "../generated/graphql.ts";
+
+const MAX_AT_ONCE = 50;
+
+const Input = z.object({
+  sealed: z.array(z.string().max(16_384)).max(MAX_AT_ONCE),
+  namespaces: z
+    .array(z.string())
+    .min(1)
+    .max(64)
+    .nullish()
+    .transform((given) => given ?? undefined),
+});
+
+/** What devices tell each other. */
+export const relayResolvers = {
+  Query: {
+    relayedChanges: async (_parent, args, context) => {
+      const viewer = requireViewer(context);
+      return [...(await context.relay.open(viewer, parseInput(Input, args)))];
+    },
+  },
+  Subscription: {
+    relayedChanges: { subscribe: refuseSubscription, resolve: refuseSubscription },
+  },
+} satisfies Resolvers;
+
+/** The gateway resolves it by the query of the same name; a subgraph answers single requests only. */
+function refuseSubscription(): never {
+  throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
+}

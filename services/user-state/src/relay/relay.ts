@@ -1,0 +1,62 @@
+/**
+ * Relay: changes of RELAY namespaces, passed on between the devices of one person that are there. They are settled like any
+ * other, so that each counts once and has its effective stamp, and then stand nowhere.
+ */
+import type { Viewer } from "@continuo/access";
+import type { Relayed } from "../entry/settle.ts";
+import type { Namespaces } from "../namespace/namespace.ts";
+import { assertKnown } from "../stream/stream.ts";
+import type { Seals } from "./seal.ts";
+
+/** As devices hear of it. */
+export interface RelayedChange extends Relayed {
+  readonly device: { readonly id: string };
+}
+
+/** How many changes of a person are relayed in a second, by each process. What is more is refused: it would be stale. */
+export const MAX_A_SECOND = 200;
+
+export interface Relay {
+  /** Whether one more change of a user may be relayed now; counts it. */
+  admits(userId: string): boolean;
+  /** Hands changes to whoever listens, in their order; not awaited by those who make them. */
+  pass(origin: { readonly userId: string; readonly deviceId: string }, changes: readonly Relayed[]): void;
+  /** What is for the viewer among what was sealed. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
+  open(
+    viewer: Viewer,
+    request: { readonly sealed: readonly string[]; readonly namespaces: readonly string[] | undefined },
+  ): Promise<readonly RelayedChange[]>;
+}
+
+/** `send` tells every gateway; `now` is a clock in milliseconds. */
+export function createRelay(options: {
+  seals: Seals;
+  namespaces: Namespaces;
+  send: (userId: string, sealed: string) => void;
+  now: () => number;
+}): Relay {
+  const { seals, namespaces, send, now } = options;
+  let second = 0;
+  let counts = new Map<string, number>();
+
+  return {
+    admits(userId) {
+      const current = Math.floor(now() / 1000);
+      if (current !== second) counts = new Map();
+      second = current;
+      const count = (counts.get(userId) ?? 0) + 1;
+      counts.set(userId, count);
+      return count <= MAX_A_SECOND;
+    },
+    pass({ userId, deviceId }, changes) {
+      for (const change of changes) send(userId, seals.seal(userId, { ...change, device: { id: deviceId } }));
+    },
+    async open({ userId }, { sealed, namespaces: wanted }) {
+      await assertKnown(namespaces, wanted ?? []);
+      return sealed.flatMap((text) => {
+        const change = seals.open(userId, text);
+        return change === undefined || wanted?.includes(change.namespace) === false ? [] : [change];
+      });
+    },
+  };
+}
