@@ -43,7 +43,7 @@ describe("a pull that waits", () => {
     });
     await eventually(() => expect(house.state.pulls).toHaveLength(1));
     leaving.abort();
-    await expect(waiting).rejects.toThrow();
+    await expect(waiting).rejects.toThrow("aborted");
     await eventually(() => expect(house.state.left).toBe(1));
   });
 

@@ -97,9 +97,9 @@ it("converges with others through lost requests, lost replies and restarts: each
       for (let made = 0; made <= random() * 3; made += 1) {
         const delta = 1 + Math.floor(random() * 9);
         points += delta;
-        change("game", "g", "points", { type: "ADD", delta });
         change("game", `of ${index}`, "name", { type: "SET", value: `${round}.${made}` });
         change("game", "shared", "name", { type: "SET", value: `${index} ${round}.${made}` });
+        change("game", "g", "points", { type: "ADD", delta });
       }
       if (random() < 0.2) change("game", "g", "nowhere", { type: "SET", value: 1 });
       // Whatever was under way ends in the middle, now and then.

@@ -3,7 +3,7 @@ import { ERROR_CODES } from "@continuo/errors";
 import { KIND_NAMES } from "@continuo/merge";
 import * as protocol from "@continuo/merge/protocol";
 import { buildSchema, loadTypeDefs } from "@continuo/subgraph";
-import { isEnumType, parse, validate } from "graphql";
+import { isEnumType, isInputObjectType, isObjectType, parse, validate } from "graphql";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -57,6 +57,21 @@ describe("SYNC.md", () => {
     const operations = blocks("graphql");
     expect(operations).toHaveLength(3);
     for (const { text } of operations) expect(validate(schema, parse(text))).toEqual([]);
+  });
+
+  it("asks for all that there is", () => {
+    for (const type of ["StateBatch", "StateEntry", "PushStatePayload", "OpOutcome", "LostWrite", "FirstAnswer"].map(
+      (name) => schema.getType(name),
+    ))
+      for (const field of isObjectType(type) ? Object.keys(type.getFields()) : ["no such type"])
+        expect(
+          blocks("graphql")
+            .map(({ text }) => text)
+            .join(),
+        ).toMatch(new RegExp(`^ *${field}( |$)`, "m"));
+    for (const type of ["PushStateInput", "OpInput"].map((name) => schema.getType(name)))
+      for (const field of isInputObjectType(type) ? Object.keys(type.getFields()) : ["no such type"])
+        expect(PAGE).toMatch(new RegExp(`[\`"]${field}[\`"]`));
   });
 
   it("shows messages that are some", () => {

@@ -69,7 +69,7 @@ async function startService(): Promise<Service> {
       const text = await response.text();
       const answer = { ms: performance.now() - startedAt, bytes: text.length };
       if (!text.startsWith('{"errors"')) return answer;
-      const { code, details } = JSON.parse(text).errors[0].extensions;
+      const { code, details = {} } = JSON.parse(text).errors[0].extensions;
       return { ...answer, code, retryAfterMs: details.retryAfterMs };
     },
     async residentMB() {
