@@ -39,6 +39,8 @@ export interface Device {
   pull(): Promise<void>;
   /** Takes in a batch that came by subscription. */
   apply(batch: Batch): void;
+  /** What its copy has pulled last. Throws before that. */
+  readonly known: { readonly epoch: string; readonly rev: number };
   /** The cursor up to which its copy is complete. */
   readonly cursor: string | undefined;
   goLive(): Live;
@@ -84,6 +86,10 @@ export function createDevice(options: { gateway: string; name: string; platform:
     },
     get refreshToken() {
       return tokens.refreshToken;
+    },
+    get known() {
+      if (copy === undefined) throw new Error(`${name} has not pulled yet`);
+      return copy;
     },
     get cursor() {
       return copy?.cursor;

@@ -28,6 +28,7 @@ describe("the subgraph", () => {
           version: 1,
           fields: [
             { name: "title", kind: "REGISTER" },
+            { name: "position", kind: "PROGRESS" },
             { name: "furthestSeconds", kind: "MAX" },
             { name: "positionSeconds", kind: "REGISTER" },
           ],
@@ -51,6 +52,13 @@ describe("the subgraph", () => {
       "{ pullState { to } }",
       `mutation { pushState(input: { clientId: "x", epoch: "x", clientNow: 0, baseRev: 0, ops: [] }) { lastSeq } }`,
       `{ _entities(representations: [{ __typename: "Device", id: "x" }]) { ... on Device { syncStatus { headRev } } } }`,
+      `{ _entities(representations: [{ __typename: "Device", id: "x" }]) { ... on Device { resume { ageMs } } } }`,
+      `{ _entities(representations: [{ __typename: "User", id: "x" }]) { ... on User { resume { ageMs } } } }`,
+      `{ _entities(representations: [{ __typename: "User", id: "x" }]) { ... on User { state { to } } } }`,
+      "{ activityChanges { to } }",
+      `mutation { takeOver(activityId: "x") { fence } }`,
+      `mutation { confirmFlush(activityId: "x", fence: 1) { id } }`,
+      `mutation { endActivity(id: "x") { id } }`,
     ];
     for (const operation of operations) {
       for (const caller of [{ kind: "anonymous" }, { kind: "service", name: "gateway" }] as const)

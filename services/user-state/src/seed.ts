@@ -1,6 +1,6 @@
 /** The namespaces that every installation starts with. Running it again changes nothing. */
 import { openDatabase } from "@continuo/database";
-import { defineNamespace, max, register } from "@continuo/namespace";
+import { defineNamespace, max, progress, register } from "@continuo/namespace";
 import { createLogger } from "@continuo/process";
 import { z } from "zod";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -15,7 +15,7 @@ const NAMESPACES = [
   defineNamespace({
     name: "playback",
     version: 1,
-    fields: { positionSeconds: anything, furthestSeconds: max(), title: anything },
+    fields: { position: progress(), positionSeconds: anything, furthestSeconds: max(), title: anything },
   }),
   defineNamespace({ name: "notes", version: 1, fields: { "*": anything } }),
 ];
