@@ -6,22 +6,26 @@ import { buryExpired } from "../entry/expiry.store.ts";
 import { bytesOf } from "../entry/unit.ts";
 import { forgetInMap, type RetentionStore } from "./retention.ts";
 
+/** Rows by their place: joined by their keys, the table would be read from end to end. */
 const FORGET_ANSWERS = `
   DELETE FROM user_state.op_outcomes
-  WHERE (user_id, client_id, seq) IN (
-    SELECT user_id, client_id, seq FROM user_state.op_outcomes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
-  )`;
+  WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM user_state.op_outcomes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ))`;
 
 const FORGET_ACTIVITIES = `
   DELETE FROM user_state.activities
-  WHERE (user_id, id) IN (
-    SELECT user_id, id FROM user_state.activities WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  )`;
+  WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM user_state.activities WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ))`;
 
 /** Skips users with a push under way: the next round finds them. */
 const LOCK_USERS_WITH_IDLE_REPLICAS = `
   SELECT user_id FROM user_state.user_heads
-  WHERE user_id IN (SELECT DISTINCT user_id FROM user_state.sync_clients WHERE seen_at < $1 LIMIT $2)
+  WHERE user_id IN (
+    SELECT user_id FROM user_state.sync_clients
+    WHERE seen_on <= ($1::timestamptz AT TIME ZONE 'UTC')::date AND seen_at < $1 ORDER BY seen_on LIMIT $2
+  )
   FOR UPDATE SKIP LOCKED`;
 
 const FORGET_REPLICAS = `

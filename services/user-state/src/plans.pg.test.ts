@@ -1,0 +1,227 @@
+/** What reading and forgetting cost among very many rows: whichever are not meant are not looked at. */
+import { randomUUID } from "node:crypto";
+import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
+import { Client, Pool } from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { createRetentionStore } from "./retention/retention.store.ts";
+import { READ_PAGE } from "./stream/stream.store.ts";
+
+const MANY = 100_000;
+const DAY_MS = 24 * 3_600_000;
+const NOW = Date.UTC(2026, 0, 2);
+/** Between their neighbours in every index. */
+const HOARDER = "50000000-0000-4000-8000-000000000000";
+const ORDINARY = "70000000-0000-4000-8000-000000000000";
+const NEIGHBOUR = "60000000-0000-4000-8000-000000000000";
+
+/** As EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says it. */
+interface Node {
+  readonly "Node Type": string;
+  readonly "Index Name"?: string | undefined;
+  readonly "Relation Name"?: string | undefined;
+  readonly "Actual Rows": number;
+  readonly "Shared Hit Blocks": number;
+  readonly "Shared Read Blocks": number;
+  readonly Plans?: readonly Node[] | undefined;
+}
+const Node: z.ZodType<Node> = z.lazy(() =>
+  z.object({
+    "Node Type": z.string(),
+    "Index Name": z.string().optional(),
+    "Relation Name": z.string().optional(),
+    "Actual Rows": z.number(),
+    "Shared Hit Blocks": z.number(),
+    "Shared Read Blocks": z.number(),
+    Plans: z.array(Node).optional(),
+  }),
+);
+const Explained = z.tuple([z.object({ "QUERY PLAN": z.tuple([z.object({ Plan: Node })]) })]);
+
+/** A statement as a store sends it. */
+interface Statement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+interface Cost {
+  readonly indexes: readonly string[];
+  /** Tables that were read from end to end. */
+  readonly scanned: readonly string[];
+  /** Pages of 8 KiB, wherever they were. */
+  readonly buffers: number;
+}
+
+let database: TestDatabase;
+let admin: Client;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  admin = new Client({ connectionString: database.adminUrl });
+  await admin.connect();
+  await keep(HOARDER, MANY);
+  await keep(ORDINARY, 100);
+  await analyze();
+}, 120_000);
+afterAll(async () => {
+  await admin.end();
+  await database[Symbol.asyncDispose]();
+});
+
+/** Gives somebody so many entries, each of a revision of its own. */
+async function keep(userId: string, entries: number): Promise<void> {
+  await admin.query("INSERT INTO user_state.user_heads (user_id, epoch, rev) VALUES ($1, $2, $3)", [
+    userId,
+    randomUUID(),
+    entries,
+  ]);
+  await admin.query(
+    `INSERT INTO user_state.state_entries (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes)
+     SELECT $1, 'notes', 'key ' || n, 'text', 'REGISTER', '{"standing": null, "history": []}', false, n, n, 1, 20
+     FROM generate_series(1, $2::int) AS n`,
+    [userId, entries],
+  );
+}
+
+const analyze = (): Promise<unknown> => admin.query("VACUUM ANALYZE");
+
+/** What a statement costs when all that it needs is in memory; nothing of what it does stays. */
+async function costOf({ text, values }: Statement): Promise<Cost> {
+  await admin.query("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan");
+  try {
+    const name = `explained_${randomUUID()}`;
+    const given = values.map((value) => admin.escapeLiteral(textOf(value))).join(", ");
+    await admin.query(`PREPARE "${name}" AS ${text}`);
+    const explain = async (): Promise<Node> => {
+      const { rows } = await admin.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE "${name}" (${given})`);
+      return Explained.parse(rows)[0]["QUERY PLAN"][0].Plan;
+    };
+    await admin.query("SAVEPOINT once");
+    await explain();
+    await admin.query("ROLLBACK TO once");
+    const plan = await explain();
+    const nodes = allOf(plan);
+    return {
+      indexes: [...new Set(nodes.flatMap((node) => node["Index Name"] ?? []))],
+      scanned: nodes.flatMap((node) => (node["Node Type"] === "Seq Scan" ? (node["Relation Name"] ?? []) : [])),
+      buffers: plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
+    };
+  } finally {
+    await admin.query("ROLLBACK");
+  }
+}
+
+function allOf(node: Node): Node[] {
+  return [node, ...(node.Plans ?? []).flatMap(allOf)];
+}
+
+/** As Postgres reads it. */
+function textOf(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  return Array.isArray(value) ? `{${value.join(",")}}` : String(value);
+}
+
+describe("a pull of five changes", () => {
+  /** `READ_PAGE` with the parameters that are null written out, as no literal says it. */
+  const pull = (userId: string, after: number): Promise<Cost> =>
+    costOf({
+      text: READ_PAGE.replaceAll("$3", "NULL::bigint")
+        .replaceAll("$4::", "NULL::")
+        .replaceAll("$4", "NULL::text[]")
+        .replaceAll("$5", "NULL::uuid")
+        .replaceAll("$6", "$3"),
+      values: [userId, after, 501],
+    });
+
+  it("out of a hundred thousand entries reads those, by the index of revisions, and a handful of pages", async () => {
+    const { indexes, scanned, buffers } = await pull(HOARDER, MANY - 5);
+    expect(indexes).toContain("state_entries_user_id_rev_idx");
+    expect(scanned).not.toContain("state_entries");
+    expect(buffers).toBeLessThan(20);
+  });
+
+  it("costs the same whatever others keep", async () => {
+    const before = await pull(ORDINARY, 95);
+    await keep(NEIGHBOUR, 5_000);
+    await analyze();
+    expect(await pull(ORDINARY, 95)).toEqual(before);
+  });
+});
+
+describe("retention", () => {
+  /** The statements that `work` has the store send. */
+  async function statementsOf(
+    work: (store: ReturnType<typeof createRetentionStore>) => Promise<unknown>,
+  ): Promise<Statement[]> {
+    const sent: Statement[] = [];
+    class Overheard extends Client {
+      constructor(...options: ConstructorParameters<typeof Client>) {
+        super(...options);
+        const query = this.query.bind(this);
+        this.query = (...asked: unknown[]) => {
+          const [text, values] = asked;
+          if (typeof text === "string" && Array.isArray(values)) sent.push({ text, values });
+          return Reflect.apply(query, this, asked);
+        };
+      }
+    }
+    const pool = new Pool({ connectionString: database.url.userState, max: 1, Client: Overheard });
+    try {
+      await work(createRetentionStore(pool));
+    } finally {
+      await pool.end();
+    }
+    return sent;
+  }
+
+  const cutoff = new Date(NOW - 90 * DAY_MS);
+
+  it("finds who has something to forget, and forgets it, without looking at what stays", async () => {
+    await admin.query(
+      `UPDATE user_state.state_entries SET deleted = true, removed_ms = $2, ms = $2 WHERE user_id = $1 AND rev <= 5`,
+      [HOARDER, cutoff.getTime() - 1],
+    );
+    await analyze();
+    const [users] = await statementsOf((store) => store.usersWithRemovals(cutoff, ORDINARY, 500));
+    const [, prune] = await statementsOf((store) => store.pruneTombstones(ORDINARY, cutoff));
+    const [, maps] = await statementsOf((store) => store.pruneMaps(ORDINARY, cutoff));
+    for (const statement of [users, prune, maps]) {
+      if (statement === undefined) throw new Error("retention asked for nothing");
+      const { values, text } = statement;
+      const cost = await costOf({ text, values: values.map((value) => (value === ORDINARY ? HOARDER : value)) });
+      expect(cost.indexes).toContain("state_entries_removed_idx");
+      expect(cost.scanned).not.toContain("state_entries");
+      expect(cost.buffers).toBeLessThan(60);
+    }
+  });
+
+  it("finds old answers by their age", async () => {
+    await admin.query(
+      `INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, at)
+       SELECT $1, $1, n, 'NOOP', to_timestamp($2) + (n - 10) * interval '1 second' FROM generate_series(1, $3::int) AS n`,
+      [HOARDER, NOW / 1_000, MANY],
+    );
+    await analyze();
+    const [forget] = await statementsOf((store) => store.forgetAnswers(new Date(0), 500));
+    if (forget === undefined) throw new Error("retention asked for nothing");
+    const cost = await costOf({ text: forget.text, values: [new Date(NOW), 500] });
+    expect(cost.indexes).toContain("op_outcomes_at_idx");
+    expect(cost.scanned).not.toContain("op_outcomes");
+    expect(cost.buffers).toBeLessThan(150);
+  });
+
+  it("finds idle replicas by the day on which they were last seen", async () => {
+    await admin.query(
+      `INSERT INTO user_state.sync_clients (user_id, client_id, device_id, last_seq, acked_rev, seen_at)
+       SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 1, to_timestamp($1) + (n - 10) * interval '1 day'
+       FROM generate_series(1, $2::int) AS n`,
+      [NOW / 1_000, MANY],
+    );
+    await analyze();
+    const [lock] = await statementsOf((store) => store.forgetReplicas(new Date(0), 500));
+    if (lock === undefined) throw new Error("retention asked for nothing");
+    const cost = await costOf({ text: lock.text, values: [new Date(NOW), 500] });
+    expect(cost.indexes).toContain("sync_clients_seen_on_idx");
+    expect(cost.scanned).not.toContain("sync_clients");
+    expect(cost.buffers).toBeLessThan(150);
+  });
+});
