@@ -52,7 +52,7 @@ const config: CodegenConfig = {
           mapperTypeSuffix: "Model",
           scalars: {
             ID: "string",
-            DateTime: { input: "string", output: "Date | string" },
+            DateTime: { input: "string", output: "Date" },
             JSON: { input: "unknown", output: "unknown" },
             SafeInt: { input: "number", output: "number" },
           },

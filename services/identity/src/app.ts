@@ -2,7 +2,7 @@
 import { createGrantSigner, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
-import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
+import { DateTime, loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { availableParallelism } from "node:os";
 import { v7 as newId } from "uuid";
 import type { Context } from "./context.ts";
@@ -54,7 +54,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
       host: env.HOST,
       port: env.PORT,
       typeDefs: loadTypeDefs(import.meta.dirname),
-      resolvers: { ...userResolvers, ...passwordResolvers },
+      resolvers: { DateTime, ...userResolvers, ...passwordResolvers },
       identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
       health,
       logger,

@@ -1,3 +1,4 @@
+import { DateTime } from "@continuo/subgraph";
 import { auditResolvers } from "./audit/audit.resolvers.ts";
 import { deviceResolvers } from "./device/device.resolvers.ts";
 import type { Resolvers } from "./generated/graphql.ts";
@@ -9,6 +10,7 @@ import { tokenResolvers } from "./token/token.resolvers.ts";
 
 /** All features' resolvers; types that several features add fields to are put together here. */
 export const resolvers: Resolvers = {
+  DateTime,
   Query: { ...sessionResolvers.Query, ...deviceResolvers.Query, ...revocationResolvers.Query },
   Mutation: {
     ...sessionResolvers.Mutation,

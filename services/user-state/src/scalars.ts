@@ -9,15 +9,6 @@ export const SafeInt = new GraphQLScalarType<number, number>({
   parseLiteral: (node: ValueNode) => asSafeInt(node.kind === Kind.INT ? Number(node.value) : undefined),
 });
 
-/** A moment; it only leaves this subgraph, as RFC 3339 in UTC with milliseconds. */
-export const DateTime = new GraphQLScalarType<Date, string>({
-  name: "DateTime",
-  serialize: (value) => {
-    if (value instanceof Date) return value.toISOString();
-    throw new GraphQLError("expected a moment");
-  },
-});
-
 function asSafeInt(value: unknown): number {
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
   throw new GraphQLError("expected an integer from 0 to 9007199254740991");
