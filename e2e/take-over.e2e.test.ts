@@ -85,17 +85,18 @@ function createPlayer(device: Device) {
 
 /** Sends what it has when it is asked, and says so. */
 async function giveUp(
-  { device, report }: Player,
+  player: Player,
   live: Watch<z.infer<typeof CHANGED.data>>,
   fence: number,
   position: number,
 ): Promise<void> {
+  const { device } = player;
   const isMine = (state: string) => (each: z.infer<typeof activity>) =>
     each.device.id === device.id && each.lease?.state === state && each.lease.fence === fence;
   const { activityChanged } = await live.until("the request to flush", ({ activityChanged }) =>
     activityChanged.activities.some(isMine("FLUSH_REQUEST")),
   );
-  await report(position, fence);
+  await player.report(position, fence);
   const own = activityChanged.activities.find(isMine("FLUSH_REQUEST"));
   await device.ask(CONFIRM, { id: own?.id, fence });
   await live.until("the loss of the lease", ({ activityChanged }) =>
