@@ -13,6 +13,7 @@ import { isWeather, startStateService, type StateService } from "./state-service
 
 const AT_ONCE = 4;
 const STEPS = 250;
+const LOAD = 12;
 const HISTORIES = Number(process.env["HISTORIES"] ?? AT_ONCE);
 const FIRST = Number(process.env["HISTORY"] ?? 1);
 
@@ -22,32 +23,44 @@ beforeAll(async () => {
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
-/** Everything that keeps state or carries it dies once, in the middle of what it does. */
-async function rage(): Promise<void> {
-  const [one, other] = service.processes;
-  if (one === undefined || other === undefined) throw new Error("there are two processes");
-  await delay(500);
-  await one.stop("SIGKILL");
-  await one.start();
+/** Resolves at the very moment at which so many more pushes were answered: what dies then dies in the middle of its work. */
+type Load = (answers: number) => Promise<void>;
+
+/** Everything that keeps state or carries it dies under load. */
+async function rage(load: Load): Promise<void> {
+  const [replica] = service.processes;
+  await load(LOAD);
   await service.killPostgres("SIGQUIT");
-  await delay(500);
+  await load(LOAD);
+  await replica.stop("SIGKILL");
+  await load(LOAD);
+  await Promise.all([replica.start(), service.killPostgres("SIGKILL")]);
+  await load(LOAD);
   service.wire.freeze();
-  await delay(500);
-  service.wire.heal();
   await delay(300);
-  await service.killPostgres("SIGKILL");
-  await other.stop("SIGKILL");
-  await other.start();
+  service.wire.heal();
+  await load(LOAD);
 }
 
 test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FIRST + turn * AT_ONCE))(
   "nothing acknowledged is lost and nothing happens twice, whatever dies: seeds %i and the next",
   async (first) => {
     let isUnderFire = true;
-    const raging = rage().finally(() => (isUnderFire = false));
+    let answers = 0;
+    let waiting: { until: number; go: () => void } | undefined;
+    const answered = (): void => {
+      answers += 1;
+      if (waiting !== undefined && answers >= waiting.until) waiting.go();
+    };
+    const load: Load = async (more) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waiting = { until: answers + more, go: resolve };
+      await promise;
+    };
+    const raging = rage(load).finally(() => (isUnderFire = false));
     const seeds = Array.from({ length: AT_ONCE }, (_, index) => first + index);
     const [reports] = await Promise.all([
-      Promise.all(seeds.map((seed) => live(service, { seed, steps: STEPS, isUnderFire: () => isUnderFire }))),
+      Promise.all(seeds.map((seed) => live(service, { seed, steps: STEPS, isUnderFire: () => isUnderFire, answered }))),
       raging,
     ]);
     for (const { faults, ...counts } of reports) {

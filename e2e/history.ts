@@ -36,18 +36,19 @@ const Outcome = z.object({
   first: z.object({ status: z.string() }).nullable(),
 });
 const Asked = z.object({ variables: z.object({ input: PushRequest }) });
-const Answered = z.object({
+const Told = z.object({
   data: z.object({ pushState: z.object({ outcomes: z.array(Outcome), headRev: z.number() }) }),
 });
 
 /**
- * Takes at least so many `steps`, and goes on while `isUnderFire`; then the network heals and all comes to rest. Throws a
+ * Takes at least so many `steps`, and goes on while `isUnderFire`, telling of each push that is `answered`; then the network heals and all comes to rest. Throws a
  * Violation when a promise was broken.
  */
 export async function live(
   service: StateService,
-  { seed, steps, isUnderFire }: { seed: number; steps: number; isUnderFire: () => boolean },
+  options: { seed: number; steps: number; isUnderFire: () => boolean; answered: () => void },
 ): Promise<HistoryReport> {
+  const { seed, steps, isUnderFire, answered } = options;
   const random = createRandom(seed);
   const counts = { changes: 0, settled: 0, refused: 0 };
   let isHealed = false;
@@ -62,9 +63,10 @@ export async function live(
     isSignedOut: () => !isHealed && random.chance(UNAUTHENTICATED),
     overheard(request, answer) {
       const asked = Asked.safeParse(JSON.parse(request));
-      const answered = Answered.safeParse(JSON.parse(answer));
-      if (asked.success && answered.success)
-        oracle.committed({ request: asked.data.variables.input, ...answered.data.data.pushState });
+      const told = Told.safeParse(JSON.parse(answer));
+      if (!asked.success || !told.success) return;
+      oracle.committed({ request: asked.data.variables.input, ...told.data.data.pushState });
+      answered();
     },
   });
 

@@ -35,7 +35,7 @@ const REPLICAS = 2;
 const PATIENCE_MS = 1_500;
 
 export interface StateService extends AsyncDisposable {
-  readonly processes: readonly RunningProcess[];
+  readonly processes: readonly [RunningProcess, ...RunningProcess[]];
   /** Between the processes and Postgres. */
   readonly wire: FaultProxy;
   /** Ends Postgres with `signal`, and waits until it is back. SIGQUIT is its immediate shutdown. */
@@ -95,7 +95,7 @@ export async function startStateService(): Promise<StateService> {
     return { process: opening.use(process), url };
   };
   const started = await Promise.all(Array.from({ length: REPLICAS }, (_, index) => start(index)));
-  const [first, ...others] = started.map(({ url }) => url);
+  const [first, ...others] = started;
   if (first === undefined) throw new Error("a service has at least one process");
   const sql = opening.adopt(new Pool({ connectionString: postgres.adminUrl, max: 2 }), (pool) => pool.end());
   sql.on("error", () => undefined);
@@ -103,12 +103,12 @@ export async function startStateService(): Promise<StateService> {
   const opened = opening.move();
 
   return {
-    processes: started.map(({ process }) => process),
+    processes: [first.process, ...others.map(({ process }) => process)],
     wire,
     killPostgres: (signal) => killPostgres(postgres, signal),
     async connect({ userId, faultOf, lateMs, isSignedOut = () => false, overheard }) {
       const proxy = await startHttpFaultProxy({
-        targets: [first, ...others],
+        targets: [first.url, ...others.map(({ url }) => url)],
         faultOf,
         ...(lateMs && { lateMs }),
         ...(overheard && { overheard }),
