@@ -18,8 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-/** Takes over as the subgraph does, with all the time in the world for the flush. */
-async function startPatientTakeOvers({ env }: System): Promise<TakeOvers & AsyncDisposable> {
+/** Takes over as the subgraph does, with all the time in the world for the flush unless said otherwise. */
+async function startPatientTakeOvers({ env }: System, flushMs = 60_000): Promise<TakeOvers & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const pool = stack.adopt(new Pool({ connectionString: env.DATABASE_URL, max: 2 }), (opened) => opened.end());
   const logger = createLogger({ name: "test", level: "silent" });
@@ -33,7 +33,7 @@ async function startPatientTakeOvers({ env }: System): Promise<TakeOvers & Async
       state: () => undefined,
     },
     listen: (userId, wake) => pokes.subscribe(activityTopic(userId), { onPoke: wake, onGap: wake }),
-    flushMs: 60_000,
+    flushMs,
   });
   const opened = stack.move();
   return { ...takeOvers, [Symbol.asyncDispose]: () => opened.disposeAsync() };
@@ -49,13 +49,13 @@ async function watching(): Promise<{ tv: Player; phone: Player; activity: Activi
 }
 
 /** The lease as its device sees it in what changes. */
-async function leaseOn(player: Player, state: string, since?: string): Promise<ActivityAnswer> {
+async function leaseOn(player: Player, state: string, since?: string): Promise<ActivityAnswer & { to: string }> {
   return vi.waitFor(
     async () => {
-      const { activities } = await player.changes(since);
+      const { activities, to } = await player.changes(since);
       const own = activities.find(({ device, lease }) => device.id === player.deviceId && lease?.state === state);
       if (own === undefined) throw new Error(`no ${state} among ${JSON.stringify(activities)}`);
-      return own;
+      return { ...own, to };
     },
     { timeout: 3_000, interval: 10 },
   );
@@ -108,6 +108,15 @@ describe("taking over", () => {
     expect(await phone.report(1_200, { fence: taken.fence, intent: "SEEK" })).toBe("APPLIED");
     expect(await tv.report(6_000, { fence })).toBe("MERGED");
     expect(await positionOf(tv)).toBe(1_200);
+  });
+
+  it("tells a device that was asked and said nothing, by its cursor, when its time is up", async () => {
+    const { tv, phone, activity } = await watching();
+    await using patient = await startPatientTakeOvers(system, 2_000);
+    const taking = patient.takeOver(phone.replica.caller.viewer, activity.id, { force: false });
+    const { to } = await leaseOn(tv, "FLUSH_REQUEST");
+    expect((await taking).flushed).toBe("NOT_FLUSHED");
+    expect((await leaseOn(tv, "LEASE_LOST", to)).id).toBe(activity.id);
   });
 
   it("does not wait when it is forced to, and tells the other device that it has lost the lease", async () => {
