@@ -230,8 +230,8 @@ it.each(["relay", "none"])("the database refuses a row of %s, whoever writes it,
      SELECT user_id, $2, 'canary', field, ${COLUMNS} FROM user_state.state_entries WHERE user_id = $1`,
     "UPDATE user_state.state_entries SET namespace = $2, key = 'canary' WHERE user_id = $1",
   ]) {
-    const refused = system.admin.query(write, [userId, name]);
-    await expect(refused).rejects.toMatchObject({ code: "23514", constraint: "state_entries_stored_check" });
-    await refused.catch((cause: unknown) => expect(JSON.stringify(cause)).not.toContain("canary"));
+    const refusal: unknown = await system.admin.query(write, [userId, name]).catch((cause: unknown) => cause);
+    expect(refusal).toMatchObject({ code: "23514", constraint: "state_entries_stored_check" });
+    expect(JSON.stringify(refusal)).not.toContain("canary");
   }
 });
