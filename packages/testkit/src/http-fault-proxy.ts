@@ -57,10 +57,10 @@ export async function startHttpFaultProxy(options: {
     void (async () => {
       const { method = "GET", url: path = "/", headers } = incoming;
       const answer = await answerTo({ method, path, headers, body: await buffer(incoming) });
-      if (answer === "NOTHING") incoming.destroy();
+      if (answer === "NOTHING") incoming.socket.destroy();
       else if (answer !== "SILENCE")
         outgoing.writeHead(answer.status, { "content-type": answer.type }).end(answer.body);
-    })().catch(() => incoming.destroy());
+    })().catch(() => incoming.socket.destroy());
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
