@@ -11,7 +11,7 @@ async function ask(fault: HttpFault): Promise<{ heard: string; asked: number; ov
     asked += 1;
     response.end("yes");
   }).listen(0, "127.0.0.1");
-  stack.defer(() => void service.close().closeAllConnections());
+  stack.defer(() => service.close().closeAllConnections());
   await once(service, "listening");
   const address = service.address();
   if (address === null || typeof address === "string") throw new Error("no port was given");
