@@ -82,7 +82,7 @@ describe.each(buses)("over %s", (bus, url) => {
       },
       // Refused: another type, a wrong value, too large, of no version.
       { namespace: "pointers", key: canary(of, "op"), field: "x", payload: { type: canary(of, "type") } },
-      { namespace: "pointers", key: canary(of, "wrong"), field: "count", value: { [canary(of, "member")]: 1 } },
+      { namespace: "pointers", key: canary(of, "wrong"), field: "shape", value: { [canary(of, "member")]: 1 } },
       { namespace: "pointers", key: "large", field: "x", value: `${canary(of, "large")} ${"x".repeat(5_000)}` },
       { namespace: "pointers", key: "version", field: canary(of, "version"), value: 1, schemaVersion: 9 },
       { namespace: "nowhere", key: canary(of, "unknown-key"), field: "x", value: canary(of, "unknown-value") },
@@ -155,7 +155,7 @@ async function publishNamespaces({ environments }: System): Promise<void> {
       {
         name: "pointers",
         persistence: "RELAY",
-        fields: { ...others, count: { kind: "MAX", schema: { type: "number" } } },
+        fields: { ...others, shape: { kind: "REGISTER", schema: { type: "object", additionalProperties: false } } },
       },
       { name: "secrets", persistence: "NONE", fields: others },
       { name: "kept", persistence: "DURABLE", fields: others },
