@@ -46,6 +46,7 @@ export async function startSessionBehindGateway(): Promise<SessionBehindGateway>
         IDENTITY_URL: nobody,
         SESSION_URL: new URL(session.url).origin,
         USER_STATE_URL: nobody,
+        PUBLIC_URL: url,
         TOKEN_ISSUER: url,
         ALLOWED_ORIGINS: "https://app.example.com",
         DATABASE_URL: database.url.gateway,

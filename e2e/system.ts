@@ -111,7 +111,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 async function startServer(name: string, file: string, env: Environment): Promise<ServerProcess> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const started = await startProcess({ name, file, env: { ...env, PORT: String(port) }, isReady: readyAt(url) });
+  const environment = { PUBLIC_URL: url, ...env, PORT: String(port) };
+  const started = await startProcess({ name, file, env: environment, isReady: readyAt(url) });
   return Object.assign(started, { url });
 }
 

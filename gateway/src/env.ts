@@ -27,7 +27,9 @@ export const Env = z
     USER_STATE_URL: baseUrl.describe("Base of the user-state subgraph."),
     PUBLIC_URL: baseUrl
       .optional()
-      .describe("Where clients reach the gateway, as DPoP proofs name it (htu); default where it listens."),
+      .describe(
+        "Where clients reach the gateway, as DPoP proofs name it (htu); required in production, in development default where it listens.",
+      ),
     TOKEN_ISSUER: z.url().describe("`iss` of the access tokens to accept."),
     TOKEN_AUDIENCE: z.string().default("continuo").describe("`aud` of the access tokens to accept."),
     REPLICA: z
@@ -46,6 +48,11 @@ export const Env = z
   .refine((env) => env.DATABASE_URL !== undefined || env.REDIS_URL !== undefined, {
     path: ["DATABASE_URL"],
     error: "set DATABASE_URL or REDIS_URL: pokes and the replay cache need one of them",
+  })
+  // Behind a proxy, the address that it listens on is none that a client could name in a proof.
+  .refine((env) => env.MODE !== "production" || env.PUBLIC_URL !== undefined, {
+    path: ["PUBLIC_URL"],
+    error: "set PUBLIC_URL in production: proofs of keys and the OAuth metadata name it",
   });
 export type Env = z.output<typeof Env>;
 
