@@ -97,8 +97,10 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const registry = createStreamRegistry(revocations);
   const feed = createRevocationFeed({
     fetchPage: revocationPages(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
-    apply: ({ effect, sessionIds, reason }) =>
-      effect === "ENDED" ? endSessions(sessionIds, reason) : restoreSessions(sessionIds),
+    apply({ effect, sessionIds, grantIds = [], reason }) {
+      for (const grantId of grantIds) revocations.add(grantId, reason);
+      return effect === "ENDED" ? endSessions(sessionIds, reason) : restoreSessions(sessionIds);
+    },
     now: monotonic,
     logger,
   });

@@ -38,7 +38,7 @@ export interface Admissions {
   /**
    * Judges an Authorization header: none is anonymous, a presented token must be good, one that is bound to a key comes
    * under the DPoP scheme with a proof by that key (RFC 9449 section 7).
-   * Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, SESSION_ENDED (details.endReason), DPOP_REQUIRED, and as
+   * Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REPLACED, SESSION_ENDED (details.endReason), DPOP_REQUIRED, and as
    * `Proofs.check` does; UNAVAILABLE: KEYS_UNAVAILABLE, REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
    */
   admit(authorization: string | undefined, offered?: ProofOffered): Promise<Admission>;
@@ -68,7 +68,7 @@ export function createAdmissions(options: {
   return {
     async redeem(ticket) {
       const claims = await tickets.redeem(ticket);
-      await standing.assert(claims, "READ");
+      await standing.assertToken(claims);
       const jkt = claims.cnf?.jkt;
       return { caller: { kind: "viewer", viewer: viewerOf(claims), ...(jkt !== undefined && { jkt }) }, claims };
     },
@@ -85,7 +85,7 @@ export function createAdmissions(options: {
       if (jkt === undefined && isDpop) throw invalid("The access token is bound to no key: it is a bearer token.");
       if (jkt !== undefined && !(isDpop && offered)) throw proofMissing();
       // Whether it is to change anything is known once the operation has been read: then it is asked again.
-      await standing.assert(claims, "READ");
+      await standing.assertToken(claims);
       const viewer = viewerOf(claims);
       if (!offered) return { caller: { kind: "viewer", viewer }, claims };
       const proof = await proofs.check({ ...offered, accessToken: { value: token, jkt }, nonceRequired: false });

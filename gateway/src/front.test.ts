@@ -318,9 +318,37 @@ describe("the gateway over HTTP", () => {
   });
 });
 
+describe("a step-up", () => {
+  it("ends the access tokens of before at the door, for tickets too, and nothing that is open or newer", async () => {
+    await using house = await startHouse();
+    const ada = house.join();
+    const [former, next] = [await house.token(ada), await house.token(ada)];
+    const ask = async (token: string): Promise<unknown> => {
+      const { status, body } = await house.graphql(`{ me { id } }`, { token });
+      return [status, body.errors?.[0]?.extensions["reason"]];
+    };
+    const issued = await fetch(`${house.url}/graphql/ticket`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${former}` },
+    });
+    const { ticket } = Object(await issued.json());
+    expect(await ask(former)).toEqual([200, undefined]);
+    await house.replaceGrantOf(former);
+    await eventually(async () => expect(await ask(former)).toEqual([401, "TOKEN_REPLACED"]));
+    const stream = await fetch(`${house.url}/graphql/stream?query={me{id}}&ticket=${String(ticket)}`, {
+      headers: { accept: "text/event-stream" },
+    });
+    expect([stream.status, await stream.json()]).toMatchObject([
+      401,
+      { errors: [{ extensions: { reason: "TOKEN_REPLACED" } }] },
+    ]);
+    expect(await ask(next)).toEqual([200, undefined]);
+  });
+});
+
 describe("the gateway in production", () => {
   it("shows neither its schema nor GraphiQL, and suggests nothing", async () => {
-    await using house = await startHouse({ env: { MODE: "production" } });
+    await using house = await startHouse({ env: { MODE: "production", PUBLIC_URL: "https://api.example.com" } });
     expect((await house.graphql(`{ __schema { types { name } } }`)).status).toBe(400);
     expect((await fetch(`${house.url}/graphiql`)).status).toBe(404);
     expect(JSON.stringify((await house.graphql(`{ mee { id } }`)).body)).not.toContain("Did you mean");

@@ -12,6 +12,8 @@ export interface Revocation {
   /** Whether its sessions have ended, or are back: an earlier entry was taken back. */
   readonly effect: "ENDED" | "RESTORED";
   readonly sessionIds: readonly string[];
+  /** Grants of rotation that a step-up has replaced: access tokens of them are good no more. */
+  readonly grantIds?: readonly string[] | undefined;
   readonly reason: string;
 }
 

@@ -1,20 +1,21 @@
 /**
- * The sessions that ended while one of their access tokens may still be good, in memory.
- * Not the truth (that is session's log): an entry is forgotten once no token of the session can be valid any more.
+ * The sessions that ended while one of their access tokens may still be good, and the grants that a step-up replaced, in
+ * memory. Not the truth (that is session's log): an entry is forgotten once no token of it can be valid any more.
  */
 
 /** No access token lives longer. Milliseconds. */
 export const LONGEST_TOKEN_LIFE_MS = 15 * 60_000;
 
-/** How long an ended session is remembered: the longest life, and a minute for clocks that disagree. Milliseconds. */
+/** How long an end is remembered: the longest life, and a minute for clocks that disagree. Milliseconds. */
 const REMEMBER_MS = LONGEST_TOKEN_LIFE_MS + 60_000;
 
+/** Ids are those of sessions and of grants. */
 export interface RevocationSet {
-  add(sessionId: string, endReason: string): void;
+  add(id: string, endReason: string): void;
   /** The session is back: its end was taken back. */
-  remove(sessionId: string): void;
-  /** Why the session ended, or undefined when it is not known to have. */
-  endReasonOf(sessionId: string): string | undefined;
+  remove(id: string): void;
+  /** Why it ended, or undefined when it is not known to have. */
+  endReasonOf(id: string): string | undefined;
   readonly size: number;
 }
 
@@ -25,19 +26,19 @@ export function createRevocationSet(now: () => number): RevocationSet {
 
   function forget(): void {
     const horizon = now() - REMEMBER_MS;
-    for (const [sessionId, { at }] of ended) {
+    for (const [id, { at }] of ended) {
       if (at > horizon) return;
-      ended.delete(sessionId);
+      ended.delete(id);
     }
   }
 
   return {
-    add(sessionId, endReason) {
+    add(id, endReason) {
       forget();
-      if (!ended.has(sessionId)) ended.set(sessionId, { endReason, at: now() });
+      if (!ended.has(id)) ended.set(id, { endReason, at: now() });
     },
-    remove: (sessionId) => void ended.delete(sessionId),
-    endReasonOf: (sessionId) => ended.get(sessionId)?.endReason,
+    remove: (id) => void ended.delete(id),
+    endReasonOf: (id) => ended.get(id)?.endReason,
     get size() {
       forget();
       return ended.size;

@@ -3,6 +3,7 @@
  * for that case (its posture, carried in the access token).
  */
 import type { AccessTokenClaims } from "@continuo/access";
+import { AppError } from "@continuo/errors";
 import { sessionEnded } from "../errors.ts";
 import { type RevocationFeed, revocationUnknown } from "./revocation-feed.ts";
 import type { RevocationSet } from "./revocation-set.ts";
@@ -16,6 +17,11 @@ export type Purpose = "READ" | "CHANGE";
 export interface Standing {
   /** Throws UNAUTHENTICATED/SESSION_ENDED (details.endReason); UNAVAILABLE/REVOCATION_UNKNOWN. */
   assert(session: SessionClaims, purpose: Purpose): Promise<void>;
+  /**
+   * As `assert` for reading, of a token that is shown: UNAUTHENTICATED/TOKEN_REPLACED too, for one from before a step-up
+   * (ASVS 7.2.4). What is open already goes on with its session.
+   */
+  assertToken(claims: SessionClaims & Pick<AccessTokenClaims, "gid">): Promise<void>;
 }
 
 /**
@@ -35,11 +41,18 @@ export function createStanding(options: {
     await feed.assertCurrent();
   }
 
+  async function assert({ sid, posture }: SessionClaims, purpose: Purpose): Promise<void> {
+    await assertKnown(posture, purpose);
+    const endReason = revocations.endReasonOf(sid);
+    if (endReason !== undefined) throw sessionEnded(endReason);
+  }
+
   return {
-    async assert({ sid, posture }, purpose) {
-      await assertKnown(posture, purpose);
-      const endReason = revocations.endReasonOf(sid);
-      if (endReason !== undefined) throw sessionEnded(endReason);
+    assert,
+    async assertToken(claims) {
+      await assert(claims, "READ");
+      if (revocations.endReasonOf(claims.gid) === undefined) return;
+      throw new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "Somebody has signed in again since: use the new token.");
     },
   };
 }

@@ -19,6 +19,7 @@ const Page = z.object({
       seq: z.number().int(),
       effect: z.enum(["ENDED", "RESTORED"]),
       sessionIds: z.array(z.string()),
+      grantIds: z.array(z.string()).optional(),
       reason: z.string(),
     }),
   ),

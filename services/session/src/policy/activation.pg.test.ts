@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { v4 as newId } from "uuid";
 import { WorkerEnv } from "../env.ts";
 import { hold, lockWaiters } from "../lock.fixture.ts";
-import { faultOf } from "../person.fixture.ts";
+import { faultOf, tokensIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
 import { createActivation, type Activation, type ActivationEnd, type ActivationStore } from "./activation.ts";
@@ -284,6 +284,45 @@ describe("a version", () => {
   });
 });
 
+describe("a version that asks for a key", () => {
+  it("has sessions without one sign in again, which binds them; a dry run has counted those, and no others", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const person = system.person();
+    const keyless = await person.signIn({ applicationId });
+    const bound = await person.signIn({ applicationId, jkt: `bound-${applicationId}` });
+    const draft = { ...rules, deviceBinding: "DPOP" as const };
+    expect(await activation.tryPolicy(applicationId, rules)).toMatchObject({ sessions: 2, needStepUp: 0 });
+    expect(await activation.tryPolicy(applicationId, draft)).toMatchObject({ sessions: 2, needStepUp: 1 });
+    const { version } = await activation.draft(applicationId, draft);
+    expect(await activation.activate(applicationId, version)).toMatchObject({ moved: 2 });
+
+    expect(faultOf(await bound.tryRefresh(bound.tokens.refreshToken, `bound-${applicationId}`))).toBeUndefined();
+    // A proof alone binds nothing: whoever stole the token has a key, too.
+    const key = `key-${applicationId}`;
+    for (const jkt of [undefined, key]) {
+      const refused = await keyless.tryRefresh(keyless.tokens.refreshToken, jkt);
+      expect(faultOf(refused)).toBe("STEP_UP_REQUIRED KEY_REQUIRED");
+      expect(refused.errors?.[0]?.extensions.details).toEqual({ acrValues: ["aal1"] });
+    }
+    const { refreshToken } = keyless.tokens;
+    const grant = await system.grant({ sub: person.userId });
+    expect(faultOf(await keyless.tryStepUp(grant, refreshToken))).toBe("UNAUTHENTICATED DPOP_REQUIRED");
+    const stepped = tokensIn(await keyless.tryStepUp(grant, refreshToken, key), "stepUp");
+    expect(stepped).toMatchObject({ tokenType: "DPoP", session: { id: keyless.viewer.sessionId } });
+    expect(faultOf(await keyless.tryRefresh(stepped.refreshToken))).toBe("UNAUTHENTICATED DPOP_REQUIRED");
+    expect(tokensIn(await keyless.tryRefresh(stepped.refreshToken, key)).tokenType).toBe("DPoP");
+    expect(await activation.tryPolicy(applicationId, draft)).toMatchObject({ sessions: 2, needStepUp: 0 });
+    expect(
+      await rowsOf(
+        `SELECT d.jkt, (SELECT array_agg(e.type ORDER BY e.seq) FROM session.auth_events AS e
+                         WHERE e.session_id = $2 AND e.type <> 'SESSION_STARTED') AS events
+           FROM session.devices AS d WHERE d.id = $1`,
+        [keyless.viewer.deviceId, keyless.viewer.sessionId],
+      ),
+    ).toEqual([{ jkt: key, events: ["DEVICE_KEY_BOUND", "STEPPED_UP"] }]);
+  });
+});
+
 describe("an activation that is cut short", () => {
   const sketch = { startedAgo: 20, authAgo: 20, acr: "aal1", approved: undefined };
   const crowd: Sketch[] = Array.from({ length: 30 }, (_, index) => ({
@@ -390,7 +429,7 @@ it("among many sessions of others, neither a dry run nor an activation reads the
   };
   const { now } = system.clock;
   for (const plan of [
-    await planOf(FORECAST, [few, now, 60, 60, 1, null]),
+    await planOf(FORECAST, [few, now, 60, 60, 1, null, "DPOP"]),
     await planOf(LOCK_BEHIND, [few, now, 100]),
     await planOf(MOVE, [few, now, users]),
   ]) {

@@ -45,7 +45,7 @@ export const FORESEEN = `
 
 const seconds = (deadline: string): string => `extract(epoch FROM ${deadline} - $2::timestamptz)::float8`;
 
-/** The figures of a dry run. As FORESEEN; $6 required acr. */
+/** The figures of a dry run. As FORESEEN; $6 required acr, $7 device binding. */
 export const FORECAST = `
 WITH ${FORESEEN}
 SELECT EXISTS (SELECT FROM session.applications AS a WHERE a.id = $1) AS exists,
@@ -54,7 +54,11 @@ SELECT EXISTS (SELECT FROM session.applications AS a WHERE a.id = $1) AS exists,
                          'ABSOLUTE', count(*) FILTER (WHERE ends = 'ABSOLUTE'),
                          'EVICTED', count(*) FILTER (WHERE ends = 'EVICTED')) AS ends,
        (count(DISTINCT user_id) FILTER (WHERE ends IS NOT NULL))::int AS "usersSignedOut",
-       (count(*) FILTER (WHERE ends IS NULL AND NOT ${acrSufficesSql("acr", "$6::text")}))::int AS "needStepUp",
+       (count(*) FILTER (WHERE ends IS NULL AND (
+          NOT ${acrSufficesSql("acr", "$6::text")}
+          OR ($7::text = 'DPOP' AND NOT EXISTS (
+               SELECT FROM session.grants AS g
+                WHERE g.session_id = judged.id AND g.state = 'ACTIVE' AND g.jkt IS NOT NULL)))))::int AS "needStepUp",
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY ${seconds("deadline")}) AS before,
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
          ORDER BY CASE WHEN ends IS NULL THEN ${seconds("least(idle_next, absolute_next)")} ELSE 0 END) AS after
@@ -211,7 +215,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
     forecast: (applicationId, rules, now) =>
       inTransaction(pool, async (client) => {
         await client.query("SET TRANSACTION READ ONLY");
-        const { idleSeconds, absoluteSeconds, maxSessions, requiredAcr } = rules;
+        const { idleSeconds, absoluteSeconds, maxSessions, requiredAcr, deviceBinding } = rules;
         const { rows } = await client.query<Record<string, unknown>>(FORECAST, [
           applicationId,
           now,
@@ -219,6 +223,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
           absoluteSeconds,
           maxSessions,
           requiredAcr,
+          deviceBinding,
         ]);
         const { exists, ...foreseen } = Foreseen.parse(rows[0]);
         return exists ? { applicationId, at: now, ...foreseen } : undefined;

@@ -26,7 +26,7 @@ export interface Forecast {
   /** Sessions that would end at once, by reason, and how many people would lose one. */
   readonly ends: Readonly<Record<ActivationEnd, number>>;
   readonly usersSignedOut: number;
-  /** Sessions that would stay but be refused, until their owner has signed in more strongly. */
+  /** Sessions that would stay but be refused, until their owner has signed in again: more strongly, or with a proof of a key. */
   readonly needStepUp: number;
   /** Seconds until sessions end if nothing else happens; null when there is none. */
   readonly remainingSeconds: { readonly median: Change; readonly p95: Change } | null;

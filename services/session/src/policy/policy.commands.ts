@@ -1,8 +1,8 @@
 /** `policies …`: drafts, dry runs and activations, for an operator. */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { OperatorFault } from "../operator/fault.ts";
-import { parseOptions, type AddCommands, type Operator, type Report } from "../operator/operator.ts";
+import { OperatorFault, parseOptions, type Report } from "@continuo/operator";
+import type { AddCommands, Operator } from "../operator.ts";
 import { createActivation, type Activation, type Forecast } from "./activation.ts";
 import { createActivationStore } from "./activation.store.ts";
 import { Policy, PolicyRules, type PolicyVersion } from "./policy.ts";
@@ -141,7 +141,7 @@ function textOf({ sessions, users, ends, usersSignedOut, needStepUp, remainingSe
   return [
     `${sessions} sessions of ${users} people`,
     `ended at once: ${ends.IDLE} IDLE, ${ends.ABSOLUTE} ABSOLUTE, ${ends.EVICTED} EVICTED, of ${usersSignedOut} people`,
-    `refused until a stronger sign-in: ${needStepUp}`,
+    `refused until they sign in again, more strongly or with a key: ${needStepUp}`,
     ...(remainingSeconds === null
       ? []
       : [change("median", remainingSeconds.median), change("95th percentile", remainingSeconds.p95)]),

@@ -1,8 +1,7 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import { lockedHeads } from "../database/user-change.ts";
-import { EndReason } from "../session/session.ts";
-import type { FeedStore } from "./feed.ts";
+import { FeedReason, type FeedStore } from "./feed.ts";
 
 const PAGE = 1_000;
 
@@ -39,7 +38,8 @@ WITH heard AS (
 SELECT head.seq AS head, entry.*
   FROM session.revocation_head AS head
   LEFT JOIN LATERAL (
-    SELECT r.seq, CASE WHEN r.restores IS NULL THEN 'ENDED' ELSE 'RESTORED' END AS effect, r.session_ids AS "sessionIds", r.reason, r.at
+    SELECT r.seq, CASE WHEN r.restores IS NULL THEN 'ENDED' ELSE 'RESTORED' END AS effect, r.session_ids AS "sessionIds",
+           CASE WHEN r.kind = 'GRANT' THEN ARRAY[r.key] ELSE '{}' END AS "grantIds", r.reason, r.at
       FROM session.revocations AS r
      WHERE r.seq > $2::bigint AND r.at > $3::timestamptz
      ORDER BY r.seq LIMIT ${PAGE + 1}) AS entry ON true
@@ -52,7 +52,8 @@ const Entry = z.object({
   seq: z.coerce.number(),
   effect: z.enum(["ENDED", "RESTORED"]),
   sessionIds: z.array(z.uuid()),
-  reason: EndReason,
+  grantIds: z.array(z.uuid()),
+  reason: FeedReason,
   at: z.date(),
 });
 

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
-import type { EndReason } from "../session/session.ts";
+import { EndReason } from "../session/session.ts";
 import type { RevocationAnnouncer } from "./revocation.ts";
 
 /** How a gateway asks. `after: null` asks for everything that may still matter. */
@@ -17,12 +17,17 @@ export const FeedRequest = z.object({
 });
 export type FeedRequest = z.infer<typeof FeedRequest>;
 
+/** Why sessions ended, or a grant did. */
+export const FeedReason = z.enum([...EndReason.options, "STEPPED_UP"]);
+
 export interface FeedEntry {
   readonly seq: number;
   /** Whether its sessions have ended, or are back. */
   readonly effect: "ENDED" | "RESTORED";
   readonly sessionIds: readonly string[];
-  readonly reason: EndReason;
+  /** Grants of rotation that a step-up has replaced: their sessions go on, their access tokens do not. */
+  readonly grantIds: readonly string[];
+  readonly reason: z.infer<typeof FeedReason>;
   readonly at: Date;
 }
 

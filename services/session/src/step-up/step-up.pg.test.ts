@@ -1,7 +1,11 @@
+import { AccessTokenClaims } from "@continuo/access";
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
 import { faultOf, tokensIn, type Person, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
+
+const Feed = z.object({ head: z.number(), revocations: z.array(z.unknown()) });
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -52,6 +56,41 @@ describe("authenticating again within a session", () => {
     expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
     expect(await sessionRow(phone)).toMatchObject({ state: "ACTIVE" });
     expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
+  });
+
+  it("tells gateways that the access tokens of before are over, and ends nothing else", async () => {
+    const feed = async (after: number | null): Promise<z.infer<typeof Feed>> =>
+      Feed.parse((await system.internal("/internal/revocations", { replica: "step-up", after, acks: [] })).body);
+    const person = system.person();
+    const phone = await person.signIn();
+    const { head } = await feed(null);
+    const former = AccessTokenClaims.parse(decodeJwt(phone.tokens.accessToken)).gid;
+    const stepped = tokensIn(await phone.tryStepUp(await grantFor(person)), "stepUp");
+    expect((await feed(head)).revocations).toEqual([
+      {
+        seq: head + 1,
+        effect: "ENDED",
+        sessionIds: [],
+        grantIds: [former],
+        reason: "STEPPED_UP",
+        at: expect.any(String),
+      },
+    ]);
+    expect(AccessTokenClaims.parse(decodeJwt(stepped.accessToken)).gid).not.toBe(former);
+  });
+
+  it("binds a session without a key to the one that is proven, unless another device of the person has it", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn({ jkt: "of-the-laptop" })];
+    const stepped = tokensIn(
+      await phone.tryStepUp(await grantFor(person), phone.tokens.refreshToken, "of-the-laptop"),
+      "stepUp",
+    );
+    expect(decodeJwt(stepped.accessToken)["cnf"]).toEqual({ jkt: "of-the-laptop" });
+    const { rows } = await system.admin.query("SELECT id FROM session.devices WHERE user_id = $1 AND jkt IS NOT NULL", [
+      person.userId,
+    ]);
+    expect(rows).toEqual([{ id: laptop.viewer.deviceId }]);
   });
 
   it("leaves one security event", async () => {

@@ -7,7 +7,8 @@ import type { StepUpOutcome, StepUpStore } from "./step-up.ts";
 
 /**
  * $1 user, $2 now, $3 session, $4 grant id, $5 its generation, $6 jti, $7 its expiry, $8 acr, $9 amr, $10 auth time,
- * $11 policy version, $12 idle seconds, $13 idle and $14 absolute deadline, $15 new grant id, $16 key id, $17 salt.
+ * $11 policy version, $12 idle seconds, $13 idle and $14 absolute deadline, $15 new grant id, $16 key id, $17 salt,
+ * $18 thumbprint of the key proven, or null. The log tells gateways of the grant that is over: its access tokens with it.
  */
 const STEP_UP = `
 WITH ${seenHead("$1")},
@@ -19,6 +20,11 @@ WITH ${seenHead("$1")},
                 WHERE g.id = $4::uuid AND g.generation = $5::int AND g.state = 'ACTIVE'
                   AND s.id = $3::uuid AND ${isLive("s", "$2::timestamptz")}) THEN 'CHANGED'
              ELSE 'STEPPED_UP' END AS kind),
+  -- The key that becomes the device's: it has none, and the person no other device with this one.
+  binding AS MATERIALIZED (
+    SELECT d.id FROM session.sessions AS s JOIN session.devices AS d ON d.id = s.device_id
+     WHERE s.id = $3::uuid AND d.jkt IS NULL AND $18::text IS NOT NULL
+       AND NOT EXISTS (SELECT FROM session.devices AS o WHERE o.user_id = $1::uuid AND o.jkt = $18::text)),
   ${advancedHead("(SELECT kind FROM verdict) = 'STEPPED_UP'")},
   -- Its lock decides: a refresh may have advanced the grant meanwhile, without the head.
   closed AS (
@@ -38,23 +44,36 @@ WITH ${seenHead("$1")},
     RETURNING ${sessionColumns("s")}),
   opened AS (
     INSERT INTO session.grants (id, session_id, key_id, salt, rotated_at, jkt)
-    SELECT $15::uuid, closed.session_id, $16::smallint, $17::bytea, $2::timestamptz, closed.jkt FROM closed),
+    SELECT $15::uuid, closed.session_id, $16::smallint, $17::bytea, $2::timestamptz, coalesce(closed.jkt, $18::text)
+      FROM closed),
   stamped AS (
-    UPDATE session.devices AS d SET rev = head.device_rev, last_seen_at = greatest(d.last_seen_at, $2::timestamptz)
+    UPDATE session.devices AS d
+       SET rev = head.device_rev, last_seen_at = greatest(d.last_seen_at, $2::timestamptz),
+           jkt = CASE WHEN d.id IN (SELECT binding.id FROM binding) THEN $18::text ELSE d.jkt END
       FROM head, stepped WHERE d.id = stepped."deviceId"),
   audited AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
-    SELECT stepped."userId", $2::timestamptz, 'STEPPED_UP', stepped.id, stepped."deviceId", stepped."userId",
-           jsonb_build_object('acr', $8::text, 'amr', $9::text[])
-      FROM stepped)
+    SELECT stepped."userId", $2::timestamptz, event.type, stepped.id, stepped."deviceId", stepped."userId", event.detail
+      FROM stepped
+     CROSS JOIN LATERAL (VALUES
+       (1, 'DEVICE_KEY_BOUND', jsonb_build_object('jkt', $18::text)),
+       (2, 'STEPPED_UP', jsonb_build_object('acr', $8::text, 'amr', $9::text[]))) AS event (place, type, detail)
+     WHERE event.place = 2 OR EXISTS (SELECT FROM binding)
+     ORDER BY event.place),
+  log_head AS (
+    UPDATE session.revocation_head AS r SET seq = r.seq + 1 FROM stepped WHERE r.id = 1 RETURNING r.seq),
+  logged AS (
+    INSERT INTO session.revocations (seq, kind, key, session_ids, reason, at)
+    SELECT log_head.seq, 'GRANT', $4::uuid::text, '{}', 'STEPPED_UP', $2::timestamptz FROM log_head)
 SELECT CASE WHEN verdict.kind = 'STEPPED_UP' AND stepped.id IS NULL THEN 'CHANGED' ELSE verdict.kind END AS kind,
        verdict.kind = 'STEPPED_UP' AND head.user_id IS NULL AS moved,
-       head.device_rev AS "deviceRev", head.epoch, stepped.*
-  FROM verdict LEFT JOIN head ON true LEFT JOIN stepped ON true`;
+       head.device_rev AS "deviceRev", head.epoch, log_head.seq, stepped.*
+  FROM verdict LEFT JOIN head ON true LEFT JOIN log_head ON true LEFT JOIN stepped ON true`;
 
 interface StepUpRow extends UserChangeRow {
   readonly kind: StepUpOutcome["kind"];
   readonly deviceRev: string;
+  readonly seq: string;
   readonly epoch: number;
 }
 
@@ -84,13 +103,15 @@ export function createStepUpStore(pool: Pool): StepUpStore {
           grantId,
           keyId,
           salt,
+          command.jkt,
         ],
       });
       if (row.kind !== "STEPPED_UP") return { kind: row.kind };
-      const grant = { grantId, keyId, salt, jkt: from.jkt };
+      const grant = { grantId, keyId, salt, jkt: from.jkt ?? command.jkt };
       return {
         kind: "STEPPED_UP",
         deviceRev: Number(row.deviceRev),
+        seq: Number(row.seq),
         authorization: firstAuthorization(Session.parse(row), grant, { policy, epoch: row.epoch }),
       };
     },

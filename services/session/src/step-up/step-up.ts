@@ -6,11 +6,18 @@
 import type { GrantVerifier } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
+import type { RevocationAnnouncer } from "../revocation/revocation.ts";
 import { assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import { sessionEnded, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
-import { issueTokens, type RefreshRequest, type Rotation, type SessionTokens } from "../token/rotation.ts";
+import {
+  dpopRequired,
+  issueTokens,
+  type RefreshRequest,
+  type Rotation,
+  type SessionTokens,
+} from "../token/rotation.ts";
 
 export interface StepUpCommand {
   /** The grant of rotation to be replaced, as it was read. */
@@ -28,17 +35,25 @@ export interface StepUpCommand {
   readonly grantId: string;
   readonly keyId: number;
   readonly salt: Buffer;
+  /** Thumbprint of the key proven, to which an unbound session is bound from now on; null for none. */
+  readonly jkt: string | null;
   readonly now: Date;
 }
 
 export type StepUpOutcome =
-  | { readonly kind: "STEPPED_UP"; readonly authorization: Authorization; readonly deviceRev: number }
+  | {
+      readonly kind: "STEPPED_UP";
+      readonly authorization: Authorization;
+      readonly deviceRev: number;
+      /** Where the log says that the former grant is over. */
+      readonly seq: number;
+    }
   | { readonly kind: "GRANT_USED" }
   /** Somebody else rotated or ended it meanwhile. */
   | { readonly kind: "CHANGED" };
 
 export interface StepUpStore {
-  /** Decides and writes in one transaction: session, new grant of rotation, end of the old one, security event. */
+  /** Decides and writes in one transaction: session, new grant of rotation, end of the old one and word of it, security event. */
   stepUp(command: StepUpCommand): Promise<StepUpOutcome>;
 }
 
@@ -51,7 +66,9 @@ const SALT_BYTES = 16;
 const ATTEMPTS = 3;
 
 /**
- * Redeems a sign-in grant for a session that exists. The refresh token it was asked with is dead afterwards (ASVS 7.2.4).
+ * Redeems a sign-in grant for a session that exists. The refresh token it was asked with is dead afterwards, and so are
+ * the access tokens of before, as soon as gateways have heard of it (ASVS 7.2.4). A session without a key is bound to the
+ * one that is proven, and goes on only with one where the application asks for it: DPOP_REQUIRED.
  * Throws as redeeming and refreshing do, UNAUTHENTICATED/GRANT_FOR_ANOTHER for somebody else's grant, and
  * STEP_UP_REQUIRED/ACR_TOO_LOW when the new sign-in is too weak for the application.
  */
@@ -60,7 +77,7 @@ export function createStepUp(options: {
   policies: PolicyStore;
   rotation: Pick<Rotation, "present">;
   store: StepUpStore;
-  announce: { devicesChanged(userId: string, deviceRev: number): Promise<void> };
+  announce: RevocationAnnouncer;
   accessTokens: AccessTokenMinter;
   refreshTokens: RefreshTokenCodec;
   createId: () => string;
@@ -81,6 +98,7 @@ export function createStepUp(options: {
       const policy = await policies.active(session.applicationId);
       if (policy === undefined) throw sessionEnded(null);
       assertAcr(policy, claims.acr);
+      if (policy.deviceBinding === "DPOP" && from.jkt === null && request.jkt === undefined) throw dpopRequired();
       const outcome = await store.stepUp({
         from,
         session,
@@ -94,6 +112,7 @@ export function createStepUp(options: {
         grantId: createId(),
         keyId: refreshTokens.currentKeyId,
         salt: randomBytes(SALT_BYTES),
+        jkt: request.jkt ?? null,
         now: at,
       });
       switch (outcome.kind) {
@@ -102,7 +121,10 @@ export function createStepUp(options: {
         case "CHANGED":
           continue;
         case "STEPPED_UP":
-          await announce.devicesChanged(session.userId, outcome.deviceRev);
+          await Promise.all([
+            announce.revoked(outcome.seq),
+            announce.devicesChanged(session.userId, outcome.deviceRev),
+          ]);
           return issueTokens(outcome.authorization, at, options);
       }
     }

@@ -4,6 +4,7 @@ import type { Pool } from "pg";
 import { z } from "zod";
 import { Session } from "../session/session.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
+import { DeviceBinding } from "../policy/policy.ts";
 import { acrSufficesSql } from "../policy/policy.store.ts";
 import type { RefreshTokenParts } from "./refresh-token.ts";
 import type { RotationStore } from "./rotation.ts";
@@ -34,6 +35,7 @@ const RotationRow = z.object({
   confirmedGeneration: z.number().int(),
   rotatedAt: z.date(),
   requiredAcr: z.string().nullable(),
+  deviceBinding: DeviceBinding,
 });
 
 const AUTHORIZATION_COLUMNS = `
@@ -67,12 +69,14 @@ UPDATE session.grants AS g
    AND ${AUTHORIZATION_JOINS}
    AND ${isLive("s", "$1::timestamptz")}
    AND ${acrSufficesSql("s.acr", "p.required_acr")}
+   AND (p.device_binding = 'NONE' OR g.jkt IS NOT NULL)
 RETURNING presented.place, ${AUTHORIZATION_COLUMNS}`;
 
 /** $1 grant ids, $2 salts presented. */
 const READ = `
   SELECT presented.place, g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration",
-         g.rotated_at AS "rotatedAt", p.required_acr AS "requiredAcr", ${AUTHORIZATION_COLUMNS}
+         g.rotated_at AS "rotatedAt", p.required_acr AS "requiredAcr", p.device_binding AS "deviceBinding",
+         ${AUTHORIZATION_COLUMNS}
     FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS presented (grant_id, salt, place)
     JOIN session.grants AS g ON g.id = presented.grant_id AND g.salt = presented.salt,
          session.sessions AS s, session.policies AS p, session.user_heads AS u

@@ -40,6 +40,7 @@ const grant = (state: Partial<GrantState>): GrantState => ({
   confirmedGeneration: 5,
   rotatedAt: later(-HOUR),
   requiredAcr: null,
+  deviceBinding: "NONE",
   ...state,
 });
 
@@ -64,6 +65,13 @@ describe("a refresh token whose grant could not be advanced", () => {
   ])("of a bound grant is neither rotated nor theft %s, however old the token", (_case, jkt) => {
     for (const presented of [1, 4, 5]) expect(judge(grant({ jkt: "key" }), presented, jkt, now)).toBe("KEY_NOT_PROVEN");
     expect(judge(grant({ jkt: "key" }), 1, "key", now)).toBe("REUSED");
+  });
+
+  it("of a grant without a key goes no further once its policy asks for one; theft is still theft", () => {
+    const unbound = grant({ deviceBinding: "DPOP", confirmedGeneration: 4 });
+    expect([5, 4].map((presented) => judge(unbound, presented, "key", now))).toEqual(["KEY_REQUIRED", "KEY_REQUIRED"]);
+    expect(judge(unbound, 1, null, now)).toBe("REUSED");
+    expect(judge(grant({ deviceBinding: "DPOP", jkt: "key" }), 5, "key", now)).toBe("ADVANCE_AGAIN");
   });
 
   it("is never theft once its session has ended, however old it is", () => {

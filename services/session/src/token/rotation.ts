@@ -6,7 +6,7 @@
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { tokenNotYours } from "../application/application.ts";
-import { acrSuffices, acrTooLow } from "../policy/policy.ts";
+import { acrSuffices, acrTooLow, type Policy } from "../policy/policy.ts";
 import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
 import type { RefreshTokenCodec, RefreshTokenParts } from "./refresh-token.ts";
@@ -19,17 +19,15 @@ export interface GrantState extends Authorization {
   readonly rotatedAt: Date;
   /** The least authentication context class that the session's policy asks for; null for any. */
   readonly requiredAcr: string | null;
+  /** Whether that policy asks for a key. */
+  readonly deviceBinding: Policy["deviceBinding"];
 }
 
+/** What a session lacks that its policy has asked for since: it goes on with a step-up. */
+type Lack = "ACR_TOO_LOW" | "KEY_REQUIRED";
+
 /** What to do with a token whose generation could not be advanced. */
-export type Judgement =
-  | "SUCCESSOR_AGAIN"
-  | "ENDED"
-  | "KEY_NOT_PROVEN"
-  | "ACR_TOO_LOW"
-  | "REUSED"
-  | "AHEAD"
-  | "ADVANCE_AGAIN";
+export type Judgement = "SUCCESSOR_AGAIN" | "ENDED" | "KEY_NOT_PROVEN" | Lack | "REUSED" | "AHEAD" | "ADVANCE_AGAIN";
 
 /** Parallel callers and repeats within this time are one client, also when the successor is already in use. */
 const CONCURRENT_MS = 10_000;
@@ -42,13 +40,18 @@ export function judge(grant: GrantState, presented: number, jkt: string | null, 
   if (grant.jkt !== null && grant.jkt !== jkt) return "KEY_NOT_PROVEN";
   if (!grant.isActive || standingOf(grant.session, now).state !== "ACTIVE") return "ENDED";
   if (presented > grant.generation) return "AHEAD";
-  const mayGoOn = acrSuffices(grant.session.acr, grant.requiredAcr);
-  if (presented === grant.generation) return mayGoOn ? "ADVANCE_AGAIN" : "ACR_TOO_LOW";
+  const lack = lackOf(grant);
+  if (presented === grant.generation) return lack ?? "ADVANCE_AGAIN";
   const isPredecessor = presented === grant.generation - 1;
   const isRecent = now.getTime() - grant.rotatedAt.getTime() <= CONCURRENT_MS;
   const mayBeLost = grant.confirmedGeneration < grant.generation;
   if (!isPredecessor || !(isRecent || mayBeLost)) return "REUSED";
-  return mayGoOn ? "SUCCESSOR_AGAIN" : "ACR_TOO_LOW";
+  return lack ?? "SUCCESSOR_AGAIN";
+}
+
+function lackOf({ session, requiredAcr, deviceBinding, jkt }: GrantState): Lack | undefined {
+  if (!acrSuffices(session.acr, requiredAcr)) return "ACR_TOO_LOW";
+  return deviceBinding === "DPOP" && jkt === null ? "KEY_REQUIRED" : undefined;
 }
 
 export interface RotationStore {
@@ -109,10 +112,10 @@ export interface Rotation {
    * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS,
    * GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended),
    * SESSION_ENDED;
-   * STEP_UP_REQUIRED/ACR_TOO_LOW; UNAVAILABLE/REFRESH_UNSETTLED.
+   * STEP_UP_REQUIRED: ACR_TOO_LOW, KEY_REQUIRED; UNAVAILABLE/REFRESH_UNSETTLED.
    */
   refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
-  /** The grant that one stands for, without exchanging it. Throws as `refresh` does, but asks for no acr. */
+  /** The grant that one stands for, without exchanging it. Throws as `refresh` does, but asks for no acr and no key. */
   present(request: RefreshRequest, logger: Logger): Promise<GrantState>;
 }
 
@@ -139,7 +142,7 @@ export function createRotation(options: {
   async function look(
     presented: RefreshTokenParts,
     { jkt, applicationId, at, logger }: { jkt: string | null; applicationId: string | null; at: Date; logger: Logger },
-  ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | "ACR_TOO_LOW" }> {
+  ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | Lack }> {
     const grant = await store.read(presented);
     const facts = { grantId: presented.grantId, presented: presented.generation, current: grant?.generation };
     if (grant === undefined) {
@@ -152,6 +155,7 @@ export function createRotation(options: {
       case "SUCCESSOR_AGAIN":
       case "ADVANCE_AGAIN":
       case "ACR_TOO_LOW":
+      case "KEY_REQUIRED":
         return { grant, judgement };
       case "ENDED": {
         const standing = standingOf(grant.session, at);
@@ -191,6 +195,7 @@ export function createRotation(options: {
         const { grant, judgement } = await look(presented, { jkt, applicationId, at, logger });
         if (judgement === "SUCCESSOR_AGAIN") return issueTokens(grant, at, options);
         if (judgement === "ACR_TOO_LOW") throw acrTooLow(grant.requiredAcr);
+        if (judgement === "KEY_REQUIRED") throw keyRequired(grant);
       }
       throw new AppError("UNAVAILABLE", "REFRESH_UNSETTLED", "Too much at once: try again.");
     },
@@ -204,6 +209,14 @@ export function createRotation(options: {
 /** UNAUTHENTICATED/DPOP_REQUIRED: the request must come with a DPoP proof (RFC 9449). */
 export function dpopRequired(): AppError {
   return new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "This needs a DPoP proof by the device's key.");
+}
+
+/** STEP_UP_REQUIRED/KEY_REQUIRED, with what would do in `details.acrValues` (RFC 9470 section 3). */
+function keyRequired({ session, requiredAcr }: GrantState): AppError {
+  const message = "This application asks for a key of the device by now: sign in again, with a proof by it.";
+  return new AppError("STEP_UP_REQUIRED", "KEY_REQUIRED", message, {
+    details: { acrValues: [requiredAcr ?? session.acr] },
+  });
 }
 
 function invalid(): AppError {
