@@ -30,7 +30,7 @@ const COMMANDS = {
   "continuo-state": {
     first: [],
     needs: ["clients"],
-    run: program("embedded/src/state-operator-main.ts"),
+    run: program("embedded/src/state-operator-main.ts", { asks: true }),
     answers: true,
   },
   simulate: { first: [], needs: ["clients"], run: program("services/user-state/src/simulate-main.ts") },

@@ -1,5 +1,5 @@
 /** What `npm run continuo` runs: one command of the operator, on the installation that the environment names, else on this folder's. */
-import { interruptible } from "@continuo/session/interruptible";
+import { interruptible } from "@continuo/operator";
 import { runOperator } from "@continuo/session/operator";
 import { operatorEnvironment } from "./operator.ts";
 

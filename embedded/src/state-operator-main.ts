@@ -1,7 +1,8 @@
 /** What `npm run continuo-state` runs: one command of user-state's operator, on the installation that `operator.ts` finds. */
+import { interruptible } from "@continuo/operator";
 import { runOperator } from "@continuo/user-state/operator";
 import { operatorEnvironment } from "./operator.ts";
 
-process.exitCode = await runOperator(process.argv.slice(2), {
-  source: () => operatorEnvironment(process.env, "userState"),
-});
+process.exitCode = await interruptible((signal) =>
+  runOperator(process.argv.slice(2), { signal, source: () => operatorEnvironment(process.env, "userState") }),
+);

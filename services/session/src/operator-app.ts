@@ -1,5 +1,6 @@
 /** Composition root of the operator's commands: what they may use, opened when they first ask for it. */
 import { assertMigrated, databaseUnreachable, openDatabase, SetupError, type Database } from "@continuo/database";
+import { runProgram, type Streams } from "@continuo/operator";
 import { createLogger, EnvError, sendLogsTo, type Logger } from "@continuo/process";
 import { startPokes, type Pokes } from "@continuo/signals";
 import { v7 as newId } from "uuid";
@@ -9,9 +10,7 @@ import { addAuditCommands } from "./audit/audit.commands.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import { addOutboxCommands } from "./delivery/delivery.commands.ts";
 import { loadOperatorEnv, type OperatorEnv } from "./env.ts";
-import type { AddCommands } from "./operator/operator.ts";
-import { runProgram } from "./operator/program.ts";
-import type { Streams } from "./operator/terminal.ts";
+import type { AddCommands } from "./operator.ts";
 import { addPolicyCommands } from "./policy/policy.commands.ts";
 import { addSessionCommands } from "./session/session.commands.ts";
 import { addKeyCommands } from "./signing-key/signing-key.commands.ts";
@@ -35,7 +34,7 @@ export interface OperatorOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Runs one command; resolves to the exit code (see operator/program.ts). `argv` is what follows the program's name. */
+/** Runs one command; resolves to the exit code (see `runProgram`). `argv` is what follows the program's name. */
 export async function runOperator(argv: readonly string[], options: OperatorOptions = {}): Promise<number> {
   const { source, streams = process, now = () => new Date(), signal = new AbortController().signal } = options;
   await using opened = new AsyncDisposableStack();
@@ -69,8 +68,12 @@ export async function runOperator(argv: readonly string[], options: OperatorOpti
   });
 
   return await runProgram(argv, {
+    name: "continuo",
+    description: "Commands for whoever operates Continuo.",
+    example: "npm run continuo -- sessions list --json",
     commands: COMMANDS,
     streams,
+    signal,
     equipment: {
       database,
       async masterKeys() {
@@ -85,7 +88,6 @@ export async function runOperator(argv: readonly string[], options: OperatorOpti
       },
       now,
       createId: newId,
-      signal,
     },
   });
 }

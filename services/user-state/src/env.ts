@@ -13,15 +13,19 @@ const shared = {
   REDIS_URL: envTypes.redisUrl,
 };
 
+const quotas = {
+  QUOTA_ENTRIES: quota
+    .default(DEFAULT_QUOTA.entries)
+    .describe("How many entries a person may keep, in all namespaces."),
+  QUOTA_BYTES: quota.default(DEFAULT_QUOTA.bytes).describe("How many bytes they may be. A quota refuses growth alone."),
+};
+
 /** What the subgraph needs. */
 export const Env = z.object({
   ...shared,
   PORT: envTypes.port.default(4103).describe("Port to listen on."),
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
-  QUOTA_ENTRIES: quota
-    .default(DEFAULT_QUOTA.entries)
-    .describe("How many entries a person may keep, in all namespaces."),
-  QUOTA_BYTES: quota.default(DEFAULT_QUOTA.bytes).describe("How many bytes they may be. A quota refuses growth alone."),
+  ...quotas,
   CURSOR_KEY: envTypes.secret256.describe(
     "Signs the cursors of pullState and seals what is relayed; with another key, replicas start over.",
   ),
@@ -31,6 +35,15 @@ export type Env = z.output<typeof Env>;
 /** What the worker needs. */
 export const WorkerEnv = z.object({ ...shared, HEALTH_PORT: envTypes.healthPort });
 export type WorkerEnv = z.output<typeof WorkerEnv>;
+
+/** What an operator's commands need. */
+const OperatorEnv = z.object({
+  DATABASE_URL: shared.DATABASE_URL,
+  LOG_LEVEL: shared.LOG_LEVEL.removeDefault().default("warn"),
+  REDIS_URL: shared.REDIS_URL,
+  ...quotas,
+});
+export type OperatorEnv = z.output<typeof OperatorEnv>;
 
 const SeedEnv = WorkerEnv.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 /** What the seed needs. */
@@ -43,6 +56,9 @@ export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
 
 /** Reads the worker's environment. Throws EnvError with every problem at once. */
 export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv, source);
+
+/** Reads the environment of an operator's command. Throws EnvError with every problem at once. */
+export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);
 
 /** Reads the seed's environment. Throws EnvError with every problem at once. */
 export const loadSeedEnv = (source?: Source): SeedEnv => parseEnv(SeedEnv, source);

@@ -1,7 +1,8 @@
 /** `applications …`: OAuth clients, for an operator. */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { parseOptions, type AddCommands, type Operator } from "../operator/operator.ts";
+import { parseOptions } from "@continuo/operator";
+import type { AddCommands, Operator } from "../operator.ts";
 import { ApplicationInput, createApplications, LogoutUri, type Applications } from "./applications.ts";
 import { createApplicationStore } from "./application.store.ts";
 

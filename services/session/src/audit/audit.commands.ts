@@ -2,8 +2,8 @@
 import { open, readFile } from "node:fs/promises";
 import { createLocalJWKSet, createRemoteJWKSet, type CompactVerifyGetKey, type JSONWebKeySet } from "jose";
 import { z } from "zod";
-import { OperatorFault } from "../operator/fault.ts";
-import { parseOptions, type AddCommands, type Operator, type Report } from "../operator/operator.ts";
+import { OperatorFault, parseOptions, type Report } from "@continuo/operator";
+import type { AddCommands, Operator } from "../operator.ts";
 import { createSigningKeyStore } from "../signing-key/signing-key.store.ts";
 import { createAuditStore } from "./audit.store.ts";
 import { verifyExport } from "./export.ts";

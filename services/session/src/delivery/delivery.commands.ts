@@ -1,6 +1,7 @@
 /** `outbox …`: what other systems have not been told yet, for an operator. */
 import { z } from "zod";
-import { parseOptions, type AddCommands, type Operator } from "../operator/operator.ts";
+import { parseOptions } from "@continuo/operator";
+import type { AddCommands, Operator } from "../operator.ts";
 import { createDeadLetterStore } from "./dead-letter.store.ts";
 import type { DeadLetterStore } from "./dead-letter.ts";
 

@@ -1,7 +1,8 @@
 /** `sessions …`: who is signed in where, and ending sessions by a filter, for an operator. */
 import type { Command } from "commander";
 import { z } from "zod";
-import { parseOptions, type AddCommands } from "../operator/operator.ts";
+import { parseOptions } from "@continuo/operator";
+import type { AddCommands } from "../operator.ts";
 import { createRevokeWhere, SessionConditions, SessionFilter } from "../revocation/revoke-where.ts";
 import { createRevokeWhereStore } from "../revocation/revoke-where.store.ts";
 import { expiryOf, type Session } from "./session.ts";

@@ -2,8 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
+import { parseOptions } from "@continuo/operator";
 import { createSeal } from "../master-key/seal.ts";
-import { parseOptions, type AddCommands, type Operator } from "../operator/operator.ts";
+import type { AddCommands, Operator } from "../operator.ts";
 import { createKeyRotation, KEYS_MAX_AGE_SECONDS, rotationTimes, type KeyRotation } from "./key-rotation.ts";
 import { SIGNING_KEY_SEAL, type SigningKeyStore } from "./signing-key.ts";
 import { createSigningKeyStore } from "./signing-key.store.ts";

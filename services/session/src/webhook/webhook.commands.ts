@@ -1,9 +1,10 @@
 /** `webhooks …`: addresses that are told of ended sessions, for an operator. */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
+import { parseOptions } from "@continuo/operator";
 import { createPost } from "../delivery/post.ts";
 import { createSeal } from "../master-key/seal.ts";
-import { parseOptions, type AddCommands, type Operator } from "../operator/operator.ts";
+import type { AddCommands, Operator } from "../operator.ts";
 import { createWebhooks, WEBHOOK_SEAL } from "./webhook.ts";
 import { createWebhookStore } from "./webhook.store.ts";
 

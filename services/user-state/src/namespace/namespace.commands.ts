@@ -1,23 +1,14 @@
 /** `namespaces …`: what applications publish, for an operator. */
 import { readFile } from "node:fs/promises";
 import { NamespaceDefinition } from "@continuo/namespace";
-import type { Command } from "commander";
+import { OperatorFault } from "@continuo/operator";
 import { z } from "zod";
+import type { AddCommands, Operator } from "../operator.ts";
 import type { NamespaceStore } from "./namespace.ts";
+import { createNamespaceStore } from "./namespace.store.ts";
 import { publish, type Publication, type PublicationStore } from "./publication.ts";
 
-/** What the commands use, and where their result goes: `value` for programs, `text` for people. */
-export interface NamespaceDesk {
-  readonly store: () => Promise<NamespaceStore & PublicationStore>;
-  readonly report: (report: { readonly value: unknown; readonly text: string; readonly failed?: boolean }) => void;
-}
-
-/** What is wrong with how a command was used. */
-export class WrongUse extends Error {
-  override readonly name = "WrongUse";
-}
-
-export function addNamespaceCommands(program: Command, { store, report }: NamespaceDesk): void {
+export const addNamespaceCommands: AddCommands = (program, run) => {
   const namespaces = program
     .command("namespaces")
     .description("What applications may keep of a person's state: definitions, published once and for all.");
@@ -25,18 +16,19 @@ export function addNamespaceCommands(program: Command, { store, report }: Namesp
   namespaces
     .command("list")
     .description("Show the newest definition of each version.")
-    .action(async () => {
-      const value = await (await store()).load();
-      const lines = value.map(({ revision, definition: { name, version, persistence, fields } }) =>
-        [`${name} ${version}.${revision}`, persistence, Object.keys(fields).join(" ")].join("  "),
-      );
-      report({ value, text: lines.join("\n") });
-    });
+    .action(
+      run(async (operator) => {
+        const value = await (await openStore(operator)).load();
+        const lines = value.map(({ revision, definition: { name, version, persistence, fields } }) =>
+          [`${name} ${version}.${revision}`, persistence, Object.keys(fields).join(" ")].join("  "),
+        );
+        return { value, text: `${lines.join("\n")}\n` };
+      }),
+    );
 
   namespaces
     .command("publish <file>")
     .description("Publish definitions: one, or a list, as JSON that defineNamespace made; - for standard input.")
-    .option("--dry-run", "say what would be done, and write nothing")
     .addHelpText(
       "after",
       `
@@ -44,25 +36,38 @@ An additive change is a further revision of its version. A breaking one is refus
 a new version whose lens covers it. Services know of it within 10 s: publish first, then let clients use it.
 Example: namespaces publish preferences.json --dry-run`,
     )
-    .action(async (file: string, { dryRun = false }: { dryRun?: boolean }) => {
-      const definitions = await definitionsIn(file);
-      const published: Publication[] = [];
-      for (const definition of definitions) published.push(await publish(await store(), definition, { dryRun }));
-      report({
-        value: published,
-        text: published.map((publication) => textOf(publication, dryRun)).join("\n"),
-        failed: published.some(({ result }) => result === "REFUSED"),
-      });
-    });
+    .action(
+      run(async (operator, { args: [file = "-"] }) => {
+        const { dryRun } = operator;
+        const definitions = await definitionsIn(file);
+        const store = await openStore(operator);
+        const published: Publication[] = [];
+        for (const definition of definitions) published.push(await publish(store, definition, { dryRun }));
+        return {
+          value: published,
+          text: published.map((publication) => textOf(publication, dryRun)).join("\n"),
+          outcome: published.some(({ result }) => result === "REFUSED") ? "FAILED" : "DONE",
+        };
+      }),
+    );
+};
+
+async function openStore(operator: Operator): Promise<NamespaceStore & PublicationStore> {
+  return createNamespaceStore((await operator.database()).pool);
 }
 
-/** Throws WrongUse with each problem. */
+/** Throws E_USAGE with each problem. */
 async function definitionsIn(file: string): Promise<readonly NamespaceDefinition[]> {
   let given: unknown;
   try {
     given = JSON.parse(await readFile(file === "-" ? "/dev/stdin" : file, "utf8"));
   } catch (cause) {
-    throw new WrongUse(`The definitions cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`);
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new OperatorFault(
+      "E_USAGE",
+      `The definitions cannot be read: ${why}.`,
+      "Give a file that is there, as JSON.",
+    );
   }
   const parsed = z
     .array(NamespaceDefinition)
@@ -70,7 +75,7 @@ async function definitionsIn(file: string): Promise<readonly NamespaceDefinition
     .safeParse(Array.isArray(given) ? given : [given]);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => `${path.slice(1).join(".")}: ${message}`);
-  throw new WrongUse(problems.join("; "));
+  throw new OperatorFault("E_USAGE", problems.join("; "), "Make the definitions with defineNamespace.");
 }
 
 function textOf({ name, version, revision, result, changes }: Publication, dryRun: boolean): string {

@@ -7,6 +7,10 @@ import { OperatorFault } from "./fault.ts";
 import { parseOptions, type AddCommands, type Operator, type Report } from "./operator.ts";
 import { runProgram } from "./program.ts";
 
+interface Equipment {
+  readonly place: string;
+}
+
 interface Terminal {
   readonly isTTY?: boolean;
   readonly answer?: string;
@@ -14,7 +18,7 @@ interface Terminal {
 
 /** Runs `things do` whose work is given, and returns what came of it. */
 async function run(
-  work: (operator: Operator) => Promise<Report>,
+  work: (operator: Operator<Equipment>) => Promise<Report>,
   argv: readonly string[] = [],
   { isTTY = false, answer }: Terminal = {},
 ): Promise<{ code: number; out: string; said: string }> {
@@ -22,7 +26,7 @@ async function run(
     Object.assign(stream, { isTTY }),
   );
   if (stdin === undefined || stdout === undefined || stderr === undefined) throw new Error("three streams");
-  const commands: AddCommands = (program, action) => {
+  const commands: AddCommands<Equipment> = (program, action) => {
     program
       .command("things")
       .command("do")
@@ -35,19 +39,13 @@ async function run(
       );
   };
   if (answer !== undefined) stdin.end(answer);
-  const nothing = (): never => {
-    throw new Error("not in this test");
-  };
   const code = await runProgram(["things", "do", ...argv], {
     commands: [commands],
-    equipment: {
-      database: nothing,
-      masterKeys: nothing,
-      announce: { revoked: nothing, devicesChanged: nothing, keysChanged: nothing },
-      now: () => new Date(0),
-      createId: () => "id",
-      signal: new AbortController().signal,
-    },
+    name: "continuo",
+    description: "Commands.",
+    example: "continuo things do",
+    equipment: { place: "here" },
+    signal: new AbortController().signal,
     streams: { stdin, stdout, stderr },
     monotonic: () => 0,
   });
@@ -58,7 +56,7 @@ async function run(
 }
 
 const done = async (): Promise<Report> => ({ value: [{ id: "a", lastSeenAt: new Date(0), of: null }] });
-const confirming = async (operator: Operator): Promise<Report> => {
+const confirming = async (operator: Operator<Equipment>): Promise<Report> => {
   await operator.confirm("Delete all of it?");
   return { value: { dryRun: operator.dryRun } };
 };
@@ -75,6 +73,18 @@ describe("a command", () => {
       out: "id  last seen at              of\na   1970-01-01T00:00:00.000Z  -\n",
       said: "",
     });
+  });
+
+  it("gets what its service equips it with", async () => {
+    expect((await run(async ({ place }) => ({ value: { place } }))).out).toBe("place  here\n");
+  });
+
+  it("may have stdout to itself: its result is told aside", async () => {
+    const work = async ({ stdout }: Operator<Equipment>): Promise<Report> => {
+      stdout.write("a file\n");
+      return { value: { lines: 1 }, aside: true };
+    };
+    expect(await run(work, ["--json"])).toEqual({ code: 0, out: "a file\n", said: '{"lines":1}\n' });
   });
 
   it("shows a terminal no control characters of other people's making", async () => {
@@ -124,7 +134,7 @@ describe("a command", () => {
   });
 
   it("tells its progress on stderr", async () => {
-    const work = async (operator: Operator): Promise<Report> => {
+    const work = async (operator: Operator<Equipment>): Promise<Report> => {
       operator.progress("rows", 1, 2);
       operator.progress("rows", 2, 2);
       return { value: {} };

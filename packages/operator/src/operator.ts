@@ -1,39 +1,34 @@
 /**
- * A command of the operator: what it may use, and what it gives back. It writes nothing to the terminal itself and ends
- * no process: reading the command line and showing what came of it is `program.ts`.
+ * A command of the operator: what it may use, and what it gives back. It writes no messages to the terminal itself and ends
+ * no process: reading the command line and showing what came of it is `program.ts`. What a service's commands need beyond
+ * that is its `Equipment`.
  *
- * To add commands, write a function of the type `AddCommands` in `<feature>/<feature>.commands.ts` and name it in
- * `operator-app.ts`. Each command has a description, an example in its help where it is not plain, and an action made
- * by `run`; `session/session.commands.ts` is a short one. What it is given on the command line it parses by
- * `parseOptions`. If it changes something it asks `operator.confirm` first, and honours `operator.dryRun`.
+ * To add commands, write a function of the service's type `AddCommands` in `<feature>/<feature>.commands.ts` and name it in
+ * its `operator-app.ts`. Each command has a description, an example in its help where it is not plain, and an action made
+ * by `run`. What it is given on the command line it parses by `parseOptions`. If it changes something that cannot be taken
+ * back it asks `operator.confirm` first, and it honours `operator.dryRun`.
  */
 import type { Command } from "commander";
-import type { Database } from "@continuo/database";
 import type { z } from "zod";
-import type { PrismaClient } from "../database/generated/client.ts";
-import type { MasterKeys } from "../env.ts";
-import type { RevocationAnnouncer } from "../revocation/revocation.ts";
 import { OperatorFault } from "./fault.ts";
 
-/** What a command may use. */
-export interface Operator {
-  /** Opens when it is first asked for. Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED. */
-  database(): Promise<Database<PrismaClient>>;
-  /** The current one first. Throws EnvError when the environment has no MASTER_KEY. */
-  masterKeys(): Promise<MasterKeys>;
-  /** Says what was committed, so that gateways need not wait for their next look. */
-  readonly announce: RevocationAnnouncer & { keysChanged(at: Date): Promise<void> };
-  readonly now: () => Date;
-  readonly createId: () => string;
+/** What every command may use. */
+export interface Desk {
   /** Say what would be done; write nothing. */
   readonly dryRun: boolean;
   /** Aborted by Ctrl-C: finish the batch under way and report what was done. */
   readonly signal: AbortSignal;
+  /** For what a command reads or writes as a file; the result of one that writes here is `aside`. */
+  readonly stdin: NodeJS.ReadableStream;
+  readonly stdout: NodeJS.WritableStream;
   /** How far it is, for whoever watches; `total` where it is known. */
   progress(what: string, done: number, total?: number): void;
   /** Asks before something that cannot be taken back; `--yes` is the answer where nobody can be asked. Throws E_NOT_CONFIRMED. */
   confirm(question: string): Promise<void>;
 }
+
+/** What a command of a service may use. */
+export type Operator<Equipment> = Equipment & Desk;
 
 /** What was on the command line: arguments in their order, options under their names in camel case. */
 export interface CommandInput {
@@ -49,15 +44,17 @@ export interface Report {
   readonly text?: string;
   /** FAILED: looked at and found wrong. PARTIAL: some of it is not done. */
   readonly outcome?: "DONE" | "FAILED" | "PARTIAL";
+  /** Goes to stderr: stdout has what the command wrote there. */
+  readonly aside?: boolean;
 }
 
 /** Makes the action of a command. */
-export type Run = (
-  work: (operator: Operator, input: CommandInput) => Promise<Report>,
+export type Run<Equipment> = (
+  work: (operator: Operator<Equipment>, input: CommandInput) => Promise<Report>,
 ) => (this: Command, ...given: unknown[]) => Promise<void>;
 
 /** Adds the commands of a feature to `program`. */
-export type AddCommands = (program: Command, run: Run) => void;
+export type AddCommands<Equipment> = (program: Command, run: Run<Equipment>) => void;
 
 /** Parses arguments or options. Throws E_USAGE with each problem. */
 export function parseOptions<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {

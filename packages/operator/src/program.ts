@@ -4,44 +4,46 @@
  */
 import { Command, CommanderError } from "commander";
 import { OperatorFault } from "./fault.ts";
-import type { AddCommands, Operator, Run } from "./operator.ts";
+import type { AddCommands, Desk, Run } from "./operator.ts";
 import { createTerminal, type Streams, type Terminal } from "./terminal.ts";
 
 const EXIT = { DONE: 0, FAILED: 1, WRONG_USE: 2, PARTIAL: 3 } as const;
 
-/** How the program is called, as its help says. */
-const NAME = "npm run continuo --";
-
-/** What a command gets that is not the command line's affair. */
-export type Equipment = Omit<Operator, "dryRun" | "progress" | "confirm">;
-
-/** Resolves to the exit code. `argv` is what follows the program's name. */
-export async function runProgram(
+/** Resolves to the exit code. `argv` is what follows the program's name; `equipment` is what commands get beside `Desk`. */
+export async function runProgram<Equipment extends object>(
   argv: readonly string[],
   options: {
-    commands: readonly AddCommands[];
+    name: string;
+    description: string;
+    /** How somebody calls it, for instance. */
+    example: string;
+    commands: readonly AddCommands<Equipment>[];
     equipment: Equipment;
     streams: Streams;
+    signal: AbortSignal;
     monotonic?: () => number;
   },
 ): Promise<number> {
-  const { commands, equipment, streams, monotonic = () => performance.now() } = options;
+  const { commands, equipment, streams, signal, monotonic = () => performance.now() } = options;
   let exitCode: number = EXIT.DONE;
   // Before the command line is understood there is nothing but this to go by.
   let terminal = createTerminal(streams, { json: argv.includes("--json"), monotonic });
 
-  const run: Run = (work) =>
+  const run: Run<Equipment> = (work) =>
     async function action(this: Command) {
       const { json, dryRun, yes } = this.optsWithGlobals<Partial<Record<"json" | "dryRun" | "yes", boolean>>>();
       terminal = createTerminal(streams, { json: json === true, monotonic });
-      const operator = operatorWith(equipment, terminal, { dryRun: dryRun === true, yes: yes === true });
+      const operator = {
+        ...equipment,
+        ...createDesk({ streams, terminal, signal, dryRun: dryRun === true, yes: yes === true }),
+      };
       const report = await work(operator, { args: this.args, options: this.opts() });
       terminal.report(report);
       exitCode = EXIT[report.outcome ?? "DONE"];
     };
 
-  const program = new Command("continuo")
-    .description("Commands for whoever operates Continuo. Each says more with --help.")
+  const program = new Command(options.name)
+    .description(`${options.description} Each says more with --help.`)
     .usage("<noun> <verb> [options]")
     .option("--json", "the result as one JSON document on stdout; errors and progress as JSON lines on stderr")
     .option("--dry-run", "say what would be done, and write nothing")
@@ -53,7 +55,7 @@ export async function runProgram(
       outputError: () => undefined,
     })
     .exitOverride()
-    .addHelpText("after", `\nFor example: ${NAME} sessions list --json\nMore: docs/operations.md`);
+    .addHelpText("after", `\nFor example: ${options.example}\nMore: docs/operations.md`);
   for (const add of commands) add(program, run);
 
   try {
@@ -67,17 +69,22 @@ export async function runProgram(
   }
 }
 
-function operatorWith(
-  equipment: Equipment,
-  terminal: Terminal,
-  { dryRun, yes }: { dryRun: boolean; yes: boolean },
-): Operator {
+function createDesk(options: {
+  streams: Streams;
+  terminal: Terminal;
+  signal: AbortSignal;
+  dryRun: boolean;
+  yes: boolean;
+}): Desk {
+  const { streams, terminal, signal, dryRun, yes } = options;
   return {
-    ...equipment,
     dryRun,
+    signal,
+    stdin: streams.stdin,
+    stdout: streams.stdout,
     progress: (what, done, total) => terminal.progress(what, done, total),
     confirm: async (question) => {
-      if (!dryRun && !yes) await terminal.ask(question, equipment.signal);
+      if (!dryRun && !yes) await terminal.ask(question, signal);
     },
   };
 }

@@ -41,9 +41,9 @@ export function createTerminal(streams: Streams, options: { json: boolean; monot
   };
 
   return {
-    report({ value, text }) {
+    report({ value, text, aside = false }) {
       clear();
-      stdout.write(json ? `${JSON.stringify(value)}\n` : ensureNewline(text ?? asText(value)));
+      (aside ? stderr : stdout).write(json ? `${JSON.stringify(value)}\n` : ensureNewline(text ?? asText(value)));
     },
 
     progress(what, done, total) {
