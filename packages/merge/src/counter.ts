@@ -22,4 +22,5 @@ export const counter: Kind<CounterState, CounterPayload, number> = {
   },
   view: ({ value }) => value,
   standing: () => [],
+  join: (state, other) => (other.value > state.value ? other : state),
 };

@@ -5,7 +5,7 @@
 import { compareText, type Json } from "./json.ts";
 import { MAX_COLLECTION_BYTES, withinBytes, type Applied, type Context, type Kind, type Loser } from "./kind.ts";
 import type { DraftPayload } from "./payload.ts";
-import { unseen, writeOver, type Sibling } from "./siblings.ts";
+import { joinRegistersByName, rebaseRegisters, unseen, writeOver, type Sibling } from "./siblings.ts";
 import { compareStamps } from "./stamp.ts";
 import type { DraftState } from "./state.ts";
 
@@ -80,6 +80,19 @@ export const draft: Kind<DraftState, DraftPayload, DraftView> = {
     payload.type === "EDIT" && payload.generation === state.generation
       ? siblingsOf(state, payload.name).map(({ stamp }) => stamp)
       : [],
+  join(state, other) {
+    const copies = joinCopies(state.copies, other.copies);
+    if (other.generation > state.generation) return { ...other, copies: joinCopies(other.copies, copies) };
+    const isOther = state.generation === other.generation;
+    const fields = isOther ? joinRegistersByName(state.fields, other.fields) : state.fields;
+    const isEndedLater =
+      isOther &&
+      other.ended !== null &&
+      (state.ended === null || compareStamps(other.ended.stamp, state.ended.stamp) > 0);
+    if (copies === state.copies && fields === state.fields && !isEndedLater) return state;
+    return { ...state, fields, copies, ended: isEndedLater ? other.ended : state.ended };
+  },
+  rebase: (state, by) => ({ ...state, fields: rebaseRegisters(state.fields, by) }),
   expire: ({ generation, fields }) => ({
     generation: fields.length === 0 ? generation : generation + 1,
     fields: [],
@@ -121,6 +134,13 @@ function withCopies({ generation, copies }: DraftState, lost: readonly Loser[], 
   );
   const known = copies.filter(({ stamp }) => added.every((copy) => compareStamps(copy.stamp, stamp) !== 0));
   return [...known, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp)).slice(0, MAX_COPIES);
+}
+
+/** The latest copies of both; the same object when the others bring nothing. */
+function joinCopies(copies: readonly Copy[], others: readonly Copy[]): readonly Copy[] {
+  const added = others.filter(({ stamp }) => copies.every((copy) => compareStamps(copy.stamp, stamp) !== 0));
+  const joined = [...copies, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp)).slice(0, MAX_COPIES);
+  return joined.some((copy) => added.includes(copy)) ? joined : copies;
 }
 
 /** A long text of which much would be gone. What both begin and end with is in both. */

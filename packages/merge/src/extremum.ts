@@ -30,6 +30,7 @@ export function extremum(
     },
     view: ({ standing }) => standing?.value,
     standing: ({ standing }) => (standing === null ? [] : [standing.stamp]),
+    join: (state, other) => joinExtrema(state, other, isBetter),
   };
 }
 

@@ -102,6 +102,14 @@ export interface Kind<State = Json, Payload = unknown, View = Json> {
    */
   prune?(state: State, stableRev: number): State;
   /**
+   * Two states of one unit that do not know of each other, together: the same object as `state` when the other brings
+   * nothing. Idempotent, and the same either way round. What only one of them removed stays, as the other never heard of
+   * it; of two counts the larger one is taken, since what they have in common cannot be told apart.
+   */
+  join(state: State, other: State): State;
+  /** The same with every revision in it moved by `by`, into another order of commits. Absent: there are none in it. */
+  rebase?(state: State, by: number): State;
+  /**
    * What is left of a unit whose time is up: nothing that anybody wrote, but what keeps the past from coming back, as if
    * somebody who had seen all of it had deleted it. The same again for what is left. Absent: `initial`.
    */

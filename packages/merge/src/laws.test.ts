@@ -137,6 +137,41 @@ function keep<State, Payload extends object>(
     );
   });
 
+  it("joins two states that do not know of each other: the same either way round, and again", () => {
+    const value = (state: State): unknown => [kind.view(state), joinedPart(state)];
+    fc.assert(
+      fc.property(history, history, (one, other) => {
+        const [left, right] = [one, other].map(({ rounds }, index) => {
+          // Replicas of the second history are others: no two writes have the same stamp.
+          const ops = rounds.flat().map((op) => (index === 0 ? op : asOthers(op)));
+          return frozen(fold(kind, ops).state);
+        });
+        if (left === undefined || right === undefined) throw new Error("two states");
+        const joined = kind.join(left, right);
+        expect(STATES[name].parse(JSON.parse(JSON.stringify(joined)))).toEqual(joined);
+        expect(value(kind.join(right, left))).toEqual(value(joined));
+        expect(kind.join(joined, right)).toBe(joined);
+        expect(kind.join(joined, left)).toBe(joined);
+        expect(kind.join(left, left)).toBe(left);
+        expect(kind.view(kind.join(kind.initial, left))).toEqual(kind.view(left));
+      }),
+      { numRuns },
+    );
+  });
+
+  it("shows the same in another order of commits", () => {
+    fc.assert(
+      fc.property(history, ({ rounds }) => {
+        const { state } = fold(kind, rounds.flat());
+        const rebased = kind.rebase?.(state, 1_000) ?? state;
+        expect(settled(rebased)).toEqual(settled(JSON.parse(JSON.stringify(rebased))));
+        expect(kind.view(rebased)).toEqual(kind.view(state));
+        expect(revsIn(rebased)).toEqual(revsIn(state).map((rev) => rev + 1_000));
+      }),
+      { numRuns },
+    );
+  });
+
   it("shows nothing once its time is up, remembers no value, and has nothing more to lose", () => {
     fc.assert(
       fc.property(history, ({ rounds }) => {
@@ -163,6 +198,26 @@ function keep<State, Payload extends object>(
       expect(bytesOf(state)).toBeLessThanOrEqual(kind.maxStateBytes);
     }
   });
+}
+
+/** What a join settles beside what is shown. */
+function joinedPart(state: unknown): unknown {
+  return typeof state === "object" && state !== null && "generation" in state ? state.generation : undefined;
+}
+
+/** The same done by other people's replicas. */
+function asOthers<Payload>(op: Authored<Payload>): Authored<Payload> {
+  const { context } = op;
+  const stamp = { ...context.stamp, clientId: context.stamp.clientId.replace(/^a/, "b") };
+  return { ...op, context: { ...context, stamp, deviceId: context.deviceId.replace(/^d/, "e") } };
+}
+
+/** Every revision that a state names. */
+function revsIn(state: unknown): number[] {
+  if (typeof state !== "object" || state === null) return [];
+  return Object.entries(state).flatMap(([name, part]: [string, unknown]) =>
+    (name === "rev" || name === "baseRev") && typeof part === "number" ? [part] : revsIn(part),
+  );
 }
 
 /** As much as a payload may hold, from many devices that know of nothing. */

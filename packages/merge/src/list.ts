@@ -47,6 +47,27 @@ export const list: Kind<ListState, ListPayload, readonly ListElement[]> = {
     if (payload.type === "INSERT") return known.map(({ stamp }) => stamp);
     return known.map(({ position, value }) => (payload.type === "MOVE" ? position.stamp : value.stamp));
   },
+  join(state, other) {
+    const rest = new Map(other.insertions.map((each) => [nameOf(each), each]));
+    let isSame = true;
+    const insertions = state.insertions.map((each) => {
+      const twin = rest.get(nameOf(each));
+      rest.delete(nameOf(each));
+      if (twin === undefined) return each;
+      const value = isLater(twin.value.stamp, each.value) ? twin.value : each.value;
+      const position = isLater(twin.position.stamp, each.position) ? twin.position : each.position;
+      if (value === each.value && position === each.position) return each;
+      isSame = false;
+      return { ...each, value, position };
+    });
+    if (isSame && rest.size === 0) return state;
+    return {
+      insertions: [...insertions, ...rest.values()].sort(
+        (one, two) => compareText(one.id, two.id) || compareStamps(two.stamp, one.stamp),
+      ),
+    };
+  },
+  rebase: ({ insertions }, by) => ({ insertions: insertions.map((each) => ({ ...each, rev: each.rev + by })) }),
 };
 
 function insert(
@@ -97,6 +118,11 @@ function change(
 
 function isLater(stamp: Context["stamp"], standing: { readonly stamp: Context["stamp"] }): boolean {
   return compareStamps(stamp, standing.stamp) > 0;
+}
+
+/** Names an insertion: its element may have several. */
+function nameOf({ id, stamp }: Insertion): string {
+  return JSON.stringify([id, stamp.ms, stamp.counter, stamp.clientId]);
 }
 
 /** Insertions are in order of id, then the latest first. */

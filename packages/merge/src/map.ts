@@ -5,7 +5,7 @@
 import { compareText } from "./json.ts";
 import { MAX_COLLECTION_BYTES, withinBytes, type Applied, type Context, type Kind } from "./kind.ts";
 import type { MapPayload } from "./payload.ts";
-import { unseen, writeOver, type Sibling } from "./siblings.ts";
+import { joinRegistersByName, rebaseRegisters, unseen, writeOver, type Sibling } from "./siblings.ts";
 import type { MapState } from "./state.ts";
 
 type Member = MapState["members"][number];
@@ -45,6 +45,11 @@ export const map: Kind<MapState, MapPayload, View> = {
   },
   standing: (state, payload) =>
     payload.type === "DELETE" ? [] : siblingsOf(state, payload.name).map(({ stamp }) => stamp),
+  join(state, other) {
+    const members = joinRegistersByName(state.members, other.members);
+    return members === state.members ? state : { members };
+  },
+  rebase: ({ members }, by) => ({ members: rebaseRegisters(members, by) }),
   prune(state, stableRev) {
     const members = state.members.flatMap((member) => {
       const { name, writes } = member;

@@ -46,6 +46,41 @@ export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
     const acted = payload.intent === "PASSIVE" ? undefined : latestIntent(devices);
     return acted === undefined ? own : [...own, acted.stamp];
   },
+  join(state, other) {
+    const fence = Math.max(state.fence ?? 0, other.fence ?? 0);
+    const closed = (one: ProgressState): ProgressState => (fence === 0 ? one : fenced(one, fence));
+    if (state.epoch !== other.epoch) return closed(state.epoch > other.epoch ? state : other);
+    const rows = new Map(state.devices.map((row) => [row.deviceId, row]));
+    for (const { deviceId, latest, intended } of other.devices) {
+      const row = rows.get(deviceId);
+      const next = {
+        deviceId,
+        latest: later(row?.latest ?? null, latest),
+        intended: intended === null ? (row?.intended ?? null) : later(row?.intended ?? null, intended),
+      };
+      if (next.latest !== row?.latest || next.intended !== row.intended) rows.set(deviceId, next);
+    }
+    const furthest = other.furthest === null ? state.furthest : further(state.furthest, other.furthest);
+    const devices = [...rows.values()].sort(lastActedFirst).slice(0, MAX_DEVICES);
+    devices.sort((one, two) => compareText(one.deviceId, two.deviceId));
+    const isSame =
+      devices.length === state.devices.length &&
+      devices.every((row) => state.devices.includes(row)) &&
+      furthest === state.furthest;
+    return closed(isSame ? state : { ...state, devices, furthest });
+  },
+  rebase(state, by) {
+    const moved = (each: Report): Report => ({ ...each, rev: each.rev + by, baseRev: each.baseRev + by });
+    return {
+      ...state,
+      devices: state.devices.map(({ deviceId, latest, intended }) => ({
+        deviceId,
+        latest: moved(latest),
+        intended: intended && moved(intended),
+      })),
+      furthest: state.furthest && moved(state.furthest),
+    };
+  },
   expire: (state) => begun(state, state.devices.length === 0 ? state.epoch : state.epoch + 1),
 };
 

@@ -74,6 +74,8 @@ export const REJECT_REASONS = [
   "GONE",
   "OVER_QUOTA",
   "KEY_STALE",
+  /** What stands cannot be read or changed: a fault of the server, which logs it. */
+  "UNIT_BROKEN",
   ...APPLY_REJECT_REASONS,
 ] as const;
 export type RejectReason = (typeof REJECT_REASONS)[number];

@@ -36,6 +36,12 @@ export const register: Kind<RegisterState, RegisterPayload> = {
   },
   view: ({ standing }) => (standing === null || standing.deleted ? undefined : standing.value),
   standing: ({ standing }) => (standing === null ? [] : [standing.stamp]),
+  join(state, other) {
+    const joined = joinRegisters(state, other);
+    const [before, after] = [writesOf(state), writesOf(joined)];
+    const isSame = before.length === after.length && after.every((write) => before.includes(write));
+    return isSame ? state : joined;
+  },
   // What was written before it loses against it still.
   expire: ({ standing }) => ({
     standing: standing && { value: null, deleted: true, stamp: standing.stamp },

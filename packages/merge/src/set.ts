@@ -40,6 +40,24 @@ export const set: Kind<SetState, SetPayload, readonly string[]> = {
   },
   view: ({ elements }) => (elements.length === 0 ? undefined : elements.map(({ name }) => name)),
   standing: () => [],
+  join(state, other) {
+    const known = new Map(state.elements.map((element) => [element.name, element]));
+    const changed = other.elements.flatMap(({ name, additions }): Element[] => {
+      const before = known.get(name)?.additions ?? [];
+      const added = additions.filter(({ stamp }) => before.every((each) => compareStamps(each.stamp, stamp) !== 0));
+      if (added.length === 0) return [];
+      return [{ name, additions: [...before, ...added].sort((one, two) => compareStamps(one.stamp, two.stamp)) }];
+    });
+    if (changed.length === 0) return state;
+    for (const element of changed) known.set(element.name, element);
+    return { elements: [...known.values()].sort((one, two) => compareText(one.name, two.name)) };
+  },
+  rebase: ({ elements }, by) => ({
+    elements: elements.map(({ name, additions }) => ({
+      name,
+      additions: additions.map(({ stamp, rev }) => ({ stamp, rev: rev + by })),
+    })),
+  }),
 };
 
 function withoutSeen({ name, additions }: Element, context: Context): Element[] {

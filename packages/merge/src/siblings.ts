@@ -4,11 +4,18 @@
  * cannot be lost by deleting what somebody has.
  */
 import { hasSeen, type Context, type Write } from "./kind.ts";
+import { compareText } from "./json.ts";
 import { compareStamps } from "./stamp.ts";
 
 export interface Sibling extends Write {
   /** The revision that brought it. */
   readonly rev: number;
+}
+
+/** A register among others. */
+interface Named {
+  readonly name: string;
+  readonly writes: readonly Sibling[];
 }
 
 /** The siblings after a write, latest first. */
@@ -21,6 +28,38 @@ export function writeOver(
   const { stamp, rev } = context;
   const all = [...unseen(siblings, context), { value, deleted, stamp, rev }];
   return all.sort((one, other) => compareStamps(other.stamp, one.stamp));
+}
+
+/** The siblings of both, each once: the same object when the others are all among them. */
+export function joinSiblings(siblings: readonly Sibling[], others: readonly Sibling[]): readonly Sibling[] {
+  const added = others.filter(({ stamp }) => siblings.every((known) => compareStamps(known.stamp, stamp) !== 0));
+  if (added.length === 0) return siblings;
+  return [...siblings, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp));
+}
+
+/** Registers by name, in order of name: those of both, the same object when the others bring nothing. */
+export function joinRegistersByName(registers: readonly Named[], others: readonly Named[]): readonly Named[] {
+  const known = new Map(registers.map((register) => [register.name, register]));
+  const joined = others.map((other) => {
+    const register = known.get(other.name);
+    if (register === undefined) return other;
+    const writes = joinSiblings(register.writes, other.writes);
+    return writes === register.writes ? register : { ...register, writes };
+  });
+  const changed = joined.filter((register) => known.get(register.name) !== register);
+  if (changed.length === 0) return registers;
+  const names = new Set(changed.map(({ name }) => name));
+  return [...registers.filter(({ name }) => !names.has(name)), ...changed].sort((one, other) =>
+    compareText(one.name, other.name),
+  );
+}
+
+/** The same under revisions moved by `by`. */
+export function rebaseRegisters(registers: readonly Named[], by: number): readonly Named[] {
+  return registers.map(({ name, writes }) => ({
+    name,
+    writes: writes.map((each) => ({ ...each, rev: each.rev + by })),
+  }));
 }
 
 /** Those that the author of a change knew nothing of. */

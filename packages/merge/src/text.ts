@@ -60,6 +60,15 @@ export const text: Kind<TextState, TextPayload, TextView> = {
     return { generation: state.generation, text: shared.toJSON(), delta: JSON.parse(JSON.stringify(shared.toDelta())) };
   },
   standing: () => [],
+  join(state, other) {
+    if (other.generation !== state.generation) return other.generation > state.generation ? other : state;
+    const updates = other.document === null ? other.updates : [other.document, ...other.updates];
+    const document = load(state);
+    const effects = updates.map((update) => effectOf(document, update));
+    if (effects.includes("BROKEN")) throw new RangeError("this is no text, or builds on what is not in it");
+    if (!effects.includes("CHANGE")) return state;
+    return { ...state, document: toBase64(Y.encodeStateAsUpdateV2(document)), updates: [] };
+  },
   expire({ generation, document, updates }) {
     const isEmpty = document === null && updates.length === 0;
     return { generation: isEmpty ? generation : generation + 1, document: null, updates: [] };

@@ -87,7 +87,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
     quota: { entries: env.QUOTA_ENTRIES, bytes: env.QUOTA_BYTES },
     newEpoch: uuidv7,
     random: Math.random,
-    interrupted: (cause) => logger.error({ err: cause }, "a push was interrupted"),
+    faulted: (cause) => logger.error({ err: cause }, "a push was interrupted, or met a unit that cannot be computed"),
     changed: (userId, headRev) => announce(stateTopic(userId), headRev),
   });
   const stream = createStream({

@@ -65,8 +65,8 @@ export interface Entries {
 const RETRY_AFTER_MS = 500;
 
 /**
- * `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head, `interrupted` of each
- * fault that stopped a push.
+ * `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head, `faulted` of what
+ * stopped a push, and of each unit that could not be computed.
  */
 export function createEntries(options: {
   store: EntryStore;
@@ -74,7 +74,7 @@ export function createEntries(options: {
   quota: Amount;
   newEpoch: () => string;
   changed: (userId: string, headRev: number) => void;
-  interrupted?: (cause: unknown) => void;
+  faulted?: (cause: unknown) => void;
   /** Where changes of RELAY namespaces go; absent where there are none. */
   relay?: {
     admits(userId: string): boolean;
@@ -82,12 +82,12 @@ export function createEntries(options: {
   };
   random?: () => number;
 }): Entries {
-  const { store, namespaces, quota, newEpoch, changed, interrupted, relay, random = Math.random } = options;
+  const { store, namespaces, quota, newEpoch, changed, faulted, relay, random = Math.random } = options;
 
   /** Where a push stands of which nothing could be settled now. */
   async function interruptedAt(userId: string, deviceId: string, push: Push, fault: unknown): Promise<Settlement> {
     const before = await store.look({ userId, clientId: push.clientId, newEpoch: newEpoch() });
-    return { ...settle({ ...push, ops: [] }, deviceId, before, quota), stop: "RETRY", fault };
+    return { ...settle({ ...push, ops: [] }, deviceId, before, quota), stop: "RETRY", faults: [fault] };
   }
 
   return {
@@ -123,10 +123,10 @@ export function createEntries(options: {
           revBefore = Number.POSITIVE_INFINITY;
           return interruptedAt(userId, deviceId, push, cause);
         });
-      const { outcomes, lastSeq, rev, serverNow, stop, fault, quotaRemaining, relayed } = settlement;
+      const { outcomes, lastSeq, rev, serverNow, stop, faults, quotaRemaining, relayed } = settlement;
       if (rev > revBefore) changed(userId, rev);
       if (relayed.length > 0) relay?.pass({ userId, deviceId }, relayed);
-      if (stop === "RETRY") interrupted?.(fault);
+      for (const fault of faults) faulted?.(fault);
       const retryAfterMs = stop === "RETRY" ? Math.round(RETRY_AFTER_MS * (0.5 + random())) : null;
       return { outcomes, lastSeq, headRev: rev, serverNow, stop, retryAfterMs, quotaRemaining };
     },

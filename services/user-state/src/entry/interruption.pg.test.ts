@@ -9,40 +9,43 @@ afterAll(() => system[Symbol.asyncDispose]());
 
 const RETRY = { stop: "RETRY", retryAfterMs: expect.toSatisfy((ms: number) => ms >= 250 && ms <= 750) };
 
-describe("a push that cannot be settled now", () => {
-  it("stops at the change that cannot be computed: what is in front of it is committed, the rest is sent again", async () => {
-    const phone = createReplica(system);
-    await phone.push({ ops: [{ seq: 1, key: "broken", value: 1 }] });
-    const { userId } = phone.caller.viewer;
-    const { rows } = await system.admin.query<{ state: object }>(
-      "SELECT state FROM user_state.state_entries WHERE user_id = $1",
-      [userId],
-    );
-    const store = (state: unknown): Promise<unknown> =>
-      system.admin.query("UPDATE user_state.state_entries SET state = $2 WHERE user_id = $1 AND key = 'broken'", [
-        userId,
-        state,
-      ]);
-    await store({ standing: 7 });
-    const ops = [
-      { seq: 2, key: "before", value: 2 },
-      { seq: 3, key: "broken", value: 3 },
-      { seq: 4, key: "behind", value: 4 },
-    ];
-    const stopped = await phone.push({ ops });
-    expect(stopped).toMatchObject({ ...RETRY, outcomes: [{ seq: 2, status: "APPLIED" }], lastSeq: 2, headRev: 2 });
-    expect(await phone.push({ ops: ops.slice(1) })).toMatchObject({ ...RETRY, outcomes: [], lastSeq: 2, headRev: 2 });
-
-    await store(rows[0]?.state);
-    expect(await phone.push({ ops })).toMatchObject({
-      stop: null,
-      retryAfterMs: null,
-      outcomes: [{ status: "DUPLICATE" }, { status: "APPLIED" }, { status: "APPLIED" }],
-      lastSeq: 4,
-    });
-    expect(shown([await phone.pull()])).toEqual({ "before/colour": 2, "behind/colour": 4, "broken/colour": 3 });
+it("a change of what cannot be read is refused, and blocks nothing", async () => {
+  const phone = createReplica(system);
+  await phone.push({ ops: [{ seq: 1, key: "broken", value: 1 }] });
+  const { userId } = phone.caller.viewer;
+  const { rows } = await system.admin.query<{ state: object }>(
+    "SELECT state FROM user_state.state_entries WHERE user_id = $1",
+    [userId],
+  );
+  const store = (state: unknown): Promise<unknown> =>
+    system.admin.query("UPDATE user_state.state_entries SET state = $2 WHERE user_id = $1 AND key = 'broken'", [
+      userId,
+      state,
+    ]);
+  await store({ standing: 7 });
+  const ops = [
+    { seq: 2, key: "before", value: 2 },
+    { seq: 3, key: "broken", value: 3 },
+    { seq: 4, key: "behind", value: 4 },
+  ];
+  const refused = { status: "REJECTED", reason: "UNIT_BROKEN" };
+  expect(await phone.push({ ops })).toMatchObject({
+    stop: null,
+    outcomes: [{ status: "APPLIED" }, { ...refused, current: null }, { status: "APPLIED" }],
+    lastSeq: 4,
+  });
+  expect(await phone.push({ ops: ops.slice(1, 2) })).toMatchObject({
+    outcomes: [{ status: "DUPLICATE", first: refused }],
   });
 
+  await store(rows[0]?.state);
+  expect(await phone.push({ ops: [{ seq: 5, key: "broken", value: 5 }] })).toMatchObject({
+    outcomes: [{ status: "APPLIED" }],
+  });
+  expect(shown([await phone.pull()])).toEqual({ "before/colour": 2, "behind/colour": 4, "broken/colour": 5 });
+});
+
+describe("a push that cannot be settled now", () => {
   it("is undone whole by a fault of the database: nothing of it stands, all that was settled before does", async () => {
     const phone = createReplica(system);
     await phone.push({ ops: [{ seq: 1, key: "held", value: 1 }] });

@@ -91,7 +91,7 @@ export interface Relayed extends UnitName {
   readonly schemaVersion: number;
 }
 
-/** GAP: a seq is missing. RETRY: the next op cannot be settled now; what is in front of it is. */
+/** GAP: a seq is missing. RETRY: the push cannot be settled now; what was settled before stands. */
 export type StopReason = "GAP" | "RETRY";
 
 export interface Settlement {
@@ -100,8 +100,8 @@ export interface Settlement {
   readonly rev: number;
   readonly serverNow: number;
   readonly stop: StopReason | null;
-  /** Of RETRY: what was thrown. */
-  readonly fault?: unknown;
+  /** What was thrown where a unit could not be computed: faults of ours. */
+  readonly faults: readonly unknown[];
   readonly changes: readonly Change[];
   readonly relayed: readonly Relayed[];
   readonly answers: readonly Answer[];
@@ -128,7 +128,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   let { rev, serverNow, usage } = before;
   let lastSeq = before.client?.lastSeq ?? 0;
   let stop: StopReason | null = null;
-  let interruption: unknown;
+  const faults: unknown[] = [];
 
   for (const judged of push.ops) {
     const { op } = judged;
@@ -151,10 +151,10 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
           ? refuse(judged.fault)
           : settleOp(judged, standing, { push, deviceId, before, rev, usage, quota });
     } catch (cause) {
-      // Nothing is known of this op: what comes behind it has to wait, what is in front of it does not.
-      stop = "RETRY";
-      interruption = cause;
-      break;
+      // Computing it again would come to the same, so that it would block all that is behind it.
+      faults.push(cause);
+      standing = undefined;
+      verdict = refuse({ reason: "UNIT_BROKEN", message: "What stands here cannot be read: a fault of ours." });
     }
     lastSeq = op.seq;
     const { status, stamp, fault, losers = [], change } = verdict;
@@ -185,7 +185,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     rev,
     serverNow,
     stop,
-    fault: interruption,
+    faults,
     changes: [...changes.values()],
     relayed,
     answers: [...answers.values()],
