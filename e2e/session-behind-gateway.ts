@@ -19,14 +19,16 @@ export interface SessionBehindGateway extends AsyncDisposable {
 }
 
 /** Starts both. Pages of https://app.example.com may call. */
-export async function startSessionBehindGateway(): Promise<SessionBehindGateway> {
+export async function startSessionBehindGateway({
+  logLevel = "silent",
+}: { logLevel?: "silent" | "info" } = {}): Promise<SessionBehindGateway> {
   await using opening = new AsyncDisposableStack();
   const database = opening.use(await createTestDatabase());
   const [gatewayKey, grantKey, port] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519"), freePort()]);
   const url = `http://127.0.0.1:${port}`;
   const sessionEnv = SessionEnv.parse({
     PORT: 0,
-    LOG_LEVEL: "silent",
+    LOG_LEVEL: logLevel,
     DATABASE_URL: database.url.session,
     GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
     GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
@@ -41,7 +43,7 @@ export async function startSessionBehindGateway(): Promise<SessionBehindGateway>
     await startGateway(
       GatewayEnv.parse({
         PORT: port,
-        LOG_LEVEL: "silent",
+        LOG_LEVEL: logLevel,
         GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
         IDENTITY_URL: nobody,
         SESSION_URL: new URL(session.url).origin,

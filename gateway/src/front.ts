@@ -17,6 +17,7 @@ import type { Admission, Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
+import { logRefusal } from "./refusals.ts";
 import { withRequestId } from "./request-id.ts";
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -72,6 +73,7 @@ export async function createFront(options: {
   http.setErrorHandler((thrown, request, reply) => {
     const fault = toHttpFault(thrown, request.id, request.headers.authorization);
     if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
+    else logRefusal(request.log, fault.body.errors[0]?.extensions ?? {}, { requestId: request.id });
     // Closing on a client that is still sending would reset the connection and take the answer with it: the rest of the
     // body is read and thrown away instead, for as long as a request may take.
     if (fault.status === 413) reply.removeHeader("connection");

@@ -9,6 +9,7 @@ import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLEr
 import type { ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLError, toGraphQLError } from "./errors.ts";
+import { logRefusal } from "./refusals.ts";
 import { withRequestId } from "./request-id.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { OperationRequest, PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
@@ -68,10 +69,14 @@ export function createOperations(options: {
     async prepare(request, { admission, requestId }) {
       const { caller, claims, proof } = admission;
       const log = logger.child({ requestId });
+      const who = { sessionId: claims.sid };
       try {
         await standing.assert(claims, "READ");
         const prepared = subscriptions.prepare(request);
-        if (!("document" in prepared)) return prepared;
+        if (!("document" in prepared)) {
+          for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(log, extensions ?? {}, who);
+          return prepared;
+        }
         return start(prepared, request, {
           caller,
           grant: { grantId: claims.gid, generation: claims.gen },
@@ -81,7 +86,10 @@ export function createOperations(options: {
           logger: log,
         });
       } catch (cause) {
-        if (isAppError(cause)) return [toGraphQLError(cause)];
+        if (isAppError(cause)) {
+          logRefusal(log, cause, who);
+          return [toGraphQLError(cause)];
+        }
         log.error({ err: cause }, "an operation could not be prepared");
         return [
           toGraphQLError(new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", "Something went wrong on our side.")),

@@ -1,5 +1,5 @@
 /** ApolloServer over the graph: parses, validates, runs and shapes queries and mutations, from HTTP and from sockets. */
-import { ApolloServer, type ApolloServerPlugin } from "@apollo/server";
+import { ApolloServer, type ApolloServerPlugin, type GraphQLResponse } from "@apollo/server";
 import { unwrapResolverError } from "@apollo/server/errors";
 import {
   ApolloServerPluginCacheControlDisabled,
@@ -18,6 +18,7 @@ import { formatError, operationRefused, requestFault, toSeconds } from "./errors
 import { apolloLogger } from "./graph/apollo-logger.ts";
 import type { Graph } from "./graph/graph.ts";
 import { longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
+import { logRefusal } from "./refusals.ts";
 import type { Standing } from "./revocation/standing.ts";
 
 /** The most tokens an operation may have; a dashboard's largest has a few hundred. */
@@ -86,12 +87,14 @@ function operations(activity: Activity, standing: Standing): ApolloServerPlugin<
           const retryAfterMs = longestRetryAfterMs(errors ?? []);
           if (retryAfterMs > 0) response.http.headers.set("retry-after", toSeconds(retryAfterMs));
           const { caller, logger } = contextValue;
+          const who = caller.kind === "viewer" ? { sessionId: caller.viewer.sessionId } : {};
+          for (const refusal of refusalsIn(response.body)) logRefusal(logger, refusal, who);
           logger.info(
             {
               operation: operationName ?? operation?.operation,
               ms: Math.round((performance.now() - startedAt) * 10) / 10,
               caller: caller.kind,
-              ...(caller.kind === "viewer" && { sessionId: caller.viewer.sessionId }),
+              ...who,
               ...(errors && { errors: errors.length }),
             },
             "operation",
@@ -100,6 +103,18 @@ function operations(activity: Activity, standing: Standing): ApolloServerPlugin<
       };
     },
   };
+}
+
+/** An answer with more kinds of errors than this says nothing more by naming them all. */
+const MOST_REFUSALS = 10;
+
+/** The kinds of errors in an answer, as its client is told of them. */
+function refusalsIn(body: GraphQLResponse["body"]): { code?: unknown; reason?: unknown }[] {
+  const errors = body.kind === "single" ? (body.singleResult.errors ?? []) : [];
+  const kinds = new Map(
+    errors.map(({ extensions = {} }) => [`${extensions["code"]} ${extensions["reason"]}`, extensions]),
+  );
+  return [...kinds.values()].slice(0, MOST_REFUSALS);
 }
 
 /** Marked so by the client (`@passive`), or by its browser: polling and prefetching keep no session from idling out. */

@@ -6,6 +6,7 @@ import type { Caller } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Proofs } from "../dpop/proofs.ts";
+import { logRefusal } from "../refusals.ts";
 import { FORM_TYPE, type SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
 
@@ -43,6 +44,7 @@ export async function serveOAuth(
       const error = asAppError(thrown);
       if (error.code === "INTERNAL_SERVER_ERROR")
         request.log.error({ err: thrown, requestId: request.id }, "request failed");
+      else logRefusal(request.log, error, { requestId: request.id });
       const { status, body } = toOAuthRefusal(error);
       return reply.code(status).send(body);
     });

@@ -6,6 +6,7 @@ import { type AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { CloseCode, MessageType, stringifyMessage, type WebSocket as Transport } from "graphql-ws";
 import type { WebSocket } from "ws";
+import { logRefusal } from "../refusals.ts";
 
 export interface Connection {
   /** What the protocol server speaks through. */
@@ -63,7 +64,10 @@ export function createConnection(options: {
 
   /** What a frame's handling threw says how the socket ends. */
   function closeFor(thrown: unknown): void {
-    if (isAppError(thrown)) return close(codeOf(thrown), closeReason(thrown));
+    if (isAppError(thrown)) {
+      logRefusal(logger, thrown);
+      return close(codeOf(thrown), closeReason(thrown));
+    }
     // graphql-ws throws this for a message that only a server may send.
     if (thrown instanceof Error && thrown.message.startsWith("Unexpected message of type"))
       return close(CloseCode.BadRequest, "Invalid message received");

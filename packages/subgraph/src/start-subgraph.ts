@@ -114,6 +114,10 @@ export async function startSubgraph<Context extends SubgraphContext>(
   http.setErrorHandler((thrown, request, reply) => {
     const fault = asFault(thrown);
     if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
+    else {
+      const { code, reason } = fault.extensions;
+      request.log.info({ code, reason, requestId: request.id }, "refused");
+    }
     return reply
       .code(fault.status)
       .send({ errors: [{ message: fault.message, extensions: { ...fault.extensions, requestId: request.id } }] });

@@ -33,6 +33,7 @@ export function createOAuthRoutes(options: {
         const fault = asAppError(thrown);
         if (fault.code === "INTERNAL_SERVER_ERROR")
           request.log.error({ err: thrown, requestId: request.id }, "request failed");
+        else logger.info({ code: fault.code, reason: fault.reason, requestId: request.id }, "refused");
         const { status, body } = toOAuthRefusal(fault);
         if (body.error !== "invalid_client") return reply.code(status).send(body);
         // RFC 6749 section 5.2: the challenge is for whoever tried that way; others would have a browser ask for a password.
