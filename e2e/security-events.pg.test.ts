@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
+import * as oauth from "oauth4webapi";
 import type { Pool } from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
@@ -95,4 +96,39 @@ it("whoever has not signed in is asked to, and whoever did so long ago is asked 
   expect(await early.json()).toMatchObject({
     errors: [{ extensions: { code: "STEP_UP_REQUIRED", reason: "AUTHENTICATION_TOO_OLD", details: { maxAge: 300 } } }],
   });
+});
+
+it("the record of a session that is bound to a key is for whoever holds the key, and nobody else", async () => {
+  const loopback = { [oauth.allowInsecureRequests]: true };
+  const as = await oauth.processDiscoveryResponse(
+    new URL(url),
+    await oauth.discoveryRequest(new URL(url), { algorithm: "oauth2", ...loopback }),
+  );
+  const client: oauth.Client = { client_id: "continuo" };
+  const DPoP = oauth.DPoP(client, await oauth.generateKeyPair("ES256"));
+  const start = async (): Promise<oauth.TokenEndpointResponse> => {
+    const type = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    const form = { assertion: await grantOf(0), device_name: "A terminal" };
+    const options = { DPoP, ...loopback };
+    const response = await oauth.genericTokenEndpointRequest(as, client, oauth.None(), type, form, options);
+    return oauth.processGenericTokenEndpointResponse(as, client, response);
+  };
+  const { access_token } = await start().catch((cause: unknown) => {
+    if (oauth.isDPoPNonceError(cause)) return start();
+    throw cause;
+  });
+  const address = new URL("/account/security-events", url);
+  const take = (proofs: oauth.DPoPHandle): Promise<Response> =>
+    oauth.protectedResourceRequest(access_token, "GET", address, undefined, undefined, { DPoP: proofs, ...loopback });
+
+  const taken = await take(DPoP);
+  expect([taken.status, taken.headers.get("content-type")]).toEqual([200, "application/x-ndjson"]);
+  expect(await taken.text()).toContain("DEVICE_KEY_BOUND");
+  const bearer = await download(access_token);
+  expect([bearer.status, await bearer.json()]).toMatchObject([
+    401,
+    { errors: [{ extensions: { reason: "DPOP_REQUIRED" } }] },
+  ]);
+  const thief = oauth.DPoP(client, await oauth.generateKeyPair("ES256"));
+  await expect(take(thief)).rejects.toMatchObject({ status: 401 });
 });
