@@ -10,7 +10,7 @@ import { serveCheck } from "./check.ts";
 import { createNonces } from "./dpop/nonces.ts";
 import { createProofs } from "./dpop/proofs.ts";
 import { type ReplayCache, startReplayCache } from "./dpop/replay-cache.ts";
-import type { Env } from "./env.ts";
+import { type Env, limitsOf } from "./env.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
@@ -22,7 +22,10 @@ import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
 import { createStanding } from "./revocation/standing.ts";
 import { createStreamRegistry } from "./revocation/stream-registry.ts";
-import { MAX_TOKENS, startServer } from "./server.ts";
+import { createCosts } from "./limits/cost.ts";
+import { createDocuments } from "./limits/documents.ts";
+import { readWeights } from "./limits/weights.ts";
+import { startServer } from "./server.ts";
 import { startTokenVerifier } from "./signing-keys.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
 import { serveUpgrades } from "./socket/upgrade.ts";
@@ -147,15 +150,20 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const admissions = createAdmissions({ verifier, proofs, tickets, standing });
   const activity = stack.use(startActivity({ session, logger }));
 
-  const graph = createApolloGraph({ supergraphSdl: loadSupergraph(), clients });
-  const server = stack.adopt(await startServer({ graph, activity, standing, isDevelopment, logger }), (started) =>
-    started.stop(),
+  const supergraphSdl = loadSupergraph();
+  const graph = createApolloGraph({ supergraphSdl, clients });
+  const limits = limitsOf(env);
+  const documents = createDocuments(limits);
+  const costs = createCosts({ schema: graph.schema, weights: readWeights(supergraphSdl), listSize: env.LIST_SIZE });
+  const server = stack.adopt(
+    await startServer({ graph, activity, standing, limits, costs, isDevelopment, logger }),
+    (started) => started.stop(),
   );
   const http = stack.adopt(
     await createFront({ health, nonces, allowedOrigins: env.ALLOWED_ORIGINS, logger }),
     (front) => front.close(),
   );
-  serveGraphQL(http, { server, admissions, logger });
+  serveGraphQL(http, { server, admissions, documents, logger });
   serveCheck(http, admissions);
   serveAccount(http, { session, admissions });
   serveTickets(http, { admissions, tickets });
@@ -177,7 +185,9 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     pokes,
     relays,
     standing,
-    maxTokens: MAX_TOKENS,
+    documents,
+    costs,
+    maxCost: limits.cost,
     hideSuggestions: !isDevelopment,
     logger,
     recheckMs: waits.recheckMs,

@@ -1,5 +1,6 @@
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
+import type { Limits } from "./limits/limits.ts";
 
 const baseUrl = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
 
@@ -13,6 +14,9 @@ const origins = z
       .filter(Boolean),
   )
   .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, "expected origins such as https://app.example.com")));
+
+const bound = (meaning: string, fallback: number): z.ZodDefault<z.ZodCoercedNumber> =>
+  z.coerce.number().int().min(1).default(fallback).describe(meaning);
 
 /** The environment of a gateway process. */
 export const Env = z
@@ -44,6 +48,14 @@ export const Env = z
       .optional()
       .describe("To listen for pokes and to know used DPoP proofs, when REDIS_URL is not set."),
     REDIS_URL: envTypes.redisUrl,
+    MAX_DEPTH: bound("Levels of fields that an operation may have.", 15),
+    MAX_ALIASES: bound("Aliases that an operation may have.", 30),
+    MAX_ROOT_FIELDS: bound("Fields that an operation may have at its root.", 20),
+    MAX_DIRECTIVES: bound("Directives that an operation may have.", 50),
+    MAX_SELECTIONS: bound("Fields and fragments of an operation, its fragments put in place.", 1_000),
+    MAX_TOKENS: bound("Tokens of a document; a dashboard's largest has a few hundred.", 5_000),
+    MAX_COST: bound("Points that an operation may cost: one for each object that it may be answered with.", 10_000),
+    LIST_SIZE: bound("Members that a list is taken to have, where neither graph nor arguments say.", 10),
   })
   .refine((env) => env.DATABASE_URL !== undefined || env.REDIS_URL !== undefined, {
     path: ["DATABASE_URL"],
@@ -54,6 +66,19 @@ export const Env = z
     path: ["PUBLIC_URL"],
     error: "set PUBLIC_URL in production: proofs of keys and the OAuth metadata name it",
   });
+/** What an operation may be at most, in the words of the environment. */
+export function limitsOf(env: z.output<typeof Env>): Limits {
+  return {
+    depth: env.MAX_DEPTH,
+    aliases: env.MAX_ALIASES,
+    rootFields: env.MAX_ROOT_FIELDS,
+    directives: env.MAX_DIRECTIVES,
+    selections: env.MAX_SELECTIONS,
+    tokens: env.MAX_TOKENS,
+    cost: env.MAX_COST,
+  };
+}
+
 export type Env = z.output<typeof Env>;
 
 /** Reads this process's environment. Throws EnvError with every problem at once. */

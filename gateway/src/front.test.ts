@@ -209,7 +209,7 @@ describe("the gateway over HTTP", () => {
         "PERSISTED_QUERY_NOT_SUPPORTED",
         () => post({ extensions: { persistedQuery: { version: 1, sha256Hash: "00" } } }),
       ],
-      ["too many tokens", 400, "DOCUMENT_INVALID", () => post({ query: `{ ${"a ".repeat(6_000)} }` })],
+      ["too many tokens", 400, "TOO_MANY_TOKENS", () => post({ query: `{ ${"a ".repeat(6_000)} }` })],
       ["a body that is not JSON", 400, "REQUEST_INVALID", () => ({ ...post({}), body: "{" })],
       ["an empty body", 400, "REQUEST_INVALID", () => post({})],
       [

@@ -12,13 +12,16 @@ import Fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from "fastify";
+import { GraphQLError } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { Admission, Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
+import type { Documents } from "./limits/documents.ts";
 import { logRefusal } from "./refusals.ts";
 import { withRequestId } from "./request-id.ts";
+import { isRecord } from "./subgraph/subgraph-error.ts";
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
 const GRAPHQL_PATH = "/graphql";
@@ -93,9 +96,9 @@ export async function createFront(options: {
 /** Serves GraphQL over HTTP; the caller is judged before the body is read. */
 export function serveGraphQL(
   http: FastifyInstance,
-  options: { server: ApolloServer<GatewayContext>; admissions: Admissions; logger: Logger },
+  options: { server: ApolloServer<GatewayContext>; admissions: Admissions; documents: Documents; logger: Logger },
 ): void {
-  const { server, admissions, logger } = options;
+  const { server, admissions, documents, logger } = options;
   const admitted = new WeakMap<FastifyRequest, Admission>();
   const handle = fastifyApolloHandler(server, {
     context: async (request, reply) => {
@@ -117,10 +120,23 @@ export function serveGraphQL(
     onRequest: async (request) => {
       admitted.set(request, await admit(admissions, request, GRAPHQL_PATH));
     },
+    async preHandler({ body, query }) {
+      assertReadable(documents, body ?? query);
+    },
     handler(request, reply) {
       return withRequestId(request.id, () => handle.call(http, request, reply));
     },
   });
+}
+
+/** Throws AppError for a document that is too much; what else is wrong with it, the server says. */
+function assertReadable(documents: Documents, request: unknown): void {
+  if (!isRecord(request) || typeof request["query"] !== "string") return;
+  try {
+    documents.read(request["query"]);
+  } catch (cause) {
+    if (!(cause instanceof GraphQLError)) throw cause;
+  }
 }
 
 /** Aborted when the client leaves before it has its answer. (Fastify's own `signal` ends with the body of the request.) */

@@ -40,14 +40,18 @@ export function createOperations(options: {
 }): Operations {
   const { server, subscriptions, standing, logger } = options;
 
-  function start({ document, open }: PreparedOperation, request: OperationRequest, context: GatewayContext): Operation {
+  function start(
+    { document, cost, open }: PreparedOperation,
+    request: OperationRequest,
+    context: GatewayContext,
+  ): Operation {
     const { query, operationName, variables } = request;
     const until = (signal: AbortSignal | undefined): GatewayContext => ({ ...context, ...(signal && { signal }) });
     if (open)
       return {
         document,
         open(signal) {
-          context.logger.info({ operation: operationName ?? "subscription" }, "subscribed");
+          context.logger.info({ operation: operationName ?? "subscription", cost }, "subscribed");
           return open(until(signal));
         },
       };

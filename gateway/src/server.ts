@@ -17,22 +17,23 @@ import { assertMayChange } from "./dpop/proofs.ts";
 import { formatError, operationRefused, requestFault, toSeconds } from "./errors.ts";
 import { apolloLogger } from "./graph/apollo-logger.ts";
 import type { Graph } from "./graph/graph.ts";
+import type { Costs } from "./limits/cost.ts";
+import { limitExceeded, type Limits } from "./limits/limits.ts";
 import { longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
 import { logRefusal } from "./refusals.ts";
 import type { Standing } from "./revocation/standing.ts";
-
-/** The most tokens an operation may have; a dashboard's largest has a few hundred. */
-export const MAX_TOKENS = 5_000;
 
 /** Started, and not yet reachable: the front and the sockets hand operations to it. */
 export async function startServer(options: {
   graph: Graph;
   activity: Activity;
   standing: Standing;
+  limits: Limits;
+  costs: Costs;
   isDevelopment: boolean;
   logger: Logger;
 }): Promise<ApolloServer<GatewayContext>> {
-  const { graph, activity, standing, isDevelopment, logger } = options;
+  const { graph, limits, isDevelopment, logger } = options;
   const server = new ApolloServer<GatewayContext>({
     gateway: graph.gateway,
     introspection: isDevelopment,
@@ -42,7 +43,7 @@ export async function startServer(options: {
     allowBatchedHttpRequests: false,
     persistedQueries: false,
     maxRecursiveSelections: true,
-    parseOptions: { maxTokens: MAX_TOKENS },
+    parseOptions: { maxTokens: limits.tokens },
     stopOnTerminationSignals: false,
     formatError,
     logger: apolloLogger(logger),
@@ -52,7 +53,7 @@ export async function startServer(options: {
       ApolloServerPluginLandingPageDisabled(),
       ApolloServerPluginSchemaReportingDisabled(),
       ApolloServerPluginUsageReportingDisabled(),
-      operations(activity, standing),
+      operations(options),
     ],
   });
   await server.start();
@@ -60,12 +61,19 @@ export async function startServer(options: {
 }
 
 /** Refuses what cannot be run here, notes activity, and writes one log line an operation. */
-function operations(activity: Activity, standing: Standing): ApolloServerPlugin<GatewayContext> {
+function operations(options: {
+  activity: Activity;
+  standing: Standing;
+  limits: Pick<Limits, "cost">;
+  costs: Costs;
+}): ApolloServerPlugin<GatewayContext> {
+  const { activity, standing, limits, costs } = options;
   return {
     async requestDidStart() {
       const startedAt = performance.now();
+      let cost: number | undefined;
       return {
-        async didResolveOperation({ operation, request, contextValue }) {
+        async didResolveOperation({ document, operation, request, contextValue }) {
           if (!operation)
             throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
           if (operation.operation === OperationTypeNode.SUBSCRIPTION)
@@ -73,6 +81,8 @@ function operations(activity: Activity, standing: Standing): ApolloServerPlugin<
               "SUBSCRIPTION_OVER_HTTP",
               "Subscriptions run over a WebSocket (graphql-transport-ws) or as server-sent events (/graphql/stream).",
             );
+          cost = costs.of(document, request.operationName ?? undefined, request.variables ?? {});
+          if (cost > limits.cost) throw operationRefused(limitExceeded("cost", limits.cost, cost));
           if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
           if (!isPassive(operation, contextValue)) activity.note(contextValue);
         },
@@ -92,6 +102,7 @@ function operations(activity: Activity, standing: Standing): ApolloServerPlugin<
           logger.info(
             {
               operation: operationName ?? operation?.operation,
+              cost,
               ms: Math.round((performance.now() - startedAt) * 10) / 10,
               caller: caller.kind,
               ...who,

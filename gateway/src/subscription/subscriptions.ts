@@ -9,15 +9,17 @@ import {
   getVariableValues,
   GraphQLError,
   OperationTypeNode,
-  parse,
   type SelectionNode,
   validate,
   type VariableDefinitionNode,
 } from "graphql";
 import { LRUCache } from "lru-cache";
 import type { GatewayContext } from "../context.ts";
-import { requestFault } from "../errors.ts";
+import { requestFault, toGraphQLError } from "../errors.ts";
 import type { Graph, SubscriptionPlan } from "../graph/graph.ts";
+import type { Costs } from "../limits/cost.ts";
+import type { Documents } from "../limits/documents.ts";
+import { limitExceeded } from "../limits/limits.ts";
 import { placeErrors } from "../subgraph/data-source.ts";
 import type { Standing } from "../revocation/standing.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
@@ -39,12 +41,13 @@ export interface OperationRequest {
 /** An operation that may run: a stream of events, or something for the ordinary server. */
 export interface PreparedOperation {
   readonly document: DocumentNode;
-  /** Only a subscription has it. */
+  /** Only a subscription has these. Its cost is that of an event. */
+  readonly cost?: number;
   readonly open?: (context: GatewayContext) => Promise<AsyncIterableIterator<Event, undefined>>;
 }
 
 export interface Subscriptions {
-  /** Parses, and for a subscription validates, plans and coerces the variables. Returns what is wrong instead of throwing. */
+  /** Reads, and for a subscription validates, plans, reckons and coerces the variables. Returns what is wrong instead of throwing. */
   prepare(request: OperationRequest): PreparedOperation | readonly GraphQLError[];
 }
 
@@ -76,15 +79,16 @@ export function createSubscriptions(options: {
   pokes: Pokes;
   relays: Relays;
   standing: Standing;
-  maxTokens: number;
+  documents: Documents;
+  costs: Costs;
+  maxCost: number;
   hideSuggestions: boolean;
   logger: Logger;
   recheckMs?: number | undefined;
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
-  const { graph, clients, sources, relaySources, pokes, relays, standing, maxTokens, hideSuggestions, logger } =
-    options;
-  const { recheckMs = RECHECK_MS, backoffMs = jitter } = options;
+  const { graph, clients, sources, relaySources, pokes, relays, standing, hideSuggestions, logger } = options;
+  const { documents, costs, maxCost, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
   const planned = new LRUCache<string, Planned>({
     max: CACHED_TEXTS,
     maxSize: CACHED_CHARACTERS,
@@ -92,7 +96,7 @@ export function createSubscriptions(options: {
   });
 
   function plan({ query, operationName }: OperationRequest): Planned | readonly GraphQLError[] {
-    const document = parse(query, { maxTokens });
+    const document = documents.read(query);
     const operation = getOperationAST(document, operationName);
     if (!operation)
       return [requestFault("OPERATION_UNKNOWN", "The document has no such operation, or several and no name.")];
@@ -122,6 +126,7 @@ export function createSubscriptions(options: {
       if ("document" in fresh) planned.set(key, fresh);
       return fresh;
     } catch (cause) {
+      if (isAppError(cause)) return [toGraphQLError(cause)];
       if (!(cause instanceof GraphQLError)) {
         logger.error({ err: cause }, "a subscription could not be planned");
         return [requestFault("SUBSCRIPTION_UNSUPPORTED", "This subscription cannot be run.")];
@@ -143,7 +148,9 @@ export function createSubscriptions(options: {
         { maxErrors: MAX_VARIABLE_ERRORS },
       );
       if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
-      return { document, open: (context) => open(subscription, coerced, context) };
+      const cost = costs.of(document, request.operationName ?? undefined, coerced);
+      if (cost > maxCost) return [toGraphQLError(limitExceeded("cost", maxCost, cost))];
+      return { document, cost, open: (context) => open(subscription, coerced, context) };
     },
   };
 

@@ -1,0 +1,182 @@
+/**
+ * What an operation costs at most, by IBM's cost directives: an object is a point, a list as many times what is in it as it
+ * may have members. An estimate from the text and the variables alone, made a function once per document.
+ * Selections under conditions count, and of alternatives (types of a union or an interface) each.
+ */
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  getNamedType,
+  getNullableType,
+  getOperationAST,
+  type GraphQLCompositeType,
+  type GraphQLField,
+  type GraphQLSchema,
+  isCompositeType,
+  isInterfaceType,
+  isListType,
+  isObjectType,
+  type GraphQLOutputType,
+  Kind,
+  type OperationDefinitionNode,
+  OperationTypeNode,
+  type SelectionSetNode,
+  type ValueNode,
+} from "graphql";
+import { perDocument } from "../plan/per-document.ts";
+import type { ListSize, Weights } from "./weights.ts";
+
+type Variables = Readonly<Record<string, unknown>>;
+/** Points; a number where no variable has a say. */
+type Cost = number | ((variables: Variables) => number);
+
+export interface Costs {
+  /** Points of an operation of a valid document; 0 when it has no such operation. */
+  of(document: DocumentNode, operationName: string | undefined, variables: Variables): number;
+}
+
+/** A mutation does more than it shows. As Apollo's demand control has it. */
+const MUTATION_COST = 10;
+/** Arguments that bound a list where the graph says nothing (Relay's connections). */
+const SLICING_ARGUMENTS = ["first", "last"];
+
+/** `listSize` is how many members a list has of which nothing is known. */
+export function createCosts(options: { schema: GraphQLSchema; weights: Weights; listSize: number }): Costs {
+  const { schema } = options;
+  const compile = perDocument((document, operationName) => {
+    const operation = getOperationAST(document, operationName);
+    return operation ? compileOperation(document, operation) : 0;
+  });
+
+  function compileOperation(document: DocumentNode, operation: OperationDefinitionNode): Cost {
+    const { costs, listSizes } = options.weights;
+    const root = schema.getRootType(operation.operation);
+    if (!root) return 0;
+    const isMutation = operation.operation === OperationTypeNode.MUTATION;
+    const rootCost = (parent: GraphQLCompositeType): number | undefined =>
+      isMutation && parent === root ? MUTATION_COST : undefined;
+    const fragments = new Map<string, FragmentDefinitionNode>();
+    for (const definition of document.definitions)
+      if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+    const defaults = new Map(
+      operation.variableDefinitions?.map(({ variable, defaultValue }) => [variable.name.value, defaultValue]),
+    );
+
+    /** `sizes` are what the field around has said of lists among these. */
+    function ofSelections(set: SelectionSetNode, type: GraphQLCompositeType, sizes: Sizes): Cost {
+      return sum(
+        set.selections.map((selection) => {
+          if (selection.kind === Kind.FIELD) return ofField(selection, type, sizes);
+          const fragment = selection.kind === Kind.INLINE_FRAGMENT ? selection : fragments.get(selection.name.value);
+          const condition = fragment?.typeCondition && schema.getType(fragment.typeCondition.name.value);
+          return fragment
+            ? ofSelections(fragment.selectionSet, isCompositeType(condition) ? condition : type, sizes)
+            : 0;
+        }),
+      );
+    }
+
+    function ofField(node: FieldNode, parent: GraphQLCompositeType, sizes: Sizes): Cost {
+      const field = isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[node.name.value] : undefined;
+      // Introspection asks no subgraph.
+      if (!field) return 0;
+      const coordinate = `${parent.name}.${field.name}`;
+      const said = listSizes.get(coordinate);
+      const own = sizeOf(node, field, said);
+      const type = getNamedType(field.type);
+      const isList = depthOf(field.type) > 0;
+      const below =
+        node.selectionSet && isCompositeType(type)
+          ? ofSelections(node.selectionSet, type, sizesFor(own, isList, said))
+          : 0;
+      const each = sum([
+        costs.get(coordinate) ?? costs.get(type.name) ?? rootCost(parent) ?? (isCompositeType(type) ? 1 : 0),
+        below,
+      ]);
+      const size = own ?? sizes(field.name) ?? options.listSize;
+      return sum([
+        isList ? times([each, size, options.listSize ** (depthOf(field.type) - 1)]) : each,
+        ofArguments(node, coordinate),
+      ]);
+    }
+
+    function ofArguments(node: FieldNode, coordinate: string): number {
+      return (node.arguments ?? []).reduce(
+        (all, { name }) => all + (costs.get(`${coordinate}(${name.value}:)`) ?? 0),
+        0,
+      );
+    }
+
+    /** What a field says of the size of lists, by its arguments: the largest of them counts. */
+    function sizeOf(
+      node: FieldNode,
+      field: GraphQLField<unknown, unknown>,
+      said: ListSize | undefined,
+    ): Cost | undefined {
+      const names = said?.slicingArguments ?? (said?.assumedSize == null ? SLICING_ARGUMENTS : []);
+      const given = names.flatMap((name): Cost[] => {
+        const definition = field.args.find((argument) => argument.name === name);
+        const value = node.arguments?.find((argument) => argument.name.value === name)?.value;
+        const size = value ? valueOf(value, defaultOf(definition?.defaultValue)) : asSize(definition?.defaultValue);
+        return size === undefined ? [] : [size];
+      });
+      return given.length > 0 ? largest(given) : (said?.assumedSize ?? undefined);
+    }
+
+    function valueOf(node: ValueNode, otherwise: number): Cost | undefined {
+      if (node.kind === Kind.INT) return asSize(Number(node.value));
+      if (node.kind !== Kind.VARIABLE) return undefined;
+      const name = node.name.value;
+      const fallback = defaults.get(name);
+      const unset = fallback?.kind === Kind.INT ? (asSize(Number(fallback.value)) ?? otherwise) : otherwise;
+      return (variables) => asSize(variables[name]) ?? unset;
+    }
+
+    function defaultOf(value: unknown): number {
+      return asSize(value) ?? options.listSize;
+    }
+
+    return ofSelections(operation.selectionSet, root, () => undefined);
+  }
+
+  return {
+    of(document, operationName, variables) {
+      const cost = compile(document, operationName);
+      return typeof cost === "number" ? cost : cost(variables);
+    },
+  };
+}
+
+/** The size of the list that a field of this name is, where the field around it has said so. */
+type Sizes = (field: string) => Cost | undefined;
+
+/** `@listSize(sizedFields:)` names the lists; where the graph says nothing, a field that is no list itself sizes those in it. */
+function sizesFor(size: Cost | undefined, isList: boolean, said: ListSize | undefined): Sizes {
+  const named = said?.sizedFields;
+  if (named) return (field) => (named.includes(field) ? size : undefined);
+  return () => (isList || said ? undefined : size);
+}
+
+function depthOf(type: GraphQLOutputType): number {
+  const nullable = getNullableType(type);
+  return isListType(nullable) ? 1 + depthOf(nullable.ofType) : 0;
+}
+
+function asSize(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isFinite(value) ? Math.max(0, value) : undefined;
+}
+
+const combine =
+  (start: number, step: (one: number, other: number) => number) =>
+  (costs: readonly Cost[]): Cost => {
+    const known = costs.filter((cost) => typeof cost === "number").reduce(step, start);
+    const open = costs.filter((cost) => typeof cost === "function");
+    if (open.length === 0) return known;
+    return (variables) => open.reduce((result, cost) => step(result, cost(variables)), known);
+  };
+
+// Costs are shown as numbers that JSON has: lists in lists soon leave what is exact.
+const sum = combine(0, (one, other) => Math.min(one + other, Number.MAX_SAFE_INTEGER));
+const times = combine(1, (one, other) => Math.min(one * other, Number.MAX_SAFE_INTEGER));
+const largest = combine(0, Math.max);
