@@ -22,5 +22,8 @@ export const counter: Kind<CounterState, CounterPayload, number> = {
   },
   view: ({ value }) => value,
   standing: () => [],
-  join: (state, other) => (other.value > state.value ? other : state),
+  join(state, other) {
+    const further = Math.abs(other.value) - Math.abs(state.value);
+    return further > 0 || (further === 0 && other.value > state.value) ? other : state;
+  },
 };

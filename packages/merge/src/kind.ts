@@ -104,7 +104,7 @@ export interface Kind<State = Json, Payload = unknown, View = Json> {
   /**
    * Two states of one unit that do not know of each other, together: the same object as `state` when the other brings
    * nothing. Idempotent, and the same either way round. What only one of them removed stays, as the other never heard of
-   * it; of two counts the larger one is taken, since what they have in common cannot be told apart.
+   * it; of two counts the one further from zero is taken, since what they have in common cannot be told apart.
    */
   join(state: State, other: State): State;
   /** The same with every revision in it moved by `by`, into another order of commits. Absent: there are none in it. */
