@@ -157,11 +157,11 @@ describe("what two devices do to one unit without knowing of each other merges: 
     const phone = createReplica(system);
     const laptop = phone.sibling();
     const now = Date.now();
-    // The phone wrote a second before the laptop did, and its push comes last.
+    // The phone wrote a minute before the laptop did, and its push comes last.
     const ops = (payloads: object[], ms: number) =>
       payloads.map((payload, index) => on(kind, index + 1, payload, { stamp: { ms, counter: index } }));
-    await laptop.push({ clientNow: now, ops: ops(second, now - 1_000) });
-    await phone.push({ clientNow: now, ops: ops(first, now - 2_000) });
+    await laptop.push({ clientNow: now, ops: ops(second, now - 60_000) });
+    await phone.push({ clientNow: now, ops: ops(first, now - 120_000) });
     expect(await viewOf(phone, kind)).toEqual(expected);
     // What is pulled on the way and what is pulled at once are the same, state and all.
     const { entries } = await laptop.pull();
