@@ -1,6 +1,7 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import type { Attempt, DeliveryStore, Target } from "./delivery.ts";
+import { sealedSecrets } from "../webhook/webhook.store.ts";
 import { deliverNotice } from "./deliver-notice.jobs.ts";
 
 /** $1 seq, $2 recipient, $3 attempts. */
@@ -10,7 +11,7 @@ SELECT d.seq, d.recipient, d.attempts, r.restores IS NOT NULL AS restored, r.use
                                  ORDER BY s.id), '[]')
           FROM session.sessions AS s
          WHERE s.id = ANY (r.session_ids) AND s.application_id = coalesce(w.application_id, s.application_id)) AS sessions,
-       w.id AS "webhookId", w.url AS "webhookUrl", w.sealed_secret AS "sealedSecret",
+       w.id AS "webhookId", w.url AS "webhookUrl", ${sealedSecrets("w")} AS "sealedSecrets",
        l.id AS "logoutId", a.backchannel_logout_uri AS "logoutUrl",
        EXISTS (SELECT FROM session.revocations AS u WHERE u.restores = r.seq AND l.id = ANY (u.session_ids)) AS "takenBack"
   FROM session.revocation_deliveries AS d
@@ -82,7 +83,7 @@ const Row = z.object({
   sessions: z.array(Session),
   webhookId: z.uuid().nullable(),
   webhookUrl: z.string().nullable(),
-  sealedSecret: z.instanceof(Uint8Array).nullable(),
+  sealedSecrets: z.array(z.instanceof(Uint8Array)),
   logoutId: z.uuid().nullable(),
   logoutUrl: z.string().nullable(),
   takenBack: z.boolean(),
@@ -121,9 +122,9 @@ export function createDeliveryStore(pool: Pool): DeliveryStore {
 }
 
 function targetOf(row: z.infer<typeof Row>): Target {
-  const { webhookId, webhookUrl, sealedSecret, logoutUrl, takenBack, sessions, logoutId } = row;
-  if (webhookId !== null && webhookUrl !== null && sealedSecret !== null) {
-    return { kind: "WEBHOOK", id: webhookId, url: webhookUrl, sealedSecret };
+  const { webhookId, webhookUrl, sealedSecrets: secrets, logoutUrl, takenBack, sessions, logoutId } = row;
+  if (webhookId !== null && webhookUrl !== null) {
+    return { kind: "WEBHOOK", id: webhookId, url: webhookUrl, sealedSecrets: secrets };
   }
   if (takenBack) return { kind: "NOBODY" };
   const session = sessions.find(({ id }) => id === logoutId);

@@ -20,7 +20,12 @@ export interface NotifiedSession {
 
 /** Whom to tell. */
 export type Target =
-  | { readonly kind: "WEBHOOK"; readonly id: string; readonly url: string; readonly sealedSecret: Uint8Array }
+  | {
+      readonly kind: "WEBHOOK";
+      readonly id: string;
+      readonly url: string;
+      readonly sealedSecrets: readonly Uint8Array[];
+    }
   | { readonly kind: "LOGOUT"; readonly session: NotifiedSession; readonly url: string }
   /** Without an address by now, or with its entry taken back: there is nothing left to tell. */
   | { readonly kind: "NOBODY" };

@@ -21,21 +21,26 @@ export interface WebhookEvent {
   readonly data: unknown;
 }
 
-/** The signed message: HMAC-SHA256 over `id.timestamp.body`. `id` has no dot. */
-export function signMessage(options: { secret: Buffer; id: string; event: WebhookEvent; now: Date }): {
+/**
+ * The signed message: HMAC-SHA256 over `id.timestamp.body`, one signature for each secret (a receiver knows one of them
+ * while they are being replaced). `id` has no dot.
+ */
+export function signMessage(options: { secrets: readonly Buffer[]; id: string; event: WebhookEvent; now: Date }): {
   headers: Record<string, string>;
   body: string;
 } {
-  const { secret, id, event, now } = options;
+  const { secrets, id, event, now } = options;
   const body = JSON.stringify(event);
   const timestamp = Math.floor(now.getTime() / 1_000);
-  const signature = createHmac("sha256", secret).update(`${id}.${timestamp}.${body}`).digest("base64");
+  const signatures = secrets.map(
+    (secret) => `v1,${createHmac("sha256", secret).update(`${id}.${timestamp}.${body}`).digest("base64")}`,
+  );
   return {
     headers: {
       "content-type": "application/json",
       "webhook-id": id,
       "webhook-timestamp": String(timestamp),
-      "webhook-signature": `v1,${signature}`,
+      "webhook-signature": signatures.join(" "),
     },
     body,
   };

@@ -71,6 +71,45 @@ describe("an operator", { timeout: 120_000 }, () => {
     expect(receiver.received).toHaveLength(2);
   });
 
+  it("replaces a webhook's secret without a gap: each receiver verifies, with the former or the new one, until that is over", async () => {
+    await using receiver = await startReceiver();
+    const app = await deliveries.application();
+    const { id, secret: former } = await add(`${receiver.url}/hook`, "--application", app, "--allow-private");
+    const rotated = await continuo("webhooks", "rotate-secret", id, "--overlap-hours", "2");
+    const { secret } = Added.parse(rotated.value);
+    expect(secret).not.toBe(former);
+    expect(await continuo("webhooks", "rotate-secret", newId())).toMatchObject({
+      code: 1,
+      said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
+    });
+    expect((await continuo("webhooks", "rotate-secret", id, "--overlap-hours", "0")).code).toBe(2);
+
+    /** Which of the two verify the message that came last. */
+    const verifying = (): string[] => {
+      const message = receiver.received.at(-1);
+      const signed = Object.fromEntries(
+        ["webhook-id", "webhook-timestamp", "webhook-signature"].map((each) => [each, String(message?.headers[each])]),
+      );
+      return [former, secret].filter((each) => {
+        try {
+          return Boolean(new Verifier(each).verify(message?.body ?? "", signed));
+        } catch {
+          return false;
+        }
+      });
+    };
+    await continuo("webhooks", "test", id, "--allow-private");
+    expect(verifying()).toEqual([former, secret]);
+    await using _ = await deliveries.work([]);
+    await deliveries.signInAndOut(app);
+    await deliveries.delivered(`webhook:${id}`);
+    expect(verifying()).toEqual([former, secret]);
+
+    await deliveries.system.admin.query("UPDATE session.webhooks SET former_until = now() WHERE id = $1", [id]);
+    await continuo("webhooks", "test", id, "--allow-private");
+    expect(verifying()).toEqual([secret]);
+  });
+
   it("sees what is not delivered, and has it tried again", async () => {
     await using receiver = await startReceiver();
     receiver.answer = (response) => void response.writeHead(503).end();

@@ -10,6 +10,7 @@ import { createWebhookStore } from "./webhook.store.ts";
 
 const AddOptions = z.object({ application: z.string().optional(), allowPrivate: z.boolean().default(false) });
 const TestOptions = AddOptions.pick({ allowPrivate: true });
+const RotateOptions = z.object({ overlapHours: z.coerce.number().int().min(1).max(720).default(24) });
 const Id = z.tuple([z.uuid()]);
 
 /** Adds them. */
@@ -41,6 +42,22 @@ export const addWebhookCommands: AddCommands = (program, run) => {
           const { webhook, secret } = await opened.add(input);
           return { ...webhook, secret };
         });
+      }),
+    );
+
+  webhooks
+    .command("rotate-secret <id>")
+    .description("Give a webhook a new secret, shown once; for a while messages are signed with the former one too.")
+    .option("--overlap-hours <n>", "how long the receiver may go on with the former one (default 24, at most 720)")
+    .action(
+      run(async (operator, { args, options }) => {
+        const [id] = parseOptions(Id, args);
+        const { overlapHours } = parseOptions(RotateOptions, options);
+        if (operator.dryRun) return { value: { id, overlapHours, dryRun: true } };
+        return withWebhooks(operator, false, async (opened) => ({
+          id,
+          ...(await opened.rotateSecret(id, overlapHours)),
+        }));
       }),
     );
 

@@ -2,7 +2,11 @@ import type { Pool } from "pg";
 import { z } from "zod";
 import { Webhook, type WebhookStore } from "./webhook.ts";
 
-const Secret = z.object({ url: z.string(), sealedSecret: z.instanceof(Uint8Array) });
+const Secrets = z.object({ url: z.string(), sealedSecrets: z.array(z.instanceof(Uint8Array)) });
+
+/** The secrets that messages to webhook `w` are signed with, newest first. */
+export const sealedSecrets = (w: string): string =>
+  `array_remove(ARRAY[${w}.sealed_secret, CASE WHEN ${w}.former_until > now() THEN ${w}.former_sealed_secret END], NULL)`;
 
 /** Webhooks in Postgres. */
 export function createWebhookStore(pool: Pool): WebhookStore {
@@ -25,6 +29,16 @@ export function createWebhookStore(pool: Pool): WebhookStore {
       return rows.map((row) => Webhook.parse(row));
     },
 
+    async replaceSecret(id, sealedSecret, formerUntil) {
+      const { rowCount } = await pool.query(
+        `UPDATE session.webhooks
+            SET former_sealed_secret = sealed_secret, former_until = $3, sealed_secret = $2
+          WHERE id = $1 AND disabled_at IS NULL`,
+        [id, sealedSecret, formerUntil],
+      );
+      return rowCount === 1;
+    },
+
     async disable(id, now) {
       const { rowCount } = await pool.query(
         `WITH disabled AS (
@@ -40,10 +54,11 @@ export function createWebhookStore(pool: Pool): WebhookStore {
 
     async find(id) {
       const { rows } = await pool.query<Record<string, unknown>>(
-        `SELECT url, sealed_secret AS "sealedSecret" FROM session.webhooks WHERE id = $1 AND disabled_at IS NULL`,
+        `SELECT w.url, ${sealedSecrets("w")} AS "sealedSecrets"
+           FROM session.webhooks AS w WHERE w.id = $1 AND w.disabled_at IS NULL`,
         [id],
       );
-      return rows[0] && Secret.parse(rows[0]);
+      return rows[0] && Secrets.parse(rows[0]);
     },
   };
 }

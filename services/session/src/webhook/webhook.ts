@@ -9,6 +9,8 @@ import { createWebhookSecret, signMessage, type WebhookEvent } from "./webhook-m
 /** What the secrets of webhooks are sealed for. */
 export const WEBHOOK_SEAL = "continuo webhook seal 1";
 
+const HOUR_MS = 3_600_000;
+
 /** A row of `webhooks`, without what is sealed. */
 export const Webhook = z.object({
   id: z.uuid(),
@@ -24,23 +26,28 @@ export interface WebhookStore {
   add(webhook: Webhook, sealedSecret: Buffer): Promise<boolean>;
   /** Oldest first. */
   list(): Promise<Webhook[]>;
+  /** The former secret goes on signing too, until then. False when there is none, or it is disabled. */
+  replaceSecret(id: string, sealedSecret: Buffer, formerUntil: Date): Promise<boolean>;
   /** Drops what it was still to be told. False when there is none, or it is disabled. */
   disable(id: string, now: Date): Promise<boolean>;
-  find(id: string): Promise<{ url: string; sealedSecret: Uint8Array } | undefined>;
+  find(id: string): Promise<{ url: string; sealedSecrets: readonly Uint8Array[] } | undefined>;
 }
 
 /** The message for one webhook. Throws when no master key opens its secret. */
 export function messageToWebhook(options: {
   seal: Pick<Seal, "open">;
-  webhook: { readonly id: string; readonly sealedSecret: Uint8Array };
+  webhook: { readonly id: string; readonly sealedSecrets: readonly Uint8Array[] };
   id: string;
   event: WebhookEvent;
   now: Date;
 }): ReturnType<typeof signMessage> {
   const { seal, webhook, ...message } = options;
-  const secret = seal.open(webhook.sealedSecret, webhook.id);
-  if (secret === undefined) throw new Error(`MASTER_KEY does not open the secret of the webhook ${webhook.id}`);
-  return signMessage({ secret, ...message });
+  const secrets = webhook.sealedSecrets.map((sealed) => {
+    const secret = seal.open(sealed, webhook.id);
+    if (secret === undefined) throw new Error(`MASTER_KEY does not open the secret of the webhook ${webhook.id}`);
+    return secret;
+  });
+  return signMessage({ secrets, ...message });
 }
 
 /** The operator's use cases. */
@@ -58,6 +65,11 @@ export function createWebhooks(options: {
   /** The secret is shown this once. Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID, NOT_FOUND/APPLICATION_NOT_FOUND. */
   add(webhook: { url: string; applicationId: string | null }): Promise<{ webhook: Webhook; secret: string }>;
   list(): Promise<Webhook[]>;
+  /**
+   * The new secret is shown this once. Until the former one is put away, `overlapHours` from now, messages carry a
+   * signature with each; the one before that is put away at once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND.
+   */
+  rotateSecret(id: string, overlapHours: number): Promise<{ secret: string; formerUntil: Date }>;
   /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
   disable(id: string): Promise<void>;
   /** Sends a `webhook.test` once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
@@ -87,6 +99,13 @@ export function createWebhooks(options: {
 
     list: () => store.list(),
 
+    async rotateSecret(id, overlapHours) {
+      const { secret, text } = createWebhookSecret(randomBytes);
+      const formerUntil = new Date(now().getTime() + overlapHours * HOUR_MS);
+      if (!(await store.replaceSecret(id, seal.close(secret, id), formerUntil))) throw notFound();
+      return { secret: text, formerUntil };
+    },
+
     async disable(id) {
       if (!(await store.disable(id, now()))) throw notFound();
     },
@@ -96,8 +115,9 @@ export function createWebhooks(options: {
       if (found === undefined) throw notFound();
       const at = now();
       const event: WebhookEvent = { type: "webhook.test", timestamp: at.toISOString(), data: {} };
-      const webhook = { id, sealedSecret: found.sealedSecret };
-      return send(found.url, messageToWebhook({ seal, webhook, id: createId(), event, now: at }));
+      const { url, sealedSecrets } = found;
+      const webhook = { id, sealedSecrets };
+      return send(url, messageToWebhook({ seal, webhook, id: createId(), event, now: at }));
     },
   };
 }
