@@ -42,6 +42,9 @@ export function roomEnvironments(options: {
       ...TOKEN,
       DATABASE_URL: databaseUrl.gateway,
       GATEWAY_PRIVATE_KEY: JSON.stringify(secrets.gatewayKey.privateJwk),
+      // Nobody asks but this machine's own people, tests and benchmarks, which go as fast as they can.
+      OPERATIONS_PER_SESSION: "0",
+      CONNECTIONS_PER_SESSION: "0",
     },
   };
 }

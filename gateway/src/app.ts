@@ -10,13 +10,15 @@ import { serveCheck } from "./check.ts";
 import { createNonces } from "./dpop/nonces.ts";
 import { createProofs } from "./dpop/proofs.ts";
 import { type ReplayCache, startReplayCache } from "./dpop/replay-cache.ts";
-import { type Env, limitsOf } from "./env.ts";
+import { type Env, limitsOf, ratesOf } from "./env.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
 import { loadSupergraph } from "./graph/supergraph-file.ts";
 import { createOperations } from "./operations.ts";
 import { serveOAuth } from "./oauth/oauth-front.ts";
+import { networkOf as networkOfSender, type NetworkOf } from "./rate-limit/network.ts";
+import { openRateLimits } from "./rate-limit/rate-limits.ts";
 import { createRevocationFeed } from "./revocation/revocation-feed.ts";
 import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
@@ -154,16 +156,18 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const graph = createApolloGraph({ supergraphSdl, clients });
   const limits = limitsOf(env);
   const documents = createDocuments(limits);
+  const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
+  const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
   const costs = createCosts({ schema: graph.schema, weights: readWeights(supergraphSdl), listSize: env.LIST_SIZE });
   const server = stack.adopt(
-    await startServer({ graph, activity, standing, limits, costs, isDevelopment, logger }),
+    await startServer({ graph, activity, standing, limits, rates, costs, isDevelopment, logger }),
     (started) => started.stop(),
   );
   const http = stack.adopt(
     await createFront({ health, nonces, allowedOrigins: env.ALLOWED_ORIGINS, logger }),
     (front) => front.close(),
   );
-  serveGraphQL(http, { server, admissions, documents, logger });
+  serveGraphQL(http, { server, admissions, documents, networkOf, logger });
   serveCheck(http, admissions);
   serveAccount(http, { session, admissions });
   serveTickets(http, { admissions, tickets });
@@ -193,11 +197,24 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     recheckMs: waits.recheckMs,
     backoffMs: waits.backoffMs,
   });
-  const operations = createOperations({ server, subscriptions, standing, logger });
-  const streaming = { operations, admissions, registry, revocations, logger, pingEveryMs: waits.pingEveryMs };
+  const operations = createOperations({ server, subscriptions, standing, rates, logger });
+  const streaming = {
+    operations,
+    admissions,
+    registry,
+    revocations,
+    rates,
+    networkOf,
+    logger,
+    pingEveryMs: waits.pingEveryMs,
+  };
   stack.use(serveEventStreams(http, streaming));
   const sockets = stack.use(createSocketServer({ schema: graph.schema, ...streaming }));
-  serveUpgrades(http.server, sockets, env.ALLOWED_ORIGINS);
+  serveUpgrades(http.server, sockets, {
+    allowedOrigins: env.ALLOWED_ORIGINS,
+    networkOf,
+    perNetwork: env.SOCKETS_PER_NETWORK,
+  });
   stack.defer(() => health.drain());
 
   const url = await http.listen({ host: env.HOST, port: env.PORT });

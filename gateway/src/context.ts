@@ -16,6 +16,8 @@ export interface GatewayContext {
   readonly grant?: TokenGrant;
   /** What to ask the caller's standing with; absent for the anonymous. */
   readonly session?: SessionClaims;
+  /** Where it comes from; absent for this machine. */
+  readonly network?: string | undefined;
   /** Nobody is behind it (a browser's prefetch): it is not the person's activity. */
   readonly isPassive?: boolean;
   /** The proof of a key that came with this very request. */

@@ -1,6 +1,7 @@
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 import type { Limits } from "./limits/limits.ts";
+import type { Rates } from "./rate-limit/rate-limits.ts";
 
 const baseUrl = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
 
@@ -17,6 +18,9 @@ const origins = z
 
 const bound = (meaning: string, fallback: number): z.ZodDefault<z.ZodCoercedNumber> =>
   z.coerce.number().int().min(1).default(fallback).describe(meaning);
+
+const rate = (meaning: string, fallback: number): z.ZodDefault<z.ZodCoercedNumber> =>
+  z.coerce.number().int().min(0).default(fallback).describe(`${meaning} 0: without limit.`);
 
 /** The environment of a gateway process. */
 export const Env = z
@@ -48,6 +52,19 @@ export const Env = z
       .optional()
       .describe("To listen for pokes and to know used DPoP proofs, when REDIS_URL is not set."),
     REDIS_URL: envTypes.redisUrl,
+    TRUSTED_PROXY_HOPS: z.coerce
+      .number()
+      .int()
+      .min(0)
+      .default(0)
+      .describe("Proxies in front that append to X-Forwarded-For; whoever sends more of it is not believed."),
+    OPERATIONS_PER_SESSION: rate("Operations of a session in 10 s.", 300),
+    OPERATIONS_PER_NETWORK: rate(
+      "Operations of a network (IPv4 /24, IPv6 /64) in 10 s; of this machine any number.",
+      3_000,
+    ),
+    CONNECTIONS_PER_SESSION: rate("Sockets and event streams that a session may begin in a minute.", 60),
+    SOCKETS_PER_NETWORK: rate("Sockets that a network may have open at each gateway.", 1_000),
     MAX_DEPTH: bound("Levels of fields that an operation may have.", 15),
     MAX_ALIASES: bound("Aliases that an operation may have.", 30),
     MAX_ROOT_FIELDS: bound("Fields that an operation may have at its root.", 20),
@@ -66,6 +83,15 @@ export const Env = z
     path: ["PUBLIC_URL"],
     error: "set PUBLIC_URL in production: proofs of keys and the OAuth metadata name it",
   });
+/** How often somebody may ask, in the words of the environment. */
+export function ratesOf(env: z.output<typeof Env>): Rates {
+  return {
+    operationsPerSession: env.OPERATIONS_PER_SESSION,
+    operationsPerNetwork: env.OPERATIONS_PER_NETWORK,
+    connectionsPerSession: env.CONNECTIONS_PER_SESSION,
+  };
+}
+
 /** What an operation may be at most, in the words of the environment. */
 export function limitsOf(env: z.output<typeof Env>): Limits {
   return {

@@ -20,12 +20,17 @@ import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
 import type { Documents } from "./limits/documents.ts";
 import { logRefusal } from "./refusals.ts";
+import type { NetworkOf } from "./rate-limit/network.ts";
 import { withRequestId } from "./request-id.ts";
 import { isRecord } from "./subgraph/subgraph-error.ts";
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
 const GRAPHQL_PATH = "/graphql";
 const KEEP_ALIVE_MS = 65_000;
+/** Whoever sends more slowly than this is cut off. */
+const HEADERS_WITHIN_MS = 10_000;
+const REQUEST_WITHIN_MS = 30_000;
+const CHECK_EVERY_MS = 2_000;
 /** RFC 9449 section 8.2. */
 const NONCE_HEADER = "dpop-nonce";
 const REQUEST_ID = /^[\w-]{1,64}$/;
@@ -47,7 +52,8 @@ export async function createFront(options: {
     childLoggerFactory: (parent) => parent,
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: 30_000,
+    requestTimeout: REQUEST_WITHIN_MS,
+    http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
     genReqId: ({ headers }) => {
       const given = headers[REQUEST_ID_HEADER];
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
@@ -96,9 +102,15 @@ export async function createFront(options: {
 /** Serves GraphQL over HTTP; the caller is judged before the body is read. */
 export function serveGraphQL(
   http: FastifyInstance,
-  options: { server: ApolloServer<GatewayContext>; admissions: Admissions; documents: Documents; logger: Logger },
+  options: {
+    server: ApolloServer<GatewayContext>;
+    admissions: Admissions;
+    documents: Documents;
+    networkOf: NetworkOf;
+    logger: Logger;
+  },
 ): void {
-  const { server, admissions, documents, logger } = options;
+  const { server, admissions, documents, networkOf, logger } = options;
   const admitted = new WeakMap<FastifyRequest, Admission>();
   const handle = fastifyApolloHandler(server, {
     context: async (request, reply) => {
@@ -106,6 +118,7 @@ export function serveGraphQL(
       return {
         caller,
         ...(claims && { grant: { grantId: claims.gid, generation: claims.gen }, session: claims }),
+        network: networkOf(request.raw),
         isPassive: isPrefetch(request),
         ...(proof && { proof }),
         requestId: request.id,

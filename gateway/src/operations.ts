@@ -10,6 +10,7 @@ import type { ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLError, toGraphQLError } from "./errors.ts";
 import { logRefusal } from "./refusals.ts";
+import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import { withRequestId } from "./request-id.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { OperationRequest, PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
@@ -18,6 +19,8 @@ import type { OperationRequest, PreparedOperation, Subscriptions } from "./subsc
 export interface Sender {
   readonly admission: ViewerAdmission;
   readonly requestId: string;
+  /** Absent for this machine. */
+  readonly network: string | undefined;
 }
 
 /** An operation that may run: as a stream of events, or to one answer. `signal`: nobody waits for it any more. */
@@ -36,9 +39,10 @@ export function createOperations(options: {
   server: ApolloServer<GatewayContext>;
   subscriptions: Subscriptions;
   standing: Standing;
+  rates: Pick<RateLimits, "operation">;
   logger: Logger;
 }): Operations {
-  const { server, subscriptions, standing, logger } = options;
+  const { server, subscriptions, standing, rates, logger } = options;
 
   function start(
     { document, cost, open }: PreparedOperation,
@@ -70,7 +74,7 @@ export function createOperations(options: {
   }
 
   return {
-    async prepare(request, { admission, requestId }) {
+    async prepare(request, { admission, requestId, network }) {
       const { caller, claims, proof } = admission;
       const log = logger.child({ requestId });
       const who = { sessionId: claims.sid };
@@ -81,11 +85,14 @@ export function createOperations(options: {
           for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(log, extensions ?? {}, who);
           return prepared;
         }
+        // Others are counted where they are answered.
+        if (prepared.open) await rates.operation({ sessionId: claims.sid, network });
         return start(prepared, request, {
           caller,
           grant: { grantId: claims.gid, generation: claims.gen },
           session: claims,
           ...(proof && { proof }),
+          network,
           requestId,
           logger: log,
         });

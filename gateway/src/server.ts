@@ -20,6 +20,7 @@ import type { Graph } from "./graph/graph.ts";
 import type { Costs } from "./limits/cost.ts";
 import { limitExceeded, type Limits } from "./limits/limits.ts";
 import { longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
+import { askingOf, isRelease, type RateLimits } from "./rate-limit/rate-limits.ts";
 import { logRefusal } from "./refusals.ts";
 import type { Standing } from "./revocation/standing.ts";
 
@@ -29,6 +30,7 @@ export async function startServer(options: {
   activity: Activity;
   standing: Standing;
   limits: Limits;
+  rates: Pick<RateLimits, "operation">;
   costs: Costs;
   isDevelopment: boolean;
   logger: Logger;
@@ -65,9 +67,10 @@ function operations(options: {
   activity: Activity;
   standing: Standing;
   limits: Pick<Limits, "cost">;
+  rates: Pick<RateLimits, "operation">;
   costs: Costs;
 }): ApolloServerPlugin<GatewayContext> {
-  const { activity, standing, limits, costs } = options;
+  const { activity, standing, limits, rates, costs } = options;
   return {
     async requestDidStart() {
       const startedAt = performance.now();
@@ -81,6 +84,7 @@ function operations(options: {
               "SUBSCRIPTION_OVER_HTTP",
               "Subscriptions run over a WebSocket (graphql-transport-ws) or as server-sent events (/graphql/stream).",
             );
+          if (!isRelease(operation)) await refusing(() => rates.operation(askingOf(contextValue)));
           cost = costs.of(document, request.operationName ?? undefined, request.variables ?? {});
           if (cost > limits.cost) throw operationRefused(limitExceeded("cost", limits.cost, cost));
           if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
@@ -136,8 +140,14 @@ function isPassive({ directives }: OperationDefinitionNode, context: GatewayCont
 async function assertMayMutate(context: GatewayContext, standing: Standing): Promise<void> {
   assertProven(context);
   if (!context.session) return;
+  const { session } = context;
+  await refusing(() => standing.assert(session, "CHANGE"));
+}
+
+/** What is thrown there ends the operation. */
+async function refusing(check: () => Promise<void>): Promise<void> {
   try {
-    await standing.assert(context.session, "CHANGE");
+    await check();
   } catch (cause) {
     throw isAppError(cause) ? operationRefused(cause) : cause;
   }

@@ -15,11 +15,14 @@ import {
   stringifyMessage,
 } from "graphql-ws";
 import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
 import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
 import { type Operation, type Operations, toFormatted } from "../operations.ts";
+import type { NetworkOf } from "../rate-limit/network.ts";
+import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
@@ -40,6 +43,7 @@ type Payload = Record<string, unknown> | undefined;
 interface SocketState {
   readonly connection: Connection;
   readonly requestIds: Map<string, string>;
+  readonly network: string | undefined;
   session?: { admission: ViewerAdmission; readonly stream: SessionStream };
 }
 
@@ -58,10 +62,13 @@ export function createSocketServer(options: {
   admissions: Admissions;
   registry: StreamRegistry;
   revocations: Pick<RevocationSet, "endReasonOf">;
+  rates: Pick<RateLimits, "connection">;
+  networkOf: NetworkOf;
   logger: Logger;
   pingEveryMs?: number | undefined;
 }): SocketServer {
-  const { schema, operations, admissions, registry, revocations, logger, pingEveryMs = PING_EVERY_MS } = options;
+  const { schema, operations, admissions, registry, revocations, rates, networkOf, logger } = options;
+  const { pingEveryMs = PING_EVERY_MS } = options;
   const upgrades = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
@@ -93,6 +100,7 @@ export function createSocketServer(options: {
   async function connect(context: SocketContext): Promise<boolean> {
     const { connectionParams, extra } = context;
     const session = { admission: await admitBy(admissions, connectionParams), stream: streamOf(context) };
+    await rates.connection({ sessionId: session.admission.claims.sid });
     const { connection } = extra;
     // One that closed meanwhile would never be taken out of the registry.
     if (!connection.isOpen) return false;
@@ -144,7 +152,11 @@ export function createSocketServer(options: {
     if (Object.keys(open).length > OPERATIONS_PER_SOCKET) return [toGraphQLError(tooManyOperations())];
     // The protocol server takes no operation before connection_init.
     if (!extra.session) throw new Error("an operation came before its session");
-    const operation = await operations.prepare(payload, { admission: extra.session.admission, requestId });
+    const operation = await operations.prepare(payload, {
+      admission: extra.session.admission,
+      requestId,
+      network: extra.network,
+    });
     if (!("document" in operation)) return operation;
     const args = { schema, document: operation.document, operationName: payload.operationName ?? null };
     runs.set(args, operation);
@@ -162,9 +174,10 @@ export function createSocketServer(options: {
     });
   }
 
-  upgrades.on("connection", (socket: WebSocket) => {
+  upgrades.on("connection", (socket: WebSocket, request: IncomingMessage) => {
     const state: SocketState = {
       requestIds: new Map(),
+      network: networkOf(request),
       connection: createConnection({
         socket,
         pingEveryMs,

@@ -1,31 +1,55 @@
 /** Who may open a WebSocket at all: the path, the browser's origin, and room for one more. */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
+import type { NetworkOf } from "../rate-limit/network.ts";
 import type { SocketServer } from "./socket-server.ts";
 
 const MAX_SOCKETS = 20_000;
+const RETRY_AFTER_SECONDS = 10;
 
-/** Lets upgrade requests to `/graphql` through to the socket server, and answers the others over HTTP. */
-export function serveUpgrades(http: Server, sockets: SocketServer, allowedOrigins: readonly string[]): void {
+/**
+ * Lets upgrade requests to `/graphql` through to the socket server, and answers the others over HTTP. `perNetwork` are the
+ * sockets that each network may have open, whether or not somebody has signed in on them; 0 is without limit.
+ */
+export function serveUpgrades(
+  http: Server,
+  sockets: SocketServer,
+  options: { allowedOrigins: readonly string[]; networkOf: NetworkOf; perNetwork: number },
+): void {
+  const { allowedOrigins, networkOf, perNetwork } = options;
+  const open = new Map<string, number>();
+
+  /** What is taken is given back. */
+  function take(network: string): () => void {
+    open.set(network, (open.get(network) ?? 0) + 1);
+    return () => {
+      const left = (open.get(network) ?? 0) - 1;
+      if (left > 0) open.set(network, left);
+      else open.delete(network);
+    };
+  }
+
+  function refusalOf({ url = "", headers }: IncomingMessage, network: string | undefined): string | undefined {
+    if (url.split("?")[0] !== "/graphql") return "404 Not Found";
+    if (!isAllowedOrigin(headers.origin, headers.host, allowedOrigins)) return "403 Forbidden";
+    if (sockets.size >= MAX_SOCKETS) return "503 Service Unavailable";
+    const isFull = network !== undefined && perNetwork > 0 && (open.get(network) ?? 0) >= perNetwork;
+    return isFull ? `429 Too Many Requests\r\nretry-after: ${RETRY_AFTER_SECONDS}` : undefined;
+  }
+
   http.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     stream.on("error", () => stream.destroy());
-    const refusal = refusalOf(request, sockets.size, allowedOrigins);
+    const network = networkOf(request);
+    const refusal = refusalOf(request, network);
     if (refusal !== undefined) {
       stream.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }
+    if (network !== undefined) stream.once("close", take(network));
     sockets.upgrades.handleUpgrade(request, stream, head, (socket) =>
       sockets.upgrades.emit("connection", socket, request),
     );
   });
-}
-
-function refusalOf(request: IncomingMessage, open: number, allowedOrigins: readonly string[]): string | undefined {
-  const [path] = (request.url ?? "").split("?");
-  if (path !== "/graphql") return "404 Not Found";
-  if (!isAllowedOrigin(request.headers.origin, request.headers.host, allowedOrigins)) return "403 Forbidden";
-  if (open >= MAX_SOCKETS) return "503 Service Unavailable";
-  return undefined;
 }
 
 /** Only browsers send an Origin, always truthfully; their pages must be ours or be allowed. */

@@ -12,6 +12,8 @@ import type { Admissions, ViewerAdmission } from "../caller.ts";
 import { formatGraphQLError, sessionEnded } from "../errors.ts";
 import { admit } from "../front.ts";
 import { type Operation, type Operations, toFormatted } from "../operations.ts";
+import type { NetworkOf } from "../rate-limit/network.ts";
+import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
@@ -54,11 +56,22 @@ export function serveEventStreams(
     admissions: Admissions;
     registry: StreamRegistry;
     revocations: Pick<RevocationSet, "endReasonOf">;
+    rates: Pick<RateLimits, "connection">;
+    networkOf: NetworkOf;
     logger: Logger;
     pingEveryMs?: number | undefined;
   },
 ): Disposable {
-  const { operations, admissions, registry, revocations, logger, pingEveryMs = PING_EVERY_MS } = options;
+  const {
+    operations,
+    admissions,
+    registry,
+    revocations,
+    rates,
+    networkOf,
+    logger,
+    pingEveryMs = PING_EVERY_MS,
+  } = options;
   const admitted = new WeakMap<FastifyRequest, ViewerAdmission>();
   const open = new Set<EventStream>();
 
@@ -120,7 +133,8 @@ export function serveEventStreams(
       if (!admission) throw new Error("an event stream is opened by somebody");
       const { id: requestId, method } = request;
       const asked = method === "GET" ? parse(Url, request.query) : parse(Body, request.body);
-      const operation = await operations.prepare(asked, { admission, requestId });
+      await rates.connection({ sessionId: admission.claims.sid });
+      const operation = await operations.prepare(asked, { admission, requestId, network: networkOf(request.raw) });
       if ("document" in operation && method === "GET" && isMutation(operation.document, asked.operationName))
         return reply.code(405).header("allow", "POST").send();
       const stream = start(admission, requestId);

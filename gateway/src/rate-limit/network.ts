@@ -1,0 +1,37 @@
+/** Where a request comes from, as coarsely as addresses are given out: to a household, a campus or a rented machine. */
+import type { IncomingMessage } from "node:http";
+import ipaddr from "ipaddr.js";
+
+const PREFIX_BITS = { ipv4: 24, ipv6: 64 };
+
+/** The network of a request's sender; undefined for this machine. */
+export type NetworkOf = (request: Pick<IncomingMessage, "headers" | "socket">) => string | undefined;
+
+/**
+ * The network of a request's sender as a prefix, for example `192.0.2.0/24`. Each of `trustedProxyHops` proxies in front
+ * has appended to X-Forwarded-For; what stands before that, clients may have made up. Undefined for this machine itself:
+ * whoever forgets to say that a proxy runs on it must not share one limit with everybody.
+ */
+export function networkOf(
+  {
+    headers,
+    socket,
+  }: Pick<IncomingMessage, "headers"> & { readonly socket: { readonly remoteAddress?: string | undefined } },
+  trustedProxyHops: number,
+): string | undefined {
+  const forwarded = String(headers["x-forwarded-for"] ?? "")
+    .split(",")
+    .map((address) => address.trim());
+  const address = trustedProxyHops > 0 ? forwarded.at(-trustedProxyHops) || forwarded[0] : undefined;
+  return prefixOf(address || (socket.remoteAddress ?? ""));
+}
+
+function prefixOf(address: string): string | undefined {
+  // Nobody's address: all of those share one limit.
+  if (!ipaddr.isValid(address)) return "unknown";
+  const parsed = ipaddr.process(address);
+  if (parsed.range() === "loopback") return undefined;
+  const bits = PREFIX_BITS[parsed.kind()];
+  const bytes = parsed.toByteArray().map((byte, index) => (index * 8 < bits ? byte : 0));
+  return `${ipaddr.fromByteArray(bytes).toString()}/${bits}`;
+}

@@ -1,0 +1,142 @@
+/** The limits of rates and sockets as clients meet them, through the whole gateway. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { eventually } from "../fixtures/eventually.ts";
+import { type House, startHouse } from "../fixtures/house.ts";
+import { createTestClient, exchange } from "../fixtures/socket-client.ts";
+
+const SIGN_OUT = `mutation { signOut { receipt { seq } } }`;
+
+describe("a gateway behind a proxy", () => {
+  let house: House;
+  beforeAll(async () => {
+    house = await startHouse({
+      env: {
+        TRUSTED_PROXY_HOPS: "1",
+        OPERATIONS_PER_SESSION: "5",
+        OPERATIONS_PER_NETWORK: "8",
+        CONNECTIONS_PER_SESSION: "3",
+        SOCKETS_PER_NETWORK: "4",
+      },
+    });
+  });
+  afterAll(() => house[Symbol.asyncDispose]());
+
+  const ask = (address: string, token?: string, query = `{ me { id } }`): ReturnType<House["graphql"]> =>
+    house.graphql(query, { ...(token !== undefined && { token }), headers: { "x-forwarded-for": address } });
+
+  it("refuses a session that asks too often with 429 and when to come back, over HTTP, WebSocket and event stream", async () => {
+    const token = await house.token(house.join());
+    for (let asked = 0; asked < 5; asked += 1) expect((await ask(`10.1.${asked}.1`, token)).status).toBe(200);
+    house.state.calls.length = 0;
+    const { status, headers, body } = await ask("10.1.9.1", token);
+    expect(status).toBe(429);
+    expect(Number(headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(body.errors?.[0]?.extensions).toMatchObject({
+      code: "RATE_LIMITED",
+      reason: "SESSION_RATE",
+      details: { retryAfterMs: expect.any(Number) },
+    });
+    await using client = createTestClient(house.socketUrl, token);
+    const live = client.run(`subscription { deviceChanged { to } }`);
+    await eventually(() => expect(live.failure()).toMatchObject([{ extensions: { reason: "SESSION_RATE" } }]));
+    const stream = await fetch(`${house.url}/graphql/stream`, {
+      method: "POST",
+      headers: { accept: "text/event-stream", "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify({ query: `{ me { id } }` }),
+    });
+    expect(await stream.text()).toContain(`"reason":"SESSION_RATE"`);
+    expect(house.state.calls).toEqual([]);
+  });
+
+  it("never refuses to sign out, and lets nothing else through beside it", async () => {
+    const token = await house.token(house.join());
+    for (let asked = 0; asked < 6; asked += 1) await ask("10.2.1.1", token);
+    house.state.calls.length = 0;
+    expect((await ask("10.2.1.1", token, SIGN_OUT)).status).toBe(200);
+    expect(house.state.calls).toHaveLength(1);
+    const both = `mutation { signOut { receipt { seq } } renameDevice(id: "x", name: "y") { id } }`;
+    expect((await ask("10.2.1.1", token, both)).status).toBe(429);
+    expect(house.state.calls).toHaveLength(1);
+  });
+
+  it("refuses a network from which too much is asked, and no other", async () => {
+    for (let asked = 0; asked < 8; asked += 1) expect((await ask(`10.3.1.${asked}`)).status).toBe(200);
+    expect((await ask("10.3.1.200")).body.errors?.[0]?.extensions).toMatchObject({ reason: "NETWORK_RATE" });
+    expect((await ask("10.3.2.1")).status).toBe(200);
+    expect((await ask("10.3.2.1, 10.3.1.200")).status).toBe(429);
+  });
+
+  it("bounds how often a session begins a socket", async () => {
+    const token = await house.token(house.join());
+    const init = { type: "connection_init", payload: { authorization: `Bearer ${token}` } };
+    for (let begun = 0; begun < 3; begun += 1) {
+      const closed = await exchange(house.socketUrl, [init, { type: "nonsense" }]);
+      expect(closed.received).toEqual([{ type: "connection_ack" }]);
+    }
+    expect(await exchange(house.socketUrl, [init])).toMatchObject({
+      code: 1013,
+      reason: "CONNECTION_RATE",
+      received: [],
+    });
+  });
+
+  it("bounds the sockets of a network, also those on which nobody signs in, until they close", async () => {
+    const open = (address: string): Promise<number> =>
+      new Promise((resolve) => {
+        const socket = new WebSocket(house.socketUrl, "graphql-transport-ws", {
+          headers: { "x-forwarded-for": address },
+        });
+        socket.on("error", () => undefined);
+        socket.on("open", () => resolve(101));
+        socket.on("unexpected-response", (_request, response) => resolve(response.statusCode ?? 0));
+      });
+    expect(await Promise.all([1, 2, 3, 4].map((host) => open(`10.4.1.${host}`)))).toEqual([101, 101, 101, 101]);
+    expect(await open("10.4.1.5")).toBe(429);
+    expect(await open("10.4.2.5")).toBe(101);
+    // They never said who they are.
+    await eventually(async () => expect(await open("10.4.1.6")).toBe(101));
+  });
+});
+
+describe("what is opened and left so", () => {
+  let house: House;
+  beforeAll(async () => {
+    house = await startHouse();
+  });
+  afterAll(() => house[Symbol.asyncDispose]());
+
+  it("is closed in time when 2,000 sockets never sign in, while others are served and memory stays bounded", async () => {
+    const before = process.memoryUsage().rss;
+    const closed: Promise<unknown[]>[] = [];
+    for (let batch = 0; batch < 20; batch += 1)
+      await Promise.all(
+        Array.from({ length: 100 }, async () => {
+          const socket = new WebSocket(house.socketUrl, "graphql-transport-ws");
+          closed.push(once(socket, "close"));
+          await once(socket, "open");
+        }),
+      );
+    const { body } = await house.graphql(`{ me { id } }`, { token: await house.token(house.join()) });
+    expect(body.data).toMatchObject({ me: {} });
+    const codes = (await Promise.all(closed)).map(([code]) => code);
+    expect(codes).toHaveLength(2_000);
+    expect(new Set(codes)).toEqual(new Set([4408]));
+    expect(process.memoryUsage().rss - before).toBeLessThan(250 * 1024 * 1024);
+  });
+
+  it("is cut off when it sends its headers a byte at a time", async () => {
+    const { hostname, port } = new URL(house.url);
+    const slow = Array.from({ length: 100 }, () => connect(Number(port), hostname));
+    const ended = slow.map((socket) => once(socket.on("error", () => undefined).resume(), "close"));
+    for (const socket of slow) socket.write("POST /graphql HTTP/1.1\r\nhost: gateway\r\nx-slow: ");
+    const drip = setInterval(() => {
+      for (const socket of slow) if (socket.writable) socket.write("x");
+    }, 500);
+    expect((await house.graphql(`{ me { id } }`)).status).toBe(200);
+    await Promise.all(ended);
+    clearInterval(drip);
+  });
+});

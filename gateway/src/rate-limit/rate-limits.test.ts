@@ -1,0 +1,3 @@
+import { rateLimitsSuite } from "./rate-limits.suite.ts";
+
+rateLimitsSuite(() => undefined);

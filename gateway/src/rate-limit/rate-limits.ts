@@ -1,0 +1,116 @@
+/**
+ * How often somebody may ask: each session, and each network that requests come from. Over Redis all replicas count
+ * together; without it, or while it is away, each counts for itself, so that n replicas let n times as much through.
+ */
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import { connectRedis } from "@continuo/signals/redis";
+import { type OperationDefinitionNode, Kind, OperationTypeNode } from "graphql";
+import type { GatewayContext } from "../context.ts";
+import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
+
+/** Who asks; the anonymous have no session, this machine has no network. */
+export interface Asking {
+  readonly sessionId?: string | undefined;
+  readonly network?: string | undefined;
+}
+
+export interface RateLimits {
+  /** Counts an operation. Throws RATE_LIMITED: SESSION_RATE, NETWORK_RATE, with `details.retryAfterMs`. */
+  operation(asking: Asking): Promise<void>;
+  /** Counts a socket or an event stream that a session begins. Throws RATE_LIMITED: CONNECTION_RATE, likewise. */
+  connection(asking: Asking): Promise<void>;
+}
+
+/** How many; 0 is without limit. */
+export interface Rates {
+  /** In 10 s. */
+  readonly operationsPerSession: number;
+  /** In 10 s. */
+  readonly operationsPerNetwork: number;
+  /** In 60 s. */
+  readonly connectionsPerSession: number;
+}
+
+const OPERATIONS_SECONDS = 10;
+const CONNECTIONS_SECONDS = 60;
+const ANSWER_WITHIN_MS = 1_000;
+
+/** Signing out gives up what somebody has: that is never too often. */
+const RELEASES = new Set(["signOut", "signOutDevice", "signOutOtherDevices", "signOutSession", "signOutEverywhere"]);
+
+/** Whether an operation does nothing but sign out. */
+export function isRelease({ operation, selectionSet }: OperationDefinitionNode): boolean {
+  return (
+    operation === OperationTypeNode.MUTATION &&
+    selectionSet.selections.every((field) => field.kind === Kind.FIELD && RELEASES.has(field.name.value))
+  );
+}
+
+/** Who asks for an operation. */
+export function askingOf({ session, network }: Pick<GatewayContext, "session" | "network">): Asking {
+  return { sessionId: session?.sid, network };
+}
+
+/** Opens them over Redis when `redisUrl` is set. A Redis that is down is no reason not to start. */
+export async function openRateLimits(options: {
+  rates: Rates;
+  redisUrl?: string | undefined;
+  logger: Logger;
+}): Promise<RateLimits & AsyncDisposable> {
+  const { rates, redisUrl } = options;
+  const logger = options.logger.child({ component: "rate-limits" });
+  const redis =
+    redisUrl === undefined
+      ? undefined
+      : await connectRedis(redisUrl, {
+          enableOfflineQueue: false,
+          maxRetriesPerRequest: 0,
+          socketTimeout: ANSWER_WITHIN_MS,
+          onError: (cause) => logger.debug({ err: cause }, "the connection was lost"),
+        });
+
+  function limiter(
+    name: string,
+    points: number,
+    duration: number,
+  ): (key: string | undefined, reason: string) => Promise<void> {
+    if (points === 0) return async () => undefined;
+    const keyPrefix = `continuo:rate:${name}`;
+    const alone = new RateLimiterMemory({ keyPrefix, points, duration });
+    const shared =
+      redis &&
+      new RateLimiterRedis({
+        storeClient: redis,
+        keyPrefix,
+        points,
+        duration,
+        insuranceLimiter: alone,
+        // Whoever is over the limit is refused from memory: a flood does not reach Redis.
+        inMemoryBlockOnConsumed: points + 1,
+      });
+    return async (key, reason) => {
+      if (key === undefined) return;
+      try {
+        await (shared ?? alone).consume(key);
+      } catch (cause) {
+        if (!(cause instanceof RateLimiterRes)) throw cause;
+        const details = { retryAfterMs: Math.max(1, cause.msBeforeNext) };
+        throw new AppError("RATE_LIMITED", reason, "Too much at a time: come back a little later.", { details });
+      }
+    };
+  }
+
+  const ofSession = limiter("session", rates.operationsPerSession, OPERATIONS_SECONDS);
+  const ofNetwork = limiter("network", rates.operationsPerNetwork, OPERATIONS_SECONDS);
+  const ofConnections = limiter("connections", rates.connectionsPerSession, CONNECTIONS_SECONDS);
+  return {
+    async operation({ sessionId, network }) {
+      await Promise.all([ofSession(sessionId, "SESSION_RATE"), ofNetwork(network, "NETWORK_RATE")]);
+    },
+    connection: ({ sessionId }) => ofConnections(sessionId, "CONNECTION_RATE"),
+    async [Symbol.asyncDispose]() {
+      redis?.disconnect();
+    },
+  };
+}
