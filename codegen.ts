@@ -27,6 +27,7 @@ const MAPPERS: Record<string, Record<string, string>> = {
     ActivityChanges: "activity/activity.ts#ActivityChanges",
     ResumeItem: "activity/resume.ts#ResumeItem",
     ResumePoint: "activity/resume.ts#ResumePoint",
+    ErasureReceipt: "erasure/erasure.ts#ErasureReceipt",
     TakeOverPayload: "activity/take-over.ts#TakeOver",
     Device: "sync-status/sync-status.ts#DeviceReference",
     User: "stream/stream.ts#UserReference",

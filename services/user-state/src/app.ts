@@ -10,6 +10,8 @@ import { activityResolvers } from "./activity/activity.resolvers.ts";
 import { createActivityStore } from "./activity/activity.store.ts";
 import { createResumeFor } from "./activity/resume.ts";
 import { createTakeOvers } from "./activity/take-over.ts";
+import { createArchiveStore } from "./archive/archive.store.ts";
+import { createArchiveRoutes } from "./archive-routes.ts";
 import { createBulkhead } from "./bulkhead.ts";
 import type { Context } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -17,6 +19,9 @@ import { createEntries } from "./entry/entry.ts";
 import { entryResolvers } from "./entry/entry.resolvers.ts";
 import { createEntryStore } from "./entry/entry.store.ts";
 import type { Env } from "./env.ts";
+import { createErase, createOwnErasure } from "./erasure/erasure.ts";
+import { erasureResolvers } from "./erasure/erasure.resolvers.ts";
+import { createErasureStore } from "./erasure/erasure.store.ts";
 import { createHistory } from "./history/history.ts";
 import { historyResolvers } from "./history/history.resolvers.ts";
 import { createHistoryStore } from "./history/history.store.ts";
@@ -40,6 +45,8 @@ const NAME = "user-state";
 /** Pulls and pushes that may wait for their turn, for each that has it; a page takes a few milliseconds. */
 const QUEUE_PER_TURN = 32;
 const PATIENCE_MS = 2_000;
+/** Of all connections, those that exports may hold for as long as they are read. */
+const SHARE_OF_EXPORTS = 0.2;
 /** Pulls that wait for a change. */
 const MAX_WAITING = { all: 1_000, ofUser: 8 };
 /** Shorter than the gateway waits for an answer: whoever meets a lock is told to come again. */
@@ -113,6 +120,14 @@ export async function startApp(env: Env): Promise<Subgraph> {
   const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
   const activityStore = createActivityStore(pool);
+  const exports = createBulkhead({
+    concurrency: Math.max(1, Math.floor(env.DATABASE_POOL_SIZE * SHARE_OF_EXPORTS)),
+    queue: 2,
+    patienceMs: PATIENCE_MS,
+    now: monotonic,
+    random: Math.random,
+  });
+  const own = { stepUpSeconds: env.STEP_UP_SECONDS, now: () => new Date() };
   const ofActivities = {
     store: activityStore,
     namespaces,
@@ -123,6 +138,11 @@ export async function startApp(env: Env): Promise<Subgraph> {
     },
   };
   const activities = createActivities(ofActivities);
+  const eraseState = createOwnErasure({
+    ...own,
+    erase: createErase({ store: createErasureStore(pool), newEpoch: uuidv7, announce: ofActivities.announce }),
+    namespaces,
+  });
   const takeOvers = createTakeOvers({
     ...ofActivities,
     listen: (userId, wake) => pokes.subscribe(activityTopic(userId), { onPoke: wake, onGap: wake }),
@@ -144,7 +164,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
           ...activityResolvers.Query,
           ...relayResolvers.Query,
         },
-        Mutation: { ...entryResolvers.Mutation, ...activityResolvers.Mutation },
+        Mutation: { ...entryResolvers.Mutation, ...activityResolvers.Mutation, ...erasureResolvers.Mutation },
         Subscription: {
           ...streamResolvers.Subscription,
           ...activityResolvers.Subscription,
@@ -172,7 +192,9 @@ export async function startApp(env: Env): Promise<Subgraph> {
         activities,
         takeOvers,
         resumeFor: createResumeFor({ store: activityStore, namespaces }),
+        eraseState,
       }),
+      routes: createArchiveRoutes({ ...own, logger, store: createArchiveStore(pool), exports }),
     }),
   );
   stack.defer(() => longPoll.close());

@@ -1,8 +1,10 @@
+import type { Viewer } from "@continuo/access";
 import type { SubgraphContext } from "@continuo/subgraph";
 import type { Activities } from "./activity/activity.ts";
 import type { ResumeFor } from "./activity/resume.ts";
 import type { TakeOvers } from "./activity/take-over.ts";
 import type { Entries } from "./entry/entry.ts";
+import type { ErasureReceipt } from "./erasure/erasure.ts";
 import type { History } from "./history/history.ts";
 import type { Namespaces } from "./namespace/namespace.ts";
 import type { LongPoll } from "./stream/long-poll.ts";
@@ -20,4 +22,5 @@ export interface Context extends SubgraphContext {
   readonly activities: Activities;
   readonly takeOvers: TakeOvers;
   readonly resumeFor: ResumeFor;
+  readonly eraseState: (viewer: Viewer, namespaces: readonly string[] | undefined) => Promise<ErasureReceipt>;
 }

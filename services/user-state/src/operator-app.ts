@@ -4,12 +4,13 @@ import { runProgram, type Streams } from "@continuo/operator";
 import { createLogger, sendLogsTo } from "@continuo/process";
 import { activityTopic, startPokes, stateTopic, type Pokes } from "@continuo/signals";
 import { v7 as uuidv7 } from "uuid";
+import { addStateCommands } from "./archive/archive.commands.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import { loadOperatorEnv, type OperatorEnv } from "./env.ts";
 import { addNamespaceCommands } from "./namespace/namespace.commands.ts";
 import type { AddCommands } from "./operator.ts";
 
-const COMMANDS: readonly AddCommands[] = [addNamespaceCommands];
+const COMMANDS: readonly AddCommands[] = [addNamespaceCommands, addStateCommands];
 const NAME = "continuo-state";
 
 /** Runs one command; resolves to the exit code (see `runProgram`). `argv` is what follows the program's name, `source` the environment. */

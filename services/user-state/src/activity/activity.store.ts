@@ -61,7 +61,7 @@ const OPEN_WITH_UNITS = `
 
 /** One snapshot: the head is never behind the activities. From the beginning, what is over is not told. */
 const CHANGES = `
-  SELECT head.activity_rev::float8 AS head, found.*,
+  SELECT head.activity_rev::float8 AS head, head.activities_erased_rev::float8 AS erased, found.*,
          (SELECT max(rev) FROM user_state.activities WHERE user_id = head.user_id)::float8 AS newest
   FROM user_state.user_heads AS head
   LEFT JOIN LATERAL (
@@ -186,7 +186,9 @@ export function createActivityStore(pool: Pool): ActivityStore & ResumeStore {
       }),
 
     async changes(userId, since, first) {
-      const { rows } = await pool.query<{ head: number; newest: number | null } & (ReadRow | { readonly id: null })>({
+      const { rows } = await pool.query<
+        { head: number; erased: number; newest: number | null } & (ReadRow | { readonly id: null })
+      >({
         name: "activity_changes",
         text: CHANGES,
         values: [userId, since, first],
@@ -195,6 +197,7 @@ export function createActivityStore(pool: Pool): ActivityStore & ResumeStore {
       const newest = rows[0]?.newest ?? 0;
       return {
         head: rows[0]?.head ?? 0,
+        erased: rows[0]?.erased ?? 0,
         hasMore: newest > (activities.at(-1)?.rev ?? newest),
         activities,
       };

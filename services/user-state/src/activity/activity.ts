@@ -89,12 +89,12 @@ export interface ActivityStore {
     request: { userId: string; unit: Closing; newEpoch: string },
     decide: (met: Situation) => Decision<Result>,
   ): Promise<{ result: Result; activityRev: number | null; stateRev: number | null }>;
-  /** Those with a revision above `since`, by revision; those of one revision are never parted. */
+  /** Those with a revision above `since`, by revision; those of one revision are never parted. `erased`: when some were last. */
   changes(
     userId: string,
     since: number,
     first: number,
-  ): Promise<{ head: number; hasMore: boolean; activities: ReadActivity[] }>;
+  ): Promise<{ head: number; erased: number; hasMore: boolean; activities: ReadActivity[] }>;
 }
 
 /** What hears of commits: they are not awaited. */
@@ -166,13 +166,14 @@ export function createActivities(options: ActivityOptions): Activities {
 
     async changes({ userId }, since, first) {
       const from = since === null ? 0 : Number(/^\d{1,15}$/.exec(since)?.[0] ?? Number.NaN);
-      const { head, hasMore, activities } = await store.changes(userId, Number.isNaN(from) ? 0 : from, first);
-      // Ahead of the head: it is of a database that has been put back to an earlier state.
-      if (Number.isNaN(from) || from > head)
+      const { head, erased, hasMore, activities } = await store.changes(userId, Number.isNaN(from) ? 0 : from, first);
+      // Ahead of the head: it is of a database that has been put back to an earlier state. Behind an erasure: what it has
+      // read is no more, and nothing would say so.
+      if (Number.isNaN(from) || from > head || (since !== null && from < erased))
         throw new AppError("BAD_USER_INPUT", "CURSOR_INVALID", "The cursor is not valid: start without one.");
       return {
         from: since,
-        to: String(activities.at(-1)?.rev ?? from),
+        to: String(activities.at(-1)?.rev ?? Math.max(from, erased)),
         hasMore,
         activities: await Promise.all(activities.map((activity) => view(namespaces, activity))),
       };

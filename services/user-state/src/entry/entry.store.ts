@@ -15,7 +15,8 @@ const LOCK_HEAD = `
   INSERT INTO user_state.user_heads AS head (user_id, epoch, max_ms)
   VALUES ($1, $2, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)
   ON CONFLICT (user_id) DO UPDATE SET max_ms = greatest(head.max_ms, excluded.max_ms)
-  RETURNING epoch, rev::float8, pruned_rev::float8, clients_pruned_before, max_ms::float8, entries, bytes::float8, usage`;
+  RETURNING epoch, rev::float8, pruned_rev::float8, clients_pruned_before, max_ms::float8, entries, bytes::float8, usage,
+            erased`;
 
 /** The same of a user that may have none, without the lock. */
 const LOOK_AT_HEAD = `
@@ -23,6 +24,7 @@ const LOOK_AT_HEAD = `
          coalesce(head.pruned_rev, 0)::float8 AS pruned_rev, head.clients_pruned_before,
          greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8 AS max_ms,
          coalesce(head.entries, 0) AS entries, coalesce(head.bytes, 0)::float8 AS bytes, coalesce(head.usage, '{}') AS usage,
+         coalesce(head.erased, '{}') AS erased,
          client.device_id, client.last_seq::float8
   FROM (VALUES ($1::uuid)) AS asked (user_id)
   LEFT JOIN user_state.user_heads AS head ON head.user_id = asked.user_id
@@ -119,6 +121,7 @@ interface HeadRow {
   readonly entries: number;
   readonly bytes: number;
   readonly usage: Usage["namespaces"];
+  readonly erased: Before["erased"];
 }
 
 interface EntryColumns {
@@ -234,6 +237,7 @@ function headOf(head: HeadRow): Omit<Before, "client" | "units" | "answers"> {
     epoch: head.epoch,
     rev: head.rev,
     prunedRev: head.pruned_rev,
+    erased: head.erased,
     clientsPrunedBefore: head.clients_pruned_before,
     serverNow: head.max_ms,
     usage: { entries: head.entries, bytes: head.bytes, namespaces: head.usage },

@@ -45,6 +45,8 @@ export interface Before {
   readonly epoch: string;
   readonly rev: number;
   readonly prunedRev: number;
+  /** The revision of the last erasure by namespace; `*` for that of all of them. */
+  readonly erased: Readonly<Record<string, number>>;
   readonly clientsPrunedBefore: Date | null;
   /** The server's clock, milliseconds since the epoch; it never goes back. */
   readonly serverNow: number;
@@ -258,6 +260,7 @@ function settleOp(
   const { op, payload } = sound;
   const { push, deviceId, before, usage } = where;
   if (sound.persistence === "RELAY") return relay(sound, push, before);
+  if (isErased(op, before)) return refuse({ reason: "GONE", message: "What this was made upon has been erased." });
   if (standing !== undefined && standing.kind !== sound.kind)
     return refuse({ reason: "KIND_CHANGED", message: `What stands here was written as ${standing.kind}.` });
 
@@ -341,6 +344,11 @@ function mayMeetForgotten({ kind, payload, op }: SoundOp, stamp: Stamp, { pruned
   const isBehind = op.baseRev < prunedRev;
   const isOld = stamp.ms <= serverNow - TOMBSTONE_LIFE_MS;
   return isOld ? op.seen !== null || isBehind : KINDS_WITH_GENERATIONS.includes(kind) && knew && isBehind;
+}
+
+/** Whether the author had not heard of an erasure: not by time, so that no clock brings anything back. */
+function isErased({ namespace, baseRev }: SoundOp["op"], { erased }: Before): boolean {
+  return baseRev < Math.max(erased["*"] ?? 0, (Object.hasOwn(erased, namespace) ? erased[namespace] : 0) ?? 0);
 }
 
 /** Whether there is something in it that may be forgotten once every replica has heard of it. */

@@ -35,7 +35,7 @@ export function createLeases(options: {
   const store: ActivityStore = {
     find: async (_userId, id) => activities.get(id),
     look: async (_userId, unit) => look(unit),
-    changes: async () => ({ head: 0, hasMore: false, activities: [] }),
+    changes: async () => ({ head: 0, erased: 0, hasMore: false, activities: [] }),
     async decide({ unit: name }, decide) {
       const met: Situation = { ...look(name), rev: 1 };
       const decision = decide(met);

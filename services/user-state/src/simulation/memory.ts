@@ -38,6 +38,7 @@ export function createMemory(epoch: string, now: () => number): Memory {
       rev: 0,
       prunedRev: 0,
       clientsPrunedBefore: null,
+      erased: {},
       usage: { entries: 0, bytes: 0, namespaces: {} },
       maxMs: now(),
     },

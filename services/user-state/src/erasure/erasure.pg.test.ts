@@ -1,0 +1,258 @@
+import { counter, defineNamespace, register } from "@continuo/namespace";
+import {
+  change,
+  createReplica as createCopy,
+  forgotten,
+  pull,
+  push,
+  receive,
+  settle,
+  type Replica as Copy,
+} from "@continuo/replica";
+import { KINDS } from "@continuo/merge";
+import { EntryMessage, PushResponse, StateBatch } from "@continuo/merge/protocol";
+import { Pool } from "pg";
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { addMedia, createPlayer } from "../activity/activity.fixture.ts";
+import { createNamespaceStore } from "../namespace/namespace.store.ts";
+import { publish } from "../namespace/publication.ts";
+import { createReplica, shown, startSystem, type GraphAnswer, type Replica, type System } from "../system.fixture.ts";
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem({ STEP_UP_SECONDS: "300" });
+  await addMedia(system);
+  await using stack = new AsyncDisposableStack();
+  const pool = stack.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (opened) => opened.end());
+  const game = defineNamespace({ name: "game", version: 1, fields: { points: counter(), name: register(z.json()) } });
+  await publish(createNamespaceStore(pool), game, { dryRun: false });
+});
+afterAll(() => system[Symbol.asyncDispose]());
+
+const ERASE = `mutation ($namespaces: [String!]) { eraseState(namespaces: $namespaces) {
+  at epoch rev outcomes replicas namespaces { namespace entries textUpdates activities } } }`;
+
+interface Receipt {
+  readonly at: string;
+  readonly epoch: string;
+  readonly rev: number;
+  readonly outcomes: number;
+  readonly replicas: number;
+  readonly namespaces: { readonly namespace: string; readonly entries: number; readonly activities: number }[];
+}
+const sendErase = (
+  { caller: { viewer } }: Replica,
+  namespaces?: string[],
+  authTime = Math.floor(Date.now() / 1_000),
+): Promise<GraphAnswer<{ eraseState: Receipt }>> =>
+  system.ask({ kind: "viewer", viewer: { ...viewer, authTime } }, ERASE, { namespaces });
+async function erase(replica: Replica, namespaces?: string[]): Promise<Receipt> {
+  const { data, text } = await sendErase(replica, namespaces);
+  if (data == null) throw new Error(text);
+  return data.eraseState;
+}
+const reasonOf = ({ errors }: GraphAnswer<unknown>): string | undefined => errors?.[0]?.extensions.reason;
+
+describe("an erasure", () => {
+  it("leaves nothing of a value in any table, and says what there was", async () => {
+    const canary = `canary-${randomUUID()}`;
+    const player = createPlayer(system);
+    const phone = player.replica;
+    await phone.push({
+      ops: [
+        { seq: 1, key: canary, value: canary },
+        { seq: 2, key: canary, value: `${canary} two` },
+        { seq: 3, namespace: "game", field: canary, value: 1 },
+        {
+          seq: 4,
+          namespace: "media",
+          key: canary,
+          field: "note",
+          payload: { type: "EDIT", generation: 0, name: "x", value: canary },
+        },
+      ],
+    });
+    await player.publish({ title: canary });
+    expect(await tablesWith(canary)).toEqual(["activities", "state_entries"]);
+    const receipt = await erase(phone);
+    expect(receipt).toMatchObject({
+      namespaces: [
+        { namespace: "media", entries: 1, textUpdates: 0, activities: 1 },
+        { namespace: "preferences", entries: 1, textUpdates: 0, activities: 0 },
+      ],
+      outcomes: 1,
+      replicas: 1,
+    });
+    expect(Math.abs(Date.parse(receipt.at) - Date.now())).toBeLessThan(5_000);
+    expect(await tablesWith(canary)).toEqual([]);
+    expect(await tablesWith(phone.caller.viewer.userId)).toEqual(["user_heads"]);
+    const head = await system.admin.query(
+      "SELECT usage, entries, bytes FROM user_state.user_heads WHERE user_id = $1",
+      [phone.caller.viewer.userId],
+    );
+    expect(head.rows).toEqual([{ usage: {}, entries: 0, bytes: "0" }]);
+  });
+
+  it("is for somebody who has just signed in, and of namespaces that exist", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, value: "stays" }] });
+    const old = await sendErase(phone, undefined, Math.floor(Date.now() / 1_000) - 301);
+    expect([reasonOf(old), old.errors?.[0]?.extensions.details]).toEqual([
+      "AUTHENTICATION_TOO_OLD",
+      { maxAge: 300, acrValues: ["1"] },
+    ]);
+    expect(reasonOf(await sendErase(phone, ["nowhere"]))).toBe("NAMESPACE_UNKNOWN");
+    expect(reasonOf(await system.ask({ kind: "anonymous" }, ERASE))).toBe("SIGN_IN_REQUIRED");
+    expect(shown([await phone.pull()])).toEqual({ "theme/colour": "stays" });
+  });
+
+  it("is nobody else's", async () => {
+    const [one, other] = [createReplica(system), createReplica(system)];
+    for (const each of [one, other]) await each.push({ ops: [{ seq: 1, value: "x" }] });
+    await erase(one);
+    expect(shown([await other.pull()])).toEqual({ "theme/colour": "x" });
+  });
+
+  it("of one namespace leaves the others, what they hold and count, and exactly once", async () => {
+    const phone = createReplica(system);
+    const add = (seq: number) => ({ seq, namespace: "game", field: "points", payload: { type: "ADD", delta: 1 } });
+    await phone.push({ ops: [add(1), { seq: 2, value: "x" }] });
+    const { rows } = await system.admin.query(
+      "SELECT usage -> 'game' AS game FROM user_state.user_heads WHERE user_id = $1",
+      [phone.caller.viewer.userId],
+    );
+    const { epoch, rev, replicas } = await erase(phone, ["preferences"]);
+    expect(replicas).toBe(0);
+    expect(shown([await phone.pull()])).toEqual({ "theme/points": 1 });
+    const head = await system.admin.query("SELECT usage, entries FROM user_state.user_heads WHERE user_id = $1", [
+      phone.caller.viewer.userId,
+    ]);
+    expect(head.rows).toEqual([{ usage: { game: rows[0].game }, entries: 1 }]);
+    const { outcomes } = await phone.push({ epoch, baseRev: 2, ops: [add(1), { seq: 3, value: "late" }, add(4)] });
+    expect(outcomes.map(({ status, reason }) => [status, reason])).toEqual([
+      ["DUPLICATE", null],
+      ["REJECTED", "GONE"],
+      ["APPLIED", null],
+    ]);
+    const again = await phone.push({ epoch, baseRev: rev, ops: [{ seq: 5, value: "new" }] });
+    expect(again.outcomes[0]?.status).toBe("APPLIED");
+  });
+
+  it("makes live readers and cursors of activities start over", async () => {
+    const player = createPlayer(system);
+    await player.publish();
+    const { to } = await player.replica.pull();
+    const { to: ofActivities } = await player.changes();
+    await erase(player.replica);
+    expect(await player.replica.pull({ since: to })).toMatchObject({ reset: "EPOCH_CHANGED", entries: [] });
+    expect(reasonOf(await player.sendChanges(ofActivities))).toBe("CURSOR_INVALID");
+    const anew = await player.changes();
+    expect(anew.activities).toEqual([]);
+    expect((await player.changes(anew.to)).activities).toEqual([]);
+  });
+
+  it("wakes who waits for a change at once", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, value: "x" }] });
+    const { to } = await phone.pull();
+    const startedAt = performance.now();
+    const waiting = phone.pull({ since: to, waitMs: 20_000 });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await erase(phone);
+    expect((await waiting).reset).toBe("EPOCH_CHANGED");
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  it("is before or behind a push that is under way: nothing of it is left", async () => {
+    const canary = `canary-${randomUUID()}`;
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, value: canary }] });
+    const epoch = await phone.epoch();
+    const pushes = Array.from({ length: 12 }, (_, index) => {
+      const ops = [{ seq: 1, key: `k${index}`, value: canary }];
+      return phone.sibling().send({ epoch, baseRev: 1, ops });
+    });
+    const [, ...answers] = await Promise.all([erase(phone), ...pushes]);
+    expect(await tablesWith(canary)).toEqual([]);
+    for (const answer of answers) expect([undefined, "EPOCH_CHANGED"]).toContain(reasonOf(answer));
+  });
+
+  it.each([["settled and not yet seen"], ["never sent"]])(
+    "keeps away what a device has in its queue, %s; what it does from then on counts",
+    async (queued) => {
+      const canary = `canary-${randomUUID()}`;
+      const laptop = createReplica(system);
+      let copy = createCopy({ clientId: laptop.clientId, deviceId: laptop.caller.viewer.deviceId });
+      copy = await pulled(laptop, copy);
+      copy = written(copy, canary);
+      copy = await pushed(laptop, copy);
+      copy = await pulled(laptop, copy);
+      copy = written(copy, `${canary} again`);
+      if (queued === "settled and not yet seen") copy = await pushed(laptop, copy);
+
+      await erase(laptop.sibling());
+      copy = await synced(laptop, copy);
+      expect([...copy.entries.values()]).toEqual([]);
+      expect(copy.queue).toEqual([]);
+      expect(copy.rejected.map(({ reason }) => reason)).toEqual(["GONE"]);
+      expect(await tablesWith(canary)).toEqual([]);
+
+      copy = await synced(laptop, written(copy, "anew"));
+      expect([...copy.entries.values()].map(({ value }) => value)).toEqual(["anew"]);
+    },
+  );
+});
+
+const now = (): number => Date.now();
+function written(copy: Copy, value: string): Copy {
+  const unit = { namespace: "preferences", key: "theme", field: "colour", kind: "REGISTER" as const, schemaVersion: 1 };
+  return change(copy, { ...unit, payload: { type: "SET", value } }, { now: now(), kinds: KINDS });
+}
+async function pulled(device: Replica, copy: Copy): Promise<Copy> {
+  const request = pull(copy);
+  const batch = await device.pull({ since: request.since ?? undefined, clientId: request.clientId });
+  return receive(
+    copy,
+    request,
+    StateBatch.parse({ ...batch, entries: batch.entries.map((each) => EntryMessage.parse(each)) }),
+    now(),
+  );
+}
+async function pushed(device: Replica, copy: Copy): Promise<Copy> {
+  const sealed = push(copy, now());
+  if (sealed === null) return copy;
+  const { request } = sealed;
+  const ops = request.ops.map(({ seen, ...op }) => ({ ...op, ...(seen && { seen }) }));
+  const { clientId, epoch, clientNow, baseRev } = request;
+  const answer = await device.send({ clientId, epoch, clientNow, baseRev, ops });
+  if (reasonOf(answer) === "EPOCH_CHANGED") return pulled(device, { ...sealed.replica, cursor: null });
+  if (reasonOf(answer) === "CLIENT_UNKNOWN")
+    return pulled(device, forgotten(sealed.replica, { clientId: randomUUID(), now: now(), isCounter: () => false }));
+  if (answer.data == null) throw new Error(answer.text);
+  return settle(sealed.replica, request, PushResponse.parse(answer.data.pushState), now());
+}
+async function synced(device: Replica, copy: Copy): Promise<Copy> {
+  let next = await pulled(device, copy);
+  for (let turn = 0; turn < 5 && next.queue.some(({ settledRev }) => settledRev === null); turn += 1)
+    next = await pushed(device, next);
+  return pulled(device, next);
+}
+
+/** Tables of any schema in which a text stands somewhere. */
+async function tablesWith(canary: string): Promise<string[]> {
+  const { rows } = await system.admin.query<{ schema: string; name: string }>(
+    `SELECT table_schema AS schema, table_name AS name FROM information_schema.tables
+     WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY table_name`,
+  );
+  const found: string[] = [];
+  for (const { schema, name } of rows) {
+    const { rowCount } = await system.admin.query(
+      `SELECT FROM "${schema}"."${name}" AS each WHERE position($1 IN each::text) > 0 LIMIT 1`,
+      [canary],
+    );
+    if (rowCount === 1) found.push(name);
+  }
+  return found;
+}

@@ -1,0 +1,79 @@
+/**
+ * Erasure: what is kept of a person is deleted for good, and stays away. A new epoch makes every replica start over; the
+ * head row remembers at which revision it was, so that nothing comes back that was made without knowing of it.
+ */
+import type { Viewer } from "@continuo/access";
+import type { Announce } from "../activity/activity.ts";
+import type { Namespaces } from "../namespace/namespace.ts";
+import { assertRecentSignIn } from "../recent-sign-in.ts";
+import { assertKnown } from "../stream/stream.ts";
+
+/** What was erased: counts, and nothing of what it was. */
+export interface ErasureReceipt {
+  readonly at: Date;
+  /** The epoch that begins with it. */
+  readonly epoch: string;
+  readonly rev: number;
+  readonly activityRev: number;
+  /** In order of name. */
+  readonly namespaces: readonly ErasedNamespace[];
+  readonly outcomes: number;
+  readonly replicas: number;
+}
+
+export interface ErasedNamespace {
+  readonly namespace: string;
+  readonly entries: number;
+  readonly textUpdates: number;
+  readonly activities: number;
+}
+
+/** Whose state, and how much of it. */
+export interface ErasureRequest {
+  readonly userId: string;
+  /** Undefined: all there is, also in namespaces that are no more, and the replicas with it. */
+  readonly namespaces: readonly string[] | undefined;
+}
+
+export interface ErasureStore {
+  /**
+   * One transaction under the lock of the user's head row: a push is before it, and erased, or behind it, and refused.
+   * `dryRun` undoes it.
+   */
+  erase(request: ErasureRequest & { newEpoch: string; dryRun: boolean }): Promise<ErasureReceipt>;
+}
+
+/** Erases: for the person, for an operator, and for whoever hears that a user was deleted. Resolved means committed. */
+export type Erase = (request: ErasureRequest) => Promise<ErasureReceipt>;
+
+/** `announce` hears of it after the commit, so that live streams look again at once. */
+export function createErase(options: {
+  store: ErasureStore;
+  newEpoch: () => string;
+  announce: { readonly [Name in keyof Announce]: (userId: string, rev: number) => unknown };
+}): Erase {
+  const { store, newEpoch, announce } = options;
+  return async (request) => {
+    const receipt = await store.erase({ ...request, newEpoch: newEpoch(), dryRun: false });
+    await announce.state(request.userId, receipt.rev);
+    await announce.activities(request.userId, receipt.activityRev);
+    return receipt;
+  };
+}
+
+/**
+ * A person's own erasure. Throws STEP_UP_REQUIRED: AUTHENTICATION_TOO_OLD; BAD_USER_INPUT: NAMESPACE_UNKNOWN.
+ */
+export function createOwnErasure(options: {
+  erase: Erase;
+  namespaces: Namespaces;
+  stepUpSeconds: number;
+  now: () => Date;
+}): (viewer: Viewer, namespaces: readonly string[] | undefined) => Promise<ErasureReceipt> {
+  const { erase, namespaces: known, stepUpSeconds, now } = options;
+  return async (viewer, namespaces) => {
+    assertRecentSignIn(viewer, stepUpSeconds, now());
+    await assertKnown(known, namespaces ?? []);
+    return erase({ userId: viewer.userId, namespaces });
+  };
+}
