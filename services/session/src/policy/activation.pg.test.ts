@@ -417,7 +417,7 @@ it("among many sessions of others, neither a dry run nor an activation reads the
   const [few, many] = [await newApplication(system.admin, LOOSE), await newApplication(system.admin, LOOSE)];
   const sketch = { startedAgo: 20, authAgo: 20, activeAgo: 5, acr: "aal1", approved: undefined };
   const make = (count: number): Sketch[] => Array.from({ length: count }, (_, user) => ({ ...sketch, user }));
-  await populate(system.admin, many, make(20_000), system.clock.now);
+  await populate(system.admin, many, make(5_000), system.clock.now);
   const { users } = await populate(system.admin, few, make(200), system.clock.now);
   await system.admin.query("ANALYZE session.sessions");
   const { version } = await activation.draft(few, rules);
