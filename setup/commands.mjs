@@ -12,6 +12,14 @@ import { check, test } from "./verify.mjs";
 
 const startedAt = Date.now();
 
+/** The manifest, and the clients that it is made of. */
+const OWN_DOCUMENTS = [
+  ".data/trusted-documents.json",
+  "e2e/operations.ts",
+  "bench/operations.ts",
+  "gateway/src/graphiql/examples.ts",
+];
+
 const COMMANDS = {
   start: { first: BEFORE_START, needs: ["clients"], run: start },
   test: { first: [checkFolder], needs: ["clients", "types"], run: test },
@@ -20,6 +28,12 @@ const COMMANDS = {
   story: { first: [], needs: [], run: program("e2e/story-main.ts") },
   bench: { first: [], needs: ["clients"], run: program("bench/main.ts") },
   compose: { first: [], needs: [], run: program("gateway/src/compose-main.ts") },
+  "trusted-documents": {
+    first: [],
+    needs: [],
+    run: (args) =>
+      program("gateway/src/trusted-documents/trusted-documents-main.ts")(args.length > 0 ? args : OWN_DOCUMENTS),
+  },
   configuration: { first: [], needs: [], run: program("embedded/src/configuration-main.ts") },
   continuo: {
     first: [],

@@ -37,6 +37,7 @@ import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-c
 import { RELAY_SOURCES, SOURCES } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
 import { serveTickets } from "./ticket/serve-tickets.ts";
+import { createTrustedDocuments, loadManifest } from "./trusted-documents/trusted-documents.ts";
 import { createTickets } from "./ticket/tickets.ts";
 
 const KEYS_PATH = "/.well-known/jwks.json";
@@ -92,8 +93,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
       createSubgraphClient({ name, at: subgraphs[name], signer, logger, answerWithinMs: waits.answerWithinMs }),
     );
   const session = connect("session");
-  const userState = connect("user-state");
-  const clients = new Map([connect("identity"), session, userState].map((client) => [client.name, client]));
+  const clients = new Map([connect("identity"), session, connect("user-state")].map((client) => [client.name, client]));
   for (const [name, client] of clients) health.add(name, () => client.isReady());
 
   const bus = busOf(env, logger);
@@ -157,6 +157,8 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const graph = createApolloGraph({ supergraphSdl, clients });
   const limits = limitsOf(env);
   const documents = createDocuments(limits);
+  const manifest = env.TRUSTED_DOCUMENTS === undefined ? undefined : loadManifest(env.TRUSTED_DOCUMENTS);
+  const trusted = createTrustedDocuments(manifest, !isDevelopment);
   const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
   const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
   const costs = createCosts({ schema: graph.schema, weights: readWeights(supergraphSdl), listSize: env.LIST_SIZE });
@@ -168,9 +170,9 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     await createFront({ health, nonces, allowedOrigins: env.ALLOWED_ORIGINS, logger }),
     (front) => front.close(),
   );
-  serveGraphQL(http, { server, admissions, documents, networkOf, logger });
+  serveGraphQL(http, { server, admissions, documents, trusted, networkOf, logger });
   serveCheck(http, admissions);
-  serveAccount(http, { session, userState, admissions });
+  serveAccount(http, { session, admissions });
   serveTickets(http, { admissions, tickets });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   await serveOAuth(http, {
@@ -198,7 +200,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     recheckMs: waits.recheckMs,
     backoffMs: waits.backoffMs,
   });
-  const operations = createOperations({ server, subscriptions, standing, rates, logger });
+  const operations = createOperations({ server, subscriptions, standing, rates, trusted, logger });
   const streaming = {
     operations,
     admissions,

@@ -52,6 +52,12 @@ export const Env = z
       .optional()
       .describe("To listen for pokes and to know used DPoP proofs, when REDIS_URL is not set."),
     REDIS_URL: envTypes.redisUrl,
+    TRUSTED_DOCUMENTS: z
+      .string()
+      .optional()
+      .describe(
+        "A manifest as `npm run trusted-documents` writes it. In production no other documents are served then.",
+      ),
     TRUSTED_PROXY_HOPS: z.coerce
       .number()
       .int()

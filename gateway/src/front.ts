@@ -23,6 +23,7 @@ import { logRefusal } from "./refusals.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
 import { withRequestId } from "./request-id.ts";
 import { isRecord } from "./subgraph/subgraph-error.ts";
+import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
 const GRAPHQL_PATH = "/graphql";
@@ -106,11 +107,12 @@ export function serveGraphQL(
     server: ApolloServer<GatewayContext>;
     admissions: Admissions;
     documents: Documents;
+    trusted: TrustedDocuments;
     networkOf: NetworkOf;
     logger: Logger;
   },
 ): void {
-  const { server, admissions, documents, networkOf, logger } = options;
+  const { server, admissions, documents, trusted, networkOf, logger } = options;
   const admitted = new WeakMap<FastifyRequest, Admission>();
   const handle = fastifyApolloHandler(server, {
     context: async (request, reply) => {
@@ -133,8 +135,11 @@ export function serveGraphQL(
     onRequest: async (request) => {
       admitted.set(request, await admit(admissions, request, GRAPHQL_PATH));
     },
-    async preHandler({ body, query }) {
-      assertReadable(documents, body ?? query);
+    async preHandler(request) {
+      const text = trusted.textOf(request.body ?? request.query);
+      if (text === undefined) return;
+      assertReadable(documents, text);
+      withText(request, text);
     },
     handler(request, reply) {
       return withRequestId(request.id, () => handle.call(http, request, reply));
@@ -143,13 +148,26 @@ export function serveGraphQL(
 }
 
 /** Throws AppError for a document that is too much; what else is wrong with it, the server says. */
-function assertReadable(documents: Documents, request: unknown): void {
-  if (!isRecord(request) || typeof request["query"] !== "string") return;
+function assertReadable(documents: Documents, text: string): void {
   try {
-    documents.read(request["query"]);
+    documents.read(text);
   } catch (cause) {
     if (!(cause instanceof GraphQLError)) throw cause;
   }
+}
+
+/** Puts the text in the place of its hash: the server knows no manifest. */
+function withText(request: FastifyRequest, text: string): void {
+  const { body, raw } = request;
+  if (isRecord(body) && ("documentId" in body || "extensions" in body)) {
+    const { documentId: _hash, extensions: _persisted, ...others } = body;
+    request.body = { ...others, query: text };
+  }
+  const url = new URL(raw.url ?? "", "http://gateway");
+  if (request.method !== "GET" || !(url.searchParams.has("documentId") || url.searchParams.has("extensions"))) return;
+  url.searchParams.set("query", text);
+  url.searchParams.delete("extensions");
+  raw.url = url.pathname + url.search;
 }
 
 /** Aborted when the client leaves before it has its answer. (Fastify's own `signal` ends with the body of the request.) */

@@ -12,6 +12,7 @@ import { formatGraphQLError, toGraphQLError } from "./errors.ts";
 import { logRefusal } from "./refusals.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import { withRequestId } from "./request-id.ts";
+import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { OperationRequest, PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
 
@@ -40,9 +41,10 @@ export function createOperations(options: {
   subscriptions: Subscriptions;
   standing: Standing;
   rates: Pick<RateLimits, "operation">;
+  trusted: TrustedDocuments;
   logger: Logger;
 }): Operations {
-  const { server, subscriptions, standing, rates, logger } = options;
+  const { server, subscriptions, standing, rates, trusted, logger } = options;
 
   function start(
     { document, cost, open }: PreparedOperation,
@@ -74,12 +76,13 @@ export function createOperations(options: {
   }
 
   return {
-    async prepare(request, { admission, requestId, network }) {
+    async prepare(asked, { admission, requestId, network }) {
       const { caller, claims, proof } = admission;
       const log = logger.child({ requestId });
       const who = { sessionId: claims.sid };
       try {
         await standing.assert(claims, "READ");
+        const request = { ...asked, query: trusted.textOf(asked) ?? "" };
         const prepared = subscriptions.prepare(request);
         if (!("document" in prepared)) {
           for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(log, extensions ?? {}, who);

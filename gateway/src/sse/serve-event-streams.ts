@@ -25,7 +25,9 @@ const PING_EVERY_MS = 12_000;
 
 const Variables = z.record(z.string(), z.unknown());
 const Body = z.object({
-  query: z.string(),
+  query: z.string().default(""),
+  documentId: z.string().optional(),
+  extensions: z.unknown().optional(),
   operationName: z.string().nullish(),
   variables: Variables.nullish(),
 });
@@ -133,6 +135,7 @@ export function serveEventStreams(
       if (!admission) throw new Error("an event stream is opened by somebody");
       const { id: requestId, method } = request;
       const asked = method === "GET" ? parse(Url, request.query) : parse(Body, request.body);
+      if (asked.query === "" && asked.documentId === undefined && asked.extensions === undefined) throw incomplete();
       await rates.connection({ sessionId: admission.claims.sid });
       const operation = await operations.prepare(asked, { admission, requestId, network: networkOf(request.raw) });
       if ("document" in operation && method === "GET" && isMutation(operation.document, asked.operationName))
@@ -169,7 +172,11 @@ function isMutation(document: DocumentNode, operationName: string | null | undef
 function parse<Shape extends z.ZodType>(shape: Shape, given: unknown): z.infer<Shape> {
   const parsed = shape.safeParse(given);
   if (parsed.success) return parsed.data;
-  throw invalid("The request must have a query, and variables that are an object.");
+  throw incomplete();
+}
+
+function incomplete(): AppError {
+  return invalid("The request must have a query, and variables that are an object.");
 }
 
 function invalid(message: string): AppError {

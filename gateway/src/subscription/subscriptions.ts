@@ -34,6 +34,9 @@ import { StreamError } from "./stream-error.ts";
 /** An operation as a client sends it over a socket. */
 export interface OperationRequest {
   readonly query: string;
+  /** Instead of a text, its hash, as `TrustedDocuments` takes it. */
+  readonly documentId?: string | undefined;
+  readonly extensions?: unknown;
   readonly operationName?: string | null | undefined;
   readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
 }

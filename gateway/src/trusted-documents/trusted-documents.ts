@@ -1,0 +1,81 @@
+/**
+ * Documents that clients are built with, by the SHA-256 of their text. Where only those are served, nobody can ask what no
+ * client of ours asks; a text is as good as its hash.
+ */
+import { AppError } from "@continuo/errors";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { isRecord } from "../subgraph/subgraph-error.ts";
+
+export interface TrustedDocuments {
+  /**
+   * The text that a request asks for: whole (`query`), by `documentId` (GraphQL over HTTP), or by
+   * `extensions.persistedQuery.sha256Hash`. Undefined when it names none.
+   * Throws BAD_USER_INPUT: PERSISTED_QUERY_NOT_FOUND, DOCUMENT_NOT_TRUSTED.
+   */
+  textOf(request: unknown): string | undefined;
+}
+
+/** Texts by their hash, in hexadecimal. */
+export type Manifest = Readonly<Record<string, string>>;
+
+/** The key of a text in a manifest. */
+export function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** Reads a manifest. Throws Error when a hash is not that of its text. */
+export function loadManifest(file: string): Manifest {
+  const manifest = z.record(z.string(), z.string()).parse(JSON.parse(readFileSync(file, "utf8")));
+  const wrong = Object.entries(manifest).find(([hash, text]) => hashOf(text) !== hash);
+  if (wrong) throw new Error(`${file}: ${wrong[0]} is not the SHA-256 of its document`);
+  return manifest;
+}
+
+/** Over a manifest; without one there are no hashes to ask by. `only`: no other text is let through. */
+export function createTrustedDocuments(manifest: Manifest | undefined, only: boolean): TrustedDocuments {
+  const texts = manifest && new Map(Object.entries(manifest));
+  const trusted = new Set(texts?.values());
+  return {
+    textOf(request) {
+      if (!isRecord(request)) return undefined;
+      const text = typeof request["query"] === "string" && request["query"] !== "" ? request["query"] : undefined;
+      const hash = hashIn(request);
+      if (!texts || (text === undefined && hash === undefined)) return text;
+      if (text === undefined) return texts.get(hash ?? "") ?? notFound();
+      if (only && !trusted.has(text)) throw notTrusted();
+      return text;
+    },
+  };
+}
+
+function hashIn({ documentId, extensions }: Readonly<Record<string, unknown>>): string | undefined {
+  if (typeof documentId === "string") return documentId.replace(/^sha256:/, "");
+  const parsed: unknown = typeof extensions === "string" ? parseJson(extensions) : extensions;
+  const persisted = isRecord(parsed) ? parsed["persistedQuery"] : undefined;
+  const hash = isRecord(persisted) ? persisted["sha256Hash"] : undefined;
+  return typeof hash === "string" ? hash : undefined;
+}
+
+/** In a URL extensions are JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Stock clients know this message, and send the text instead. */
+function notFound(): never {
+  throw new AppError("BAD_USER_INPUT", "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
+}
+
+function notTrusted(): AppError {
+  return new AppError(
+    "BAD_USER_INPUT",
+    "DOCUMENT_NOT_TRUSTED",
+    "Only documents that clients were built with are served.",
+  );
+}
