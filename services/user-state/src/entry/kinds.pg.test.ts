@@ -370,6 +370,26 @@ describe("a text", () => {
     expect(await statuses(laptop, [on("TEXT", 2, updating(fromPhone[0]))])).toEqual(["NOOP"]);
   });
 
+  it("gets each update once from devices that write at once", async () => {
+    const phone = createReplica(system);
+    const { userId } = phone.caller.viewer;
+    const first = openEditor(1);
+    first.text.insert(0, "-");
+    const begun = first.taken();
+    await phone.push({ ops: begun.map((update, at) => on("TEXT", at + 1, updating(update))) });
+    const devices = [2, 3, 4].map((id) => ({ replica: phone.sibling(), editor: openEditor(id, begun) }));
+    await Promise.all(
+      devices.map(async ({ replica, editor }) => {
+        for (let seq = 1; seq <= 8; seq += 1) {
+          editor.text.insert(1, "a");
+          for (const update of editor.taken()) await replica.push({ ops: [on("TEXT", seq, updating(update))] });
+        }
+      }),
+    );
+    expect(await viewOf(phone, "TEXT")).toMatchObject({ text: `-${"a".repeat(24)}` });
+    expect(await updatesBeside(userId)).toEqual(Array.from({ length: 24 }, (_, index) => index + begun.length + 1));
+  });
+
   it("is compacted when its updates are many, also in the middle of a push, and goes on", async () => {
     const phone = createReplica(system);
     const { userId } = phone.caller.viewer;
