@@ -139,6 +139,11 @@ export const SIGN_OUT_EVERYWHERE = operation(
   z.object({ signOutEverywhere: signOut }),
 );
 
+export const ERASE_STATE = operation(
+  `mutation { eraseState { namespaces { namespace entries } } }`,
+  z.object({ eraseState: z.object({ namespaces: z.array(z.object({ namespace: z.string(), entries: z.number() })) }) }),
+);
+
 export const RECEIPT = operation(
   `query ($seq: String!) {
     revocationReceipt(seq: $seq) { completedAt pendingReplicas acks { replica latencyMs socketsClosed } }

@@ -5,7 +5,16 @@
 import assert from "node:assert/strict";
 import { createDevice, type Device, type Person, signUp } from "./device.ts";
 import { ask, eventually, type Live, refusal } from "./graph-client.ts";
-import { DEVICE_CHANGED, DEVICES, type DeviceRow, ME, REFRESH, SIGN_OUT_DEVICE, STATE_CHANGES } from "./operations.ts";
+import {
+  DEVICE_CHANGED,
+  DEVICES,
+  type DeviceRow,
+  ERASE_STATE,
+  ME,
+  REFRESH,
+  SIGN_OUT_DEVICE,
+  STATE_CHANGES,
+} from "./operations.ts";
 
 export interface StoryOptions {
   /** Bases such as `http://127.0.0.1:4000`: the phone and the TV use the first, the laptop the last. */
@@ -101,6 +110,30 @@ export async function tellStory({ gateways, narrate }: StoryOptions): Promise<vo
       assert.equal((await device.ask(ME)).me?.email, person.email);
     }
   });
+
+  await step("They take all that is kept of them home as a file", () => takeHome(laptop, last));
+  await step("and erase it: the laptop, which watches, drops what it held, and so does the TV when it asks", () =>
+    erase(tv, laptop, live),
+  );
+}
+
+async function takeHome(device: Device, gateway: string): Promise<void> {
+  const response = await fetch(`${gateway}/account/state`, {
+    headers: { authorization: `Bearer ${device.accessToken}` },
+  });
+  assert.equal(response.status, 200);
+  const lines = (await response.text()).trimEnd().split("\n");
+  assert.ok(lines.some((line) => line.includes("Towel, toothbrush, good shoes")));
+}
+
+async function erase(asker: Device, watcher: Device, live: (device: Device) => Live): Promise<void> {
+  const watching = live(watcher).watch(STATE_CHANGES);
+  await watching.until("the laptop's copy", ({ stateChanges }) => stateChanges.reset === "INITIAL");
+  const { eraseState } = await asker.ask(ERASE_STATE);
+  assert.ok(eraseState.namespaces.some(({ namespace, entries }) => namespace === "notes" && entries > 0));
+  await watching.until("the laptop hearing of it", ({ stateChanges }) => stateChanges.reset === "EPOCH_CHANGED");
+  await asker.pull();
+  assert.equal(asker.state.size, 0);
 }
 
 async function beginOnPhone(phone: Device): Promise<void> {

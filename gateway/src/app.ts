@@ -93,7 +93,8 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
       createSubgraphClient({ name, at: subgraphs[name], signer, logger, answerWithinMs: waits.answerWithinMs }),
     );
   const session = connect("session");
-  const clients = new Map([connect("identity"), session, connect("user-state")].map((client) => [client.name, client]));
+  const userState = connect("user-state");
+  const clients = new Map([connect("identity"), session, userState].map((client) => [client.name, client]));
   for (const [name, client] of clients) health.add(name, () => client.isReady());
 
   const bus = busOf(env, logger);
@@ -172,7 +173,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   );
   serveGraphQL(http, { server, admissions, documents, trusted, networkOf, logger });
   serveCheck(http, admissions);
-  serveAccount(http, { session, admissions });
+  serveAccount(http, { session, userState, admissions });
   serveTickets(http, { admissions, tickets });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   await serveOAuth(http, {

@@ -127,7 +127,7 @@ const MOST_REFUSALS = 10;
 function refusalsIn(body: GraphQLResponse["body"]): { code?: unknown; reason?: unknown }[] {
   const errors = body.kind === "single" ? (body.singleResult.errors ?? []) : [];
   const kinds = new Map(
-    errors.map(({ extensions = {} }) => [`${extensions["code"]} ${extensions["reason"]}`, extensions]),
+    errors.map(({ extensions = {} }) => [JSON.stringify([extensions["code"], extensions["reason"]]), extensions]),
   );
   return [...kinds.values()].slice(0, MOST_REFUSALS);
 }
