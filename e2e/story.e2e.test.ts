@@ -38,7 +38,7 @@ test("told to stop, every process finishes what is under way, says goodbye to it
   const underWay = Array.from({ length: 5 }, () => ask(gateway.url, SIGN_IN, { input: person }));
   const identity = only(system.subgraphs.identity);
   const arrived = identity.log().length;
-  await expect.poll(() => identity.log().length).toBeGreaterThan(arrived);
+  await expect.poll(() => identity.log().length, { timeout: 15_000 }).toBeGreaterThan(arrived);
   const exit = gateway.stop("SIGTERM");
 
   expect(await live.closed).toMatchObject({ code: 1001 });

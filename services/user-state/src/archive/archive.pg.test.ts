@@ -187,7 +187,7 @@ describe("an export", () => {
     const slow = createArchiveStore(pool, { partWithinMs: 30 });
     const parts = archiveOf(slow, userOf(phone))[Symbol.asyncIterator]();
     await parts.next();
-    await expect.poll(() => pool.totalCount - pool.idleCount).toBe(0);
+    await expect.poll(() => pool.totalCount - pool.idleCount, { timeout: 15_000 }).toBe(0);
     await expect(parts.next()).rejects.toMatchObject({ reason: "EXPORT_TOO_SLOW" });
   });
 
