@@ -98,10 +98,14 @@ describe.each(["production", "development"] as const)("a gateway in %s with trus
   });
 });
 
-it("a manifest whose hash is not that of its document is not taken", async () => {
+it("a file that is no manifest, or one with a hash that is not that of its document, is no start", async () => {
   const directory = await mkdtemp(join(tmpdir(), "trusted-"));
   const file = join(directory, "manifest.json");
-  await writeFile(file, JSON.stringify({ [hashOf(ME)]: OTHER }));
-  expect(() => loadManifest(file)).toThrow("is not the SHA-256 of its document");
+  const refusal = { code: "E_ENV_INVALID", message: expect.stringMatching(/^TRUSTED_DOCUMENTS: /) };
+  expect(() => loadManifest(file)).toThrow(expect.objectContaining(refusal));
+  for (const text of [JSON.stringify({ [hashOf(ME)]: OTHER }), "{", "[1]"]) {
+    await writeFile(file, text);
+    expect(() => loadManifest(file)).toThrow(expect.objectContaining(refusal));
+  }
   await rm(directory, { recursive: true });
 });

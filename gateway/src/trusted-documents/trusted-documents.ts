@@ -3,6 +3,7 @@
  * client of ours asks; a text is as good as its hash.
  */
 import { AppError } from "@continuo/errors";
+import { EnvError } from "@continuo/process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { z } from "zod";
@@ -25,12 +26,25 @@ export function hashOf(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** Reads a manifest. Throws Error when a hash is not that of its text. */
+/** Reads a manifest. Throws EnvError when it cannot be read, is none, or a hash in it is not that of its text. */
 export function loadManifest(file: string): Manifest {
-  const manifest = z.record(z.string(), z.string()).parse(JSON.parse(readFileSync(file, "utf8")));
-  const wrong = Object.entries(manifest).find(([hash, text]) => hashOf(text) !== hash);
-  if (wrong) throw new Error(`${file}: ${wrong[0]} is not the SHA-256 of its document`);
-  return manifest;
+  const manifest = Texts.safeParse(read(file));
+  if (!manifest.success) throw new EnvError(`TRUSTED_DOCUMENTS: ${file} is no manifest: texts by their SHA-256`);
+  const wrong = Object.entries(manifest.data).find(([hash, text]) => hashOf(text) !== hash);
+  if (wrong) throw new EnvError(`TRUSTED_DOCUMENTS: in ${file}, ${wrong[0]} is not the SHA-256 of its document`);
+  return manifest.data;
+}
+
+const Texts = z.record(z.string(), z.string());
+
+function read(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new EnvError(`TRUSTED_DOCUMENTS: ${file} cannot be read: ${String(cause)}`);
+  }
+  return parseJson(text);
 }
 
 /** Over a manifest; without one there are no hashes to ask by. `only`: no other text is let through. */
@@ -52,13 +66,14 @@ export function createTrustedDocuments(manifest: Manifest | undefined, only: boo
 
 function hashIn({ documentId, extensions }: Readonly<Record<string, unknown>>): string | undefined {
   if (typeof documentId === "string") return documentId.replace(/^sha256:/, "");
+  // In a URL they are JSON.
   const parsed: unknown = typeof extensions === "string" ? parseJson(extensions) : extensions;
   const persisted = isRecord(parsed) ? parsed["persistedQuery"] : undefined;
   const hash = isRecord(persisted) ? persisted["sha256Hash"] : undefined;
   return typeof hash === "string" ? hash : undefined;
 }
 
-/** In a URL extensions are JSON. */
+/** Undefined when it is no JSON. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
