@@ -2,6 +2,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { bytesPerEntry } from "./benchmarks/bytes-per-entry.ts";
+import { changeToOtherDevice } from "./benchmarks/change-to-other-device.ts";
 import { checkDpop } from "./benchmarks/check-dpop.ts";
 import { checkInProcess } from "./benchmarks/check-in-process.ts";
 import { check } from "./benchmarks/check.ts";
@@ -32,6 +34,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   push1,
   push20,
   pull,
+  changeToOtherDevice,
+  bytesPerEntry,
 ];
 const RESULTS = join(import.meta.dirname, "results");
 

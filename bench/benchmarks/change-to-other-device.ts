@@ -1,0 +1,43 @@
+import { z } from "zod";
+import { startChild } from "../child.ts";
+import { openContender, type Benchmark } from "../contender.ts";
+import { openGraphQLClient } from "../drivers/graphql-client.ts";
+import { openReplicas, startSessions } from "../people.ts";
+
+const PEOPLE = 100;
+const SOCKETS_EACH = 10;
+const CHANGES = 200;
+const CONNECTIONS = 8;
+
+/** From the change on one device to another device having it, one after the other. */
+export const changeToOtherDevice: Benchmark = {
+  name: "change-to-other-device",
+  what: () => `${CHANGES} changes a round, one after the other, ${PEOPLE * SOCKETS_EACH} sockets connected`,
+  async open(subject, _effort, stack) {
+    await using client = openGraphQLClient(subject.graphqlUrl, CONNECTIONS);
+    const hocuspocus = stack.use(await startChild(new URL("../peers/hocuspocus.ts", import.meta.url), {}, z.string()));
+    const people = await startSessions(client, subject, { people: PEOPLE, sessionsEach: SOCKETS_EACH + 1 });
+    const authors = people.flatMap(([author]) => author ?? []);
+    const others = people.map(([, ...rest]) => rest.map(({ accessToken }) => accessToken));
+    const replicas = await openReplicas(client, authors, 1);
+    const one = { workers: 1, bound: { operations: CHANGES }, measures: "latency" } as const;
+    return [
+      stack.use(
+        await openContender(subject, {
+          ...one,
+          name: "continuo",
+          driver: "push-to-receive",
+          options: { url: subject.graphqlUrl, replicas, others },
+        }),
+      ),
+      stack.use(
+        await openContender(subject, {
+          ...one,
+          name: "Hocuspocus",
+          driver: "yjs-change",
+          options: { url: hocuspocus.ready, documents: PEOPLE, connectionsEach: SOCKETS_EACH },
+        }),
+      ),
+    ];
+  },
+};

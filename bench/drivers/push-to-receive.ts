@@ -1,0 +1,61 @@
+/** A change of somebody's state: from sending the push of one device to the socket of another having it. */
+import type { WebSocket } from "ws";
+import { z } from "zod";
+import type { Driver } from "../load-protocol.ts";
+import { dataOf, PUSH, STATE_CHANGES } from "../operations.ts";
+import { inTurn } from "../people.ts";
+import { nextChanges, pushInput, Replica } from "../replica.ts";
+import { openGraphQLClient, wireRequest } from "./graphql-client.ts";
+import { openSubscription } from "./live-socket.ts";
+
+const PATIENCE_MS = 10_000;
+/** Access tokens of each person's other devices: the first is who is asked, the others are there. */
+const Options = z.object({ url: z.string(), replicas: z.array(Replica), others: z.array(z.array(z.string()).min(1)) });
+
+export async function openDriver(options: unknown): Promise<Driver> {
+  const { url, replicas, others } = Options.parse(options);
+  const client = openGraphQLClient(url, 1);
+  const tokens = others.flat();
+  const opened = await inTurn(tokens.length, (index) =>
+    openSubscription(url.replace(/^http/, "ws"), tokens[index] ?? "", STATE_CHANGES.query),
+  );
+  const readers = others.map(([first]) => opened[tokens.indexOf(first ?? "")]);
+  let made = 0;
+  return {
+    async operate() {
+      const [replica, reader] = [replicas[made % replicas.length], readers[made % replicas.length]];
+      made += 1;
+      if (!replica || !reader) throw new RangeError("each replica needs another device");
+      const now = Date.now();
+      const changes = nextChanges(replica.lastSeq, 1, now);
+      const request = wireRequest(PUSH, { input: pushInput(replica, changes, now) }, replica.accessToken);
+      const received = receives(reader, changes[0]?.payload.value ?? "");
+      const sent = performance.now();
+      const [answer, tookMs] = await Promise.all([client.post(request), received.then(() => performance.now() - sent)]);
+      const { lastSeq, headRev } = dataOf(PUSH, answer).pushState;
+      if (lastSeq !== replica.lastSeq + 1) throw new Error("the change was not settled");
+      Object.assign(replica, { lastSeq, headRev });
+      return tookMs;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of opened) socket.terminate();
+      await client[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Resolves with the message that has `value` in it. */
+async function receives(socket: WebSocket, value: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const patience = setTimeout(() => reject(new Error(`${value} did not come`)), PATIENCE_MS);
+  const look = (data: unknown): void => {
+    if (Buffer.isBuffer(data) && data.includes(`"${value}"`)) resolve();
+  };
+  socket.on("message", look);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(patience);
+    socket.off("message", look);
+  }
+}
