@@ -27,6 +27,8 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts", "**/*.test.mjs"],
           exclude: [...ignored, "**/*.{pg,redis,e2e}.test.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
           ...sharing,
         },
       },
