@@ -7,6 +7,10 @@ let system: System;
 beforeAll(async () => {
   system = await startSystem();
   await addMedia(system);
+  await system.admin.query(
+    `INSERT INTO user_state.namespaces (name, version, kinds, schema, persistence, created_at)
+     VALUES ('private', 1, '{"position": "PROGRESS"}', '{}', 'NONE', now())`,
+  );
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
@@ -134,10 +138,6 @@ describe("an activity", () => {
     ],
     ["a counter beyond all counters", { stamp: { ms: 1, counter: 65_536 } }, "INPUT_INVALID"],
   ])("is not published with %s", async (_, about, reason) => {
-    await system.admin.query(
-      `INSERT INTO user_state.namespaces (name, version, kinds, schema, persistence, created_at)
-       VALUES ('private', 1, '{"position": "PROGRESS"}', '{}', 'NONE', now()) ON CONFLICT DO NOTHING`,
-    );
     const tv = createPlayer(system);
     const { errors } = await tv.sendPublish(about);
     expect(errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT", reason });
