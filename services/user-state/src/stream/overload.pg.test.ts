@@ -110,7 +110,8 @@ describe("a storm", () => {
     );
     const answered = answers.filter(({ code }) => code === undefined);
     for (const answer of answered) expect(answer.bytes).toBe(bytes);
-    expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(["RATE_LIMITED"]));
+    // None, where the machine answers as fast as they come.
+    for (const { code } of refused) expect(code).toBe("RATE_LIMITED");
     expect(answered.length).toBeGreaterThan(0);
     // How long anybody waits for a turn is the bulkhead's test; here a busy machine has its part in it.
     expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(60_000);
