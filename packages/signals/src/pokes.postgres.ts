@@ -3,10 +3,11 @@
  * Needs no privilege beyond CONNECT. Needs a session of its own: not a pooler in transaction mode.
  */
 import type { Logger } from "@continuo/process";
-import { Client, type ClientConfig, Pool } from "pg";
-import { type OpenLine, startLine } from "./line.ts";
+import { Pool } from "pg";
+import { startLine } from "./line.ts";
 import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.ts";
 import type { Pokes } from "./pokes.ts";
+import { listen } from "./postgres-listener.ts";
 
 const CHANNEL = "continuo_pokes";
 const TIMEOUT_MS = 5_000;
@@ -34,7 +35,11 @@ export async function startPostgresPokes(options: {
   const publisher = stack.adopt(new Pool(publishing), (pool) => pool.end());
   publisher.on("error", (cause) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
 
-  stack.use(await startLine({ ...options, open: () => listen(connection, listeners.poke), onOpen: listeners.gap }));
+  function hear(payload: string): void {
+    const colon = payload.lastIndexOf(":");
+    if (colon > 0) listeners.poke(payload.slice(0, colon), payload.slice(colon + 1));
+  }
+  stack.use(await startLine({ ...options, open: () => listen(connection, CHANNEL, hear), onOpen: listeners.gap }));
 
   // While one statement is under way the next gathers: a burst costs few round trips, and the highest number wins.
   let gathering = new Map<string, number>();
@@ -77,28 +82,5 @@ export async function startPostgresPokes(options: {
       return { [Symbol.asyncDispose]: async () => void remove() };
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
-  };
-}
-
-async function listen(config: ClientConfig, onPoke: (topic: string, text: string) => void): Promise<OpenLine> {
-  const client = new Client(config);
-  const closed = Promise.withResolvers<void>();
-  client.on("error", () => closed.resolve());
-  client.on("end", () => closed.resolve());
-  client.on("notification", ({ channel, payload = "" }) => {
-    const colon = payload.lastIndexOf(":");
-    if (channel === CHANNEL && colon > 0) onPoke(payload.slice(0, colon), payload.slice(colon + 1));
-  });
-  try {
-    await client.connect();
-    await client.query(`LISTEN ${CHANNEL}`);
-  } catch (cause) {
-    await client.end().catch(() => undefined);
-    throw cause;
-  }
-  return {
-    closed: closed.promise,
-    probe: async () => void (await client.query("SELECT 1")),
-    [Symbol.asyncDispose]: () => client.end(),
   };
 }

@@ -3,8 +3,9 @@
  * writes to no table and its text to no write-ahead log; its queue may be spilled to the server's disk.
  */
 import type { Logger } from "@continuo/process";
-import { Client, Pool } from "pg";
+import { Pool } from "pg";
 import { startLine, type OpenLine } from "./line.ts";
+import { listen } from "./postgres-listener.ts";
 import { assertRelay, createEars, relaysClosed, type Relays } from "./relays.ts";
 
 const CHANNEL = "continuo_relays";
@@ -27,28 +28,11 @@ export function openPostgresRelays(options: { databaseUrl: string; logger: Logge
   sender.on("error", () => logger.debug("the relay's sender lost its connection"));
   let listening: Promise<unknown> | undefined;
 
-  async function listen(): Promise<OpenLine> {
-    const client = new Client(connection);
-    const closed = Promise.withResolvers<void>();
-    client.on("error", () => closed.resolve());
-    client.on("end", () => closed.resolve());
-    client.on("notification", ({ channel, payload = "" }) => {
-      const space = payload.indexOf(" ");
-      if (channel === CHANNEL && space > 0) ears.tell(payload.slice(0, space), payload.slice(space + 1));
-    });
-    try {
-      await client.connect();
-      await client.query(`LISTEN ${CHANNEL}`);
-    } catch (cause) {
-      await client.end().catch(() => undefined);
-      throw cause;
-    }
-    return {
-      closed: closed.promise,
-      probe: async () => void (await client.query("SELECT 1")),
-      [Symbol.asyncDispose]: () => client.end(),
-    };
+  function hear(payload: string): void {
+    const space = payload.indexOf(" ");
+    if (space > 0) ears.tell(payload.slice(0, space), payload.slice(space + 1));
   }
+  const open = (): Promise<OpenLine> => listen(connection, CHANNEL, hear);
 
   return {
     async publish(topic, text) {
@@ -61,7 +45,7 @@ export function openPostgresRelays(options: { databaseUrl: string; logger: Logge
     async subscribe(topic, hear) {
       if (stack.disposed) throw relaysClosed();
       const remove = ears.add(topic, hear);
-      listening ??= startLine({ ...options, open: listen, onOpen: () => undefined }).then((line) => stack.use(line));
+      listening ??= startLine({ ...options, open, onOpen: () => undefined }).then((line) => stack.use(line));
       await listening;
       return { [Symbol.asyncDispose]: async () => void remove() };
     },

@@ -11,7 +11,7 @@ const CHANGE: RelayedChange = {
   key: "",
   field: "",
   kind: "PROGRESS",
-  payload: "x".repeat(MAX_RELAYED_BYTES - JSON.stringify(["", "", ""]).length),
+  payload: "y".repeat(MAX_RELAYED_BYTES - JSON.stringify(["", "", ""]).length),
   stamp: { ms: Number.MAX_SAFE_INTEGER, counter: 65_535, clientId: randomUUID() },
   schemaVersion: 1_000_000,
   device: { id: randomUUID() },
@@ -25,7 +25,7 @@ describe("a seal", () => {
   it("is opened for the person it was made for, by whoever has the secret, and shows nothing before", () => {
     const sealed = seals.seal(ADA, CHANGE);
     expect(createSeals(secret, Date.now).open(ADA, sealed)).toEqual(CHANGE);
-    expect(Buffer.from(sealed, "base64url").toString("latin1")).not.toContain("xxx");
+    expect(Buffer.from(sealed, "base64url").toString("latin1")).not.toContain("yyy");
     expect(seals.seal(ADA, CHANGE)).not.toBe(sealed);
   });
 
