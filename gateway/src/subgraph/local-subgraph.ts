@@ -4,7 +4,7 @@ import type { SubgraphTransport, TransportReply, TransportRequest } from "./tran
 
 /** What a subgraph offers to a gateway in the same process (`local` of `@continuo/subgraph`). */
 export interface LocalSubgraph {
-  /** Runs an operation as `caller`, whom nobody verifies again. The data is the asker's own. Never rejects. */
+  /** Runs an operation as `caller`, whom nobody verifies again. The data is the asker's own. */
   graphql(
     request: {
       readonly query: string;
