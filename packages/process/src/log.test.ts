@@ -34,3 +34,25 @@ test("what may hold a token or a password is not written, down to the third leve
   expect(JSON.stringify(line)).not.toContain("hunter2");
   expect(line).toMatchObject({ input: { variables: { email: "ada@example.com" } } });
 });
+
+test.each([
+  [
+    "of an error",
+    `logger.error({ err: Object.assign(new Error("no"), { password: "hunter2", request: { token: "hunter2" } }) })`,
+  ],
+  ["of a list", `logger.info({ sent: [{ token: "hunter2" }] })`],
+  ["of what says itself how it is written", `logger.info({ sent: { toJSON: () => ({ token: "hunter2" }) } })`],
+  ["that a logger carries", `logger.child({ request: { headers: { cookie: "hunter2" } } }).info("request")`],
+  ["that its child carries", `logger.child({ a: 1 }).child({ token: "hunter2" }).info("request")`],
+])("nor is a secret %s", (_whose, statement) => {
+  const text = JSON.stringify(log(statement));
+  expect(text).toContain("[redacted]");
+  expect(text).not.toContain("hunter2");
+});
+
+test("what is logged stays as it was for whoever has it", () => {
+  expect(
+    log(`const sent = { token: "mine" }; logger.info({ sent }); process.exitCode = sent.token === "mine" ? 0 : 1;
+    if (process.exitCode) throw new Error("changed")`),
+  ).toMatchObject({ sent: { token: "[redacted]" } });
+});

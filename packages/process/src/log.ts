@@ -1,24 +1,19 @@
 /** Structured logs on stdout, one JSON object a line. Tokens and secrets never appear: names that may hold one are redacted. */
-import { destination, pino, stdTimeFunctions, type DestinationStream, type Logger } from "pino";
+import {
+  type Bindings,
+  type ChildLoggerOptions,
+  destination,
+  type DestinationStream,
+  type Logger,
+  pino,
+  stdSerializers,
+  stdTimeFunctions,
+} from "pino";
+import { redact } from "./redact.ts";
 
 export type { Logger } from "pino";
 
 export type LogLevel = "silent" | "fatal" | "error" | "warn" | "info" | "debug" | "trace";
-
-/** Down to the third level of a line; deeper than that nothing is logged. */
-const SECRETS = [
-  "authorization",
-  "cookie",
-  "password",
-  "accessToken",
-  "refreshToken",
-  "grant",
-  "token",
-  "ticket",
-  "secret",
-  "assertion",
-  "dpop",
-];
 
 /**
  * Each line is written at once: a buffer that is flushed at exit would be tried for ever when nobody reads it any more,
@@ -40,8 +35,17 @@ export function createLogger(options: { name: string; level: LogLevel }): Logger
     level: options.level,
     base: { name: options.name, pid: process.pid },
     timestamp: stdTimeFunctions.isoTime,
-    redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[redacted]" },
+    formatters: { log: (line: Record<string, unknown>) => redact(line) },
+    serializers: { err: (error: Error) => redact(stdSerializers.err(error)) },
   };
   target ??= openTarget(process.stdout.fd);
-  return pino(settings, target);
+  const logger = pino(settings, target);
+  // oxlint-disable-next-line typescript/unbound-method -- bound when it is called
+  const { child } = logger;
+  // What children carry does not pass the formatter.
+  return Object.assign(logger, {
+    child(this: Logger, bindings: Bindings, options?: ChildLoggerOptions) {
+      return Reflect.apply(child, this, [redact(bindings), options]);
+    },
+  });
 }
