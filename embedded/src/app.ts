@@ -51,7 +51,14 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
     logLevel: env.LOG_LEVEL,
   });
   const { startRooms } = await terminal.phase("loading", () => loading);
-  const { url } = await startRooms({ rooms, host: env.HOST, port: env.PORT, open, terminal });
+  const { url } = await startRooms({
+    rooms,
+    host: env.HOST,
+    port: env.PORT,
+    healthPort: env.HEALTH_PORT,
+    open,
+    terminal,
+  });
   await terminal.phase("self-check", () => selfCheck({ url, password: secrets.selfCheckPassword, directory }));
 
   const opened = opening.move();

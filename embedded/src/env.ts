@@ -5,6 +5,7 @@ import { z } from "zod";
 export const Env = z.object({
   HOST: z.string().default("127.0.0.1").describe("Address that the gateway listens on."),
   PORT: envTypes.port.default(4000).describe("Port of the gateway; 0 takes a free one."),
+  HEALTH_PORT: envTypes.healthPort,
   LOG_LEVEL: envTypes.logLevel,
   DATA_DIRECTORY: z.string().default(".data").describe("Where data, keys and logs are kept."),
   DATABASE_URL: envTypes.postgresUrl

@@ -23,10 +23,11 @@ export async function startRooms(options: {
   readonly rooms: Readonly<Record<RoleOwner, Environment>>;
   readonly host: string;
   readonly port: number;
+  readonly healthPort: number | undefined;
   readonly open: Open;
   readonly terminal: Terminal;
 }): Promise<{ readonly url: string }> {
-  const { rooms, host, port, open, terminal } = options;
+  const { rooms, host, port, healthPort, open, terminal } = options;
   const anyPort = { PORT: "0" };
   const identityEnv = loadEnv(IdentityEnv, { ...rooms.identity, ...anyPort });
   // OAuth clients insist that the issuer is where they found it (RFC 8414 section 3.3); any port is no address to keep.
@@ -51,6 +52,7 @@ export async function startRooms(options: {
     ...issuer,
     HOST: host,
     PORT: String(port),
+    HEALTH_PORT: healthPort?.toString(),
     IDENTITY_URL: baseOf(identity.url),
     SESSION_URL: baseOf(session.url),
     USER_STATE_URL: baseOf(userState.url),

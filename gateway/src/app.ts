@@ -1,6 +1,13 @@
 /** The gateway's composition root. */
 import { createDpopVerifier, createIdentitySigner } from "@continuo/access";
-import { createHealth, createLogger, type Logger } from "@continuo/process";
+import {
+  createGauge,
+  createHealth,
+  createLogger,
+  type Logger,
+  measureOperations,
+  startHealthPort,
+} from "@continuo/process";
 import { openRelays, type Pokes, type Relays, startPokes } from "@continuo/signals";
 import { hostname } from "node:os";
 import { serveAccount } from "./account.ts";
@@ -39,6 +46,13 @@ import { createSubscriptions } from "./subscription/subscriptions.ts";
 import { serveTickets } from "./ticket/serve-tickets.ts";
 import { createTrustedDocuments, loadManifest } from "./trusted-documents/trusted-documents.ts";
 import { createTickets } from "./ticket/tickets.ts";
+
+const openStreams = createGauge("continuo_streams_open", "Sockets and event streams that are open.", []);
+const revocationAge = createGauge(
+  "continuo_revocation_age_seconds",
+  "How long ago the revocation log was read to its end; from 3 s on each operation waits for a read.",
+  [],
+);
 
 const KEYS_PATH = "/.well-known/jwks.json";
 
@@ -121,6 +135,9 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     }),
   );
   health.add("revocations", async () => feed.isCurrent());
+  stack.use(openStreams.watch(() => [[{}, registry.count()]]));
+  stack.use(revocationAge.watch(() => [[{}, feed.ageMs() / 1_000]]));
+  const measure = stack.use(measureOperations("gateway"));
 
   function endSessions(sessionIds: readonly string[], endReason: string): number {
     for (const sessionId of sessionIds) revocations.add(sessionId, endReason);
@@ -164,7 +181,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
   const costs = createCosts({ schema: graph.schema, weights: readWeights(supergraphSdl), listSize: env.LIST_SIZE });
   const server = stack.adopt(
-    await startServer({ graph, activity, standing, limits, rates, costs, isDevelopment, logger }),
+    await startServer({ graph, activity, standing, limits, rates, costs, measure, isDevelopment, logger }),
     (started) => started.stop(),
   );
   const http = stack.adopt(
@@ -219,6 +236,8 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     networkOf,
     perNetwork: env.SOCKETS_PER_NETWORK,
   });
+  if (env.HEALTH_PORT !== undefined)
+    stack.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, health }));
   stack.defer(() => health.drain());
 
   const url = await http.listen({ host: env.HOST, port: env.PORT });

@@ -27,6 +27,7 @@ export const Env = z
   .object({
     HOST: envTypes.host,
     PORT: envTypes.port.default(4000).describe("Port to listen on."),
+    HEALTH_PORT: envTypes.healthPort,
     LOG_LEVEL: envTypes.logLevel,
     MODE: envTypes.mode,
     GATEWAY_PRIVATE_KEY: envTypes.jwk.describe("Signs the internal identity; the subgraphs hold its public half."),

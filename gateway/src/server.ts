@@ -8,9 +8,9 @@ import {
   ApolloServerPluginSchemaReportingDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from "@apollo/server/plugin/disabled";
-import { AppError, isAppError } from "@continuo/errors";
-import type { Logger } from "@continuo/process";
-import { type OperationDefinitionNode, OperationTypeNode } from "graphql";
+import { AppError, isAppError, outcomeOf } from "@continuo/errors";
+import type { Logger, OperationMetrics } from "@continuo/process";
+import { type GraphQLFormattedError, type OperationDefinitionNode, OperationTypeNode } from "graphql";
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 import { assertMayChange } from "./dpop/proofs.ts";
@@ -32,6 +32,7 @@ export async function startServer(options: {
   limits: Limits;
   rates: Pick<RateLimits, "operation">;
   costs: Costs;
+  measure: Pick<OperationMetrics, "begin">;
   isDevelopment: boolean;
   logger: Logger;
 }): Promise<ApolloServer<GatewayContext>> {
@@ -62,18 +63,20 @@ export async function startServer(options: {
   return server;
 }
 
-/** Refuses what cannot be run here, notes activity, and writes one log line an operation. */
+/** Refuses what cannot be run here, notes activity, measures, and writes one log line an operation. */
 function operations(options: {
   activity: Activity;
   standing: Standing;
   limits: Pick<Limits, "cost">;
   rates: Pick<RateLimits, "operation">;
   costs: Costs;
+  measure: Pick<OperationMetrics, "begin">;
 }): ApolloServerPlugin<GatewayContext> {
-  const { activity, standing, limits, rates, costs } = options;
+  const { activity, standing, limits, rates, costs, measure } = options;
   return {
     async requestDidStart() {
       const startedAt = performance.now();
+      const end = measure.begin();
       let cost: number | undefined;
       return {
         async didResolveOperation({ document, operation, request, contextValue }) {
@@ -102,6 +105,7 @@ function operations(options: {
           if (retryAfterMs > 0) response.http.headers.set("retry-after", toSeconds(retryAfterMs));
           const { caller, logger } = contextValue;
           const who = caller.kind === "viewer" ? { sessionId: caller.viewer.sessionId } : {};
+          end(operation?.operation ?? "none", outcomeOf(errorsIn(response.body)));
           for (const refusal of refusalsIn(response.body)) logRefusal(logger, refusal, who);
           logger.info(
             {
@@ -125,11 +129,17 @@ const MOST_REFUSALS = 10;
 
 /** The kinds of errors in an answer, as its client is told of them. */
 function refusalsIn(body: GraphQLResponse["body"]): { code?: unknown; reason?: unknown }[] {
-  const errors = body.kind === "single" ? (body.singleResult.errors ?? []) : [];
   const kinds = new Map(
-    errors.map(({ extensions = {} }) => [JSON.stringify([extensions["code"], extensions["reason"]]), extensions]),
+    errorsIn(body).map(({ extensions = {} }) => [
+      JSON.stringify([extensions["code"], extensions["reason"]]),
+      extensions,
+    ]),
   );
   return [...kinds.values()].slice(0, MOST_REFUSALS);
+}
+
+function errorsIn(body: GraphQLResponse["body"]): readonly GraphQLFormattedError[] {
+  return body.kind === "single" ? (body.singleResult.errors ?? []) : [];
 }
 
 /** Marked so by the client (`@passive`), or by its browser: polling and prefetching keep no session from idling out. */

@@ -36,6 +36,8 @@ export interface RevocationFeed {
   assertCurrent(): Promise<void>;
   /** Whether the last success is recent enough to rely on. */
   isCurrent(): boolean;
+  /** How old what we know is: since the last success was asked for. Milliseconds; infinite before the first. */
+  ageMs(): number;
   /** Whether there ever was one: before it, memory says nothing. */
   hasBeenCurrent(): boolean;
   /** A poke: the log is at `seq`. Reads if that is news. */
@@ -62,7 +64,8 @@ export function createRevocationFeed(options: {
   let again = false;
   let strict = true;
 
-  const isCurrent = (): boolean => now() - currentAt < STALE_AFTER_MS;
+  const ageMs = (): number => now() - currentAt;
+  const isCurrent = (): boolean => ageMs() < STALE_AFTER_MS;
 
   async function readPage(): Promise<boolean> {
     const sent = acks.slice(0, MAX_ACKS);
@@ -100,6 +103,7 @@ export function createRevocationFeed(options: {
   return {
     read,
     isCurrent,
+    ageMs,
     hasBeenCurrent: () => currentAt > Number.NEGATIVE_INFINITY,
     async assertCurrent() {
       if (isCurrent()) return;

@@ -20,6 +20,8 @@ export interface StreamRegistry {
    */
   add(stream: SessionStream): void;
   remove(stream: SessionStream): void;
+  /** How many are open. */
+  count(): number;
   /** Ends every stream of a session and returns how many that closed. */
   endSession(sessionId: string, endReason: string): number;
   /** Ends the streams of those sessions whose policy keeps none open while revocations cannot be known. */
@@ -55,6 +57,7 @@ export function createStreamRegistry(revocations: Pick<RevocationSet, "endReason
       bySession.set(sid, streams.add(stream));
     },
     remove,
+    count: () => [...bySession.values()].reduce((sum, { size }) => sum + size, 0),
     endSession(sessionId, endReason) {
       const why = sessionEnded(endReason);
       return [...(bySession.get(sessionId) ?? [])].filter((stream) => end(stream, why)).length;

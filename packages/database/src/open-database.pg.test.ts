@@ -1,4 +1,4 @@
-import { createLogger } from "@continuo/process";
+import { createLogger, metrics } from "@continuo/process";
 import type { PrismaPg } from "@prisma/adapter-pg";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -47,6 +47,23 @@ it("Prisma and hand-written SQL share one pool, under the process's name", async
   expect(await database.prisma.one("SELECT current_setting('application_name')")).toBe("test");
   await database.pool.query("SELECT 1");
   expect(database.pool.totalCount).toBe(1);
+});
+
+it("tells how many connections are in use, and how many requests wait for one, for as long as it is open", async () => {
+  const states = async (): Promise<string[]> =>
+    (await metrics.text()).split("\n").filter((line) => line.includes('{pool="watched"'));
+  {
+    await using database = openDatabase({ ...settings, applicationName: "watched", poolSize: 1 });
+    const held = await database.pool.connect();
+    const waiting = database.pool.query("SELECT 1");
+    const line = (state: string, value: number): string =>
+      `continuo_database_connections{pool="watched",state="${state}"} ${value}`;
+    expect(await states()).toEqual([line("used", 1), line("idle", 0), line("pending", 1)]);
+    held.release();
+    await waiting;
+    expect(await states()).toEqual([line("used", 0), line("idle", 1), line("pending", 0)]);
+  }
+  expect(await states()).toEqual([]);
 });
 
 it("a statement is prepared once per connection, whoever sends it", async () => {

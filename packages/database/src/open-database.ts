@@ -2,7 +2,7 @@
  * One process's way to its database: a Prisma client and hand-written SQL on the same pool.
  * It knows no schema: the caller brings the client that it generated from its own schema file.
  */
-import type { Logger } from "@continuo/process";
+import { createGauge, type Logger } from "@continuo/process";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { Pool } from "pg";
 
@@ -44,6 +44,12 @@ const PLANNING = {
   EACH_TIME: "-c plan_cache_mode=force_custom_plan",
 };
 
+const connections = createGauge(
+  "continuo_database_connections",
+  "Connections to Postgres, by pool and state: `used`, `idle`; `pending` are requests that wait for one.",
+  ["pool", "state"],
+);
+
 /** Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits for none. */
 export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   options: DatabaseOptions<Client>,
@@ -66,11 +72,17 @@ export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   pool.on("connect", (client) => {
     client.on("error", (cause) => log.warn({ err: cause }, "a database connection was lost"));
   });
+  const watching = connections.watch(() => [
+    [{ pool: applicationName, state: "used" }, pool.totalCount - pool.idleCount],
+    [{ pool: applicationName, state: "idle" }, pool.idleCount],
+    [{ pool: applicationName, state: "pending" }, pool.waitingCount],
+  ]);
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool, { statementNameGenerator: createStatementNames() }) });
   return {
     prisma,
     pool,
     async [Symbol.asyncDispose]() {
+      watching[Symbol.dispose]();
       await prisma.$disconnect();
       await pool.end();
     },

@@ -37,3 +37,14 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   UNAVAILABLE: 503,
   INTERNAL_SERVER_ERROR: 500,
 };
+
+/** What came of an answer, in one word: `OK`, or the code among its errors that stands last in `ERROR_CODES`, the gravest. */
+export function outcomeOf(errors: readonly { readonly extensions?: unknown }[] | undefined): ErrorCode | "OK" {
+  if (errors === undefined || errors.length === 0) return "OK";
+  const codes = new Set(errors.map(({ extensions }) => codeIn(extensions)));
+  return ERROR_CODES.findLast((code) => codes.has(code)) ?? "INTERNAL_SERVER_ERROR";
+}
+
+function codeIn(extensions: unknown): unknown {
+  return typeof extensions === "object" && extensions !== null && "code" in extensions ? extensions.code : undefined;
+}

@@ -7,8 +7,8 @@ export const port = z.coerce.number().int().min(0).max(65_535);
 /** The address a process listens on. */
 export const host = z.string().default("127.0.0.1").describe("Address to listen on.");
 
-/** The port of a worker's `/live` and `/ready`. */
-export const healthPort = port.optional().describe("Serves /live and /ready of a worker there; none when unset.");
+/** The port of `/live`, `/ready` and `/metrics`, for processes whose own port is public, or that have none. */
+export const healthPort = port.optional().describe("Serves /live, /ready and /metrics there; none when unset.");
 
 /** How many connections a process may hold to Postgres. */
 export const databasePoolSize = z.coerce

@@ -1,7 +1,8 @@
-/** `/live` and `/ready` of a worker, which has no other port. */
+/** `/live`, `/ready` and `/metrics` for those who run a process, apart from whom it serves. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { Health } from "./health.ts";
+import { metrics } from "./metrics.ts";
 
 /** Listens until disposed of, which first makes `health` unready. `port` 0 takes a free one, told in `port` of the result. */
 export async function startHealthPort(options: {
@@ -11,15 +12,16 @@ export async function startHealthPort(options: {
 }): Promise<AsyncDisposable & { readonly port: number }> {
   const { health } = options;
 
-  const answer = async (path: string | undefined): Promise<{ status: number; body: unknown }> => {
-    if (path === "/live") return { status: 200, body: { live: true } };
-    if (path !== "/ready") return { status: 404, body: {} };
+  const answer = async (path: string | undefined): Promise<Answer> => {
+    if (path === "/live") return json(200, { live: true });
+    if (path === "/metrics") return { status: 200, contentType: metrics.contentType, text: await metrics.text() };
+    if (path !== "/ready") return json(404, {});
     const state = await health.ready();
-    return { status: state.ready ? 200 : 503, body: state };
+    return json(state.ready ? 200 : 503, state);
   };
   const server = createServer((request, response) => {
-    void answer(request.url).then(({ status, body }) =>
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body)),
+    void answer(request.url).then(({ status, contentType, text }) =>
+      response.writeHead(status, { "content-type": contentType }).end(text),
     );
   }).listen(options.port, options.host);
   await once(server, "listening");
@@ -34,4 +36,14 @@ export async function startHealthPort(options: {
       await once(server, "close");
     },
   };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly text: string;
+}
+
+function json(status: number, body: unknown): Answer {
+  return { status, contentType: "application/json", text: JSON.stringify(body) };
 }

@@ -1,5 +1,6 @@
 /** What jobs promise, whatever carries them. */
 import { randomUUID } from "node:crypto";
+import { metrics } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Bus, OpenBus } from "./fixtures/bus.ts";
@@ -33,6 +34,16 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       const jobId = randomUUID();
       await producer.enqueue(job, { subject: "a letter" }, { jobId });
       await vi.waitFor(() => expect(runs).toEqual([{ subject: "a letter", jobId, attempt: 1 }]), soon);
+    });
+
+    test("how many jobs wait is told to whoever watches the process", async () => {
+      await using jobs = await start();
+      const job = someJob();
+      await jobs.enqueue(job, { subject: "now" });
+      await jobs.enqueue(job, { subject: "later" }, { delayMs: 60_000 });
+      const lines = (await metrics.text()).split("\n");
+      expect(lines).toContain(`continuo_jobs{queue="${job.name}",state="waiting"} 1`);
+      expect(lines).toContain(`continuo_jobs{queue="${job.name}",state="delayed"} 1`);
     });
 
     test("the same id enqueued twice is one job, also after it has completed", async () => {

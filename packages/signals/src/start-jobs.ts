@@ -1,7 +1,7 @@
 /** Queues, workers and schedules on BullMQ, over Postgres or Redis alike. */
 import { randomUUID } from "node:crypto";
 import { AppError } from "@continuo/errors";
-import type { Logger } from "@continuo/process";
+import { createGauge, type Logger } from "@continuo/process";
 import { type IQueueBackend, type JobsOptions, Queue } from "bullmq";
 import type { JobsBackend } from "./jobs.backend.ts";
 import type { JobDefinition, Jobs } from "./jobs.ts";
@@ -25,6 +25,13 @@ export interface JobsStartOptions {
   readonly assertSchedulesEveryMs?: number;
 }
 
+const jobCounts = createGauge(
+  "continuo_jobs",
+  "Jobs in the queues that this process uses, of all processes together, by queue and state.",
+  ["queue", "state"],
+);
+const STATES = ["waiting", "active", "delayed", "failed"] as const;
+
 type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBackend>;
 
 /**
@@ -40,6 +47,17 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
 
   const queues = new Map<string, AnyQueue>();
   stack.defer(async () => void (await Promise.allSettled([...queues.values()].map((queue) => queue.close()))));
+  stack.use(
+    jobCounts.watch(async () => {
+      const counted = await Promise.all(
+        [...queues].map(async ([name, queue]) => {
+          const counts = await queue.getJobCounts(...STATES);
+          return STATES.map((state) => [{ queue: name, state }, counts[state] ?? 0] as const);
+        }),
+      );
+      return counted.flat();
+    }),
+  );
   const schedules = new Set<NodeJS.Timeout>();
   const workers = new Set<AsyncDisposable>();
   let closed = false;

@@ -1,5 +1,5 @@
 /**
- * Starts a subgraph: GraphQL over HTTP for the gateway alone, plus liveness and readiness.
+ * Starts a subgraph: GraphQL over HTTP for the gateway alone, plus liveness, readiness and metrics.
  * It knows who is calling; what a caller may do is each use case's to decide.
  */
 import { ApolloServer, type ApolloServerPlugin } from "@apollo/server";
@@ -11,8 +11,8 @@ import {
 } from "@apollo/server/plugin/disabled";
 import { fastifyApolloDrainPlugin, fastifyApolloHandler } from "@as-integrations/fastify";
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
-import { HTTP_STATUS, isAppError } from "@continuo/errors";
-import type { Health, Logger } from "@continuo/process";
+import { HTTP_STATUS, isAppError, outcomeOf } from "@continuo/errors";
+import { measureOperations, metrics, type Health, type Logger, type OperationMetrics } from "@continuo/process";
 import Fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -76,6 +76,8 @@ export async function startSubgraph<Context extends SubgraphContext>(
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
     },
   });
+  await using opening = new AsyncDisposableStack();
+  const operations = opening.use(measureOperations(name));
   const apollo = new ApolloServer<Context>({
     schema: buildSchema(options.typeDefs, options.resolvers),
     introspection: false,
@@ -91,9 +93,9 @@ export async function startSubgraph<Context extends SubgraphContext>(
       ApolloServerPluginUsageReportingDisabled(),
       fastifyApolloDrainPlugin(http),
       requestLog(),
+      operationMetrics(operations),
     ],
   });
-  await using opening = new AsyncDisposableStack();
   await apollo.start();
   // Its drain plugin closes `http`, which finishes what is under way.
   opening.defer(async () => apollo.stop());
@@ -137,6 +139,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
     const state = await health.ready();
     return reply.code(state.ready ? 200 : 503).send(state);
   });
+  http.get("/metrics", async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
 
   const contextFor = (scope: Omit<SubgraphContext, "logger">): Context =>
     options.context({ ...scope, logger: logger.child({ requestId: scope.requestId }) });
@@ -240,6 +243,19 @@ function requestLog<Context extends SubgraphContext>(): ApolloServerPlugin<Conte
             },
             "request",
           );
+        },
+      };
+    },
+  };
+}
+
+function operationMetrics<Context extends SubgraphContext>(operations: OperationMetrics): ApolloServerPlugin<Context> {
+  return {
+    async requestDidStart() {
+      const end = operations.begin();
+      return {
+        async willSendResponse({ operation, response: { body } }) {
+          end(operation?.operation ?? "none", outcomeOf(body.kind === "single" ? body.singleResult.errors : undefined));
         },
       };
     },

@@ -1,7 +1,7 @@
 /** The composition root of the user-state subgraph. */
 import { createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
-import { createHealth, createLogger } from "@continuo/process";
+import { createGauge, createHealth, createLogger } from "@continuo/process";
 import { activityTopic, openRelays, relayTopic, startPokes, stateTopic } from "@continuo/signals";
 import { DateTime, loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { v7 as uuidv7 } from "uuid";
@@ -51,6 +51,8 @@ const SHARE_OF_EXPORTS = 0.2;
 const MAX_WAITING = { all: 1_000, ofUser: 8 };
 /** Shorter than the gateway waits for an answer: whoever meets a lock is told to come again. */
 const LOCK_TIMEOUT_MS = 5_000;
+
+const waiting = createGauge("continuo_bulkhead_waiting", "Who waits for a turn, by kind of work.", ["work"]);
 
 /** Opens the database and the bus, then serves. Throws SetupError when the database is not migrated. */
 export async function startApp(env: Env): Promise<Subgraph> {
@@ -109,6 +111,12 @@ export async function startApp(env: Env): Promise<Subgraph> {
   const share = { concurrency, queue: concurrency * QUEUE_PER_TURN, patienceMs: PATIENCE_MS };
   const pulls = createBulkhead({ ...share, now: monotonic, random: Math.random });
   const pushes = createBulkhead({ ...share, now: monotonic, random: Math.random });
+  stack.use(
+    waiting.watch(() => [
+      [{ work: "pull" }, pulls.waiting()],
+      [{ work: "push" }, pushes.waiting()],
+    ]),
+  );
   const longPoll = createLongPoll({
     pull: (viewer, request) => stream.pull(viewer, request),
     enter: (gone) => pulls.enter(gone),

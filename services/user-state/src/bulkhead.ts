@@ -12,6 +12,8 @@ export interface Bulkhead {
   enter(gone?: AbortSignal): Promise<() => void>;
   /** Runs `work` when it is its turn. Throws what `enter` throws; then nothing was done. */
   run<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** How many wait for their turn. */
+  waiting(): number;
 }
 
 export interface BulkheadOptions {
@@ -94,6 +96,7 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
 
   return {
     enter,
+    waiting: () => waiting.size,
     async run(work) {
       const end = await enter();
       try {

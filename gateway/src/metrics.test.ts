@@ -1,0 +1,69 @@
+/** What a gateway tells of itself to those who run it. */
+import { freePort } from "@continuo/testkit";
+import { createClient } from "graphql-ws";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
+import { type House, startHouse } from "./fixtures/house.ts";
+
+describe("a gateway's metrics", () => {
+  let house: House;
+  let scrapeUrl: string;
+  beforeAll(async () => {
+    const port = await freePort();
+    scrapeUrl = `http://127.0.0.1:${port}/metrics`;
+    house = await startHouse({ env: { HEALTH_PORT: String(port), MAX_COST: "50" } });
+  });
+  afterAll(() => house[Symbol.asyncDispose]());
+
+  /** The value of a series; 0 while there is none. Other files count in this process too. */
+  async function valueOf(series: string): Promise<number> {
+    const line = (await (await fetch(scrapeUrl)).text()).split("\n").find((line) => line.startsWith(`${series} `));
+    return Number(line?.slice(series.length + 1) ?? 0);
+  }
+
+  it("are not for the public", async () => {
+    expect((await fetch(`${house.url}/metrics`)).status).toBe(404);
+  });
+
+  it.each([
+    ["query", "OK", "{ me { id } }"],
+    ["mutation", "INTERNAL_SERVER_ERROR", `mutation { signUp(input: { email: "a@b.test", password: "p" }) { email } }`],
+    ["none", "BAD_USER_INPUT", "{ shoeSize }"],
+  ])("count a %s that ends as %s", async (kind, outcome, query) => {
+    const series = `continuo_operation_duration_seconds_count{service="gateway",kind="${kind}",outcome="${outcome}"}`;
+    const before = await valueOf(series);
+    await house.graphql(query);
+    expect(await valueOf(series)).toBe(before + 1);
+  });
+
+  it("have the subgraphs of the same process among them", async () => {
+    const series = 'continuo_operation_duration_seconds_count{service="identity",kind="query",outcome="OK"}';
+    const before = await valueOf(series);
+    await house.graphql("{ me { id } }");
+    expect(await valueOf(series)).toBe(before + 1);
+  });
+
+  it("count what costs too much, by its reason", async () => {
+    const series = `continuo_refusals_total{code="BAD_USER_INPUT",reason="OPERATION_TOO_COSTLY"}`;
+    const before = await valueOf(series);
+    await house.graphql(`{ viewer { devices(first: 100) { nodes { id } } } }`);
+    expect(await valueOf(series)).toBe(before + 1);
+  });
+
+  it("tell how many streams are open, and how fresh the knowledge of revocations is", async () => {
+    const client = createClient({
+      url: house.socketUrl,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization: `Bearer ${await house.token(house.join())}` },
+    });
+    const before = await valueOf("continuo_streams_open");
+    const changes = client.iterate({ query: "subscription { stateChanges { to } }" });
+    await changes.next();
+    expect(await valueOf("continuo_streams_open")).toBe(before + 1);
+    await client.dispose();
+    await vi.waitFor(async () => expect(await valueOf("continuo_streams_open")).toBe(before));
+    const age = await valueOf("continuo_revocation_age_seconds");
+    expect(age).toBeGreaterThan(0);
+    expect(age).toBeLessThan(3);
+  });
+});
