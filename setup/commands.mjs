@@ -12,14 +12,6 @@ import { check, test } from "./verify.mjs";
 
 const startedAt = Date.now();
 
-/** The manifest, and the clients that it is made of. */
-const OWN_DOCUMENTS = [
-  ".data/trusted-documents.json",
-  "e2e/operations.ts",
-  "bench/operations.ts",
-  "gateway/src/graphiql/examples.ts",
-];
-
 const COMMANDS = {
   start: { first: BEFORE_START, needs: ["clients"], run: start },
   test: { first: [checkFolder], needs: ["clients", "types"], run: test },
@@ -31,8 +23,13 @@ const COMMANDS = {
   "trusted-documents": {
     first: [],
     needs: [],
-    run: (args) =>
-      program("gateway/src/trusted-documents/trusted-documents-main.ts")(args.length > 0 ? args : OWN_DOCUMENTS),
+    run: program("gateway/src/trusted-documents/trusted-documents-main.ts"),
+  },
+  "check:schema": {
+    first: [],
+    needs: [],
+    run: program("gateway/src/schema-check/schema-check-main.ts"),
+    answers: true,
   },
   configuration: { first: [], needs: [], run: program("embedded/src/configuration-main.ts") },
   continuo: {

@@ -19,7 +19,7 @@ const KINDS = {
   },
   types: {
     name: "GraphQL types",
-    sources: () => ["codegen.ts", ...files("services", ".graphql")],
+    sources: () => ["codegen.ts", ...files("services", ".graphql").filter((file) => file.includes("/src/"))],
     output: "src/generated",
     program: [join(bin, "graphql-codegen"), "--config", "codegen.ts"],
   },

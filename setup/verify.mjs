@@ -18,7 +18,7 @@ const STATIC = [
   { name: "lint", command: tool("oxlint", "--deny-warnings") },
   { name: "types", command: tool("tsc", "-p", ".") },
   { name: "dead code", command: tool("knip") },
-  { name: "supergraph", command: [pinnedNode, "gateway/src/compose-main.ts", "--check"] },
+  { name: "schema", command: [pinnedNode, "gateway/src/schema-check/schema-check-main.ts"] },
 ];
 
 export async function check() {

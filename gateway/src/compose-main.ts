@@ -1,21 +1,15 @@
-/** `compose-main.ts` writes gateway/supergraph.graphql; with `--check` it only says whether that file is current. */
-import { readFileSync, writeFileSync } from "node:fs";
+/** Writes gateway/supergraph.graphql, and each subgraph's services/<name>/api.graphql. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CompositionError, composeSupergraph, loadSubgraphs } from "./compose.ts";
-import { SUPERGRAPH_FILE } from "./graph/supergraph-file.ts";
+import { composedFiles, CompositionError, loadSubgraphs } from "./compose.ts";
 
-const SERVICES = join(import.meta.dirname, "../../services");
+const ROOT = join(import.meta.dirname, "../..");
 
 try {
-  const composed = composeSupergraph(loadSubgraphs(SERVICES));
-  if (!process.argv.includes("--check")) {
-    writeFileSync(SUPERGRAPH_FILE, composed);
-    console.log("gateway/supergraph.graphql is written.");
-  } else if (readFileSync(SUPERGRAPH_FILE, "utf8") === composed) {
-    console.log("gateway/supergraph.graphql is current.");
-  } else {
-    console.error("E_SUPERGRAPH_STALE: gateway/supergraph.graphql is not what the subgraphs say. Fix: npm run compose");
-    process.exitCode = 1;
+  const { supergraph, apis } = composedFiles(loadSubgraphs(join(ROOT, "services")));
+  for (const { path, text } of [supergraph, ...apis]) {
+    writeFileSync(join(ROOT, path), text);
+    console.log(`${path} is written.`);
   }
 } catch (cause) {
   if (!(cause instanceof CompositionError)) throw cause;

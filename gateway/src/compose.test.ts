@@ -29,4 +29,12 @@ describe("the supergraph", () => {
       /Film\.title[\s\S]*at services\/books\/src\/books\.graphql:5[\s\S]*fix: let one subgraph own the field/,
     );
   });
+
+  it("names the place of a field that cannot be reached, though composition gives none", () => {
+    const two = [
+      subgraph("films", `type Query { film: Film } type Film @key(fields: "id") { id: ID! }`),
+      subgraph("books", `type Film @key(fields: "isbn") {\n  isbn: ID!\n  pages: Int\n}`),
+    ];
+    expect(() => composeSupergraph(two)).toThrow(/at services\/books\/src\/books\.graphql:4[^]*fix: give the type/);
+  });
 });

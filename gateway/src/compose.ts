@@ -5,7 +5,16 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { composeServices } from "@apollo/composition";
-import { concatAST, type DocumentNode, type GraphQLError, GraphQLError as SyntaxFault, parse, Source } from "graphql";
+import {
+  type ASTNode,
+  concatAST,
+  type DocumentNode,
+  type GraphQLError,
+  GraphQLError as SyntaxFault,
+  parse,
+  Source,
+} from "graphql";
+import { printApi } from "./subgraph-types.ts";
 
 /** One team's part of the graph. */
 export interface SubgraphDefinition {
@@ -13,14 +22,36 @@ export interface SubgraphDefinition {
   readonly typeDefs: DocumentNode;
 }
 
+/** What is wrong, where (`services/<subgraph>/src/<file>:<line>`), and what mends it. */
+export interface Fault {
+  readonly code: string;
+  readonly message: string;
+  readonly places: readonly string[];
+  readonly fix?: string;
+}
+
 /** The subgraphs do not fit together; `message` lists each fault with its subgraph, file and line, and what to do. */
 export class CompositionError extends Error {
   override readonly name = "CompositionError";
   readonly code = "E_COMPOSITION";
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[], options?: ErrorOptions) {
+    super(faults.map(inWords).join("\n"), options);
+    this.faults = faults;
+  }
+}
+
+/** A fault as lines for a person. */
+export function inWords({ message, places, fix }: Fault): string {
+  return [message, ...places.map((place) => `  at ${place}`), ...(fix ? [`  fix: ${fix}`] : [])].join("\n");
 }
 
 const HEADER =
   "# Composed from services/*/src/**/*.graphql by `npm run compose`. Do not edit: change the subgraph.\n\n";
+
+const API_HEADER =
+  "# What this subgraph serves, gathered from its src/**/*.graphql by `npm run compose`. Do not edit.\n\n";
 
 const FIXES: Readonly<Record<string, string>> = {
   INVALID_FIELD_SHARING: "let one subgraph own the field, or mark it @shareable in each",
@@ -31,6 +62,13 @@ const FIXES: Readonly<Record<string, string>> = {
   SATISFIABILITY_ERROR: "give the type a resolvable @key in the subgraph that owns the field",
   NO_QUERIES: "give at least one subgraph a Query field",
   ENUM_VALUE_MISMATCH: "use the same values in each subgraph, as the enum is both read and written",
+  INVALID_GRAPHQL: "correct the subgraph's file",
+  EXTERNAL_MISSING_ON_BASE: "define the field in the subgraph that owns it",
+  REQUIRED_INPUT_FIELD_MISSING_IN_SOME_SUBGRAPH: "make the field optional, or add it in each subgraph",
+  REQUIRED_ARGUMENT_MISSING_IN_SOME_SUBGRAPH: "make the argument optional, or add it in each subgraph",
+  EMPTY_MERGED_INPUT_TYPE: "define the same fields in each subgraph",
+  OVERRIDE_FROM_SELF_ERROR: "name the other subgraph in `from`",
+  TYPE_KIND_MISMATCH: "make the type of the same kind in each subgraph, or rename one",
 };
 
 /** Every service's `.graphql` files below `<services>/<name>/src`, in path order. Throws CompositionError on a syntax error. */
@@ -55,24 +93,67 @@ export function composeSupergraph(subgraphs: readonly SubgraphDefinition[]): str
   // The real addresses come from the environment; these only have to be there.
   const services = subgraphs.map(({ name, typeDefs }) => ({ name, typeDefs, url: `http://${name}` }));
   const composed = composeServices(services);
-  if (composed.errors) throw new CompositionError(composed.errors.map(describe).join("\n"));
+  if (composed.errors) throw new CompositionError(composed.errors.map((error) => toFault(error, subgraphs)));
   return `${HEADER}${composed.supergraphSdl.trimEnd()}\n`;
+}
+
+/** What is committed of the graph, for reviewers and for the check against main: paths below the repository. */
+export function composedFiles(subgraphs: readonly SubgraphDefinition[]): {
+  readonly supergraph: CommittedFile;
+  readonly apis: readonly CommittedFile[];
+} {
+  return {
+    supergraph: { path: "gateway/supergraph.graphql", text: composeSupergraph(subgraphs) },
+    apis: subgraphs.map(({ name, typeDefs }) => ({
+      path: `services/${name}/api.graphql`,
+      text: `${API_HEADER}${printApi(typeDefs)}\n`,
+    })),
+  };
+}
+
+interface CommittedFile {
+  readonly path: string;
+  readonly text: string;
 }
 
 function parseFile(subgraph: string, directory: string, file: string): DocumentNode {
   try {
     return parse(new Source(readFileSync(join(directory, file), "utf8"), `${subgraph}/src/${file}`));
   } catch (cause) {
-    if (cause instanceof SyntaxFault) throw new CompositionError(describe(cause), { cause });
+    if (cause instanceof SyntaxFault) throw new CompositionError([toFault(cause, [])], { cause });
     throw cause;
   }
 }
 
-function describe(error: GraphQLError): string {
-  const places = (error.nodes ?? []).flatMap(({ loc }) => (loc ? [`${loc.source.name}:${loc.startToken.line}`] : []));
-  const own = error.source && error.locations?.[0] ? [`${error.source.name}:${error.locations[0].line}`] : [];
-  const code = error.extensions["code"];
+function toFault(error: GraphQLError, subgraphs: readonly SubgraphDefinition[]): Fault {
+  const { code } = error.extensions;
   const fix = typeof code === "string" ? FIXES[code] : undefined;
-  const at = [...new Set([...places, ...own])];
-  return [error.message, ...at.map((place) => `  at services/${place}`), ...(fix ? [`  fix: ${fix}`] : [])].join("\n");
+  const own = error.source && error.locations?.[0] ? [`${error.source.name}:${error.locations[0].line}`] : [];
+  const told = [...(error.nodes ?? []).flatMap(placesOf), ...own.map((place) => `services/${place}`)];
+  // What cannot be reached has no node of its own: the message names the fields.
+  const places = told.length > 0 ? told : placesNamedIn(error.message, subgraphs);
+  return {
+    code: typeof code === "string" ? code : "INVALID_GRAPHQL",
+    message: error.message,
+    places: [...new Set(places)],
+    ...(fix !== undefined && { fix }),
+  };
+}
+
+/** Where a node of a subgraph's document stands. */
+export function placesOf({ loc }: ASTNode): string[] {
+  return loc ? [`services/${loc.source.name}:${loc.startToken.line}`] : [];
+}
+
+function placesNamedIn(message: string, subgraphs: readonly SubgraphDefinition[]): string[] {
+  const named = new Set(message.match(/\b[A-Z_a-z]\w*\.[A-Z_a-z]\w*/g));
+  return subgraphs.flatMap(({ typeDefs }) =>
+    typeDefs.definitions.flatMap((definition) =>
+      "fields" in definition && "name" in definition
+        ? (definition.fields ?? []).flatMap((field) =>
+            named.has(`${definition.name.value}.${field.name.value}`) ? placesOf(field) : [],
+          )
+        : [],
+    ),
+  );
 }
