@@ -74,6 +74,7 @@ export interface Overrides {
     readonly readEveryMs?: number | undefined;
     readonly recheckMs?: number | undefined;
     readonly pingEveryMs?: number | undefined;
+    readonly fetchWithinMs?: number | undefined;
     readonly backoffMs?: ((failures: number) => number) | undefined;
     readonly answerWithinMs?: number | undefined;
   };
@@ -229,7 +230,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     logger,
     pingEveryMs: waits.pingEveryMs,
   };
-  stack.use(serveEventStreams(http, streaming));
+  stack.use(serveEventStreams(http, { ...streaming, fetchWithinMs: waits.fetchWithinMs }));
   const sockets = stack.use(createSocketServer({ schema: graph.schema, ...streaming }));
   serveUpgrades(http.server, sockets, {
     allowedOrigins: env.ALLOWED_ORIGINS,

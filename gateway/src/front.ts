@@ -22,6 +22,7 @@ import type { Documents } from "./limits/documents.ts";
 import { logRefusal } from "./refusals.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
 import { withRequestId } from "./request-id.ts";
+import { rewriteUrl, TOKEN_HEADER } from "./sse/address.ts";
 import { isRecord } from "./subgraph/subgraph-error.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 
@@ -51,6 +52,7 @@ export async function createFront(options: {
     logController: new LogController({ disableRequestLogging: true }),
     // Each operation has a logger of its own, made with its context; a second one for each request is dear.
     childLoggerFactory: (parent) => parent,
+    rewriteUrl,
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_WITHIN_MS,
@@ -75,8 +77,15 @@ export async function createFront(options: {
   });
   await http.register(fastifyCors, {
     origin: [...allowedOrigins],
-    methods: ["GET", "POST"],
-    allowedHeaders: ["authorization", "dpop", "content-type", REQUEST_ID_HEADER, "apollo-require-preflight"],
+    methods: ["GET", "POST", "PUT", "DELETE"],
+    allowedHeaders: [
+      "authorization",
+      "dpop",
+      "content-type",
+      REQUEST_ID_HEADER,
+      "apollo-require-preflight",
+      TOKEN_HEADER,
+    ],
     exposedHeaders: [REQUEST_ID_HEADER, "www-authenticate", "retry-after", NONCE_HEADER],
     maxAge: PREFLIGHT_SECONDS,
   });

@@ -35,6 +35,14 @@ export interface Operations {
   prepare(request: OperationRequest, sender: Sender): Promise<Operation | readonly GraphQLError[]>;
 }
 
+/** What one socket, or one event stream, may have under way at a time. */
+export const OPERATIONS_PER_STREAM = 50;
+
+/** There are as many. */
+export function tooManyOperations(): AppError {
+  return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${OPERATIONS_PER_STREAM} operations at a time.`);
+}
+
 /** Wires it. */
 export function createOperations(options: {
   server: ApolloServer<GatewayContext>;

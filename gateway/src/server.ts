@@ -85,7 +85,7 @@ function operations(options: {
           if (operation.operation === OperationTypeNode.SUBSCRIPTION)
             throw requestFault(
               "SUBSCRIPTION_OVER_HTTP",
-              "Subscriptions run over a WebSocket (graphql-transport-ws) or as server-sent events (/graphql/stream).",
+              "Subscriptions run over a WebSocket (graphql-transport-ws), as server-sent events (/graphql/stream), or multipart.",
             );
           if (!isRelease(operation)) await refusing(() => rates.operation(askingOf(contextValue)));
           cost = costs.of(document, request.operationName ?? undefined, request.variables ?? {});

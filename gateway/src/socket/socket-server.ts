@@ -20,7 +20,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
 import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
-import { type Operation, type Operations, toFormatted } from "../operations.ts";
+import {
+  type Operation,
+  type Operations,
+  OPERATIONS_PER_STREAM,
+  toFormatted,
+  tooManyOperations,
+} from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { withRequestId } from "../request-id.ts";
@@ -51,7 +57,6 @@ type SocketContext = Context<Payload, SocketState>;
 
 const MAX_MESSAGE_BYTES = 256 * 1024;
 const INIT_WITHIN_MS = 3_000;
-const OPERATIONS_PER_SOCKET = 50;
 const PING_EVERY_MS = 12_000;
 const CLOSE_WITHIN_MS = 2_000;
 const CLOSE_BATCH = 200;
@@ -149,7 +154,7 @@ export function createSocketServer(options: {
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const requestId = randomUUID();
     extra.requestIds.set(id, requestId);
-    if (Object.keys(open).length > OPERATIONS_PER_SOCKET) return [toGraphQLError(tooManyOperations())];
+    if (Object.keys(open).length > OPERATIONS_PER_STREAM) return [toGraphQLError(tooManyOperations())];
     // The protocol server takes no operation before connection_init.
     if (!extra.session) throw new Error("an operation came before its session");
     const operation = await operations.prepare(payload, {
@@ -216,10 +221,6 @@ export function createSocketServer(options: {
       upgrades.close();
     },
   };
-}
-
-function tooManyOperations(): AppError {
-  return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${OPERATIONS_PER_SOCKET} operations at a time.`);
 }
 
 function requestIdOf({ requestIds }: SocketState, operationId: string): string {

@@ -1,31 +1,32 @@
 /**
- * One event stream (server-sent events as GraphQL over SSE has them): results out, keepalive, expiry, the ways it ends.
- * What runs in it, and for whom, is decided in `serve-event-streams.ts`.
+ * The body of one streamed answer: text out, keepalive, expiry, the ways it ends. How results are framed is told in
+ * `framing.ts`; what runs in it, and for whom, is decided in `serve-event-streams.ts`.
  */
-import type { AppError } from "@continuo/errors";
-import type { FormattedExecutionResult } from "graphql";
 import { once } from "node:events";
 import { PassThrough, type Readable } from "node:stream";
-import { formatGraphQLError, toGraphQLError } from "../errors.ts";
+import type { Framing } from "./framing.ts";
 
 export interface EventStream {
   /** What the client reads. */
   readonly body: Readable;
   /** Aborted when it ends, whoever ends it. */
   readonly signal: AbortSignal;
-  /** Sends a result. Resolves when there is room for the next, so that a slow client slows its own stream down. */
-  next(result: FormattedExecutionResult): Promise<void>;
-  /** Ends for good: the client has all there is. */
-  complete(): void;
-  /** The fault is the last word. False when it had ended. */
-  fail(why: AppError): boolean;
-  /** Ends in a way that makes clients come back; a comment says why, for people. */
+  /** Sends a text. Resolves when there is room for the next, so that a slow client slows its own stream down. */
+  send(text: string): Promise<void>;
+  /** Ends it with these words. False when it had ended. */
+  end(words: string): boolean;
+  /** Ends in a way that makes clients come back. */
   interrupt(reason: string): void;
 }
 
 /** Starts one. `beforePing` may end it instead; a client that does not read is cut off. `exp` is NumericDate seconds. */
-export function createEventStream(options: { exp: number; pingEveryMs: number; beforePing: () => void }): EventStream {
-  const { exp, pingEveryMs, beforePing } = options;
+export function createEventStream(options: {
+  framing: Pick<Framing, "opening" | "ping" | "interruption">;
+  exp: number;
+  pingEveryMs: number;
+  beforePing: () => void;
+}): EventStream {
+  const { framing, exp, pingEveryMs, beforePing } = options;
   const body = new PassThrough();
   const ended = new AbortController();
   const { signal } = ended;
@@ -35,7 +36,7 @@ export function createEventStream(options: { exp: number; pingEveryMs: number; b
     if (isStalled) return void body.destroy();
     beforePing();
     isStalled = body.writableNeedDrain;
-    write(":\n\n");
+    write(framing.ping);
   }, pingEveryMs);
   const expiry = setTimeout(() => interrupt("TOKEN_EXPIRED"), Math.max(0, exp * 1000 - Date.now()));
 
@@ -51,35 +52,27 @@ export function createEventStream(options: { exp: number; pingEveryMs: number; b
     if (!signal.aborted) body.write(text);
   }
 
-  function end(text: string): boolean {
+  function end(words: string): boolean {
     if (signal.aborted) return false;
-    body.end(text);
+    body.end(words);
     stop();
     return true;
   }
 
   function interrupt(reason: string): void {
-    end(`: ${reason}\n\n`);
+    end(framing.interruption(reason));
   }
 
-  // Some browsers hold the headers back until something follows them.
-  write(":\n\n");
+  write(framing.opening);
 
   return {
     body,
     signal,
-    async next(result) {
-      write(nextEvent(result));
+    async send(text) {
+      write(text);
       if (body.writableNeedDrain && !signal.aborted) await once(body, "drain", { signal }).catch(() => undefined);
     },
-    complete: () => void end(COMPLETE),
-    fail: (why) => end(nextEvent({ errors: [formatGraphQLError(toGraphQLError(why))] }) + COMPLETE),
+    end,
     interrupt,
   };
-}
-
-const COMPLETE = "event: complete\ndata:\n\n";
-
-function nextEvent(result: FormattedExecutionResult): string {
-  return `event: next\ndata: ${JSON.stringify(result)}\n\n`;
 }

@@ -1,27 +1,31 @@
 /**
- * GraphQL over server-sent events for signed-in callers, an operation a request (the distinct connections mode of the
- * GraphQL over SSE protocol). Its server library is not used: it has no place to look at the session before it pings, and
- * reads ahead of a slow client without bound.
+ * Operations whose answers are streamed over HTTP, for signed-in callers: an operation a request (the distinct
+ * connections mode of GraphQL over SSE, or Apollo's multipart), or several on one event stream (the single connection
+ * mode). The server library of graphql-sse is not used: it has no place to look at the session before it pings or to say
+ * why a stream ends, guesses its tokens by Math.random, keeps reservations for good, and reads ahead of a slow client
+ * without bound.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type DocumentNode, getOperationAST, type GraphQLError, OperationTypeNode } from "graphql";
+import type { Readable } from "node:stream";
 import { z } from "zod";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
-import { formatGraphQLError, sessionEnded } from "../errors.ts";
+import { formatGraphQLError } from "../errors.ts";
 import { admit } from "../front.ts";
-import { type Operation, type Operations, toFormatted } from "../operations.ts";
+import type { Operations, Sender } from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
-import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import type { StreamRegistry } from "../revocation/stream-registry.ts";
+import { isRecord } from "../subgraph/subgraph-error.ts";
 import { lastWords } from "../subscription/stream-error.ts";
-import { createEventStream, type EventStream } from "./event-stream.ts";
-
-const PATH = "/graphql/stream";
-const PING_EVERY_MS = 12_000;
+import { STREAM_PATH, TOKEN_HEADER } from "./address.ts";
+import { EVENT_STREAM, type Framing, framingOf } from "./framing.ts";
+import { createOpenStreams, runOperation } from "./open-streams.ts";
+import { createReservations } from "./reservations.ts";
 
 const Variables = z.record(z.string(), z.unknown());
 const Body = z.object({
@@ -45,11 +49,17 @@ const Url = Body.extend({
     })
     .optional(),
 });
-const Ticket = z.object({ ticket: z.string().optional() });
+const Parameters = z.object({
+  ticket: z.string().optional(),
+  token: z.string().optional(),
+  operationId: z.string().optional(),
+});
+const OperationId = z.string().min(1).max(128);
 
 /**
- * Serves GET and POST /graphql/stream. A caller without headers (a browser's EventSource) comes with `?ticket=`. Closing
- * tells open streams to come back elsewhere.
+ * Serves /graphql/stream: GET and POST, and PUT and DELETE of the single connection mode. A caller without headers (a
+ * browser's EventSource) comes with `?ticket=`, or `?token=` for a stream that it has reserved. Closing tells open streams
+ * to come back elsewhere.
  */
 export function serveEventStreams(
   http: FastifyInstance,
@@ -62,107 +72,148 @@ export function serveEventStreams(
     networkOf: NetworkOf;
     logger: Logger;
     pingEveryMs?: number | undefined;
+    fetchWithinMs?: number | undefined;
   },
 ): Disposable {
-  const {
-    operations,
-    admissions,
-    registry,
-    revocations,
-    rates,
-    networkOf,
-    logger,
-    pingEveryMs = PING_EVERY_MS,
-  } = options;
+  const { operations, admissions, rates, networkOf, logger, fetchWithinMs } = options;
   const admitted = new WeakMap<FastifyRequest, ViewerAdmission>();
-  const open = new Set<EventStream>();
+  const streams = createOpenStreams(options);
+  const reservations = createReservations({ streams, logger, fetchWithinMs });
 
-  /** Opens one. Throws as `StreamRegistry.add` does. */
-  function start({ claims }: ViewerAdmission, requestId: string): EventStream {
-    const session: SessionStream = { session: claims, end: (why) => withRequestId(requestId, () => stream.fail(why)) };
-    const stream = createEventStream({
-      exp: claims.exp,
-      pingEveryMs,
-      beforePing() {
-        const endReason = revocations.endReasonOf(claims.sid);
-        if (endReason !== undefined) session.end(sessionEnded(endReason));
-      },
-    });
-    try {
-      registry.add(session);
-    } catch (cause) {
-      stream.body.destroy();
-      throw cause;
-    }
-    open.add(stream);
-    stream.signal.addEventListener("abort", () => {
-      registry.remove(session);
-      open.delete(stream);
-    });
-    return stream;
+  /** Before the body is read. */
+  async function admitRequest(request: FastifyRequest): Promise<void> {
+    const { ticket } = parse(Parameters, request.query);
+    const admission = await (ticket === undefined
+      ? admit(admissions, request, pathOf(request))
+      : admissions.redeem(ticket));
+    if (!admission.claims) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
+    admitted.set(request, admission);
   }
 
-  async function run(stream: EventStream, operation: Operation): Promise<void> {
-    const { signal } = stream;
-    if ("answer" in operation) {
-      await stream.next(await operation.answer(signal));
-      return stream.complete();
-    }
-    const events = await operation.open(signal);
-    if (signal.aborted) return void (await events.return?.());
-    signal.addEventListener("abort", () => void events.return?.());
-    for await (const event of events) await stream.next(toFormatted(event));
-    stream.complete();
+  function senderOf(request: FastifyRequest): Sender {
+    const admission = admitted.get(request);
+    if (!admission) throw new Error("a request is served once it was admitted");
+    return { admission, requestId: request.id, network: networkOf(request.raw) };
   }
 
-  function refuse(stream: EventStream, errors: readonly GraphQLError[]): void {
-    void stream.next({ errors: errors.map(formatGraphQLError) });
-    stream.complete();
+  /** One operation, one stream. */
+  async function answer(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const sender = senderOf(request);
+    const { claims } = sender.admission;
+    const { id: requestId, method } = request;
+    const asked = method === "GET" ? parse(Url, request.query) : parse(Body, request.body);
+    if (asked.query === "" && asked.documentId === undefined && asked.extensions === undefined) throw incomplete();
+    await rates.connection({ sessionId: claims.sid });
+    const operation = await operations.prepare(asked, sender);
+    if ("document" in operation && method === "GET" && isMutation(operation.document, asked.operationName))
+      return reply.code(405).header("allow", "POST").send();
+    const framing = framingFor(request);
+    const { next, complete } = framing;
+    const stream = streams.open(claims, { framing, requestId, lastWords: (why) => framing.fault(why) + complete });
+    withRequestId(requestId, () => {
+      const refuse = (errors: readonly GraphQLError[]): void =>
+        void stream.end(next({ errors: errors.map(formatGraphQLError) }) + complete);
+      if (!("document" in operation)) return refuse(operation);
+      runOperation(operation, stream.signal, (result) => stream.send(next(result))).then(
+        () => stream.end(complete),
+        (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId }))),
+      );
+    });
+    return streamed(reply, framing, stream.body);
+  }
+
+  /** An operation for a stream that another request fetches. */
+  async function accept(request: FastifyRequest, reply: FastifyReply, token: string): Promise<FastifyReply> {
+    const sender = senderOf(request);
+    const asked = parse(Body, request.body);
+    const operationId = parse(OperationId, isRecord(asked.extensions) ? asked.extensions["operationId"] : undefined);
+    const reservation = reservations.find(token, sender.admission);
+    // What is wrong with it arrives over the stream too: stock clients take any other status for a broken stream, and
+    // leave it with all that runs on it.
+    await reservation.run(operationId, () => operations.prepare(asked, sender), request.id);
+    return reply.code(202).send();
   }
 
   http.route({
-    method: ["GET", "POST"],
-    url: PATH,
+    method: "GET",
+    url: STREAM_PATH,
     async onRequest(request) {
-      if (!request.headers.accept?.includes("text/event-stream")) throw invalid("Accept must be text/event-stream.");
-      const { ticket } = parse(Ticket, request.query);
-      const admission = await (ticket === undefined ? admit(admissions, request, PATH) : admissions.redeem(ticket));
-      if (!admission.claims) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
-      admitted.set(request, admission);
+      const token = tokenOf(request);
+      if (token === undefined) framingFor(request);
+      if (token === undefined || request.headers.authorization !== undefined) await admitRequest(request);
     },
-    async handler(request, reply) {
-      const admission = admitted.get(request);
-      if (!admission) throw new Error("an event stream is opened by somebody");
-      const { id: requestId, method } = request;
-      const asked = method === "GET" ? parse(Url, request.query) : parse(Body, request.body);
-      if (asked.query === "" && asked.documentId === undefined && asked.extensions === undefined) throw incomplete();
-      await rates.connection({ sessionId: admission.claims.sid });
-      const operation = await operations.prepare(asked, { admission, requestId, network: networkOf(request.raw) });
-      if ("document" in operation && method === "GET" && isMutation(operation.document, asked.operationName))
-        return reply.code(405).header("allow", "POST").send();
-      const stream = start(admission, requestId);
-      withRequestId(requestId, () => {
-        if (!("document" in operation)) return refuse(stream, operation);
-        run(stream, operation).catch((thrown: unknown) =>
-          refuse(stream, lastWords(thrown, logger.child({ requestId }))),
-        );
-      });
-      // A connection that is kept for the next request would hold up a gateway that is going away.
-      return reply
-        .headers({
-          "content-type": "text/event-stream; charset=utf-8",
-          "x-accel-buffering": "no",
-          connection: "close",
-        })
-        .send(stream.body);
+    handler(request, reply) {
+      const token = tokenOf(request);
+      if (token === undefined) return answer(request, reply);
+      if (admitted.has(request)) reservations.find(token, senderOf(request).admission);
+      return streamed(reply, EVENT_STREAM, reservations.fetch(token));
     },
   });
 
-  return {
-    [Symbol.dispose]() {
-      for (const stream of open) stream.interrupt("GOING_AWAY");
+  http.route({
+    method: "POST",
+    url: STREAM_PATH,
+    async onRequest(request) {
+      if (tokenOf(request) === undefined) framingFor(request);
+      await admitRequest(request);
     },
-  };
+    handler(request, reply) {
+      const token = tokenOf(request);
+      return token === undefined ? answer(request, reply) : accept(request, reply, token);
+    },
+  });
+
+  http.route({
+    method: "PUT",
+    url: STREAM_PATH,
+    onRequest: admitRequest,
+    async handler(request, reply) {
+      const { admission, requestId } = senderOf(request);
+      await rates.connection({ sessionId: admission.claims.sid });
+      const token = reservations.reserve(admission, requestId);
+      return reply.code(201).type("text/plain; charset=utf-8").send(token);
+    },
+  });
+
+  http.route({
+    method: "DELETE",
+    url: STREAM_PATH,
+    onRequest: admitRequest,
+    async handler(request, reply) {
+      const operationId = parse(OperationId, parse(Parameters, request.query).operationId);
+      reservations.find(tokenOf(request) ?? "", senderOf(request).admission).stop(operationId);
+      return reply.code(200).send();
+    },
+  });
+
+  return streams;
+}
+
+/** Where the request was sent, as a proof names it: `/graphql` may stand for this address too. */
+function pathOf({ originalUrl }: FastifyRequest): string {
+  return originalUrl.replace(/\?.*$/, "");
+}
+
+function tokenOf({ headers, query }: FastifyRequest): string | undefined {
+  return headers[TOKEN_HEADER]?.toString() ?? parse(Parameters, query).token;
+}
+
+/** Where nothing but streams is served, one may be named anywhere among what is accepted. */
+function framingFor({ headers: { accept = "" } }: FastifyRequest): Framing {
+  const framing = framingOf(accept) ?? (accept.includes("text/event-stream") ? EVENT_STREAM : undefined);
+  if (!framing) throw invalid("Accept must be text/event-stream, or multipart/mixed;subscriptionSpec=1.0.");
+  return framing;
+}
+
+function streamed(reply: FastifyReply, { contentType }: Framing, body: Readable): FastifyReply {
+  return reply
+    .headers({
+      "content-type": contentType,
+      "x-accel-buffering": "no",
+      // A connection that is kept for the next request would hold up a gateway that is going away.
+      connection: "close",
+    })
+    .send(body);
 }
 
 function isMutation(document: DocumentNode, operationName: string | null | undefined): boolean {

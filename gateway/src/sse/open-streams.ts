@@ -1,0 +1,76 @@
+/** The streamed answers of this gateway, each registered with its session, so that an ended session's end too. */
+import type { AccessTokenClaims } from "@continuo/access";
+import type { FormattedExecutionResult, GraphQLFormattedError } from "graphql";
+import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
+import { type Operation, toFormatted } from "../operations.ts";
+import { withRequestId } from "../request-id.ts";
+import type { RevocationSet } from "../revocation/revocation-set.ts";
+import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import { createEventStream, type EventStream } from "./event-stream.ts";
+import type { Framing } from "./framing.ts";
+
+export interface OpenStreams extends Disposable {
+  /** Opens one. `lastWords` tells its client why it ends for good. Throws as `StreamRegistry.add` does. */
+  open(
+    claims: AccessTokenClaims,
+    as: { framing: Framing; requestId: string; lastWords: (why: GraphQLFormattedError) => string },
+  ): EventStream;
+}
+
+const PING_EVERY_MS = 12_000;
+
+/** None yet. Closing tells those that are open to come back elsewhere. */
+export function createOpenStreams(options: {
+  registry: StreamRegistry;
+  revocations: Pick<RevocationSet, "endReasonOf">;
+  pingEveryMs?: number | undefined;
+}): OpenStreams {
+  const { registry, revocations, pingEveryMs = PING_EVERY_MS } = options;
+  const open = new Set<EventStream>();
+
+  return {
+    open(claims, { framing, requestId, lastWords }) {
+      const session: SessionStream = {
+        session: claims,
+        end: (why) => withRequestId(requestId, () => stream.end(lastWords(formatGraphQLError(toGraphQLError(why))))),
+      };
+      const stream = createEventStream({
+        framing,
+        exp: claims.exp,
+        pingEveryMs,
+        beforePing() {
+          const endReason = revocations.endReasonOf(claims.sid);
+          if (endReason !== undefined) session.end(sessionEnded(endReason));
+        },
+      });
+      try {
+        registry.add(session);
+      } catch (cause) {
+        stream.body.destroy();
+        throw cause;
+      }
+      open.add(stream);
+      stream.signal.addEventListener("abort", () => {
+        registry.remove(session);
+        open.delete(stream);
+      });
+      return stream;
+    },
+    [Symbol.dispose]() {
+      for (const stream of open) stream.interrupt("GOING_AWAY");
+    },
+  };
+}
+
+/** Runs an operation until it ends or `signal` says that nobody waits for it. Throws what the operation throws. */
+export async function runOperation(
+  operation: Operation,
+  signal: AbortSignal,
+  next: (result: FormattedExecutionResult) => Promise<void>,
+): Promise<void> {
+  if ("answer" in operation) return next(await operation.answer(signal));
+  const events = await operation.open(signal);
+  if (signal.aborted) return void (await events.return?.());
+  signal.addEventListener("abort", () => void events.return?.());
+  for await (const event of events) await next(toFormatted(event));
+}

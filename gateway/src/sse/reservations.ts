@@ -1,0 +1,137 @@
+/**
+ * The single connection mode of the GraphQL over SSE protocol: one event stream for several operations. Whoever asks is
+ * given a token first, by which the stream is fetched and operations come to it. A reservation is a stream that nobody
+ * reads yet, so that what bounds and ends streams bounds and ends reservations; it lives in this gateway alone.
+ */
+import { AppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import type { GraphQLError } from "graphql";
+import { randomUUID } from "node:crypto";
+import type { Readable } from "node:stream";
+import type { ViewerAdmission } from "../caller.ts";
+import { formatGraphQLError } from "../errors.ts";
+import { type Operation, OPERATIONS_PER_STREAM, tooManyOperations } from "../operations.ts";
+import { withRequestId } from "../request-id.ts";
+import { lastWords } from "../subscription/stream-error.ts";
+import { EVENT_STREAM, operationEvents } from "./framing.ts";
+import { type OpenStreams, runOperation } from "./open-streams.ts";
+
+export interface Reservation {
+  /**
+   * Runs an operation; what is wrong with it is its answer. Resolves when it has been prepared.
+   * Throws CONFLICT/OPERATION_EXISTS; RATE_LIMITED/TOO_MANY_OPERATIONS.
+   */
+  run(id: string, prepare: () => Promise<Operation | readonly GraphQLError[]>, requestId: string): Promise<void>;
+  /** Ends an operation without a word; one that is unknown has ended. */
+  stop(id: string): void;
+}
+
+export interface Reservations {
+  /** Returns the token. Throws as `StreamRegistry.add` does. */
+  reserve(admission: ViewerAdmission, requestId: string): string;
+  /** Throws NOT_FOUND/STREAM_UNKNOWN: it is another session's, another gateway's, or has ended. */
+  find(token: string, owner: ViewerAdmission): Reservation;
+  /** What the client reads, once. The token is as good as a ticket. Throws as `find`; CONFLICT/STREAM_TAKEN. */
+  fetch(token: string): Readable;
+}
+
+interface Reserved extends Reservation {
+  readonly sessionId: string;
+  fetch(): Readable;
+}
+
+const FETCH_WITHIN_MS = 10_000;
+
+/** None yet. */
+export function createReservations(options: {
+  streams: OpenStreams;
+  logger: Logger;
+  fetchWithinMs?: number | undefined;
+}): Reservations {
+  const { streams, logger, fetchWithinMs = FETCH_WITHIN_MS } = options;
+  const reservations = new Map<string, Reserved>();
+
+  function open({ claims }: ViewerAdmission, requestId: string, token: string): Reserved {
+    const running = new Map<string, AbortController>();
+    const stream = streams.open(claims, {
+      framing: EVENT_STREAM,
+      requestId,
+      lastWords: (why) =>
+        [...running.keys()]
+          .map(operationEvents)
+          .map(({ fault, complete }) => fault(why) + complete)
+          .join(""),
+    });
+    let isFetched = false;
+    const expiry = setTimeout(() => stream.interrupt("RESERVATION_EXPIRED"), fetchWithinMs);
+    stream.signal.addEventListener("abort", () => {
+      clearTimeout(expiry);
+      reservations.delete(token);
+      for (const operation of running.values()) operation.abort();
+    });
+
+    return {
+      sessionId: claims.sid,
+      fetch() {
+        if (isFetched) throw new AppError("CONFLICT", "STREAM_TAKEN", "This event stream is being read already.");
+        isFetched = true;
+        clearTimeout(expiry);
+        return stream.body;
+      },
+      async run(id, prepare, asked) {
+        if (running.has(id)) throw new AppError("CONFLICT", "OPERATION_EXISTS", "There is an operation of this id.");
+        if (running.size >= OPERATIONS_PER_STREAM) throw tooManyOperations();
+        const leaving = new AbortController();
+        running.set(id, leaving);
+        const { signal } = leaving;
+        const { next, complete } = operationEvents(id);
+        const send = async (text: string): Promise<void> => {
+          if (!signal.aborted) await stream.send(text);
+        };
+        const finish = (words: string): void => {
+          void send(words + complete);
+          if (!signal.aborted) running.delete(id);
+        };
+        const refuse = (errors: readonly GraphQLError[]): void =>
+          finish(next({ errors: errors.map(formatGraphQLError) }));
+        const operation = await prepare();
+        if (signal.aborted) return;
+        withRequestId(asked, () => {
+          if (!("document" in operation)) return refuse(operation);
+          runOperation(operation, signal, (result) => send(next(result))).then(
+            () => finish(""),
+            (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId: asked }))),
+          );
+        });
+      },
+      stop(id) {
+        running.get(id)?.abort();
+        running.delete(id);
+      },
+    };
+  }
+
+  function find(token: string): Reserved {
+    const reserved = reservations.get(token);
+    if (!reserved) throw unknown();
+    return reserved;
+  }
+
+  return {
+    reserve(admission, requestId) {
+      const token = randomUUID();
+      reservations.set(token, open(admission, requestId, token));
+      return token;
+    },
+    find(token, { claims }) {
+      const reserved = find(token);
+      if (reserved.sessionId !== claims.sid) throw unknown();
+      return reserved;
+    },
+    fetch: (token) => find(token).fetch(),
+  };
+}
+
+function unknown(): AppError {
+  return new AppError("NOT_FOUND", "STREAM_UNKNOWN", "There is no such event stream here.");
+}
