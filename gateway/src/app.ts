@@ -41,7 +41,7 @@ import { serveUpgrades } from "./socket/upgrade.ts";
 import { serveEventStreams } from "./sse/serve-event-streams.ts";
 import type { LocalSubgraph } from "./subgraph/local-subgraph.ts";
 import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
-import { RELAY_SOURCES, SOURCES } from "./subscription/sources.ts";
+import { readSources } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
 import { serveTickets } from "./ticket/serve-tickets.ts";
 import { createTrustedDocuments, loadManifest } from "./trusted-documents/trusted-documents.ts";
@@ -206,8 +206,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const subscriptions = createSubscriptions({
     graph,
     clients,
-    sources: SOURCES,
-    relaySources: RELAY_SOURCES,
+    sources: readSources(supergraphSdl),
     pokes,
     relays,
     standing,

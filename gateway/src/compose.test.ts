@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { parse, Source } from "graphql";
 import { describe, expect, it } from "vitest";
-import { composeSupergraph, loadSubgraphs, type SubgraphDefinition } from "./compose.ts";
+import { composedFiles, composeSupergraph, loadSubgraphs, type SubgraphDefinition } from "./compose.ts";
 import { loadSupergraph } from "./graph/supergraph-file.ts";
 
 const SERVICES = join(import.meta.dirname, "../../services");
@@ -36,5 +36,12 @@ describe("the supergraph", () => {
       subgraph("books", `type Film @key(fields: "isbn") {\n  isbn: ID!\n  pages: Int\n}`),
     ];
     expect(() => composeSupergraph(two)).toThrow(/at services\/books\/src\/books\.graphql:4[^]*fix: give the type/);
+  });
+
+  it("is none with a subscription that does not say where its events come from: field, file and line, and what to do", () => {
+    const source = new Source("type Query { now: Int }\ntype Subscription { tick: Int }", "clock/src/clock.graphql");
+    expect(() => composedFiles([{ name: "clock", typeDefs: parse(source) }])).toThrow(
+      /^Subscription\.tick has to have one of @live and @relayed\n  at services\/clock\/src\/clock\.graphql:2\n  fix: let @live/,
+    );
   });
 });

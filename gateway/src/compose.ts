@@ -15,6 +15,7 @@ import {
   Source,
 } from "graphql";
 import { printApi } from "./subgraph-types.ts";
+import { LiveFieldError, readSources } from "./subscription/sources.ts";
 
 /** One team's part of the graph. */
 export interface SubgraphDefinition {
@@ -102,8 +103,10 @@ export function composedFiles(subgraphs: readonly SubgraphDefinition[]): {
   readonly supergraph: CommittedFile;
   readonly apis: readonly CommittedFile[];
 } {
+  const supergraph = composeSupergraph(subgraphs);
+  assertLive(supergraph, subgraphs);
   return {
-    supergraph: { path: "gateway/supergraph.graphql", text: composeSupergraph(subgraphs) },
+    supergraph: { path: "gateway/supergraph.graphql", text: supergraph },
     apis: subgraphs.map(({ name, typeDefs }) => ({
       path: `services/${name}/api.graphql`,
       text: `${API_HEADER}${printApi(typeDefs)}\n`,
@@ -114,6 +117,24 @@ export function composedFiles(subgraphs: readonly SubgraphDefinition[]): {
 interface CommittedFile {
   readonly path: string;
   readonly text: string;
+}
+
+/** What no gateway would start with is said here first. */
+function assertLive(supergraph: string, subgraphs: readonly SubgraphDefinition[]): void {
+  try {
+    readSources(supergraph);
+  } catch (cause) {
+    if (!(cause instanceof LiveFieldError)) throw cause;
+    const fix = "let @live or @relayed name a query of this subgraph (docs/subgraphs.md)";
+    throw new CompositionError(
+      cause.faults.map((message) => ({
+        code: cause.code,
+        message,
+        places: placesNamedIn(message, subgraphs).slice(0, 1),
+        fix,
+      })),
+    );
+  }
 }
 
 function parseFile(subgraph: string, directory: string, file: string): DocumentNode {

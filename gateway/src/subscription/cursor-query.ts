@@ -21,15 +21,14 @@ export interface CursorReads {
 }
 
 /** Rewrites the owner's subscription `operation`. Throws BAD_USER_INPUT/SUBSCRIPTION_UNKNOWN for a field without a source. */
-export function toCursorReads(operation: string, sources: Sources): CursorReads {
-  const sourceOf = (field: string): Source | undefined => (Object.hasOwn(sources, field) ? sources[field] : undefined);
+export function toCursorReads(operation: string, sources: Sources["cursors"]): CursorReads {
   const owners = toOwnerQuery(operation, "cursor", (name) => {
-    const source = sourceOf(name);
+    const source = sources.get(name);
     if (source === undefined) return undefined;
     const more = (fresh: string) => [aliased(`${fresh}_to`, "to"), aliased(`${fresh}_hasMore`, "hasMore")];
     return { query: source.query, argument: "since", type: "String", more };
   });
-  const source = owners && sourceOf(owners.field.name.value);
+  const source = owners && sources.get(owners.field.name.value);
   if (owners === undefined || source === undefined)
     throw requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.");
   const { variable, field, ...query } = owners;

@@ -1,36 +1,155 @@
 /**
- * Where the events of each subscription come from: a query of the same owner that reads after a cursor, and the topic
- * that says when to read again. A new subscription is a field and its query in the owner's graph, and a line here.
+ * Where the events of each subscription come from, as its owner's graph says: `@live` names the query of the same owner
+ * that reads after a cursor, `@relayed` the one that opens what nobody keeps; both the topic that says when to ask. So a
+ * new subscription is a field in a subgraph, and nothing here.
  */
 import type { Viewer } from "@continuo/access";
-import { activityTopic, devicesTopic, relayTopic, stateTopic } from "@continuo/signals";
+import {
+  type ConstDirectiveNode,
+  type FieldDefinitionNode,
+  Kind,
+  type ObjectTypeDefinitionNode,
+  parse,
+  print,
+  valueFromASTUntyped,
+} from "graphql";
+import { z } from "zod";
 
 export interface Source {
-  /** The owner's query: the same result type and arguments, with `since`, `to` and `hasMore`. */
+  /** The owner's query: the same result type and arguments, and `since` (`sealed` for what is relayed). */
   readonly query: string;
-  /** The topic whose pokes say that the viewer's cursor may be behind. */
+  /** The topic whose pokes say that the viewer's cursor may be behind, or on which it is relayed. */
   readonly topic: (viewer: Viewer) => string;
 }
 
-/** By the name of the subscription's root field. */
-export type Sources = Readonly<Record<string, Source>>;
-
-export const SOURCES: Sources = {
-  stateChanges: { query: "pullState", topic: ({ userId }) => stateTopic(userId) },
-  activityChanged: { query: "activityChanges", topic: ({ userId }) => activityTopic(userId) },
-  deviceChanged: { query: "deviceChanges", topic: ({ userId }) => devicesTopic(userId) },
-};
-
-/** Where the events come from of which nothing is kept: the owner's query that opens them, and the topic they are relayed on. */
-export interface RelaySource {
-  /** The owner's query: the same result type and arguments, and `sealed: [String!]!`. A list. */
-  readonly query: string;
-  readonly topic: (viewer: Viewer) => string;
+/** Both by the name of the subscription's root field. */
+export interface Sources {
+  /** Of those with a cursor. */
+  readonly cursors: ReadonlyMap<string, Source>;
+  /** Of those of which nothing is kept. */
+  readonly relays: ReadonlyMap<string, Source>;
 }
 
-/** By the name of the subscription's root field. */
-export type RelaySources = Readonly<Record<string, RelaySource>>;
+/** A subscription's field does not say, or says wrongly, where its events come from; `message` lists each fault. */
+export class LiveFieldError extends Error {
+  override readonly name = "LiveFieldError";
+  readonly code = "E_LIVE_FIELD";
+  readonly faults: readonly string[];
 
-export const RELAY_SOURCES: RelaySources = {
-  relayedChanges: { query: "relayedChanges", topic: ({ userId }) => relayTopic(userId) },
-};
+  constructor(faults: readonly string[]) {
+    super(faults.join("\n"));
+    this.faults = faults;
+  }
+}
+
+/** What of the viewer a topic may name. */
+const PLACES = ["userId", "sessionId", "deviceId", "applicationId"] as const;
+const PLACE = /\{(\w+)\}/g;
+const Declaration = z.object({
+  query: z.string(),
+  topic: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]*(:(\{\w+\}|[a-z0-9-]+))*$/, "expected a topic such as invoices:{userId}")
+    .refine(
+      (topic) => [...topic.matchAll(PLACE)].every(([, place]) => PLACES.some((known) => known === place)),
+      `expected none but {${PLACES.join("}, {")}}`,
+    ),
+});
+const NEEDED = { live: "since: String", relayed: "sealed: [String!]!" } as const;
+
+/** Reads a supergraph. Throws LiveFieldError. */
+export function readSources(supergraphSdl: string): Sources {
+  const types = objectTypesOf(supergraphSdl);
+  const queries = types.get("Query");
+  const cursors = new Map<string, Source>();
+  const relays = new Map<string, Source>();
+  const faults: string[] = [];
+
+  for (const field of types.get("Subscription")?.fields ?? []) {
+    const name = field.name.value;
+    const said = (field.directives ?? []).filter(isDeclaration);
+    const [directive] = said;
+    if (directive === undefined || said.length > 1) {
+      faults.push(`Subscription.${name} has to have one of @live and @relayed`);
+      continue;
+    }
+    const kind = directive.name.value === "live" ? "live" : "relayed";
+    const parsed = Declaration.safeParse(argumentsOf(directive));
+    if (!parsed.success) {
+      faults.push(`Subscription.${name} @${kind}: ${z.prettifyError(parsed.error)}`);
+      continue;
+    }
+    const { query, topic } = parsed.data;
+    const found = queries?.fields?.find((candidate) => candidate.name.value === query);
+    const wrong = found === undefined ? [`there is no Query.${query}`] : faultsOf(kind, field, found);
+    faults.push(...wrong.map((fault) => `Subscription.${name} @${kind}: ${fault}`));
+    (kind === "live" ? cursors : relays).set(name, { query, topic: topicOf(topic) });
+  }
+  if (faults.length > 0) throw new LiveFieldError(faults);
+  return { cursors, relays };
+
+  function faultsOf(kind: keyof typeof NEEDED, field: FieldDefinitionNode, query: FieldDefinitionNode): string[] {
+    const name = query.name.value;
+    const taken = argumentTypesOf(query);
+    const wanted = [...new Set([NEEDED[kind], ...argumentTypesOf(field)])];
+    const result = types.get(print(query.type).replaceAll(/[[\]!]/g, ""));
+    const fields = (result?.fields ?? []).map((told) => `${told.name.value}: ${print(told.type)}`);
+    const untold = kind === "live" ? ["to: String!", "hasMore: Boolean!"].filter((told) => !fields.includes(told)) : [];
+    const given = new Set(wanted.map((argument) => argument.split(":")[0]));
+    const demanded = (query.arguments ?? []).filter(
+      (argument) =>
+        argument.type.kind === Kind.NON_NULL_TYPE && !argument.defaultValue && !given.has(argument.name.value),
+    );
+    return [
+      ...(ownersOf(field, "Subscription") === ownersOf(query, "Query") ? [] : [`Query.${name} is of another subgraph`]),
+      ...(print(field.type) === print(query.type) ? [] : [`Query.${name} has to give ${print(field.type)}`]),
+      ...wanted
+        .filter((argument) => !taken.includes(argument))
+        .map((argument) => `Query.${name} has to take (${argument})`),
+      ...demanded.map((argument) => `Query.${name} must not demand (${argument.name.value}:)`),
+      ...untold.map((told) => `${print(query.type)} has to have ${told}`),
+      ...(kind === "relayed" && !print(query.type).startsWith("[") ? [`Query.${name} has to give a list`] : []),
+    ];
+  }
+
+  /** The subgraphs of a root field; where one alone has roots, only the type says so. */
+  function ownersOf(field: FieldDefinitionNode, type: string): string {
+    const own = graphsIn("join__field", field.directives);
+    return (own.length > 0 ? own : graphsIn("join__type", types.get(type)?.directives)).join(", ");
+  }
+}
+
+function objectTypesOf(sdl: string): Map<string, ObjectTypeDefinitionNode> {
+  return new Map(
+    parse(sdl, { noLocation: true }).definitions.flatMap((definition) =>
+      definition.kind === Kind.OBJECT_TYPE_DEFINITION ? [[definition.name.value, definition]] : [],
+    ),
+  );
+}
+
+function isDeclaration({ name }: ConstDirectiveNode): boolean {
+  return name.value === "live" || name.value === "relayed";
+}
+
+function argumentsOf({ arguments: given = [] }: ConstDirectiveNode): Record<string, unknown> {
+  return Object.fromEntries(given.map(({ name, value }) => [name.value, valueFromASTUntyped(value)]));
+}
+
+function argumentTypesOf(field: FieldDefinitionNode): string[] {
+  return (field.arguments ?? []).map(({ name, type }) => `${name.value}: ${print(type)}`);
+}
+
+function graphsIn(directive: string, directives: readonly ConstDirectiveNode[] = []): string[] {
+  return directives
+    .filter(({ name }) => name.value === directive)
+    .map((join) => String(argumentsOf(join)["graph"]))
+    .sort();
+}
+
+function topicOf(template: string): Source["topic"] {
+  return (viewer) =>
+    template.replaceAll(PLACE, (_whole, place: string) => {
+      const known = PLACES.find((name) => name === place);
+      return known === undefined ? "" : viewer[known];
+    });
+}

@@ -28,7 +28,7 @@ import { type CursorReads, toCursorReads } from "./cursor-query.ts";
 import { openCursorStream } from "./cursor-stream.ts";
 import { type RelayReads, toRelayReads } from "./relay-query.ts";
 import { openRelayStream } from "./relay-stream.ts";
-import type { RelaySources, Sources } from "./sources.ts";
+import type { Sources } from "./sources.ts";
 import { StreamError } from "./stream-error.ts";
 
 /** An operation as a client sends it over a socket. */
@@ -78,7 +78,6 @@ export function createSubscriptions(options: {
   graph: Graph;
   clients: ReadonlyMap<string, SubgraphClient>;
   sources: Sources;
-  relaySources: RelaySources;
   pokes: Pokes;
   relays: Relays;
   standing: Standing;
@@ -90,7 +89,7 @@ export function createSubscriptions(options: {
   recheckMs?: number | undefined;
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
-  const { graph, clients, sources, relaySources, pokes, relays, standing, hideSuggestions, logger } = options;
+  const { graph, clients, sources, pokes, relays, standing, hideSuggestions, logger } = options;
   const { documents, costs, maxCost, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
   const planned = new LRUCache<string, Planned>({
     max: CACHED_TEXTS,
@@ -113,7 +112,7 @@ export function createSubscriptions(options: {
     const client = clients.get(plan.source.subgraph);
     if (!client) return [requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.")];
     const { operation: asked } = plan.source;
-    const reads = toRelayReads(asked, relaySources) ?? toCursorReads(asked, sources);
+    const reads = toRelayReads(asked, sources.relays) ?? toCursorReads(asked, sources.cursors);
     return {
       document,
       subscription: { plan, reads, client, variableDefinitions: operation.variableDefinitions ?? [] },

@@ -1,0 +1,122 @@
+import { activityTopic, devicesTopic, relayTopic, stateTopic } from "@continuo/signals";
+import { parse } from "graphql";
+import { describe, expect, it } from "vitest";
+import { composeSupergraph } from "../compose.ts";
+import { loadSupergraph } from "../graph/supergraph-file.ts";
+import { LiveFieldError, readSources, type Sources } from "./sources.ts";
+
+const viewer = {
+  userId: "u",
+  sessionId: "s",
+  deviceId: "d",
+  applicationId: "a",
+  acr: "aal1",
+  amr: [],
+  authTime: 0,
+};
+
+/** One subgraph: its query and subscription, what they give, and another subgraph beside it. */
+function compose(parts: { query?: string; subscription: string; page?: string }): string {
+  const {
+    query = "invoiceChanges(since: String, first: Int! = 100): Page!",
+    subscription,
+    page = "to: String! hasMore: Boolean!",
+  } = parts;
+  const billing = `
+    extend schema
+      @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@composeDirective"])
+      @link(url: "https://specs.continuo.example/live/v1.0", import: ["@live", "@relayed"])
+      @composeDirective(name: "@live")
+      @composeDirective(name: "@relayed")
+    directive @live(query: String!, topic: String!) on FIELD_DEFINITION
+    directive @relayed(query: String!, topic: String!) on FIELD_DEFINITION
+    type Page { ${page} }
+    type Query { invoices: Int ${query} }
+    type Subscription { ${subscription} }`;
+  const other = `type Query { foreign: Int }`;
+  const subgraphs = { billing, other };
+  return composeSupergraph(Object.entries(subgraphs).map(([name, sdl]) => ({ name, typeDefs: parse(sdl) })));
+}
+
+function inWords(sources: Sources["cursors"]): unknown {
+  return Object.fromEntries([...sources].map(([field, { query, topic }]) => [field, [query, topic(viewer)]]));
+}
+
+describe("where events come from", () => {
+  it("is said by the owner of each subscription, with the topics that it publishes", () => {
+    const { cursors, relays } = readSources(loadSupergraph());
+    expect(inWords(cursors)).toEqual({
+      stateChanges: ["pullState", stateTopic("u")],
+      activityChanged: ["activityChanges", activityTopic("u")],
+      deviceChanged: ["deviceChanges", devicesTopic("u")],
+    });
+    expect(inWords(relays)).toEqual({ relayedChanges: ["relayedChanges", relayTopic("u")] });
+  });
+
+  it("may be anything that a new subgraph adds", () => {
+    const sdl = compose({
+      subscription: `invoiceChanged(since: String): Page!
+        @live(query: "invoiceChanges", topic: "invoices:{applicationId}:{userId}")`,
+    });
+    expect(inWords(readSources(sdl).cursors)).toEqual({ invoiceChanged: ["invoiceChanges", "invoices:a:u"] });
+  });
+
+  const live = (query = "invoiceChanges", topic = "invoices:{userId}"): string =>
+    `@live(query: "${query}", topic: "${topic}")`;
+  it.each([
+    ["nothing is said", { subscription: "changed: Page!" }, "has to have one of @live and @relayed"],
+    [
+      "two things are said",
+      { subscription: `changed: Page! ${live()} @relayed(query: "invoiceChanges", topic: "i")` },
+      "has to have one of @live and @relayed",
+    ],
+    ["the query is missing", { subscription: `changed: Page! ${live("nothing")}` }, "there is no Query.nothing"],
+    ["the query is another subgraph's", { subscription: `changed: Int ${live("foreign")}` }, "is of another subgraph"],
+    [
+      "the query takes no cursor",
+      { query: "invoiceChanges: Page!", subscription: `changed: Page! ${live()}` },
+      "Query.invoiceChanges has to take (since: String)",
+    ],
+    [
+      "the query does not take the client's argument",
+      { subscription: `changed(state: String): Page! ${live()}` },
+      "Query.invoiceChanges has to take (state: String)",
+    ],
+    [
+      "the query demands what nobody gives",
+      { query: "invoiceChanges(since: String, first: Int!): Page!", subscription: `changed: Page! ${live()}` },
+      "Query.invoiceChanges must not demand (first:)",
+    ],
+    [
+      "the query gives something else",
+      { subscription: `changed: Page ${live()}` },
+      "Query.invoiceChanges has to give Page",
+    ],
+    [
+      "the page does not say how far it came",
+      { page: "hasMore: Boolean!", subscription: `changed: Page! ${live()}` },
+      "Page! has to have to: String!",
+    ],
+    [
+      "the topic is none",
+      { subscription: `changed: Page! ${live(undefined, "Invoices of {userId}")}` },
+      "a topic such as",
+    ],
+    [
+      "the topic names what a viewer has not",
+      { subscription: `changed: Page! ${live(undefined, "i:{email}")}` },
+      "{userId}",
+    ],
+    [
+      "what is relayed is no list",
+      {
+        query: "opened(sealed: [String!]!): Page!",
+        subscription: `changed: Page! @relayed(query: "opened", topic: "i:{userId}")`,
+      },
+      "Query.opened has to give a list",
+    ],
+  ])("is refused when %s", (_case, parts, fault) => {
+    expect(() => readSources(compose(parts))).toThrow(LiveFieldError);
+    expect(() => readSources(compose(parts))).toThrow(fault);
+  });
+});
