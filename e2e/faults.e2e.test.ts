@@ -1,8 +1,8 @@
 import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
 import { databaseUrls } from "@continuo/embedded/rooms";
 import { createLogger } from "@continuo/process";
-import { testRolePasswords } from "@continuo/testkit";
-import { randomUUID } from "node:crypto";
+import { startFaultProxy, targetOf, testRolePasswords } from "@continuo/testkit";
+import { randomInt, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createDevice, signUp, type Device } from "./device.ts";
 import { eventually } from "./graph-client.ts";
 import { ME, SIGN_OUT_DEVICE, STATE_CHANGES } from "./operations.ts";
+import { follow, STOCK_CLIENTS } from "./stock-clients.ts";
 import { tellStory } from "./story.ts";
 import { startSystem, type System } from "./system.ts";
 
@@ -93,6 +94,50 @@ test("a gateway killed: whoever watched goes on from its cursor and misses nothi
   expect(laptop.state.get("notes/a/body")).toBe("before the fall");
 });
 
+test("sockets killed at random and a gateway restarted: every stock client receives an unbroken sequence", async () => {
+  const [gateway] = system.gateways;
+  const names = Object.keys(STOCK_CLIENTS);
+  const [phone, ...devices] = await signedIn(["Phone", ...names]);
+  if (!phone) throw new Error("nobody signed in");
+  await using stack = new AsyncDisposableStack();
+  const wires = await Promise.all(devices.map(async () => stack.use(await startFaultProxy(targetOf(gateway.url, 80)))));
+  const followers = Object.values(STOCK_CLIENTS).map((createSubscribe, index) =>
+    follow(
+      createSubscribe({
+        url: `http://127.0.0.1:${wires[index]?.port}`,
+        accessToken: () => devices[index]?.accessToken ?? "",
+      }),
+    ),
+  );
+  const expected: string[] = [];
+  const restart = async (signal: NodeJS.Signals): Promise<void> => {
+    await gateway.stop(signal);
+    await gateway.start();
+  };
+  let restarting = Promise.resolve();
+  for (let change = 0; change < 40; change += 1) {
+    if (change === 10) restarting = restart("SIGTERM");
+    if (change === 25) restarting = restarting.then(() => restart("SIGKILL"));
+    const path = `notes/${randomUUID()}/body`;
+    phone.change(path, change);
+    await insist(() => phone.push());
+    expected.push(path);
+    if (randomInt(3) === 0) wires[randomInt(wires.length)]?.cut();
+  }
+  await restarting;
+  for (const [index, { seen, faults, resumed, stop }] of followers.entries()) {
+    const name = names[index] ?? "";
+    await eventually(
+      `all changes to ${name}`,
+      async () => seen.length,
+      (length) => length >= expected.length,
+    );
+    await stop();
+    expect([name, faults, seen]).toEqual([name, [], expected]);
+    expect(resumed(), `${name} was interrupted`).toBeGreaterThanOrEqual(2);
+  }
+});
+
 test("Postgres killed under load: nothing that was acknowledged is lost, and nobody is signed out", async () => {
   const devices = await signedIn(["Phone", "Laptop", "Tablet"]);
 
@@ -130,25 +175,16 @@ interface Load {
 function load(device: Device): Load {
   const acknowledged = new Map<string, string>();
   const stopping = new AbortController();
-  const insist = async (work: () => Promise<unknown>): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      try {
-        await work();
-        return;
-      } catch {
-        await delay(20);
-      }
-    }
-  };
+  const { signal } = stopping;
   const running = (async () => {
-    while (!stopping.signal.aborted) {
+    while (!signal.aborted) {
       const path = `notes/${randomUUID()}/body`;
       device.change(path, path);
       await insist(async () => {
         await device.push();
         acknowledged.set(path, path);
-      });
-      await insist(() => device.refresh());
+      }, signal);
+      await insist(() => device.refresh(), signal);
     }
   })();
   return {
@@ -158,6 +194,19 @@ function load(device: Device): Load {
       return running;
     },
   };
+}
+
+/** Tries again until it succeeds. */
+async function insist(work: () => Promise<unknown>, signal?: AbortSignal): Promise<void> {
+  for (;;) {
+    if (signal?.aborted === true) return;
+    try {
+      await work();
+      return;
+    } catch {
+      await delay(20);
+    }
+  }
 }
 
 async function killPostmaster(postgres: EmbeddedPostgres): Promise<void> {
