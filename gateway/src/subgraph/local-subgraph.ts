@@ -26,19 +26,34 @@ export interface LocalSubgraph {
 export function createLocalTransport(subgraph: LocalSubgraph): SubgraphTransport {
   return {
     send: ({ method, path, headers, body, withinMs }) =>
-      within(withinMs, subgraph.send({ method, path, headers, body })),
+      within(withinMs, () => subgraph.send({ method, path, headers, body })),
     stream: (request) => subgraph.stream(request),
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
 
-/** Rejects when `answer` takes longer than so many milliseconds; what is under way goes on. */
-export async function within<Answer>(ms: number, answer: Promise<Answer>): Promise<Answer> {
+/**
+ * Rejects when the answer takes longer than so many milliseconds. What is under way is told by its signal, as it would be by
+ * a connection that breaks: then, and when `gone` says that nobody waits any more.
+ */
+export async function within<Answer>(
+  ms: number,
+  ask: (signal: AbortSignal) => Promise<Answer>,
+  gone?: AbortSignal,
+): Promise<Answer> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms} ms`)), ms);
+  const ending = new AbortController();
+  const end = (): void => ending.abort();
+  const timer = setTimeout(() => {
+    late.reject(new Error(`no answer within ${ms} ms`));
+    end();
+  }, ms);
+  if (gone?.aborted) end();
+  gone?.addEventListener("abort", end, { once: true });
   try {
-    return await Promise.race([answer, late.promise]);
+    return await Promise.race([ask(ending.signal), late.promise]);
   } finally {
     clearTimeout(timer);
+    gone?.removeEventListener("abort", end);
   }
 }

@@ -167,21 +167,41 @@ describe("a subgraph in this process", () => {
       ],
       failed: false,
     });
-    expect(asked).toEqual([[request, SCOPE]]);
+    expect(asked).toEqual([[request, { ...SCOPE, signal: expect.any(AbortSignal) }]]);
   });
 
   it("hears that nobody waits any more for a read, and nothing of it for a mutation", async () => {
-    const { signal } = new AbortController();
-    const signals: unknown[] = [];
+    const leaving = new AbortController();
+    const signals: (AbortSignal | undefined)[] = [];
+    const answered = Promise.withResolvers<{ data: {} }>();
     const client = await within({
-      graphql: async (_request, scope) => {
+      graphql: (_request, scope) => {
         signals.push(scope.signal);
-        return { data: {} };
+        return answered.promise;
       },
     });
-    await client.graphql({ query: "{ a }" }, { ...SCOPE, signal });
-    await client.graphql({ query: "mutation { a }" }, { ...SCOPE, signal });
-    expect(signals).toEqual([signal, undefined]);
+    const scope = { ...SCOPE, signal: leaving.signal };
+    const asked = ["{ a }", "mutation { a }"].map((query) => client.graphql({ query }, scope));
+    leaving.abort();
+    asked.push(client.graphql({ query: "{ b }" }, scope));
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, false, true]);
+    answered.resolve({ data: {} });
+    await Promise.all(asked);
+  });
+
+  it("hears that its time is up, so that it does not go on for nobody", async () => {
+    const signals: (AbortSignal | undefined)[] = [];
+    const client = await within(
+      {
+        graphql: (_request, scope) => {
+          signals.push(scope.signal);
+          return new Promise(() => undefined);
+        },
+      },
+      20,
+    );
+    await Promise.all(["{ a }", "mutation { a }"].map((query) => client.graphql({ query }, SCOPE)));
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, true]);
   });
 
   it("is waited for no longer than any other, and its fault is an outage", async () => {

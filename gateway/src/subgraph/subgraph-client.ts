@@ -114,7 +114,14 @@ export function createSubgraphClient(options: {
     const { signal, ...still } = scope;
     const withinMs = answerWithinMs + Math.min(waitMs, MAX_WAIT_MS);
     if (typeof at !== "string")
-      return toAnswer(await within(withinMs, at.graphql(asked, isChange ? still : scope)), undefined);
+      return toAnswer(
+        await within(
+          withinMs,
+          (ending) => at.graphql(asked, { ...still, signal: ending }),
+          isChange ? undefined : signal,
+        ),
+        undefined,
+      );
     const attempt = async (): Promise<SubgraphAnswer> => {
       const reply = await post("/graphql", json(asked), isChange ? still : scope, withinMs, waitMs > 0);
       return toAnswer(parseJson(reply.text), reply.status);

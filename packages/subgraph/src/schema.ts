@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildSubgraphSchema, type GraphQLSchemaModule } from "@apollo/subgraph";
+import { AppError } from "@continuo/errors";
 import { concatAST, parse, Source, type DocumentNode, type GraphQLSchema } from "graphql";
 
 export type SubgraphResolvers = NonNullable<GraphQLSchemaModule["resolvers"]>;
@@ -14,9 +15,31 @@ export function loadTypeDefs(directory: string): DocumentNode {
   return concatAST(files.map((file) => parse(new Source(readFileSync(join(directory, file), "utf8"), file))));
 }
 
-/** Builds the schema. A `__resolveReference` that throws fails its own entity only, not the whole batch. */
-export function buildSchema(typeDefs: DocumentNode, resolvers: SubgraphResolvers): GraphQLSchema {
-  return buildSubgraphSchema([{ typeDefs, resolvers: withSafeReferences(resolvers) }]);
+/** As many as an operation may have objects, by the gateway's own limit of cost. */
+const MAX_ENTITIES = 10_000;
+
+/**
+ * Builds the schema. A `__resolveReference` that throws fails its own entity only, not the whole batch; a batch of more than
+ * `maxEntities` is refused with BAD_USER_INPUT, TOO_MANY_ENTITIES before any is looked for.
+ */
+export function buildSchema(
+  typeDefs: DocumentNode,
+  resolvers: SubgraphResolvers,
+  { maxEntities = MAX_ENTITIES }: { maxEntities?: number | undefined } = {},
+): GraphQLSchema {
+  const schema = buildSubgraphSchema([{ typeDefs, resolvers: withSafeReferences(resolvers) }]);
+  const entities = schema.getQueryType()?.getFields()["_entities"];
+  const resolve = entities?.resolve;
+  if (entities && resolve)
+    entities.resolve = (root, args, context, info) => {
+      const asked = Array.isArray(args["representations"]) ? args["representations"].length : 0;
+      if (asked > maxEntities)
+        throw new AppError("BAD_USER_INPUT", "TOO_MANY_ENTITIES", `At most ${maxEntities} objects at a time.`, {
+          details: { allowed: maxEntities, asked },
+        });
+      return resolve(root, args, context, info);
+    };
+  return schema;
 }
 
 function withSafeReferences(resolvers: SubgraphResolvers): SubgraphResolvers {

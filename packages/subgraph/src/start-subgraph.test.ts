@@ -118,6 +118,7 @@ async function start(gate: Gate = createGate(), port = 0) {
     health,
     logger: createLogger({ name: "sample", level: "silent" }),
     context: (base) => base,
+    maxEntities: 5,
     routes: (http, callerOf) => {
       http.get("/public", () => ({ open: true }));
       http.get("/internal", async (request) => ({ name: requireService(await callerOf(request)) }));
@@ -297,6 +298,18 @@ test("an entity that fails, fails alone", async () => {
   expect(answer.body.errors).toMatchObject([
     { path: ["_entities", 1], extensions: { code: "INTERNAL_SERVER_ERROR" } },
     { path: ["_entities", 3], extensions: { code: "NOT_FOUND", reason: "THING_UNKNOWN" } },
+  ]);
+});
+
+test("more entities than one call may ask for are refused before any is looked for", async () => {
+  const representations = ["a", "b", "c", "d", "e", "throws"].map((id) => ({ __typename: "Thing", id }));
+  const query =
+    "query ($representations: [_Any!]!) { _entities(representations: $representations) { ... on Thing { name } } }";
+  const { body } = await ask(query, { variables: { representations } });
+  expect(body.errors).toEqual([
+    expect.objectContaining({
+      extensions: { code: "BAD_USER_INPUT", reason: "TOO_MANY_ENTITIES", details: { allowed: 5, asked: 6 } },
+    }),
   ]);
 });
 

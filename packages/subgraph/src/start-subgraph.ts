@@ -40,6 +40,8 @@ export interface SubgraphOptions<Context extends SubgraphContext> {
   readonly logger: Logger;
   /** Adds the service's own things to what every resolver gets; called once a request. */
   readonly context: (base: SubgraphContext) => Context;
+  /** How many entities one call may ask for; 10,000 if not said. */
+  readonly maxEntities?: number;
   /** Further HTTP routes, among them public ones (JWKS). `callerOf` gives the verified caller of a request. */
   readonly routes?: (http: FastifyInstance, callerOf: (request: FastifyRequest) => Promise<Caller>) => void;
 }
@@ -79,7 +81,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
   await using opening = new AsyncDisposableStack();
   const operations = opening.use(measureOperations(name));
   const apollo = new ApolloServer<Context>({
-    schema: buildSchema(options.typeDefs, options.resolvers),
+    schema: buildSchema(options.typeDefs, options.resolvers, options),
     introspection: false,
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,

@@ -6,12 +6,12 @@ import {
   IDENTITY_HEADER,
   type Caller,
   type GrantVerifier,
-  type IdentitySigner,
   type Jwk,
 } from "@continuo/access";
+import { createTestGateway, testViewer, type TestAnswer, type TestGateway } from "@continuo/subgraph/testing";
 import { createTestDatabase, startFaultProxy, targetOf, throughProxy } from "@continuo/testkit";
 import { Pool } from "pg";
-import { v4, v7 as newId } from "uuid";
+import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startApp } from "./app.ts";
 import { loadEnv, type Env } from "./env.ts";
@@ -23,24 +23,18 @@ const SIGN_UP = "mutation ($input: SignUpInput!) { signUp(input: $input) { email
 const SIGN_IN = "mutation ($input: SignInWithPasswordInput!) { signInWithPassword(input: $input) { grant expiresAt } }";
 const ANONYMOUS: Caller = { kind: "anonymous" };
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  readonly data: Record<string, unknown> | null;
-  readonly errors: { message: string; extensions: Record<string, unknown> }[];
-}
-
 const resources = new AsyncDisposableStack();
-let url: string;
+let subgraph: { readonly url: string };
 let env: Env;
 let pool: Pool;
 let databaseUrl: string;
-let gateway: IdentitySigner;
+let gateway: TestGateway;
 let grants: GrantVerifier;
-let keys: { gateway: { publicJwk: Jwk; privateJwk: Jwk }; grant: { publicJwk: Jwk; privateJwk: Jwk } };
+let grantKey: { publicJwk: Jwk; privateJwk: Jwk };
 
 beforeAll(async () => {
-  keys = { gateway: await generateKey("Ed25519"), grant: await generateKey("Ed25519") };
+  gateway = await createTestGateway();
+  grantKey = await generateKey("Ed25519");
   const database = resources.use(await createTestDatabase());
   databaseUrl = database.url.identity;
   pool = resources.adopt(new Pool({ connectionString: databaseUrl }), async (opened) => opened.end());
@@ -48,58 +42,34 @@ beforeAll(async () => {
     PORT: "0",
     LOG_LEVEL: "silent",
     DATABASE_URL: databaseUrl,
-    GATEWAY_PUBLIC_KEY: JSON.stringify(keys.gateway.publicJwk),
-    GRANT_PRIVATE_KEY: JSON.stringify(keys.grant.privateJwk),
+    GATEWAY_PUBLIC_KEY: gateway.publicKey,
+    GRANT_PRIVATE_KEY: JSON.stringify(grantKey.privateJwk),
   });
-  url = resources.use(await startApp(env)).url;
-  gateway = createIdentitySigner(keys.gateway.privateJwk);
-  grants = createGrantVerifier(keys.grant.publicJwk);
+  subgraph = resources.use(await startApp(env));
+  grants = createGrantVerifier(grantKey.publicJwk);
 });
 afterAll(async () => resources.disposeAsync());
 
-async function post(body: unknown, headers: Record<string, string>, to = url): Promise<Answer> {
-  const response = await fetch(to, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body: JSON.stringify(body),
-  });
-  const text = await response.text();
-  const { data = null, errors = [] } = JSON.parse(text);
-  return { status: response.status, text, data, errors };
-}
+const as = (caller: Caller, query: string, variables: Record<string, unknown> = {}): Promise<TestAnswer> =>
+  gateway.ask(subgraph, query, { as: caller, variables });
+const viewer = (userId: string): Caller => testViewer({ userId });
 
-const as = async (caller: Caller, query: string, variables: Record<string, unknown> = {}): Promise<Answer> =>
-  post({ query, variables }, { [IDENTITY_HEADER]: await gateway.sign(caller) });
-
-const viewer = (userId: string): Caller => ({
-  kind: "viewer",
-  viewer: {
-    userId,
-    sessionId: newId(),
-    deviceId: v4(),
-    applicationId: "continuo",
-    acr: "aal1",
-    amr: ["pwd"],
-    authTime: Math.floor(Date.now() / 1000),
-  },
-});
-
-async function signUp(email: string, password = PASSWORD): Promise<Answer> {
+async function signUp(email: string, password = PASSWORD): Promise<TestAnswer> {
   return as(ANONYMOUS, SIGN_UP, { input: { email, password } });
 }
 
-async function signIn(email: string, password = PASSWORD): Promise<Answer> {
+async function signIn(email: string, password = PASSWORD): Promise<TestAnswer> {
   return as(ANONYMOUS, SIGN_IN, { input: { email, password } });
 }
 
-async function grantOf(answer: Answer): Promise<Awaited<ReturnType<GrantVerifier["verify"]>>> {
+async function grantOf(answer: TestAnswer): Promise<Awaited<ReturnType<GrantVerifier["verify"]>>> {
   const { signInWithPassword } = answer.data ?? {};
   expect(signInWithPassword).toMatchObject({ grant: expect.any(String), expiresAt: expect.stringMatching(/Z$/) });
   const { grant } = Object(signInWithPassword);
   return grants.verify(grant, new Date());
 }
 
-const refusal = (answer: Answer): unknown[] => answer.errors.map(({ extensions }) => extensions);
+const refusal = (answer: TestAnswer): unknown[] => answer.errors.map(({ extensions }) => extensions);
 
 describe("signing up and in", () => {
   test("ends in a grant for the person who signed up, a new one each time", async () => {
@@ -189,12 +159,13 @@ describe("a person", () => {
       await grantOf(await signIn("emmy@example.com")),
       await grantOf(await signIn("sofia@example.com")),
     ];
-    const query = "query ($people: [_Any!]!) { _entities(representations: $people) { ... on User { email } } }";
     const people = [emmy.sub, sofia.sub, newId(), "not-a-uuid", emmy.sub].map((id) => ({ __typename: "User", id }));
     const own = { email: "emmy@example.com" };
-    const answer = await as(viewer(emmy.sub), query, { people });
+    const answer = await gateway.entities(subgraph, people, "email", { as: viewer(emmy.sub) });
     expect(answer).toMatchObject({ data: { _entities: [own, null, null, null, own] }, errors: [] });
-    expect((await as(ANONYMOUS, query, { people })).data).toEqual({ _entities: [null, null, null, null, null] });
+    expect((await gateway.entities(subgraph, people, "email", { as: ANONYMOUS })).data).toEqual({
+      _entities: [null, null, null, null, null],
+    });
   });
 
   test("who is not signed in, or disabled, is nobody", async () => {
@@ -208,8 +179,11 @@ describe("a person", () => {
 
 describe("a caller other than the gateway", () => {
   test.each<[string, () => Promise<Record<string, string>>]>([
-    ["without an identity", async () => ({})],
-    ["with an access token", async () => ({ authorization: "Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln" })],
+    ["without an identity", async () => ({ [IDENTITY_HEADER]: "" })],
+    [
+      "with an access token",
+      async () => ({ [IDENTITY_HEADER]: "", authorization: "Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln" }),
+    ],
     ["with a plain header", async () => ({ [IDENTITY_HEADER]: JSON.stringify({ kind: "service", name: "gateway" }) })],
     [
       "with an identity signed by another key",
@@ -219,13 +193,13 @@ describe("a caller other than the gateway", () => {
     ],
     [
       "with an identity signed by our own grant key",
-      async () => ({ [IDENTITY_HEADER]: await createIdentitySigner(keys.grant.privateJwk).sign(ANONYMOUS) }),
+      async () => ({ [IDENTITY_HEADER]: await createIdentitySigner(grantKey.privateJwk).sign(ANONYMOUS) }),
     ],
   ])("%s is refused before anything runs, and sees no stack", async (_case, headers) => {
-    const answer = await post(
-      { query: SIGN_UP, variables: { input: { email: "x@example.com", password: PASSWORD } } },
-      await headers(),
-    );
+    const answer = await gateway.ask(subgraph, SIGN_UP, {
+      variables: { input: { email: "x@example.com", password: PASSWORD } },
+      headers: await headers(),
+    });
     expect(answer.status).toBe(401);
     expect(refusal(answer)).toEqual([
       { code: "UNAUTHENTICATED", reason: "INTERNAL_IDENTITY_REQUIRED", requestId: expect.any(String) },
@@ -244,8 +218,8 @@ test("a document or variable that does not fit gets a code and a reason", async 
 test("a database that is away is UNAVAILABLE, by hand-written SQL and by Prisma alike, and is found again", async () => {
   await using proxy = await startFaultProxy(targetOf(databaseUrl, 5432));
   await using app = await startApp({ ...env, DATABASE_URL: throughProxy(databaseUrl, proxy) });
-  const ask = async (caller: Caller, query: string, variables: Record<string, unknown> = {}): Promise<Answer> =>
-    post({ query, variables }, { [IDENTITY_HEADER]: await gateway.sign(caller) }, app.url);
+  const ask = (caller: Caller, query: string, variables: Record<string, unknown> = {}): Promise<TestAnswer> =>
+    gateway.ask(app, query, { as: caller, variables });
   const user = viewer(newId());
   const credentials = { input: { email: "away@example.com", password: PASSWORD } };
   const away = [{ extensions: { code: "UNAVAILABLE", reason: "DEPENDENCY_UNAVAILABLE" } }];
