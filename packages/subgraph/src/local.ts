@@ -1,10 +1,10 @@
 /** A subgraph for a gateway in the same process: operations as values, further routes through the same front. */
-import type { ApolloServer } from "@apollo/server";
 import type { Caller } from "@continuo/access";
 import type { FastifyInstance } from "fastify";
-import type { GraphQLFormattedError } from "graphql";
 import type { Readable } from "node:stream";
 import type { SubgraphContext } from "./context.ts";
+import type { ObserveOperation } from "./observe-operation.ts";
+import type { OperationAnswer, OperationRequest, RunOperation } from "./run-operation.ts";
 
 interface Route {
   readonly method: "GET" | "POST";
@@ -16,13 +16,9 @@ interface Route {
 export interface Local {
   /** Runs an operation on behalf of `caller`, who is believed as given. Whoever gets the answer may change it. */
   graphql(
-    request: {
-      readonly query: string;
-      readonly variables?: Record<string, unknown>;
-      readonly operationName?: string | undefined;
-    },
+    request: OperationRequest,
     scope: { readonly caller: Caller; readonly requestId: string; readonly signal?: AbortSignal | undefined },
-  ): Promise<{ readonly data?: Record<string, unknown> | null; readonly errors?: readonly GraphQLFormattedError[] }>;
+  ): Promise<OperationAnswer>;
   /** Any route, with the headers that it would have over HTTP. */
   send(
     request: Route,
@@ -36,23 +32,21 @@ export interface Local {
 /** The local side of what `http` serves. */
 export function createLocal<Context extends SubgraphContext>(options: {
   http: FastifyInstance;
-  apollo: ApolloServer<Context>;
+  run: RunOperation<Context>;
+  observe: ObserveOperation;
   context: (scope: Pick<SubgraphContext, "caller" | "requestId" | "signal" | "answered">) => Context;
 }): Local {
-  const { http, apollo, context } = options;
+  const { http, run, observe, context } = options;
   return {
-    async graphql({ query, variables, operationName }, { caller, requestId, signal }) {
+    async graphql(request, { caller, requestId, signal }) {
+      const end = observe();
       const answered = Promise.withResolvers<void>();
-      try {
-        const { body } = await apollo.executeOperation(
-          { query, ...(variables && { variables }), ...(operationName !== undefined && { operationName }) },
-          { contextValue: context({ caller, requestId, ...(signal && { signal }), answered: answered.promise }) },
-        );
-        if (body.kind === "incremental") throw new Error("a subgraph answers at once");
-        return body.singleResult;
-      } finally {
-        answered.resolve();
-      }
+      const contextValue = context({ caller, requestId, ...(signal && { signal }), answered: answered.promise });
+      const answer = await run(request, contextValue);
+      const kind = request.query.startsWith("mutation") ? "mutation" : "query";
+      end({ kind, operationName: request.operationName, errors: answer.errors }, contextValue);
+      answered.resolve();
+      return answer;
     },
     async send({ method, path, headers, body }) {
       const reply = await http.inject({ method, url: path, headers, ...(body !== undefined && { payload: body }) });

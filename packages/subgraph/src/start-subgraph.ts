@@ -2,8 +2,7 @@
  * Starts a subgraph: GraphQL over HTTP for the gateway alone, plus liveness, readiness and metrics.
  * It knows who is calling; what a caller may do is each use case's to decide.
  */
-import { ApolloServer, type ApolloServerPlugin } from "@apollo/server";
-import { unwrapResolverError } from "@apollo/server/errors";
+import { ApolloServer, type ApolloServerPlugin, HeaderMap } from "@apollo/server";
 import {
   ApolloServerPluginCacheControlDisabled,
   ApolloServerPluginInlineTraceDisabled,
@@ -11,8 +10,8 @@ import {
 } from "@apollo/server/plugin/disabled";
 import { fastifyApolloDrainPlugin, fastifyApolloHandler } from "@as-integrations/fastify";
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
-import { HTTP_STATUS, isAppError, outcomeOf } from "@continuo/errors";
-import { measureOperations, metrics, type Health, type Logger, type OperationMetrics } from "@continuo/process";
+import { HTTP_STATUS, isAppError } from "@continuo/errors";
+import { measureOperations, metrics, type Health, type Logger } from "@continuo/process";
 import Fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -25,7 +24,9 @@ import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
 import { formatError } from "./format-error.ts";
 import { createLocal, type Local } from "./local.ts";
+import { logErrors, type ObserveOperation, observeOperations } from "./observe-operation.ts";
 import { isOutage } from "./outage.ts";
+import { createRunOperation, type RunOperation } from "./run-operation.ts";
 import { buildSchema, type SubgraphResolvers } from "./schema.ts";
 
 export interface SubgraphOptions<Context extends SubgraphContext> {
@@ -79,9 +80,11 @@ export async function startSubgraph<Context extends SubgraphContext>(
     },
   });
   await using opening = new AsyncDisposableStack();
-  const operations = opening.use(measureOperations(name));
+  const observe = observeOperations(opening.use(measureOperations(name)));
+  const schema = buildSchema(options.typeDefs, options.resolvers, options);
+  const run = createRunOperation<Context>(schema);
   const apollo = new ApolloServer<Context>({
-    schema: buildSchema(options.typeDefs, options.resolvers, options),
+    schema,
     introspection: false,
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,
@@ -94,8 +97,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
       ApolloServerPluginInlineTraceDisabled(),
       ApolloServerPluginUsageReportingDisabled(),
       fastifyApolloDrainPlugin(http),
-      requestLog(),
-      operationMetrics(operations),
+      operations({ run, observe }),
     ],
   });
   await apollo.start();
@@ -167,7 +169,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const address = await http.listen({ host, port });
   logger.info({ address }, `${name} is listening`);
 
-  const local = createLocal({ http, apollo, context: contextFor });
+  const local = createLocal({ http, run, observe, context: contextFor });
   const opened = opening.move();
   return { url: `${address}/graphql`, local, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }
@@ -220,44 +222,25 @@ function asFault(thrown: unknown): {
   };
 }
 
-/** One line an operation with its duration; bugs with their cause, which the client never sees. */
-function requestLog<Context extends SubgraphContext>(): ApolloServerPlugin<Context> {
+/** Hands what is to be executed to `run`, and observes all that comes. */
+function operations<Context extends SubgraphContext>(options: {
+  run: RunOperation<Context>;
+  observe: ObserveOperation;
+}): ApolloServerPlugin<Context> {
+  const { run, observe } = options;
   return {
     async requestDidStart() {
-      const startedAt = performance.now();
+      const end = observe();
       return {
-        async didEncounterErrors({ errors, contextValue }) {
-          for (const error of errors) {
-            const cause = unwrapResolverError(error);
-            if (isAppError(cause))
-              contextValue.logger.info({ code: cause.code, reason: cause.reason, err: cause.cause }, cause.message);
-            else if (error.originalError) contextValue.logger.error({ err: cause }, "resolver failed");
-          }
+        async responseForOperation({ source, request: { variables, operationName }, contextValue }) {
+          const singleResult = await run({ query: source, variables, operationName }, contextValue);
+          const http = { status: "data" in singleResult ? 200 : 400, headers: new HeaderMap() };
+          return { http, body: { kind: "single", singleResult } };
         },
-        async willSendResponse({ operationName, operation, contextValue }) {
-          const caller = contextValue.caller;
-          contextValue.logger.info(
-            {
-              operation: operationName ?? operation?.operation,
-              ms: Math.round((performance.now() - startedAt) * 10) / 10,
-              caller: caller.kind,
-              ...(caller.kind === "viewer" && { sessionId: caller.viewer.sessionId }),
-            },
-            "request",
-          );
-        },
-      };
-    },
-  };
-}
-
-function operationMetrics<Context extends SubgraphContext>(operations: OperationMetrics): ApolloServerPlugin<Context> {
-  return {
-    async requestDidStart() {
-      const end = operations.begin();
-      return {
-        async willSendResponse({ operation, response: { body } }) {
-          end(operation?.operation ?? "none", outcomeOf(body.kind === "single" ? body.singleResult.errors : undefined));
+        didEncounterErrors: async ({ errors, contextValue }) => logErrors(errors, contextValue),
+        async willSendResponse({ operationName, operation, contextValue, response: { body } }) {
+          const errors = body.kind === "single" ? body.singleResult.errors : undefined;
+          end({ kind: operation?.operation ?? "none", operationName, errors }, contextValue);
         },
       };
     },

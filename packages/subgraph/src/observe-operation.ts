@@ -1,0 +1,42 @@
+/** What is measured and logged of an operation: one line with its duration, and bugs with their cause, which no client sees. */
+import { unwrapResolverError } from "@apollo/server/errors";
+import { isAppError, outcomeOf } from "@continuo/errors";
+import type { OperationMetrics } from "@continuo/process";
+import type { GraphQLError, GraphQLFormattedError } from "graphql";
+import type { SubgraphContext } from "./context.ts";
+
+interface Observed {
+  readonly kind: Parameters<ReturnType<OperationMetrics["begin"]>>[0];
+  readonly operationName: string | null | undefined;
+  readonly errors: readonly GraphQLFormattedError[] | undefined;
+}
+
+/** An operation begins; what it returns is told once what came of it. */
+export type ObserveOperation = () => (operation: Observed, context: SubgraphContext) => void;
+
+export function observeOperations(operations: OperationMetrics): ObserveOperation {
+  return () => {
+    const startedAt = performance.now();
+    const end = operations.begin();
+    return ({ kind, operationName, errors }, { caller, logger }) => {
+      end(kind, outcomeOf(errors));
+      logger.info(
+        {
+          operation: operationName ?? kind,
+          ms: Math.round((performance.now() - startedAt) * 10) / 10,
+          caller: caller.kind,
+          ...(caller.kind === "viewer" && { sessionId: caller.viewer.sessionId }),
+        },
+        "request",
+      );
+    };
+  };
+}
+
+export function logErrors(errors: readonly GraphQLError[], { logger }: SubgraphContext): void {
+  for (const error of errors) {
+    const cause = unwrapResolverError(error);
+    if (isAppError(cause)) logger.info({ code: cause.code, reason: cause.reason, err: cause.cause }, cause.message);
+    else if (error.originalError) logger.error({ err: cause }, "resolver failed");
+  }
+}
