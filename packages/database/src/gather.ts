@@ -14,7 +14,7 @@ export interface GatherOptions {
 
 /**
  * `run` answers calls in their order; one that throws fails all that went together, so it must throw for an outage only.
- * A call that comes alone goes at once, by itself.
+ * A call that comes while none is under way goes at once, with those of the same turn of the event loop.
  */
 export function gather<Call, Answer>(
   run: (calls: readonly Call[]) => Promise<readonly Answer[]>,
@@ -26,7 +26,7 @@ export function gather<Call, Answer>(
 
   function schedule(go: () => void): void {
     if (underWay === 0) {
-      process.nextTick(go);
+      setImmediate(go);
       return;
     }
     const begin = (): void => {
