@@ -14,6 +14,7 @@ import {
   parse,
   Source,
 } from "graphql";
+import { keepPurposes } from "./link-purposes.ts";
 import { printApi } from "./subgraph-types.ts";
 import { LiveFieldError, readSources } from "./subscription/sources.ts";
 
@@ -95,7 +96,9 @@ export function composeSupergraph(subgraphs: readonly SubgraphDefinition[]): str
   const services = subgraphs.map(({ name, typeDefs }) => ({ name, typeDefs, url: `http://${name}` }));
   const composed = composeServices(services);
   if (composed.errors) throw new CompositionError(composed.errors.map((error) => toFault(error, subgraphs)));
-  return `${HEADER}${composed.supergraphSdl.trimEnd()}\n`;
+  const { supergraphSdl, lost } = keepPurposes(composed.supergraphSdl, subgraphs);
+  if (lost.length > 0) throw new CompositionError(lost.map(nothingComposed));
+  return `${HEADER}${supergraphSdl.trimEnd()}\n`;
 }
 
 /** What is committed of the graph, for reviewers and for the check against main: paths below the repository. */
@@ -135,6 +138,15 @@ function assertLive(supergraph: string, subgraphs: readonly SubgraphDefinition[]
       })),
     );
   }
+}
+
+function nothingComposed({ subgraph, url, for: purpose }: { subgraph: string; url: string; for: string }): Fault {
+  return {
+    code: "LINK_LOST",
+    message: `[${subgraph}] ${url} is for: ${purpose}, and no directive of it is composed: it would protect nothing`,
+    places: [],
+    fix: "name its directives in @composeDirective, or do not link to it",
+  };
 }
 
 function parseFile(subgraph: string, directory: string, file: string): DocumentNode {

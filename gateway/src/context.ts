@@ -1,6 +1,5 @@
-import type { Caller } from "@continuo/access";
+import type { AccessTokenClaims, Caller } from "@continuo/access";
 import type { Logger } from "@continuo/process";
-import type { SessionClaims } from "./revocation/standing.ts";
 import type { Proof } from "./dpop/proofs.ts";
 
 /** Who acts, by a token: what the activity report needs beyond the viewer. */
@@ -14,8 +13,8 @@ export interface GatewayContext {
   readonly caller: Caller;
   /** Where the caller's token came from; absent for the anonymous. */
   readonly grant?: TokenGrant;
-  /** What to ask the caller's standing with; absent for the anonymous. */
-  readonly session?: SessionClaims;
+  /** What the caller's token says; absent for the anonymous. */
+  readonly session?: AccessTokenClaims;
   /** Where it comes from; absent for this machine. */
   readonly network?: string | undefined;
   /** Nobody is behind it (a browser's prefetch): it is not the person's activity. */

@@ -5,7 +5,7 @@
 import { HeaderMap } from "@apollo/server";
 import { unwrapResolverError } from "@apollo/server/errors";
 import { DPOP_ALGORITHMS } from "@continuo/access";
-import { AppError, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
+import { AppError, type ErrorCode, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { currentRequestId } from "./request-id.ts";
 import { isErrorCode, longestRetryAfterMs, UNEXPECTED } from "./subgraph/subgraph-error.ts";
@@ -48,10 +48,10 @@ export function requestFault(reason: string, message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason, http: { status: 400 } } });
 }
 
-/** An AppError that ends a whole operation: over HTTP with its status and challenge too. */
-export function operationRefused(error: AppError): GraphQLError {
+/** An AppError that ends a whole operation: over HTTP with its status and challenge too, of a token that `isBound` to a key or not. */
+export function operationRefused(error: AppError, isBound = false): GraphQLError {
   const { code, reason, details } = error;
-  const http = { status: HTTP_STATUS[code], headers: new HeaderMap(Object.entries(challenge(error))) };
+  const http = { status: HTTP_STATUS[code], headers: new HeaderMap(Object.entries(challenge(error, isBound))) };
   return new GraphQLError(error.message, { extensions: { code, reason, ...(details && { details }), http } });
 }
 
@@ -68,7 +68,7 @@ export function toHttpFault(thrown: unknown, requestId: string, authorization?: 
   const body = { errors: [{ message: error.message, extensions: { ...extensionsOf(error), requestId } }] };
   const retryAfterMs = longestRetryAfterMs(body.errors);
   const headers = {
-    ...challenge(error, authorization),
+    ...challenge(error, /^dpop /i.test(authorization ?? "")),
     ...(retryAfterMs > 0 && { "retry-after": toSeconds(retryAfterMs) }),
   };
   return { status: statusOf(thrown, error), headers, body };
@@ -84,24 +84,30 @@ function statusOf(thrown: unknown, error: AppError): number {
 }
 
 /** What is wrong with the token, its proof or its sign-in: RFC 6750 section 3, RFC 9449 sections 7.1 and 9, RFC 9470 section 3. */
-function challenge({ code, reason, message, details }: AppError, authorization = ""): Record<string, string> {
-  if (code !== "UNAUTHENTICATED" && code !== "STEP_UP_REQUIRED") return {};
+function challenge({ code, reason, message, details }: AppError, isBound: boolean): Record<string, string> {
+  const error = challengeOf(code, reason);
+  if (error === undefined) return {};
   const algorithms = `algs="${DPOP_ALGORITHMS.join(" ")}"`;
   if (reason === "SIGN_IN_REQUIRED") return { "www-authenticate": `Bearer, DPoP ${algorithms}` };
-  const error =
-    code === "STEP_UP_REQUIRED" ? "insufficient_user_authentication" : (PROOF_ERRORS[reason] ?? "invalid_token");
-  const isDpop = reason.startsWith("DPOP_") || /^dpop /i.test(authorization);
+  const isDpop = isBound || reason.startsWith("DPOP_");
   const parameters = [
     `error="${error}"`,
     `error_description="${message.replaceAll(/["\\]/g, "'")}"`,
-    ...(code === "STEP_UP_REQUIRED" ? stepUpParameters(details) : []),
+    ...parametersOf(details),
     ...(isDpop ? [algorithms] : []),
   ];
   return { "www-authenticate": `${isDpop ? "DPoP" : "Bearer"} ${parameters.join(", ")}` };
 }
 
-function stepUpParameters({ acrValues, maxAge }: Readonly<Record<string, unknown>> = {}): string[] {
+function challengeOf(code: ErrorCode, reason: string): string | undefined {
+  if (code === "STEP_UP_REQUIRED") return "insufficient_user_authentication";
+  if (code === "UNAUTHENTICATED") return PROOF_ERRORS[reason] ?? "invalid_token";
+  return reason === "INSUFFICIENT_SCOPE" ? "insufficient_scope" : undefined;
+}
+
+function parametersOf({ scope, acrValues, maxAge }: Readonly<Record<string, unknown>> = {}): string[] {
   return [
+    ...(typeof scope === "string" ? [`scope="${scope}"`] : []),
     ...(Array.isArray(acrValues) && acrValues.length > 0 ? [`acr_values="${acrValues.join(" ")}"`] : []),
     ...(typeof maxAge === "number" ? [`max_age="${maxAge}"`] : []),
   ];

@@ -193,7 +193,11 @@ describe("the gateway over HTTP", () => {
         "a variable of the wrong type",
         400,
         "VARIABLES_INVALID",
-        () => post({ query: "query ($seq: String!) { revocationReceipt(seq: $seq) { seq } }", variables: { seq: {} } }),
+        () =>
+          post({
+            query: `mutation ($email: String!) { signUp(input: { email: $email, password: "" }) { email } }`,
+            variables: { email: {} },
+          }),
       ],
       [
         "an unknown operation name",

@@ -9,6 +9,7 @@ import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLEr
 import type { ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLError, toGraphQLError } from "./errors.ts";
+import type { Graph } from "./graph/graph.ts";
 import { logRefusal } from "./refusals.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import { withRequestId } from "./request-id.ts";
@@ -46,13 +47,14 @@ export function tooManyOperations(): AppError {
 /** Wires it. */
 export function createOperations(options: {
   server: ApolloServer<GatewayContext>;
+  graph: Pick<Graph, "access">;
   subscriptions: Subscriptions;
   standing: Standing;
   rates: Pick<RateLimits, "operation">;
   trusted: TrustedDocuments;
   logger: Logger;
 }): Operations {
-  const { server, subscriptions, standing, rates, trusted, logger } = options;
+  const { server, graph, subscriptions, standing, rates, trusted, logger } = options;
 
   function start(
     { document, cost, open }: PreparedOperation,
@@ -96,8 +98,11 @@ export function createOperations(options: {
           for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(log, extensions ?? {}, who);
           return prepared;
         }
-        // Others are counted where they are answered.
-        if (prepared.open) await rates.operation({ sessionId: claims.sid, network });
+        // Others are counted and judged where they are answered.
+        if (prepared.open) {
+          await rates.operation({ sessionId: claims.sid, network });
+          graph.access.assert(prepared.document, request.operationName ?? undefined, claims);
+        }
         return start(prepared, request, {
           caller,
           grant: { grantId: claims.gid, generation: claims.gen },

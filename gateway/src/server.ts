@@ -65,6 +65,7 @@ export async function startServer(options: {
 
 /** Refuses what cannot be run here, notes activity, measures, and writes one log line an operation. */
 function operations(options: {
+  graph: Pick<Graph, "access">;
   activity: Activity;
   standing: Standing;
   limits: Pick<Limits, "cost">;
@@ -72,7 +73,7 @@ function operations(options: {
   costs: Costs;
   measure: Pick<OperationMetrics, "begin">;
 }): ApolloServerPlugin<GatewayContext> {
-  const { activity, standing, limits, rates, costs, measure } = options;
+  const { graph, activity, standing, limits, rates, costs, measure } = options;
   return {
     async requestDidStart() {
       const startedAt = performance.now();
@@ -90,6 +91,11 @@ function operations(options: {
           if (!isRelease(operation)) await refusing(() => rates.operation(askingOf(contextValue)));
           cost = costs.of(document, request.operationName ?? undefined, request.variables ?? {});
           if (cost > limits.cost) throw operationRefused(limitExceeded("cost", limits.cost, cost));
+          const { session } = contextValue;
+          await refusing(
+            async () => graph.access.assert(document, request.operationName ?? undefined, session),
+            session?.cnf !== undefined,
+          );
           if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
           if (!isPassive(operation, contextValue)) activity.note(contextValue);
         },
@@ -155,11 +161,11 @@ async function assertMayMutate(context: GatewayContext, standing: Standing): Pro
 }
 
 /** What is thrown there ends the operation. */
-async function refusing(check: () => Promise<void>): Promise<void> {
+async function refusing(check: () => Promise<void>, isBound = false): Promise<void> {
   try {
     await check();
   } catch (cause) {
-    throw isAppError(cause) ? operationRefused(cause) : cause;
+    throw isAppError(cause) ? operationRefused(cause, isBound) : cause;
   }
 }
 

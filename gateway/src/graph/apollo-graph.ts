@@ -1,4 +1,5 @@
 /** The graph by Apollo's query planner and our own executor of its plans, in the form in which ApolloServer takes it. */
+import { createAccessPolicy } from "../access-policy/access-policy.ts";
 import type { GatewayContext } from "../context.ts";
 import { createExecutor } from "../plan/executor.ts";
 import { createDataSource } from "../subgraph/data-source.ts";
@@ -13,7 +14,7 @@ export function createApolloGraph(options: {
 }): Graph {
   const { supergraphSdl, clients } = options;
   const planner = createPlanner(supergraphSdl);
-  const { schema, supergraph } = planner;
+  const { schema, supergraph, declarations } = planner;
   const sources = new Map(
     planner.subgraphs.map((name) => {
       const client = clients.get(name);
@@ -25,6 +26,7 @@ export function createApolloGraph(options: {
 
   return {
     schema,
+    access: createAccessPolicy({ schema, declarations }),
     planSubscription: (document, name) => executor.planSubscription(document, name),
     gateway: {
       onSchemaLoadOrUpdate(callback) {

@@ -4,6 +4,7 @@
  */
 import type { ApolloServerOptionsWithGateway } from "@apollo/server";
 import type { DocumentNode, ExecutionResult, GraphQLSchema } from "graphql";
+import type { AccessPolicy } from "../access-policy/access-policy.ts";
 import type { GatewayContext } from "../context.ts";
 import type { SubgraphError } from "../subgraph/subgraph-error.ts";
 
@@ -32,6 +33,8 @@ export interface SubscriptionPlan {
 export interface Graph {
   /** What clients see. */
   readonly schema: GraphQLSchema;
+  /** Who may run what of it. */
+  readonly access: AccessPolicy;
   /** Answers queries and mutations, for ApolloServer. */
   readonly gateway: ApolloServerOptionsWithGateway<GatewayContext>["gateway"];
   /** Plans a valid subscription operation. Throws GraphQLError when it cannot be planned. */

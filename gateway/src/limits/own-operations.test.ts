@@ -1,5 +1,4 @@
 /** Every operation that this repository's own clients send stays well below what is allowed. */
-import { Supergraph } from "@apollo/federation-internals";
 import { parse, validate } from "graphql";
 import { describe, expect, it } from "vitest";
 import * as bench from "../../../bench/operations.ts";
@@ -7,6 +6,7 @@ import * as story from "../../../e2e/operations.ts";
 import { Env, limitsOf } from "../env.ts";
 import { EXAMPLES } from "../graphiql/examples.ts";
 import { loadSupergraph } from "../graph/supergraph-file.ts";
+import { readSupergraph } from "../graph/supergraph.ts";
 import { createCosts } from "./cost.ts";
 import { createDocuments } from "./documents.ts";
 import { readWeights } from "./weights.ts";
@@ -21,7 +21,7 @@ const env = Env.parse({
   REDIS_URL: "redis://a.test",
 });
 const limits = limitsOf(env);
-const schema = Supergraph.build(loadSupergraph()).apiSchema().toGraphQLJSSchema();
+const schema = readSupergraph(loadSupergraph()).apiSchema().toGraphQLJSSchema();
 const costs = createCosts({ schema, weights: readWeights(loadSupergraph()), listSize: env.LIST_SIZE });
 const half = createDocuments({
   ...limits,

@@ -1,5 +1,4 @@
 /** Our executor against Apollo's: the same plans over the same subgraphs, for operations that nobody thought of. */
-import { Supergraph } from "@apollo/federation-internals";
 import type { PlanNode, QueryPlanSelectionNode } from "@apollo/query-planner";
 import fc from "fast-check";
 import { buildSchema, type GraphQLError, isAbstractType, OperationTypeNode, parse } from "graphql";
@@ -10,6 +9,7 @@ import { createMockSubgraphs, type Weather } from "../fixtures/mock-subgraphs.ts
 import { composeTestSupergraph } from "../fixtures/test-supergraph.ts";
 import { createPlanner } from "../graph/planner.ts";
 import { loadSupergraph } from "../graph/supergraph-file.ts";
+import { readSupergraph } from "../graph/supergraph.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
 import { isRecord, UNEXPECTED } from "../subgraph/subgraph-error.ts";
 import { createExecutor } from "./executor.ts";
@@ -25,7 +25,7 @@ describe.each([
   ["our own graph", loadSupergraph()],
 ])("%s", (_name, supergraphSdl) => {
   const { schema, supergraph, subgraphs, plan } = createPlanner(supergraphSdl);
-  const apiSchema = Supergraph.build(supergraphSdl).apiSchema();
+  const apiSchema = readSupergraph(supergraphSdl).apiSchema();
   const mock = createMockSubgraphs(supergraphSdl);
 
   function ours({ document, variables }: SentOperation, weather: Weather): Promise<Answer> {

@@ -1,9 +1,10 @@
 /** Whether the graph may be merged: it composes, nobody changed what is another's, no client breaks, committed files are current. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildSubgraph, Supergraph } from "@apollo/federation-internals";
+import { buildSubgraph } from "@apollo/federation-internals";
 import type { GraphQLSchema } from "graphql";
 import { composedFiles, CompositionError, type Fault, loadSubgraphs, type SubgraphDefinition } from "../compose.ts";
+import { readSupergraph } from "../graph/supergraph.ts";
 import { collectDocuments, nameOf, OWN_MODULES, toFile } from "../trusted-documents/collect.ts";
 import { loadManifest } from "../trusted-documents/trusted-documents.ts";
 import { type Baseline, loadBaseline, NoBaseline } from "./baseline.ts";
@@ -116,7 +117,7 @@ function movedTypes(before: Baseline["subgraphs"], now: Current["subgraphs"]): S
 
 /** What clients see. */
 function apiOf(supergraph: string): GraphQLSchema {
-  return Supergraph.build(supergraph).apiSchema().toGraphQLJSSchema();
+  return readSupergraph(supergraph).apiSchema().toGraphQLJSSchema();
 }
 
 /** What the gateway asks of a subgraph: one that is older or newer than it asks what is not there any more. */

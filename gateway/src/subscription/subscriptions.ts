@@ -73,7 +73,7 @@ const MAX_BACKOFF_MS = 10_000;
 const CACHED_TEXTS = 1_000;
 const CACHED_CHARACTERS = 4 * 1024 * 1024;
 
-/** `standing` is asked before every read. */
+/** Before every read it is asked whether the session stands, and whether its sign-in is still recent enough. */
 export function createSubscriptions(options: {
   graph: Graph;
   clients: ReadonlyMap<string, SubgraphClient>;
@@ -150,9 +150,15 @@ export function createSubscriptions(options: {
         { maxErrors: MAX_VARIABLE_ERRORS },
       );
       if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
-      const cost = costs.of(document, request.operationName ?? undefined, coerced);
+      const name = request.operationName ?? undefined;
+      const cost = costs.of(document, name, coerced);
       if (cost > maxCost) return [toGraphQLError(limitExceeded("cost", maxCost, cost))];
-      return { document, cost, open: (context) => open(subscription, coerced, context) };
+      return {
+        document,
+        cost,
+        open: (context) =>
+          open(subscription, coerced, context, () => graph.access.assert(document, name, context.session)),
+      };
     },
   };
 
@@ -160,6 +166,7 @@ export function createSubscriptions(options: {
     { plan, reads, client }: NonNullable<Planned["subscription"]>,
     variables: Readonly<Record<string, unknown>>,
     context: GatewayContext,
+    assertAccess: () => void,
   ): Promise<AsyncIterableIterator<Event, undefined>> {
     const { caller, session } = context;
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
@@ -168,6 +175,7 @@ export function createSubscriptions(options: {
     /** Asks the owner as the viewer, with `own` variables beside the client's. */
     const ask = async (own: Readonly<Record<string, unknown>>, signal: AbortSignal) => {
       await standing.assert(session, "READ");
+      assertAccess();
       const asked = { ...pick(variables, reads.variableNames), ...own };
       const scope = { ...context, signal };
       const { operationName } = plan.source;

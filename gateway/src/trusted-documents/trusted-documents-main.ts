@@ -4,12 +4,12 @@
  */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { Supergraph } from "@apollo/federation-internals";
 import { loadSupergraph } from "../graph/supergraph-file.ts";
+import { readSupergraph } from "../graph/supergraph.ts";
 import { collectDocuments, MANIFEST_FILE, OWN_MODULES, toFile } from "./collect.ts";
 
 const [file = MANIFEST_FILE, ...modules] = process.argv.slice(2);
-const schema = Supergraph.build(loadSupergraph()).apiSchema().toGraphQLJSSchema();
+const schema = readSupergraph(loadSupergraph()).apiSchema().toGraphQLJSSchema();
 const manifest = await collectDocuments(
   schema,
   modules.length > 0 ? modules.map((module) => resolve(module)) : OWN_MODULES,

@@ -21,7 +21,8 @@ export type Posture = z.infer<typeof Posture>;
 
 /**
  * Claims of an access token. Times are NumericDate seconds. `gid` and `gen` are the grant it came from and that grant's
- * generation, `uep` the user's epoch, `cnf.jkt` the key it is bound to (RFC 9449 section 6.1).
+ * generation, `uep` the user's epoch, `cnf.jkt` the key it is bound to (RFC 9449 section 6.1). `step_up` is how many seconds ago
+ * somebody may have signed in for what is sensitive, as the session's policy says; tokens of former versions lack it.
  */
 export const AccessTokenClaims = z.object({
   iss: z.string(),
@@ -41,6 +42,7 @@ export const AccessTokenClaims = z.object({
   gen: z.number().int().positive(),
   uep: z.number().int().nonnegative(),
   posture: Posture,
+  step_up: z.number().int().positive().optional(),
   cnf: z.object({ jkt: z.string() }).optional(),
 });
 export type AccessTokenClaims = z.infer<typeof AccessTokenClaims>;

@@ -1,4 +1,5 @@
 export { AccessTokenClaims, createAccessTokenVerifier, Posture, type AccessTokenVerifier } from "./access-token.ts";
+export { Acr, ACR_ORDER, acrSuffices } from "./acr.ts";
 export { viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
   createDpopVerifier,

@@ -1,3 +1,4 @@
+import { acrSuffices } from "@continuo/access";
 import fc from "fast-check";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -9,7 +10,7 @@ import { startSystem, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
 import { createActivation, type Activation, type ActivationEnd, type ActivationStore } from "./activation.ts";
 import { createActivationStore, FORECAST, FORESEEN, LOCK_BEHIND, MOVE } from "./activation.store.ts";
-import { acrSuffices, type PolicyRules } from "./policy.ts";
+import type { PolicyRules } from "./policy.ts";
 import { draftRules, newApplication, populate, sketches, type Sketch } from "../population.fixture.ts";
 
 let system: System;

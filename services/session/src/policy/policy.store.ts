@@ -1,5 +1,6 @@
+import { ACR_ORDER } from "@continuo/access";
 import type { Pool } from "pg";
-import { ACR_ORDER, Policy, type PolicyStore } from "./policy.ts";
+import { Policy, type PolicyStore } from "./policy.ts";
 
 const ORDER = `ARRAY[${ACR_ORDER.map((acr) => `'${acr}'`).join(", ")}]`;
 

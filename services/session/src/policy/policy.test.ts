@@ -1,7 +1,8 @@
+import { ACR_ORDER } from "@continuo/access";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { APPLICATIONS } from "../seed.ts";
-import { ACR_ORDER, LONGEST_SESSION, PolicyRules, acrSuffices } from "./policy.ts";
+import { LONGEST_SESSION, PolicyRules } from "./policy.ts";
 
 const rules: PolicyRules = {
   idleSeconds: 600,
@@ -72,18 +73,4 @@ describe("a policy", () => {
     const { persistence: _, ...without } = rules;
     expect(PolicyRules.safeParse(without).success).toBe(false);
   });
-});
-
-it("a class of authentication suffices for itself and for those below it; an unknown one for itself alone", () => {
-  expect([acrSuffices("aal2", "aal1"), acrSuffices("aal2", "aal2"), acrSuffices("aal1", null)]).toEqual([
-    true,
-    true,
-    true,
-  ]);
-  expect([acrSuffices("aal1", "aal2"), acrSuffices("gold", "aal1"), acrSuffices("aal3", "gold")]).toEqual([
-    false,
-    false,
-    false,
-  ]);
-  expect(acrSuffices("gold", "gold")).toBe(true);
 });

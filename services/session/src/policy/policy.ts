@@ -2,7 +2,7 @@
  * The rules an application sets for its sessions: how long, how many, how sure. Versioned: a session lives under the
  * version it was started with, until another one is activated (activation.ts).
  */
-import { Posture } from "@continuo/access";
+import { Acr, acrSuffices, Posture } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
 
@@ -40,10 +40,6 @@ export const PolicyVersion = Policy.extend({
 });
 export type PolicyVersion = z.infer<typeof PolicyVersion>;
 
-/** Authentication context classes in ascending order (NIST SP 800-63B-4 section 2). */
-export const ACR_ORDER = ["aal1", "aal2", "aal3"] as const;
-const Acr = z.enum(ACR_ORDER);
-
 const [HOUR, DAY] = [3_600, 24 * 3_600];
 
 /**
@@ -55,7 +51,7 @@ export const LONGEST_SESSION = {
   aal1: { idleSeconds: 14 * DAY, absoluteSeconds: 30 * DAY },
   aal2: { idleSeconds: HOUR, absoluteSeconds: DAY },
   aal3: { idleSeconds: 15 * 60, absoluteSeconds: 12 * HOUR },
-} as const satisfies Record<z.infer<typeof Acr>, object>;
+} as const satisfies Record<Acr, object>;
 
 /** The longest life of any access token: what a policy may say at most, and how long a revocation must be remembered. */
 export const LONGEST_ACCESS_TOKEN_SECONDS = 900;
@@ -107,13 +103,6 @@ export function deadlinesFrom(policy: Policy, now: Date): { idleDeadline: Date; 
     idleDeadline: new Date(now.getTime() + policy.idleSeconds * 1_000),
     absoluteDeadline: new Date(now.getTime() + policy.absoluteSeconds * 1_000),
   };
-}
-
-/** Whether `acr` is at least what is required; a class that is not one of ours suffices only for itself. */
-export function acrSuffices(acr: string, required: string | null): boolean {
-  if (required === null || acr === required) return true;
-  const place = (level: string): number => ACR_ORDER.findIndex((each) => each === level);
-  return place(required) >= 0 && place(acr) > place(required);
 }
 
 /** STEP_UP_REQUIRED/ACR_TOO_LOW, with what would do in `details.acrValues` (RFC 9470 section 3). */

@@ -1,6 +1,6 @@
+import { ACR_ORDER } from "@continuo/access";
 import type { Pool } from "pg";
 import { z } from "zod";
-import { ACR_ORDER } from "../policy/policy.ts";
 import { Session } from "../session/session.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
 import { lockedHeads } from "../database/user-change.ts";

@@ -30,13 +30,18 @@ describe("authenticating again within a session", () => {
     const phone = await person.signIn();
     system.clock.advance(HOUR_MS);
     const refreshed = await phone.refresh();
-    expect(decodeJwt(refreshed.accessToken)).toMatchObject({ acr: "aal1", auth_time: seconds() - 3_600 });
+    expect(decodeJwt(refreshed.accessToken)).toMatchObject({
+      acr: "aal1",
+      auth_time: seconds() - 3_600,
+      step_up: 300,
+    });
     const stepped = tokensIn(await phone.tryStepUp(await grantFor(person), refreshed.refreshToken), "stepUp");
     expect(decodeJwt(stepped.accessToken)).toMatchObject({
       sid: phone.viewer.sessionId,
       acr: "aal2",
       amr: ["pwd", "otp"],
       auth_time: seconds(),
+      step_up: 300,
     });
     const now = system.clock.now.getTime();
     expect(await sessionRow(phone)).toMatchObject({

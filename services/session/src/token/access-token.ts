@@ -14,6 +14,8 @@ export interface Authorization {
   readonly accessTokenSeconds: number;
   /** What the policy says of operations while revocations cannot be known. */
   readonly posture: Posture;
+  /** How long ago somebody may have signed in for what is sensitive, under the session's policy. */
+  readonly stepUpSeconds: number;
   /** The key that its tokens are bound to (RFC 9449); null for bearer tokens. */
   readonly jkt: string | null;
   /** The user's epoch. */
@@ -24,11 +26,11 @@ export interface Authorization {
 export function firstAuthorization(
   session: Session,
   grant: Pick<Authorization, "grantId" | "keyId" | "salt" | "jkt">,
-  { policy, epoch }: { policy: Pick<Authorization, "accessTokenSeconds" | "posture">; epoch: number },
+  { policy, epoch }: { policy: Pick<Authorization, "accessTokenSeconds" | "posture" | "stepUpSeconds">; epoch: number },
 ): Authorization {
   const { grantId, keyId, salt, jkt } = grant;
-  const { accessTokenSeconds, posture } = policy;
-  return { session, grantId, generation: 1, keyId, salt, jkt, accessTokenSeconds, posture, epoch };
+  const { accessTokenSeconds, posture, stepUpSeconds } = policy;
+  return { session, grantId, generation: 1, keyId, salt, jkt, accessTokenSeconds, posture, stepUpSeconds, epoch };
 }
 
 export interface AccessTokenMinter {
@@ -61,7 +63,7 @@ export function createAccessTokenMinter(options: {
 
   return {
     async mint(authorization, now) {
-      const { session, grantId, generation, posture, jkt, epoch } = authorization;
+      const { session, grantId, generation, posture, stepUpSeconds, jkt, epoch } = authorization;
       const issuedAt = Math.floor(now.getTime() / 1_000);
       const expiresAt = expiryOfToken(authorization, now, random());
       const claims = {
@@ -82,6 +84,7 @@ export function createAccessTokenMinter(options: {
         gen: generation,
         uep: epoch,
         posture,
+        step_up: stepUpSeconds,
         ...(jkt !== null && { cnf: { jkt } }),
       } satisfies AccessTokenClaims;
       const accessToken = (await keys.current()).sign("at+jwt", claims);

@@ -16,19 +16,23 @@ const AuthorizationRow = Session.extend({
   salt: z.instanceof(Buffer),
   accessTokenSeconds: z.number().int(),
   posture: Posture,
+  stepUpSeconds: z.number().int(),
   jkt: z.string().nullable(),
   epoch: z.number().int(),
-}).transform(({ grantId, generation, keyId, salt, accessTokenSeconds, posture, jkt, epoch, ...session }) => ({
-  session,
-  grantId,
-  generation,
-  keyId,
-  salt,
-  accessTokenSeconds,
-  posture,
-  jkt,
-  epoch,
-}));
+}).transform(
+  ({ grantId, generation, keyId, salt, accessTokenSeconds, posture, stepUpSeconds, jkt, epoch, ...session }) => ({
+    session,
+    grantId,
+    generation,
+    keyId,
+    salt,
+    accessTokenSeconds,
+    posture,
+    stepUpSeconds,
+    jkt,
+    epoch,
+  }),
+);
 
 const RotationRow = z.object({
   isActive: z.boolean(),
@@ -40,7 +44,8 @@ const RotationRow = z.object({
 
 const AUTHORIZATION_COLUMNS = `
   g.id AS "grantId", g.generation, g.key_id AS "keyId", g.salt, g.jkt,
-  p.access_token_seconds AS "accessTokenSeconds", p.posture, u.epoch, ${sessionColumns("s")}`;
+  p.access_token_seconds AS "accessTokenSeconds", p.posture,
+  p.step_up_seconds AS "stepUpSeconds", u.epoch, ${sessionColumns("s")}`;
 
 const AUTHORIZATION_JOINS = `
   s.id = g.session_id AND p.application_id = s.application_id AND p.version = s.policy_version

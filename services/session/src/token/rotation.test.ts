@@ -28,6 +28,7 @@ const authorization: Authorization = {
   grantId: "g",
   generation: 5,
   keyId: 1,
+  stepUpSeconds: 300,
   salt: Buffer.alloc(16),
   accessTokenSeconds: 300,
   posture: "STRICT",

@@ -3,10 +3,11 @@
  * successor while its holder may not have received it, and a repeat beyond that is theft and ends this session alone.
  * Not a lock and not a list of tokens: a generation number moved by compare-and-set.
  */
+import { acrSuffices } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { tokenNotYours } from "../application/application.ts";
-import { acrSuffices, acrTooLow, type Policy } from "../policy/policy.ts";
+import { acrTooLow, type Policy } from "../policy/policy.ts";
 import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
 import type { RefreshTokenCodec, RefreshTokenParts } from "./refresh-token.ts";
