@@ -41,12 +41,29 @@ export async function compareSchemas(
   const used = usesOf(before, documents);
   const changes = await diff(before, after);
   return changes.flatMap(({ criticality, path = "", message }: Change) => {
-    if (criticality.level === CriticalityLevel.NonBreaking) return [];
+    if (criticality.level === CriticalityLevel.NonBreaking || isForSchemas(path, before)) return [];
     const level = criticality.level === CriticalityLevel.Breaking ? "BREAKING" : "DANGEROUS";
     const touched = used.filter(({ uses }) => isTouched(path, before, uses)).map(({ name }) => name);
     return [{ schema, level, path, message, documents: touched }];
   });
 }
+
+/** Whether it concerns a directive that no document can have. (What is imported from federation has another name than what is not.) */
+function isForSchemas(path: string, schema: GraphQLSchema): boolean {
+  const directive = path.startsWith("@") ? schema.getDirective(path.slice(1).split(".")[0] ?? "") : undefined;
+  return directive ? !directive.locations.some((place) => IN_DOCUMENTS.has(place)) : false;
+}
+
+const IN_DOCUMENTS: ReadonlySet<string> = new Set([
+  "QUERY",
+  "MUTATION",
+  "SUBSCRIPTION",
+  "FIELD",
+  "FRAGMENT_DEFINITION",
+  "FRAGMENT_SPREAD",
+  "INLINE_FRAGMENT",
+  "VARIABLE_DEFINITION",
+]);
 
 /** Documents that were valid in `before` and are not in `after`, as changes of themselves, each with the first reason. */
 export function brokenDocuments(

@@ -66,6 +66,17 @@ describe.skipIf(!hasGit)("npm run check:schema", () => {
     expect(exitCode).toBe(1);
   });
 
+  it("lets pass a directive of schemas that is gone, as no document has it, and tells of one that documents have", async () => {
+    const directives = "directive @note on FIELD_DEFINITION directive @passive on QUERY";
+    await repository.change({ people: `${PEOPLE} ${directives}` });
+    repository.commit("Notes");
+    repository.git("branch", "--force", "main");
+    await repository.change({ people: PEOPLE });
+    const { text } = await check();
+    expect(text).toContain("BREAKING in people: Directive 'passive' was removed");
+    expect(text).not.toContain("note");
+  });
+
   it("tells that a type has another owner now", async () => {
     await repository.change({
       people: PEOPLE.replace("type User", "extend type User"),
