@@ -12,7 +12,7 @@ RUN pnpm install --offline --frozen-lockfile --ignore-scripts \
   && node packages/database/src/generate-main.ts \
   && find . -name node_modules -prune -exec rm -rf {} + \
   && pnpm install --offline --frozen-lockfile --ignore-scripts --prod --no-optional \
-    --filter @continuo/identity... --filter @continuo/session... --filter @continuo/user-state... --filter @continuo/gateway...
+    --filter "{./services/**}..." --filter @continuo/gateway...
 
 FROM node:24-bookworm-slim
 WORKDIR /continuo

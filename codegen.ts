@@ -1,44 +1,22 @@
 import type { CodegenConfig } from "@graphql-codegen/cli";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
 
-/** GraphQL types a resolver returns as one of our own types: `Type: "file below src#Exported"`. */
-const MAPPERS: Record<string, Record<string, string>> = {
-  identity: { User: "user/user.ts#User" },
-  session: {
-    Device: "device/device.ts#Device",
-    DeviceChanges: "device/device.ts#DeviceChanges",
-    DeviceSignOut: "device/sign-out.ts#DeviceSignOut",
-    Policy: "policy/policy.ts#Policy",
-    RevocationReceipt: "revocation/revocation.ts#RevocationReceipt",
-    Session: "session/session.ts#Session",
-    SecurityEvent: "audit/security-event.ts#SecurityEvent",
-    SessionTokens: "token/rotation.ts#SessionTokens",
-    Viewer: "session/session.ts#Session",
-  },
-  "user-state": {
-    Namespace: "namespace/namespace.ts#Namespace",
-    FirstAnswer: "entry/settle.ts#Answer",
-    OpOutcome: "entry/settle.ts#Outcome",
-    PushStatePayload: "entry/entry.ts#PushReceipt",
-    StateEntry: "stream/stream.ts#StateEntry",
-    RelayedChange: "relay/relay.ts#RelayedChange",
-    StateWrite: "history/history.ts#StateWrite",
-    StateBatch: "stream/stream.ts#StateBatch",
-    Activity: "activity/activity.ts#ActivityView",
-    ActivityChanges: "activity/activity.ts#ActivityChanges",
-    ResumeItem: "activity/resume.ts#ResumeItem",
-    ResumePoint: "activity/resume.ts#ResumePoint",
-    ErasureReceipt: "erasure/erasure.ts#ErasureReceipt",
-    TakeOverPayload: "activity/take-over.ts#TakeOver",
-    Device: "sync-status/sync-status.ts#DeviceReference",
-    User: "stream/stream.ts#UserReference",
-  },
-};
+const services = join(import.meta.dirname, "services");
+const Manifest = z.looseObject({ continuo: z.object({ models: z.record(z.string(), z.string()) }) });
+
+/** By service: GraphQL types that a resolver returns as one of our own, `Type: "file below src#Exported"`, as its package.json says. */
+const MODELS = readdirSync(services).map((service) => {
+  const manifest = readFileSync(join(services, service, "package.json"), "utf8");
+  return [service, Manifest.parse(JSON.parse(manifest)).continuo.models] as const;
+});
 
 /** Typed resolvers for each subgraph, from its own `.graphql` files only. */
 const config: CodegenConfig = {
   silent: true,
   generates: Object.fromEntries(
-    Object.entries(MAPPERS).map(([service, mappers]) => [
+    MODELS.map(([service, models]) => [
       `services/${service}/src/generated/graphql.ts`,
       {
         schema: `services/${service}/src/**/*.graphql`,
@@ -49,7 +27,7 @@ const config: CodegenConfig = {
           enumsAsTypes: true,
           avoidOptionals: { field: true, object: false, inputValue: false, defaultValue: false },
           contextType: "../context.ts#Context",
-          mappers: Object.fromEntries(Object.entries(mappers).map(([type, from]) => [type, `../${from}`])),
+          mappers: Object.fromEntries(Object.entries(models).map(([type, from]) => [type, `../${from}`])),
           mapperTypeSuffix: "Model",
           scalars: {
             ID: "string",

@@ -8,7 +8,8 @@ import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { Env as GatewayEnv } from "./gateway/src/env.ts";
+import { FURTHER_SUBGRAPHS } from "./embedded/src/further-subgraphs.ts";
+import { Env as GatewayEnv, SUBGRAPHS, subgraphUrlsOf } from "./gateway/src/env.ts";
 import {
   createGrantSigner,
   createGrantVerifier,
@@ -99,6 +100,9 @@ const OURS: Record<string, { runs: string; env: z.ZodObject }> = {
   identity: { runs: `services/identity/${main}`, env: IdentityEnv },
   session: { runs: `services/session/${main}`, env: SessionEnv },
   "user-state": { runs: `services/user-state/${main}`, env: UserStateEnv },
+  ...Object.fromEntries(
+    Object.entries(FURTHER_SUBGRAPHS).map(([name, { Env }]) => [name, { runs: `services/${name}/${main}`, env: Env }]),
+  ),
   "session-worker-expire-sessions": { runs: `services/session/${worker}`, env: SessionWorkerEnv },
   "session-worker-fan-out-revocation": { runs: `services/session/${worker}`, env: SessionWorkerEnv },
   "session-worker-retain": { runs: `services/session/${worker}`, env: SessionWorkerEnv },
@@ -149,10 +153,8 @@ describe.each(Object.entries(OURS))("%s", (name, { runs, env }) => {
         (name === "migrate"
           ? { postgres: { condition: "service_healthy" } }
           : { migrate: { condition: "service_completed_successfully" } })),
-      ...("IDENTITY_URL" in environment &&
-        Object.fromEntries(
-          ["identity", "session", "user-state"].map((one) => [one, { condition: "service_healthy" }]),
-        )),
+      ...(name.startsWith("gateway-") &&
+        Object.fromEntries(SUBGRAPHS.map((one) => [one, { condition: "service_healthy" }]))),
     };
     expect(waits).toEqual(expected);
   });
@@ -180,22 +182,16 @@ test("each job of session has one worker that does it", () => {
 test("the gateways find the subgraphs where these listen, and agree with them on keys, issuer and audience", async () => {
   for (const gateway of ["gateway-a", "gateway-b"]) {
     const env = loadEnv(GatewayEnv, environmentOf(gateway));
-    for (const [url, name] of [
-      [env.IDENTITY_URL, "identity"],
-      [env.SESSION_URL, "session"],
-      [env.USER_STATE_URL, "user-state"],
-    ] as const) {
+    const urls = subgraphUrlsOf(env);
+    for (const name of SUBGRAPHS) {
       const { PORT, HOST } = environmentOf(name);
-      expect([url, HOST]).toEqual([`http://${name}:${PORT}`, "0.0.0.0"]);
+      expect([urls.get(name), HOST]).toEqual([`http://${name}:${PORT}`, "0.0.0.0"]);
     }
     const session = loadEnv(SessionEnv, environmentOf("session"));
     expect([env.TOKEN_ISSUER, env.TOKEN_AUDIENCE]).toEqual([session.TOKEN_ISSUER, session.TOKEN_AUDIENCE]);
     const statement = await createIdentitySigner(env.GATEWAY_PRIVATE_KEY).sign({ kind: "anonymous" });
-    for (const { GATEWAY_PUBLIC_KEY } of [
-      loadEnv(IdentityEnv, environmentOf("identity")),
-      session,
-      loadEnv(UserStateEnv, environmentOf("user-state")),
-    ]) {
+    for (const name of SUBGRAPHS) {
+      const { GATEWAY_PUBLIC_KEY } = loadEnv(z.object({ GATEWAY_PUBLIC_KEY: envTypes.jwk }), environmentOf(name));
       expect(await createIdentityVerifier(GATEWAY_PUBLIC_KEY).verify(statement)).toEqual({ kind: "anonymous" });
     }
   }
@@ -310,11 +306,10 @@ describe("the image", () => {
   });
 
   test("holds the dependencies of every process in it", () => {
-    const rooms = new Set(Object.values(OURS).map(({ runs }) => runs.split("/src/")[0] ?? ""));
-    for (const room of [...rooms].filter((room) => !room.startsWith("packages/"))) {
-      const { name } = z.object({ name: z.string() }).parse(JSON.parse(read(`${room}/package.json`)));
-      expect(dockerfile).toContain(`--filter ${name}...`);
-    }
+    const rooms = new Set(Object.values(OURS).map(({ runs }) => runs.split("/")[0] ?? ""));
+    expect(rooms).toEqual(new Set(["packages", "services", "gateway"]));
+    // Both bring along the packages that they depend on, and migrate is one of these.
+    expect(dockerfile).toContain(`--filter "{./services/**}..." --filter @continuo/gateway...`);
   });
 
   test("runs as a user without rights, and takes no secrets or leftovers in", () => {

@@ -1,7 +1,7 @@
 /** A session subgraph and its gateway in the test's own process, over loopback and a database of their own; nothing else is there. */
 import { createGrantSigner, generateKey, type GrantClaims } from "@continuo/access";
 import { startApp as startGateway } from "@continuo/gateway/app";
-import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { Env as GatewayEnv, subgraphUrlVariables } from "@continuo/gateway/env";
 import { startApp as startSession } from "@continuo/session/app";
 import { Env as SessionEnv } from "@continuo/session/env";
 import { seed } from "@continuo/session/seed";
@@ -45,9 +45,7 @@ export async function startSessionBehindGateway({
         PORT: port,
         LOG_LEVEL: logLevel,
         GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
-        IDENTITY_URL: nobody,
-        SESSION_URL: new URL(session.url).origin,
-        USER_STATE_URL: nobody,
+        ...subgraphUrlVariables((name) => (name === "session" ? new URL(session.url).origin : nobody)),
         PUBLIC_URL: url,
         TOKEN_ISSUER: url,
         ALLOWED_ORIGINS: "https://app.example.com",

@@ -4,7 +4,9 @@
  */
 import { generateKey } from "@continuo/access";
 import type { RoleOwner } from "@continuo/database";
+import { FURTHER_SUBGRAPHS } from "@continuo/embedded/further-subgraphs";
 import { roomEnvironments, type Environment } from "@continuo/embedded/rooms";
+import { subgraphUrlVariables } from "@continuo/gateway/env";
 import { freePort } from "@continuo/testkit";
 import { randomBytes } from "node:crypto";
 import { readyAt, runToEnd, startProcess, type RunningProcess } from "./process.ts";
@@ -35,7 +37,7 @@ export interface System extends AsyncDisposable {
   /** The bases of the gateways. */
   readonly urls: readonly [string, ...string[]];
   /** The environment of each room, for more processes of the same system. */
-  readonly environments: Readonly<Record<RoleOwner, Environment>>;
+  readonly environments: ReturnType<typeof roomEnvironments>;
   readonly keys: { readonly gateway: KeyPair; readonly grant: KeyPair };
 }
 
@@ -81,13 +83,26 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     return worker;
   };
   const [sessionWorker, userStateWorker] = await Promise.all([startWorker("session"), startWorker("userState")]);
+  const further = Object.fromEntries(
+    await Promise.all(
+      Object.keys(FURTHER_SUBGRAPHS).map(async (name) => {
+        const file = `services/${name}/src/main.ts`;
+        const start = (index: number) => startServer(`${name}-${index}`, file, environments.subgraph);
+        return [name, await times(async (index) => opening.use(await start(index)))] as const;
+      }),
+    ),
+  );
+  const servers: Readonly<Record<string, readonly ServerProcess[]>> = {
+    identity,
+    session,
+    "user-state": userState,
+    ...further,
+  };
   const gateways = await times(async (index) =>
     opening.use(
       await startServer(`gateway-${index}`, "gateway/src/main.ts", {
         ...environments.gateway,
-        IDENTITY_URL: at(identity, index).url,
-        SESSION_URL: at(session, index).url,
-        USER_STATE_URL: at(userState, index).url,
+        ...subgraphUrlVariables((name) => at(servers[name] ?? [], index).url),
         ...gatewayEnv,
       }),
     ),

@@ -14,13 +14,21 @@ const KINDS = {
   clients: {
     name: "Prisma clients",
     sources: () => files("prisma", ".prisma"),
-    output: "src/database/generated",
+    outputs: () =>
+      files("prisma", ".prisma").flatMap((file) => {
+        const [, output] = /output\s*=\s*"([^"]+)"/.exec(readFileSync(join(root, file), "utf8")) ?? [];
+        return output === undefined ? [] : [join(root, "prisma", output)];
+      }),
     program: [pinnedNode, "packages/database/src/generate-main.ts"],
   },
   types: {
     name: "GraphQL types",
-    sources: () => ["codegen.ts", ...files("services", ".graphql").filter((file) => file.includes("/src/"))],
-    output: "src/generated",
+    sources: () => [
+      "codegen.ts",
+      ...files("services", "package.json"),
+      ...files("services", ".graphql").filter((file) => file.includes("/src/")),
+    ],
+    outputs: () => services().map((service) => join(root, "services", service, "src/generated")),
     program: [join(bin, "graphql-codegen"), "--config", "codegen.ts"],
   },
 };
@@ -28,8 +36,7 @@ const KINDS = {
 /** Those of `kinds` (`clients`, `types`) that are missing or stale. */
 export function stale(kinds) {
   return kinds.filter((kind) => {
-    const outputs = services().map((service) => join(root, "services", service, KINDS[kind].output));
-    return !outputs.every((folder) => existsSync(folder)) || readStamp(kind) !== fingerprint(kind);
+    return !KINDS[kind].outputs().every((folder) => existsSync(folder)) || readStamp(kind) !== fingerprint(kind);
   });
 }
 

@@ -5,6 +5,7 @@ import { Env as IdentityEnv } from "@continuo/identity/env";
 import { Env as SessionEnv, OperatorEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
 import { Env as UserStateEnv, WorkerEnv as UserStateWorkerEnv } from "@continuo/user-state/env";
 import { z } from "zod";
+import { FURTHER_SUBGRAPHS } from "./further-subgraphs.ts";
 
 const PROCESSES: Readonly<Record<string, z.ZodType>> = {
   gateway: GatewayEnv,
@@ -13,6 +14,7 @@ const PROCESSES: Readonly<Record<string, z.ZodType>> = {
   "session worker": SessionWorkerEnv,
   "user-state": UserStateEnv,
   "user-state worker": UserStateWorkerEnv,
+  ...Object.fromEntries(Object.entries(FURTHER_SUBGRAPHS).map(([name, { Env }]) => [name, Env])),
   migrate: MigrateEnv,
   operator: OperatorEnv,
 };

@@ -3,6 +3,8 @@
  * Ports and addresses are the caller's to add.
  */
 import { roleUrl, ROLES, type RoleOwner, type RolePasswords } from "@continuo/database";
+import type { Overrides } from "@continuo/gateway/app";
+import type { z } from "zod";
 import type { Secrets } from "./secrets.ts";
 
 export type Environment = Readonly<Record<string, string>>;
@@ -10,18 +12,29 @@ export type Environment = Readonly<Record<string, string>>;
 /** Names whoever made an access token; it says nothing about where the gateway listens. */
 const TOKEN = { TOKEN_ISSUER: "http://continuo.localhost", TOKEN_AUDIENCE: "continuo" };
 
-/** `session` and `userState` serve the subgraph and its worker alike. */
+/** How a subgraph is started that needs no more than `subgraph`. */
+export interface FurtherSubgraph {
+  readonly Env: z.ZodObject;
+  readonly start: (
+    environment: Environment,
+  ) => Promise<AsyncDisposable & { readonly url: string; readonly local: LocalSubgraph }>;
+}
+
+type LocalSubgraph = NonNullable<Overrides["local"]>[string];
+
+/** `session` and `userState` serve the subgraph and its worker alike; `subgraph` is what every subgraph gets. */
 export function roomEnvironments(options: {
   readonly secrets: Pick<Secrets, "gatewayKey" | "grantKey" | "masterKey" | "cursorKey">;
   readonly databaseUrl: Readonly<Record<RoleOwner, string>>;
   readonly redisUrl?: string | undefined;
   readonly mode: "development" | "production";
   readonly logLevel: string;
-}): Readonly<Record<RoleOwner, Environment>> {
+}): Readonly<Record<RoleOwner | "subgraph", Environment>> {
   const { secrets, databaseUrl, redisUrl = "", mode, logLevel } = options;
   const all = { HOST: "127.0.0.1", LOG_LEVEL: logLevel, REDIS_URL: redisUrl };
   const subgraph = { ...all, GATEWAY_PUBLIC_KEY: JSON.stringify(secrets.gatewayKey.publicJwk) };
   return {
+    subgraph,
     identity: {
       ...subgraph,
       DATABASE_URL: databaseUrl.identity,

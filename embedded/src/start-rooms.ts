@@ -1,7 +1,7 @@
 /** Starts every room on a migrated database: seeds, subgraphs and workers at once, then the gateway in front. */
 import { SetupError, type RoleOwner } from "@continuo/database";
 import { startApp as startGateway } from "@continuo/gateway/app";
-import { Env as GatewayEnv } from "@continuo/gateway/env";
+import { Env as GatewayEnv, urlVariable } from "@continuo/gateway/env";
 import { startApp as startIdentity } from "@continuo/identity/app";
 import { Env as IdentityEnv } from "@continuo/identity/env";
 import { seed as seedIdentity } from "@continuo/identity/seed";
@@ -15,12 +15,13 @@ import { Env as UserStateEnv } from "@continuo/user-state/env";
 import { seed as seedUserState } from "@continuo/user-state/seed";
 import { startWorkers as startUserStateWorkers } from "@continuo/user-state/worker";
 import type { Open } from "./app.ts";
+import { FURTHER_SUBGRAPHS } from "./further-subgraphs.ts";
 import type { Environment } from "./rooms.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Each part is opened by `open`. Resolves to where the gateway listens; throws SetupError E_PORT_BUSY. */
 export async function startRooms(options: {
-  readonly rooms: Readonly<Record<RoleOwner, Environment>>;
+  readonly rooms: Readonly<Record<RoleOwner | "subgraph", Environment>>;
   readonly host: string;
   readonly port: number;
   readonly healthPort: number | undefined;
@@ -44,25 +45,23 @@ export async function startRooms(options: {
       Promise.all([seedIdentity(identityEnv), seedSession(sessionEnv), seedUserState(userStateEnv)]),
     ),
   ] as const;
+  const further = Object.entries(FURTHER_SUBGRAPHS).map(
+    async ([name, { start }]) => [name, await open(name, () => start({ ...rooms.subgraph, ...anyPort }))] as const,
+  );
   // When one fails, the others are waited for, so that each is closed and nothing starts behind our back.
-  await Promise.allSettled(parts);
+  await Promise.allSettled([...parts, ...further]);
   const [identity, session, userState] = await Promise.all(parts);
+  const subgraphs = { identity, session, "user-state": userState, ...Object.fromEntries(await Promise.all(further)) };
+  const local = Object.fromEntries(Object.entries(subgraphs).map(([name, subgraph]) => [name, subgraph.local]));
   const gatewayEnv = loadEnv(GatewayEnv, {
     ...rooms.gateway,
     ...issuer,
     HOST: host,
     PORT: String(port),
     HEALTH_PORT: healthPort?.toString(),
-    IDENTITY_URL: baseOf(identity.url),
-    SESSION_URL: baseOf(session.url),
-    USER_STATE_URL: baseOf(userState.url),
+    ...Object.fromEntries(Object.entries(subgraphs).map(([name, { url }]) => [urlVariable(name), new URL(url).origin])),
   });
-  const local = { identity: identity.local, session: session.local, "user-state": userState.local };
   return open("gateway", () => startGateway(gatewayEnv, { local }).catch(explainPort(port)));
-}
-
-function baseOf(url: string): string {
-  return new URL(url).origin;
 }
 
 function explainPort(port: number): (cause: NodeJS.ErrnoException) => never {

@@ -17,7 +17,7 @@ import { serveCheck } from "./check.ts";
 import { createNonces } from "./dpop/nonces.ts";
 import { createProofs } from "./dpop/proofs.ts";
 import { type ReplayCache, startReplayCache } from "./dpop/replay-cache.ts";
-import { type Env, limitsOf, ratesOf } from "./env.ts";
+import { type Env, limitsOf, ratesOf, subgraphUrlsOf } from "./env.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
@@ -64,7 +64,7 @@ export interface App extends AsyncDisposable {
 /** What goes in place of what the environment says. */
 export interface Overrides {
   /** Subgraphs in this process: their URLs are not used. */
-  readonly local?: Readonly<Partial<Record<"identity" | "session" | "user-state", LocalSubgraph>>>;
+  readonly local?: Readonly<Record<string, LocalSubgraph>>;
   readonly logger?: Logger;
   readonly pokes?: Pokes;
   readonly relays?: Relays;
@@ -97,20 +97,22 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
 
   const health = createHealth();
   const signer = createIdentitySigner(env.GATEWAY_PRIVATE_KEY);
-  const subgraphs = {
-    identity: env.IDENTITY_URL,
-    session: env.SESSION_URL,
-    "user-state": env.USER_STATE_URL,
-    ...local,
-  };
-  const connect = (name: keyof typeof subgraphs): SubgraphClient =>
-    stack.use(
-      createSubgraphClient({ name, at: subgraphs[name], signer, logger, answerWithinMs: waits.answerWithinMs }),
-    );
-  const session = connect("session");
-  const userState = connect("user-state");
-  const clients = new Map([connect("identity"), session, userState].map((client) => [client.name, client]));
-  for (const [name, client] of clients) health.add(name, () => client.isReady());
+  const clients = new Map<string, SubgraphClient>();
+  for (const [name, url] of subgraphUrlsOf(env)) {
+    const at = local[name] ?? url;
+    const client = stack.use(createSubgraphClient({ name, at, signer, logger, answerWithinMs: waits.answerWithinMs }));
+    clients.set(name, client);
+    health.add(name, () => client.isReady());
+  }
+  const session = clientOf("session");
+  const userState = clientOf("user-state");
+
+  /** Of those whom the gateway asks for more than the graph. */
+  function clientOf(name: string): SubgraphClient {
+    const client = clients.get(name);
+    if (!client) throw new Error(`the supergraph has no subgraph "${name}"`);
+    return client;
+  }
 
   const bus = busOf(env, logger);
   const pokes = overrides.pokes ?? stack.use(await startPokes(bus));

@@ -1,12 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { loadEnv } from "./env.ts";
+import { loadEnv, subgraphUrlsOf, subgraphUrlVariables } from "./env.ts";
 
 const JWK = JSON.stringify({ kty: "OKP", crv: "Ed25519", x: "x", kid: "k" });
 const complete = {
   GATEWAY_PRIVATE_KEY: JWK,
-  IDENTITY_URL: "http://127.0.0.1:4101",
-  SESSION_URL: "http://127.0.0.1:4102",
-  USER_STATE_URL: "http://127.0.0.1:4103",
+  ...subgraphUrlVariables((name) => `http://${name}.test`),
   TOKEN_ISSUER: "https://api.example.com",
   REDIS_URL: "redis://127.0.0.1:6379",
 };
@@ -16,6 +14,12 @@ describe("a gateway in production", () => {
     expect(() => loadEnv(complete)).toThrow(expect.objectContaining({ code: "E_ENV_INVALID" }));
     expect(() => loadEnv(complete)).toThrow("set PUBLIC_URL in production");
     expect(loadEnv({ ...complete, PUBLIC_URL: "https://api.example.com/" }).PUBLIC_URL).toBe("https://api.example.com");
+  });
+
+  it("is told where each subgraph of its supergraph is", () => {
+    expect(() => loadEnv({ ...complete, MODE: "development", IDENTITY_URL: "" })).toThrow("IDENTITY_URL");
+    const env = loadEnv({ ...complete, MODE: "development", USER_STATE_URL: "http://elsewhere:4103/" });
+    expect(subgraphUrlsOf(env).get("user-state")).toBe("http://elsewhere:4103");
   });
 
   it("takes where it listens while it is developed", () => {

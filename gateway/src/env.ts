@@ -1,5 +1,7 @@
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
+import { subgraphNames, urlVariable } from "./graph/subgraph-names.ts";
+import { loadSupergraph } from "./graph/supergraph-file.ts";
 import type { Limits } from "./limits/limits.ts";
 import type { Rates } from "./rate-limit/rate-limits.ts";
 
@@ -22,6 +24,14 @@ const bound = (meaning: string, fallback: number): z.ZodDefault<z.ZodCoercedNumb
 const rate = (meaning: string, fallback: number): z.ZodDefault<z.ZodCoercedNumber> =>
   z.coerce.number().int().min(0).default(fallback).describe(`${meaning} 0: without limit.`);
 
+export { urlVariable };
+
+/** The subgraphs of the committed supergraph, and so a variable for each that says where it is. */
+export const SUBGRAPHS = subgraphNames(loadSupergraph());
+const subgraphUrls = Object.fromEntries(
+  SUBGRAPHS.map((name) => [urlVariable(name), baseUrl.describe(`Base of the ${name} subgraph.`)]),
+);
+
 /** The environment of a gateway process. */
 export const Env = z
   .object({
@@ -31,9 +41,9 @@ export const Env = z
     LOG_LEVEL: envTypes.logLevel,
     MODE: envTypes.mode,
     GATEWAY_PRIVATE_KEY: envTypes.jwk.describe("Signs the internal identity; the subgraphs hold its public half."),
-    IDENTITY_URL: baseUrl.describe("Base of the identity subgraph, for example http://127.0.0.1:4101."),
-    SESSION_URL: baseUrl.describe("Base of the session subgraph."),
-    USER_STATE_URL: baseUrl.describe("Base of the user-state subgraph."),
+    // The gateway asks session for more than the graph.
+    SESSION_URL: baseUrl,
+    ...subgraphUrls,
     PUBLIC_URL: baseUrl
       .optional()
       .describe(
@@ -90,6 +100,17 @@ export const Env = z
     path: ["PUBLIC_URL"],
     error: "set PUBLIC_URL in production: proofs of keys and the OAuth metadata name it",
   });
+
+/** Where each subgraph is, by its name. */
+export function subgraphUrlsOf(env: Readonly<Record<string, unknown>>): ReadonlyMap<string, string> {
+  return new Map(SUBGRAPHS.map((name) => [name, String(env[urlVariable(name)])]));
+}
+
+/** Environment that says where the subgraphs are, from their names. */
+export function subgraphUrlVariables(urlOf: (name: string) => string): Record<string, string> {
+  return Object.fromEntries(SUBGRAPHS.map((name) => [urlVariable(name), urlOf(name)]));
+}
+
 /** How often somebody may ask, in the words of the environment. */
 export function ratesOf(env: z.output<typeof Env>): Rates {
   return {

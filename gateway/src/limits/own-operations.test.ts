@@ -3,7 +3,7 @@ import { parse, validate } from "graphql";
 import { describe, expect, it } from "vitest";
 import * as bench from "../../../bench/operations.ts";
 import * as story from "../../../e2e/operations.ts";
-import { Env, limitsOf } from "../env.ts";
+import { Env, limitsOf, subgraphUrlVariables } from "../env.ts";
 import { EXAMPLES } from "../graphiql/examples.ts";
 import { loadSupergraph } from "../graph/supergraph-file.ts";
 import { readSupergraph } from "../graph/supergraph.ts";
@@ -13,9 +13,7 @@ import { readWeights } from "./weights.ts";
 
 const env = Env.parse({
   GATEWAY_PRIVATE_KEY: JSON.stringify({ kty: "OKP", kid: "k" }),
-  IDENTITY_URL: "http://a.test",
-  SESSION_URL: "http://a.test",
-  USER_STATE_URL: "http://a.test",
+  ...subgraphUrlVariables((name) => `http://${name}.test`),
   PUBLIC_URL: "http://a.test",
   TOKEN_ISSUER: "http://a.test",
   REDIS_URL: "redis://a.test",
