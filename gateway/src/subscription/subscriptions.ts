@@ -61,7 +61,7 @@ interface Planned {
   readonly subscription?: {
     readonly plan: SubscriptionPlan;
     readonly reads: CursorReads | RelayReads;
-    readonly client: SubgraphClient;
+    readonly client: Pick<SubgraphClient, "graphql">;
     readonly variableDefinitions: readonly VariableDefinitionNode[];
   };
 }
@@ -76,7 +76,7 @@ const CACHED_CHARACTERS = 4 * 1024 * 1024;
 /** Before every read it is asked whether the session stands, and whether its sign-in is still recent enough. */
 export function createSubscriptions(options: {
   graph: Graph;
-  clients: ReadonlyMap<string, SubgraphClient>;
+  clients: ReadonlyMap<string, Pick<SubgraphClient, "graphql">>;
   sources: Sources;
   pokes: Pokes;
   relays: Relays;
