@@ -17,6 +17,7 @@ interface Use {
   readonly at: number;
   readonly grantId: string;
   readonly generation: number;
+  readonly ipPrefix?: string | undefined;
 }
 
 const REPORT_EVERY_MS = 1_000;
@@ -71,7 +72,7 @@ export function startActivity(options: {
   return {
     note({ caller, grant }) {
       if (caller.kind !== "viewer" || grant === undefined) return;
-      hold({ sessionId: caller.viewer.sessionId, at: Date.now(), ...grant });
+      hold({ sessionId: caller.viewer.sessionId, at: Date.now(), ...grant, ipPrefix: caller.ipPrefix });
       schedule();
     },
     async [Symbol.asyncDispose]() {

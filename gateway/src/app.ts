@@ -202,6 +202,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     issuer: env.TOKEN_ISSUER,
     publicUrl: () => publicUrl,
     keysPath: KEYS_PATH,
+    networkOf,
   });
   if (isDevelopment) serveGraphiQL(http);
 

@@ -5,6 +5,7 @@
 import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Proof, Proofs } from "./dpop/proofs.ts";
+import { ipPrefixOf } from "./rate-limit/network.ts";
 import { LONGEST_TOKEN_LIFE_MS } from "./revocation/revocation-set.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { Tickets } from "./ticket/tickets.ts";
@@ -24,6 +25,12 @@ export type Admission =
 
 /** Somebody who is signed in. */
 export type ViewerAdmission = Extract<Admission, { claims: object }>;
+
+/** The caller of a request from `network`. */
+export function cameFrom<Kind extends Admission["caller"]>(caller: Kind, network: string | undefined): Kind {
+  const ipPrefix = ipPrefixOf(network);
+  return ipPrefix === undefined ? caller : { ...caller, ipPrefix };
+}
 
 /** What came with an HTTP request to prove that its sender holds a key. */
 export interface ProofOffered {

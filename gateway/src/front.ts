@@ -14,7 +14,7 @@ import Fastify, {
 } from "fastify";
 import { GraphQLError } from "graphql";
 import { randomUUID } from "node:crypto";
-import type { Admission, Admissions } from "./caller.ts";
+import { cameFrom, type Admission, type Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
@@ -126,10 +126,11 @@ export function serveGraphQL(
   const handle = fastifyApolloHandler(server, {
     context: async (request, reply) => {
       const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
+      const network = networkOf(request.raw);
       return {
-        caller,
+        caller: cameFrom(caller, network),
         ...(claims && { grant: { grantId: claims.gid, generation: claims.gen }, session: claims }),
-        network: networkOf(request.raw),
+        network,
         isPassive: isPrefetch(request),
         ...(proof && { proof }),
         requestId: request.id,

@@ -6,7 +6,7 @@ import type { ApolloServer } from "@apollo/server";
 import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLError } from "graphql";
-import type { ViewerAdmission } from "./caller.ts";
+import { cameFrom, type ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLError, toGraphQLError } from "./errors.ts";
 import type { Graph } from "./graph/graph.ts";
@@ -104,7 +104,7 @@ export function createOperations(options: {
           graph.access.assert(prepared.document, request.operationName ?? undefined, claims);
         }
         return start(prepared, request, {
-          caller,
+          caller: cameFrom(caller, network),
           grant: { grantId: claims.gid, generation: claims.gen },
           session: claims,
           ...(proof && { proof }),

@@ -5,7 +5,9 @@
 import type { Caller } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { cameFrom } from "../caller.ts";
 import type { Proofs } from "../dpop/proofs.ts";
+import type { NetworkOf } from "../rate-limit/network.ts";
 import { logRefusal } from "../refusals.ts";
 import { FORM_TYPE, type SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
@@ -22,15 +24,17 @@ export async function serveOAuth(
     issuer: string;
     publicUrl: () => string;
     keysPath: string;
+    networkOf: NetworkOf;
   },
 ): Promise<void> {
-  const { session, proofs, issuer, publicUrl, keysPath } = options;
+  const { session, proofs, issuer, publicUrl, keysPath, networkOf } = options;
 
   /** Only the token endpoint gives something to a key (RFC 9449 section 5); its proofs always carry a nonce of ours. */
-  async function callerOf({ method, headers }: FastifyRequest, path: string): Promise<Caller> {
-    if (path !== TOKEN_PATH || headers.dpop === undefined) return { kind: "anonymous" };
+  async function callerOf({ method, headers, raw }: FastifyRequest, path: string): Promise<Caller> {
+    const caller = cameFrom({ kind: "anonymous" }, networkOf(raw));
+    if (path !== TOKEN_PATH || headers.dpop === undefined) return caller;
     const { jkt } = await proofs.check({ method, path, proof: String(headers.dpop), nonceRequired: true });
-    return { kind: "anonymous", jkt };
+    return { ...caller, jkt };
   }
 
   await http.register(async (scope) => {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { networkOf } from "./network.ts";
+import { ipPrefixOf, networkOf } from "./network.ts";
 
 const seen = (remoteAddress: string | undefined, forwarded?: string, hops = 0): string | undefined =>
   networkOf(
@@ -30,4 +30,13 @@ it("believes as many proxies as there are, from the last one on", () => {
     "198.51.100.0/24",
   ]);
   expect(seen("192.0.2.200", undefined, 1)).toBe("192.0.2.0/24");
+});
+
+it.each([
+  ["192.0.2.0/24", "192.0.2.0/24"],
+  ["2001:db8:1:2::/64", "2001:db8:1::/48"],
+  ["unknown", undefined],
+  [undefined, undefined],
+])("is remembered of %s: %s", (network, prefix) => {
+  expect(ipPrefixOf(network)).toBe(prefix);
 });

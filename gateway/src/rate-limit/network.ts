@@ -26,12 +26,26 @@ export function networkOf(
   return prefixOf(address || (socket.remoteAddress ?? ""));
 }
 
+/** IPv6 as a session remembers it: what a customer is given, not a network of theirs. */
+const REMEMBERED_BITS = 48;
+
+/** What a session remembers of a network: `192.0.2.0/24`, `2001:db8:1::/48`; undefined where that is not known. */
+export function ipPrefixOf(network: string | undefined): string | undefined {
+  if (network === undefined || !ipaddr.isValidCIDR(network)) return undefined;
+  const [address] = ipaddr.parseCIDR(network);
+  return address.kind() === "ipv6" ? `${truncate(address, REMEMBERED_BITS)}/${REMEMBERED_BITS}` : network;
+}
+
 function prefixOf(address: string): string | undefined {
   // Nobody's address: all of those share one limit.
   if (!ipaddr.isValid(address)) return "unknown";
   const parsed = ipaddr.process(address);
   if (parsed.range() === "loopback") return undefined;
   const bits = PREFIX_BITS[parsed.kind()];
-  const bytes = parsed.toByteArray().map((byte, index) => (index * 8 < bits ? byte : 0));
-  return `${ipaddr.fromByteArray(bytes).toString()}/${bits}`;
+  return `${truncate(parsed, bits)}/${bits}`;
+}
+
+function truncate(address: ipaddr.IPv4 | ipaddr.IPv6, bits: number): string {
+  const bytes = address.toByteArray().map((byte, index) => (index * 8 < bits ? byte : 0));
+  return ipaddr.fromByteArray(bytes).toString();
 }

@@ -51,6 +51,32 @@ describe("a gateway behind a proxy", () => {
     expect(house.state.calls).toEqual([]);
   });
 
+  it("says where a request came from to subgraphs and activity, as a prefix and never whole", async () => {
+    const person = house.join();
+    house.state.calls.length = 0;
+    await ask("10.9.1.77", await house.token(person));
+    await ask("2001:db8:1:2:3:4:5:6");
+    const stream = await fetch(`${house.url}/graphql/stream`, {
+      method: "POST",
+      headers: {
+        accept: "text/event-stream",
+        "content-type": "application/json",
+        authorization: `Bearer ${await house.token(person)}`,
+        "x-forwarded-for": "10.9.2.77",
+      },
+      body: JSON.stringify({ query: `{ me { id } }` }),
+    });
+    expect(await stream.text()).toContain("event: complete");
+    const prefixes = house.state.calls.map(({ caller }) => caller.kind !== "service" && caller.ipPrefix);
+    expect(prefixes).toEqual(["10.9.1.0/24", "2001:db8:1::/48", "10.9.2.0/24"]);
+    await eventually(() =>
+      expect(house.state.seen.findLast(({ sessionId }) => sessionId === person.sessionId)?.ipPrefix).toBe(
+        "10.9.2.0/24",
+      ),
+    );
+    expect(JSON.stringify([house.state.calls, house.state.seen])).not.toMatch(/\.77|3:4:5:6/);
+  });
+
   it("never refuses to sign out, and lets nothing else through beside it", async () => {
     const token = await house.token(house.join());
     for (let asked = 0; asked < 6; asked += 1) await ask("10.2.1.1", token);

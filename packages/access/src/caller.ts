@@ -10,13 +10,18 @@ export interface Viewer {
   readonly authTime: number;
 }
 
-/**
- * Who calls a subgraph: a person, nobody in particular, or one of our own services on its own behalf. `jkt` is the RFC
- * 7638 thumbprint of the key that signed the request's DPoP proof (RFC 9449), where there was one and it was good.
- */
+/** What came with a request besides its token. */
+interface Circumstances {
+  /** RFC 7638 thumbprint of the key that signed the request's DPoP proof (RFC 9449), where there was one and it was good. */
+  readonly jkt?: string;
+  /** Where it came from, coarsely: `192.0.2.0/24` or `2001:db8:1::/48`; absent where that is not known. */
+  readonly ipPrefix?: string;
+}
+
+/** Who calls a subgraph: a person, nobody in particular, or one of our own services on its own behalf. */
 export type Caller =
-  | { readonly kind: "viewer"; readonly viewer: Viewer; readonly jkt?: string }
-  | { readonly kind: "anonymous"; readonly jkt?: string }
+  | ({ readonly kind: "viewer"; readonly viewer: Viewer } & Circumstances)
+  | ({ readonly kind: "anonymous" } & Circumstances)
   | { readonly kind: "service"; readonly name: string };
 
 /** The claims that name a viewer, as access tokens and internal identities carry them. */

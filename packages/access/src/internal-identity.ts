@@ -22,6 +22,8 @@ const LIFE_SECONDS = 60;
 /** A signature is used again for this long, so that a busy session does not cost one signature a request. */
 const REUSE_MS = 30_000;
 
+const Circumstances = z.object({ jkt: z.string().optional(), ip_prefix: z.string().optional() });
+
 const Claims = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("viewer"),
@@ -32,9 +34,9 @@ const Claims = z.discriminatedUnion("kind", [
     acr: z.string(),
     amr: z.array(z.string()),
     auth_time: z.number().int(),
-    jkt: z.string().optional(),
+    ...Circumstances.shape,
   }),
-  z.object({ kind: z.literal("anonymous"), jkt: z.string().optional() }),
+  z.object({ kind: z.literal("anonymous"), ...Circumstances.shape }),
   z.object({ kind: z.literal("service"), sub: z.string() }),
 ]);
 
@@ -115,26 +117,32 @@ function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
         acr,
         amr: [...amr],
         auth_time: authTime,
-        ...proofOf(caller),
+        ...circumstancesOf(caller),
       };
     }
     case "service":
       return { kind: "service", sub: caller.name };
     case "anonymous":
-      return { kind: "anonymous", ...proofOf(caller) };
+      return { kind: "anonymous", ...circumstancesOf(caller) };
   }
 }
 
-const proofOf = ({ jkt }: { readonly jkt?: string | undefined }): { jkt?: string } =>
-  jkt === undefined ? {} : { jkt };
+const circumstancesOf = ({ jkt, ipPrefix }: Exclude<Caller, { kind: "service" }>): z.infer<typeof Circumstances> => ({
+  ...(jkt !== undefined && { jkt }),
+  ...(ipPrefix !== undefined && { ip_prefix: ipPrefix }),
+});
 
 function fromClaims(claims: z.infer<typeof Claims>): Caller {
   switch (claims.kind) {
     case "viewer":
-      return { kind: "viewer", viewer: viewerOf(claims), ...proofOf(claims) };
+      return { kind: "viewer", viewer: viewerOf(claims), ...fromCircumstances(claims) };
     case "service":
       return { kind: "service", name: claims.sub };
     case "anonymous":
-      return { kind: "anonymous", ...proofOf(claims) };
+      return { kind: "anonymous", ...fromCircumstances(claims) };
   }
+}
+
+function fromCircumstances({ jkt, ip_prefix }: z.infer<typeof Circumstances>): { jkt?: string; ipPrefix?: string } {
+  return { ...(jkt !== undefined && { jkt }), ...(ip_prefix !== undefined && { ipPrefix: ip_prefix }) };
 }

@@ -26,6 +26,7 @@ import { createSeal } from "./master-key/seal.ts";
 import { createOAuth } from "./oauth/oauth.ts";
 import { createReadToken } from "./oauth/presented-token.ts";
 import { createOAuthRoutes } from "./oauth-routes.ts";
+import { openPlaces } from "./place/countries.ts";
 import { createPolicyStore } from "./policy/policy.store.ts";
 import { resolvers } from "./resolvers.ts";
 import { createFeed } from "./revocation/feed.ts";
@@ -114,6 +115,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   });
 
   const audit = createAuditStore(pool);
+  const placeOf = openPlaces();
 
   const service: SessionService = {
     stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
@@ -127,6 +129,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
       announce,
       accessTokens,
       refreshTokens,
+      placeOf,
       createId: newId,
       createDeviceId: newDeviceId,
       randomBytes,
@@ -152,7 +155,7 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   const routes = createRoutes({
     keys,
     feed: createFeed({ store: createFeedStore(pool), announce, now }),
-    activity: createActivity({ store: createActivityStore(pool), announce, now }),
+    activity: createActivity({ store: createActivityStore(pool), announce, placeOf, now }),
   });
   const oauthRoutes = createOAuthRoutes({
     oauth: createOAuth({

@@ -36,6 +36,8 @@ export interface Context extends SubgraphContext, Omit<SessionService, "stores">
   readonly at: Date;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt: string | undefined;
+  /** Where the request came from, coarsely. */
+  readonly ipPrefix: string | undefined;
   /**
    * The viewer's own session, which is live. Throws UNAUTHENTICATED: SIGN_IN_REQUIRED, SESSION_ENDED. The gateway may not
    * have heard yet, so every operation of a viewer begins with it.
@@ -102,6 +104,7 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     ...shared,
     at,
     jkt: base.caller.kind === "service" ? undefined : base.caller.jkt,
+    ipPrefix: base.caller.kind === "service" ? undefined : base.caller.ipPrefix,
     async liveSession() {
       const viewer = requireViewer(context);
       const found = await session(viewer.sessionId, viewer.userId);

@@ -47,8 +47,8 @@ export function createOAuthRoutes(options: {
           const credentials = credentialsOf(request.headers.authorization, form);
           if (credentials === undefined) throw clientInvalid();
           const client = await authenticate(credentials);
-          const jkt = keyOf(await callerOf(request));
-          const result = await answer({ client, form, jkt, logger: logger.child({ requestId: request.id }) });
+          const { jkt, ipPrefix } = circumstancesOf(await callerOf(request));
+          const result = await answer({ client, form, jkt, ipPrefix, logger: logger.child({ requestId: request.id }) });
           return reply.header("cache-control", "no-store").send(result);
         });
       };
@@ -59,8 +59,10 @@ export function createOAuthRoutes(options: {
   };
 }
 
-function keyOf(caller: Caller): string | undefined {
-  return caller.kind === "service" ? undefined : caller.jkt;
+function circumstancesOf(caller: Caller): Pick<ClientRequest, "jkt" | "ipPrefix"> {
+  return caller.kind === "service"
+    ? { jkt: undefined, ipPrefix: undefined }
+    : { jkt: caller.jkt, ipPrefix: caller.ipPrefix };
 }
 
 function asAppError(thrown: unknown): AppError {

@@ -4,7 +4,7 @@ import { lockedHeads } from "../database/user-change.ts";
 import { isLive } from "../session/session.store.ts";
 import type { ActivityStore } from "./activity.ts";
 
-/** $1 sessions, $2 seen at, $3 grants, $4 generations, $5 now. Whether it is due is asked again under the locks. */
+/** $1 sessions, $2 seen at, $3 grants, $4 generations, $5 now, $6 prefixes, $7 countries. Whether it is due is asked again under the locks. */
 const isDue = (seen: string): string => `
   ${isLive("s", "$5::timestamptz")}
   AND ${seen}.at >= s.last_active_at + least(interval '1 minute', make_interval(secs => s.idle_seconds / 4.0))`;
@@ -12,14 +12,16 @@ const isDue = (seen: string): string => `
 /** Locks: heads by user id, then grants by id; see revocation/end-sessions.store.ts. */
 const RECORD = `
 WITH report AS MATERIALIZED (
-    SELECT r.session_id, least(max(r.at), $5::timestamptz) AS at
-      FROM unnest($1::uuid[], $2::timestamptz[]) AS r (session_id, at)
-     GROUP BY r.session_id),
+    SELECT DISTINCT ON (r.session_id) r.session_id, least(r.at, $5::timestamptz) AS at, r.ip_prefix, r.country
+      FROM unnest($1::uuid[], $2::timestamptz[], $6::text[], $7::text[]) AS r (session_id, at, ip_prefix, country)
+     ORDER BY r.session_id, r.at DESC),
   ${lockedHeads(`SELECT s.user_id FROM session.sessions AS s JOIN report ON report.session_id = s.id WHERE ${isDue("report")}`)},
   moved AS (
     UPDATE session.sessions AS s
        SET last_active_at = report.at,
-           idle_deadline = greatest(s.idle_deadline, report.at + make_interval(secs => s.idle_seconds))
+           idle_deadline = greatest(s.idle_deadline, report.at + make_interval(secs => s.idle_seconds)),
+           ip_prefix = coalesce(report.ip_prefix, s.ip_prefix),
+           country = CASE WHEN report.ip_prefix IS NULL THEN s.country ELSE report.country END
       FROM report, head
      WHERE s.id = report.session_id AND s.user_id = head.user_id AND ${isDue("report")}
     RETURNING s.device_id, s.last_active_at, head.device_rev),
@@ -60,6 +62,8 @@ export function createActivityStore(pool: Pool): ActivityStore {
           seen.map(({ grantId }) => grantId),
           seen.map(({ generation }) => generation),
           now,
+          seen.map(({ place }) => place.ipPrefix),
+          seen.map(({ place }) => place.country),
         ],
       });
       return rows.map((row) => Changed.parse(row));

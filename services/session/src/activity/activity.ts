@@ -3,8 +3,9 @@
  * Gateways report it, one batch a second each; polling, refreshing and an open socket are not activity.
  */
 import { z } from "zod";
+import type { Place, PlaceOf } from "../place/place.ts";
 
-/** A gateway's report: sessions seen at `at` (ms since the epoch), by a token of this grant and generation. */
+/** A gateway's report: sessions seen at `at` (ms since the epoch), by a token of this grant and generation, from there. */
 export const ActivityReport = z.object({
   seen: z
     .array(
@@ -13,31 +14,40 @@ export const ActivityReport = z.object({
         at: z.number().int().positive(),
         grantId: z.uuid(),
         generation: z.number().int().positive(),
+        ipPrefix: z.string().max(64).optional(),
       }),
     )
     .max(1_000),
 });
 export type ActivityReport = z.infer<typeof ActivityReport>;
 
+/** A use of a session, and where it came from. */
+export type Use = ActivityReport["seen"][number] & { readonly place: Place };
+
 export interface ActivityStore {
   /**
    * Moves last activity and idle deadlines forward: never back, never into the future, never of a session that has ended
-   * or lapsed, at most once a minute or a quarter of its idle limit. Raises the confirmed generation of grants. Returns
+   * or lapsed, at most once a minute or a quarter of its idle limit. Where it is not known from, the place that was known
+   * stays. Raises the confirmed generation of grants. Returns
    * the users whose devices show it.
    */
-  record(seen: ActivityReport["seen"], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
+  record(seen: readonly Use[], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
 }
 
 /** Takes one report. */
 export function createActivity(options: {
   store: ActivityStore;
   announce: { devicesChanged(userId: string, deviceRev: number): Promise<void> };
+  placeOf: PlaceOf;
   now: () => Date;
 }): (report: ActivityReport) => Promise<void> {
-  const { store, announce, now } = options;
+  const { store, announce, placeOf, now } = options;
   return async ({ seen }) => {
     if (seen.length === 0) return;
-    const changed = await store.record(seen, now());
+    const changed = await store.record(
+      seen.map((use) => ({ ...use, place: placeOf(use.ipPrefix) })),
+      now(),
+    );
     await Promise.all(changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
   };
 }

@@ -21,6 +21,8 @@ const session: Session = {
   absoluteDeadline: at(7_200),
   state: "REVOKED",
   endedAt: at(-10),
+  ipPrefix: null,
+  country: null,
   endReason: "SIGNED_OUT_REMOTELY",
 };
 const ack = (replica: string, seconds: number, socketsClosed = 0): LastSession["acks"][number] => ({

@@ -18,6 +18,8 @@ export interface ClientRequest {
   readonly form: Form;
   /** Thumbprint of the key whose DPoP proof came with it. */
   readonly jkt: string | undefined;
+  /** Where it came from, coarsely. */
+  readonly ipPrefix: string | undefined;
   readonly logger: Logger;
 }
 
@@ -67,14 +69,14 @@ export function createOAuth(options: {
     return rotation.refresh({ refreshToken: required(form, "refresh_token"), jkt, applicationId: client.id }, logger);
   }
 
-  function start({ client, form, jkt }: ClientRequest): Promise<SessionTokens> {
+  function start({ client, form, jkt, ipPrefix }: ClientRequest): Promise<SessionTokens> {
     const grant = required(form, "assertion");
     const device = DeviceInput.safeParse({
       id: form.get("device_id"),
       name: required(form, "device_name"),
       platform: form.get("device_platform") ?? "OTHER",
     });
-    if (device.success) return startSession({ grant, applicationId: client.id, device: device.data, jkt });
+    if (device.success) return startSession({ grant, applicationId: client.id, device: device.data, jkt, ipPrefix });
     throw new AppError("BAD_USER_INPUT", "DEVICE_INVALID", "device_id, device_name or device_platform is not valid.");
   }
 

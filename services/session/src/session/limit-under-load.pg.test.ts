@@ -62,6 +62,7 @@ function signIn(userId: string, policy: Policy): StartCommand {
     salt: randomBytes(16),
     jkt: null,
     parentId: null,
+    place: { ipPrefix: null, country: null },
     outboxIds: Array.from({ length: LIMIT }, () => newId()),
     now,
   };

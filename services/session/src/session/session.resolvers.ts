@@ -27,6 +27,7 @@ export const sessionResolvers: Resolvers = {
       const tokens = await context.startSession({
         ...parseInput(StartSessionInput, input),
         jkt: context.jkt,
+        ipPrefix: context.ipPrefix,
       });
       context.reread();
       context.adopt(tokens.session);

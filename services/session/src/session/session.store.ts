@@ -9,7 +9,7 @@ export const sessionColumns = (table: string): string => `
   ${table}.policy_version AS "policyVersion", ${table}.acr, ${table}.amr, ${table}.auth_time AS "authTime",
   ${table}.started_at AS "startedAt", ${table}.last_active_at AS "lastActiveAt",
   ${table}.idle_deadline AS "idleDeadline", ${table}.absolute_deadline AS "absoluteDeadline",
-  ${table}.state, ${table}.ended_at AS "endedAt", ${table}.end_reason AS "endReason"`;
+  ${table}.ip_prefix AS "ipPrefix", ${table}.country, ${table}.state, ${table}.ended_at AS "endedAt", ${table}.end_reason AS "endReason"`;
 
 /** The predicate that makes a session live at `now` (a parameter such as `$2`). It stands in every statement that trusts one. */
 export const isLive = (table: string, now: string): string =>

@@ -35,6 +35,9 @@ export const Session = z.object({
   lastActiveAt: z.date(),
   idleDeadline: z.date(),
   absoluteDeadline: z.date(),
+  /** Where it was last used from; see Place. */
+  ipPrefix: z.string().nullable(),
+  country: z.string().nullable(),
   state: z.enum(["ACTIVE", "EXPIRED", "REVOKED"]),
   endedAt: z.date().nullable(),
   endReason: EndReason.nullable(),

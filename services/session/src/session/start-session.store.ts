@@ -11,7 +11,8 @@ import { isLive, sessionColumns } from "./session.store.ts";
  * $1 user, $2 now, $3 jti, $4 its expiry, $5 application, $6 policy version, $7 max sessions, $8 evict?, $9 outbox ids,
  * $10 device id given, $11 new device id, $12 detected name, $13 platform,
  * $14 session id, $15 origin, $16 acr, $17 amr, $18 auth time, $19 idle seconds, $20 idle and $21 absolute deadline,
- * $22 grant id, $23 key id, $24 salt, $25 thumbprint of the device's key, $26 parent session.
+ * $22 grant id, $23 key id, $24 salt, $25 thumbprint of the device's key, $26 parent session,
+ * $27 address prefix, $28 country.
  *
  * The device is the one with this key; without it the given one, if it is the user's and has no key; else a new one. A
  * session on the same device in the same application makes room for its successor first, and counts towards no limit.
@@ -61,10 +62,10 @@ WITH ${seenHead("$1")},
   started AS (
     INSERT INTO session.sessions AS s
            (id, user_id, device_id, application_id, origin, acr, amr, auth_time, policy_version, idle_seconds,
-            started_at, idle_deadline, absolute_deadline, last_active_at, parent_id)
+            started_at, idle_deadline, absolute_deadline, last_active_at, parent_id, ip_prefix, country)
     SELECT $14::uuid, $1::uuid, device.id, $5, $15, $16, $17::text[], $18::timestamptz, $6::int, $19::int,
            $2::timestamptz, $20::timestamptz,
-           least($21::timestamptz, (SELECT absolute_deadline FROM parent)), $2::timestamptz, $26::uuid
+           least($21::timestamptz, (SELECT absolute_deadline FROM parent)), $2::timestamptz, $26::uuid, $27, $28
       FROM device
     RETURNING ${sessionColumns("s")}),
   "authorization" AS (
@@ -157,5 +158,7 @@ function valuesOf(command: StartCommand): unknown[] {
     command.salt,
     command.jkt,
     command.parentId,
+    command.place.ipPrefix,
+    command.place.country,
   ];
 }

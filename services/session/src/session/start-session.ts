@@ -6,6 +6,7 @@ import { AppError } from "@continuo/errors";
 import type { GrantClaims, GrantVerifier } from "@continuo/access";
 import { applicationNotFound, assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import type { DeviceInput } from "../device/device.ts";
+import type { Place, PlaceOf } from "../place/place.ts";
 import type { RevocationAnnouncer } from "../revocation/revocation.ts";
 import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
@@ -26,6 +27,7 @@ export interface StartCommand {
   readonly idleDeadline: Date;
   readonly absoluteDeadline: Date;
   readonly device: DeviceInput;
+  readonly place: Place;
   /** For a device row of its own, when `device.id` is not one of the user's. */
   readonly newDeviceId: string;
   readonly grantId: string;
@@ -65,6 +67,8 @@ export interface StartSessionRequest {
   readonly device: DeviceInput;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt: string | undefined;
+  /** Where the request came from, coarsely. */
+  readonly ipPrefix: string | undefined;
 }
 
 const SALT_BYTES = 16;
@@ -83,15 +87,17 @@ export function createStartSession(options: {
   announce: RevocationAnnouncer;
   accessTokens: AccessTokenMinter;
   refreshTokens: RefreshTokenCodec;
+  placeOf: PlaceOf;
   /** Ids in order of time, for rows; `createDeviceId` gives none away. */
   createId: () => string;
   createDeviceId: () => string;
   randomBytes: (count: number) => Buffer;
   now: () => Date;
 }): (request: StartSessionRequest) => Promise<SessionTokens> {
-  const { grants, policies, store, announce, refreshTokens, createId, createDeviceId, randomBytes, now } = options;
+  const { grants, policies, store, announce, refreshTokens, placeOf, createId, createDeviceId, randomBytes, now } =
+    options;
 
-  return async ({ grant, applicationId, device, jkt }) => {
+  return async ({ grant, applicationId, device, jkt, ipPrefix }) => {
     const at = now();
     const claims = await grants.verify(grant, at);
     const policy = await policies.active(applicationId);
@@ -110,6 +116,7 @@ export function createStartSession(options: {
       authTime: new Date(claims.auth_time * 1_000),
       ...deadlinesFrom(policy, at),
       device,
+      place: placeOf(ipPrefix),
       newDeviceId: createDeviceId(),
       grantId: createId(),
       keyId: refreshTokens.currentKeyId,

@@ -23,6 +23,8 @@ const authorization: Authorization = {
     absoluteDeadline: later(24 * HOUR),
     state: "ACTIVE",
     endedAt: null,
+    ipPrefix: null,
+    country: null,
     endReason: null,
   },
   grantId: "g",
