@@ -21,6 +21,7 @@ import { type Env, limitsOf, ratesOf, subgraphUrlsOf } from "./env.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
+import { readSupergraph } from "./graph/supergraph.ts";
 import { loadSupergraph } from "./graph/supergraph-file.ts";
 import { createOperations } from "./operations.ts";
 import { serveOAuth } from "./oauth/oauth-front.ts";
@@ -182,7 +183,11 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const trusted = createTrustedDocuments(manifest, !isDevelopment);
   const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
   const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
-  const costs = createCosts({ schema: graph.schema, weights: readWeights(supergraphSdl), listSize: env.LIST_SIZE });
+  const costs = createCosts({
+    schema: graph.schema,
+    weights: readWeights(readSupergraph(supergraphSdl)),
+    listSize: env.LIST_SIZE,
+  });
   const server = stack.adopt(
     await startServer({ graph, activity, standing, limits, rates, costs, measure, isDevelopment, logger }),
     (started) => started.stop(),

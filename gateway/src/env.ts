@@ -88,7 +88,10 @@ export const Env = z
     MAX_DIRECTIVES: bound("Directives that an operation may have.", 50),
     MAX_SELECTIONS: bound("Fields and fragments of an operation, its fragments put in place.", 1_000),
     MAX_TOKENS: bound("Tokens of a document; a dashboard's largest has a few hundred.", 5_000),
-    MAX_COST: bound("Points that an operation may cost: one for each object that it may be answered with.", 10_000),
+    MAX_COST: bound(
+      "Points that an operation may cost: one for each object that it may be answered with, 1,000 for a password.",
+      10_000,
+    ),
     LIST_SIZE: bound("Members that a list is taken to have, where neither graph nor arguments say.", 10),
   })
   .refine((env) => env.DATABASE_URL !== undefined || env.REDIS_URL !== undefined, {

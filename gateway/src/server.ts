@@ -89,13 +89,13 @@ function operations(options: {
               "Subscriptions run over a WebSocket (graphql-transport-ws), as server-sent events (/graphql/stream), or multipart.",
             );
           if (!isRelease(operation)) await refusing(() => rates.operation(askingOf(contextValue)));
-          cost = costs.of(document, request.operationName ?? undefined, request.variables ?? {});
-          if (cost > limits.cost) throw operationRefused(limitExceeded("cost", limits.cost, cost));
           const { session } = contextValue;
-          await refusing(
-            async () => graph.access.assert(document, request.operationName ?? undefined, session),
-            session?.cnf !== undefined,
-          );
+          const name = request.operationName ?? undefined;
+          await refusing(async () => {
+            cost = costs.of(document, name, request.variables ?? {});
+            if (cost > limits.cost) throw limitExceeded("cost", limits.cost, cost);
+            graph.access.assert(document, name, session);
+          }, session?.cnf !== undefined);
           if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
           if (!isPassive(operation, contextValue)) activity.note(contextValue);
         },

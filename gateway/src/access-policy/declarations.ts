@@ -10,7 +10,7 @@ import {
 } from "@apollo/federation-internals";
 import { Acr } from "@continuo/access";
 import { z } from "zod";
-import { AUTHENTICATED, REQUIRES_AUTH, REQUIRES_SCOPES, SupergraphError } from "../graph/supergraph.ts";
+import { AUTHENTICATED, findDirective, REQUIRES_AUTH, REQUIRES_SCOPES, SupergraphError } from "../graph/supergraph.ts";
 import { type Demand, SIGNED_IN, strictest } from "./demand.ts";
 
 /** By coordinate (`Type`, `Type.field`), where something is declared. */
@@ -33,21 +33,19 @@ const RequiresAuth = z
 const PLACES: readonly string[] = ["FIELD_DEFINITION", "OBJECT", "INTERFACE", "SCALAR", "ENUM"];
 
 /** Throws SupergraphError for a declaration that would not be enforced as it is meant. */
-export function readDeclarations({ schema }: Supergraph): Declarations {
+export function readDeclarations(supergraph: Supergraph): Declarations {
   const found = new Map<string, Demand[]>();
 
   function read(identity: string, name: string, shape: z.ZodType<Demand>): void {
-    const feature = schema.coreFeatures?.getByIdentity(identity);
-    const definition = feature && schema.directive(feature.directiveNameInSchema(name));
-    if (!definition) return;
-    if (identity === REQUIRES_AUTH) assertMeant(definition);
-    for (const application of definition.applications()) {
-      const given = shape.safeParse(application.arguments());
-      if (!given.success) throw new SupergraphError(`${application.toString()}: ${z.prettifyError(given.error)}`);
+    const directive = findDirective(supergraph, identity, name);
+    if (!directive) return;
+    if (identity === REQUIRES_AUTH) assertMeant(directive.definition);
+    for (const { coordinate, element, given } of directive.applications) {
+      const demand = shape.safeParse(given);
+      if (!demand.success) throw new SupergraphError(`${coordinate} @${name}: ${z.prettifyError(demand.error)}`);
       // Federation lets its own stand on objects alone, and itself puts on an interface what those declare.
-      const others = identity === REQUIRES_AUTH ? implementationsOf(application.parent) : [];
-      for (const coordinate of [coordinateOf(application.parent), ...others])
-        found.set(coordinate, [...(found.get(coordinate) ?? []), given.data]);
+      const others = identity === REQUIRES_AUTH ? implementationsOf(element) : [];
+      for (const place of [coordinate, ...others]) found.set(place, [...(found.get(place) ?? []), demand.data]);
     }
   }
 
@@ -63,12 +61,6 @@ function assertMeant({ name, repeatable, locations }: DirectiveDefinition): void
   const other = locations.find((location) => !PLACES.includes(location));
   if (other !== undefined)
     throw new SupergraphError(`@${name} may not be defined for ${other}: it would do nothing there.`);
-}
-
-/** A type, or a field of one. */
-function coordinateOf(element: object): string {
-  if (element instanceof FieldDefinition) return element.coordinate;
-  return "name" in element ? String(element.name) : "";
 }
 
 /** Of an interface or a field of one: the same of all that implement it. */

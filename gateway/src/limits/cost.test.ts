@@ -1,11 +1,11 @@
-import { Supergraph } from "@apollo/federation-internals";
 import { parse } from "graphql";
 import { describe, expect, it } from "vitest";
 import { composeSupergraph } from "../compose.ts";
+import { readSupergraph } from "../graph/supergraph.ts";
 import { createCosts } from "./cost.ts";
 import { readWeights } from "./weights.ts";
 
-const LINK = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key" "@cost" "@listSize"])\n`;
+const LINK = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key" "@cost" { name: "@listSize", as: "@sized" }])\n`;
 const SDL = `${LINK}
   type Query {
     one: Thing
@@ -16,8 +16,10 @@ const SDL = `${LINK}
     free: [String!]
     heavy: Heavy
     priced(by: String @cost(weight: 4)): Int
-    few: [Thing] @listSize(assumedSize: 3)
-    found(limit: Int, first: Int): Found @listSize(slicingArguments: ["limit"], sizedFields: ["hits"])
+    few: [Thing] @sized(assumedSize: 3)
+    some(limit: Int, first: Int): [Thing] @sized(slicingArguments: ["limit", "first"])
+    loose(limit: Int): [Thing] @sized(slicingArguments: ["limit"], requireOneSlicingArgument: false)
+    found(limit: Int, first: Int): Found @sized(slicingArguments: ["limit"], sizedFields: ["hits"])
     any: Any
   }
   type Mutation { make: Thing rename(name: String): Int cheap: Int @cost(weight: 1) }
@@ -28,9 +30,9 @@ const SDL = `${LINK}
   type Heavy @cost(weight: 5) { id: ID }
   type Found { hits: [Thing] others: [Thing] }
   union Any = Thing | Page`;
-const supergraphSdl = composeSupergraph([{ name: "things", typeDefs: parse(SDL) }]);
-const schema = Supergraph.build(supergraphSdl).apiSchema().toGraphQLJSSchema();
-const costs = createCosts({ schema, weights: readWeights(supergraphSdl), listSize: 10 });
+const supergraph = readSupergraph(composeSupergraph([{ name: "things", typeDefs: parse(SDL) }]));
+const schema = supergraph.apiSchema().toGraphQLJSSchema();
+const costs = createCosts({ schema, weights: readWeights(supergraph), listSize: 10 });
 
 describe("what an operation costs", () => {
   it.each<[cost: number, text: string, variables?: Record<string, unknown>]>([
@@ -57,6 +59,12 @@ describe("what an operation costs", () => {
     [0, "{ priced }"],
     [3, "{ few { id } }"],
     [16, "{ found(limit: 5, first: 2) { hits { id } others { id } } }"],
+    [4, "{ some(limit: 4) { id } }"],
+    [5, "query ($n: Int) { some(limit: 4, first: $n) { id } }", { n: 5 }],
+    [4, "query ($n: Int) { some(limit: 4, first: $n) { id } }"],
+    [6, "query ($n: Int = 6) { some(first: $n) { id } }"],
+    [10, "{ loose { id } }"],
+    [3, "{ loose(limit: 3) { id } }"],
     [11, "{ any { ... on Thing { id } ... on Page { total nodes { id } } } }"],
     [10, "mutation { make { id } }"],
     [11, `mutation { rename(name: "x") cheap }`],
@@ -65,6 +73,18 @@ describe("what an operation costs", () => {
   ])("is %i for %s with %o", (cost, text, variables = {}) => {
     const operationName = typeof variables["operation"] === "string" ? variables["operation"] : undefined;
     expect(costs.of(parse(text), operationName, variables)).toBe(cost);
+  });
+
+  it.each<[text: string, variables?: Record<string, unknown>]>([
+    ["{ some { id } }"],
+    ["{ some(limit: null) { id } }"],
+    ["query ($n: Int) { some(first: $n) { id } }"],
+    ["query ($n: Int = null) { some(first: $n) { id } }", { n: null }],
+    ["{ found { hits { id } } }"],
+  ])("is not known where one argument has to say how many, and none does: %s with %o", (text, variables = {}) => {
+    expect(() => costs.of(parse(text), undefined, variables)).toThrow(
+      expect.objectContaining({ code: "BAD_USER_INPUT", reason: "LIST_UNBOUNDED" }),
+    );
   });
 
   it("is a number that JSON has, however large the lists", () => {

@@ -24,6 +24,7 @@ import {
   type SelectionSetNode,
   type ValueNode,
 } from "graphql";
+import { listUnbounded } from "./limits.ts";
 import { perDocument } from "../plan/per-document.ts";
 import type { ListSize, Weights } from "./weights.ts";
 
@@ -32,7 +33,10 @@ type Variables = Readonly<Record<string, unknown>>;
 type Cost = number | ((variables: Variables) => number);
 
 export interface Costs {
-  /** Points of an operation of a valid document; 0 when it has no such operation. */
+  /**
+   * Points of an operation of a valid document; 0 when it has no such operation. Throws BAD_USER_INPUT/LIST_UNBOUNDED where
+   * one of a field's slicing arguments is required and none says a number.
+   */
   of(document: DocumentNode, operationName: string | undefined, variables: Variables): number;
 }
 
@@ -115,26 +119,34 @@ export function createCosts(options: { schema: GraphQLSchema; weights: Weights; 
       said: ListSize | undefined,
     ): Cost | undefined {
       const names = said?.slicingArguments ?? (said?.assumedSize == null ? SLICING_ARGUMENTS : []);
-      const given = names.flatMap((name): Cost[] => {
+      const given = names.flatMap((name): Given[] => {
         const definition = field.args.find((argument) => argument.name === name);
         const value = node.arguments?.find((argument) => argument.name.value === name)?.value;
-        const size = value ? valueOf(value, defaultOf(definition?.defaultValue)) : asSize(definition?.defaultValue);
+        const byDefault = asSize(definition?.defaultValue);
+        const size = value ? valueOf(value, byDefault) : byDefault;
         return size === undefined ? [] : [size];
       });
-      return given.length > 0 ? largest(given) : (said?.assumedSize ?? undefined);
+      const isRequired = said?.slicingArguments != null && said.requireOneSlicingArgument !== false;
+      const otherwise = (): number | undefined => {
+        if (isRequired) throw listUnbounded(field.name, names);
+        return said?.assumedSize ?? undefined;
+      };
+      if (given.length === 0) return otherwise();
+      const known = given.filter((size) => typeof size === "number");
+      if (known.length === given.length) return Math.max(...known);
+      return (variables) => {
+        const sizes = given.flatMap((size) => (typeof size === "number" ? size : (size(variables) ?? [])));
+        return sizes.length > 0 ? Math.max(...sizes) : (otherwise() ?? options.listSize);
+      };
     }
 
-    function valueOf(node: ValueNode, otherwise: number): Cost | undefined {
+    function valueOf(node: ValueNode, byDefault: number | undefined): Given | undefined {
       if (node.kind === Kind.INT) return asSize(Number(node.value));
       if (node.kind !== Kind.VARIABLE) return undefined;
       const name = node.name.value;
       const fallback = defaults.get(name);
-      const unset = fallback?.kind === Kind.INT ? (asSize(Number(fallback.value)) ?? otherwise) : otherwise;
+      const unset = fallback?.kind === Kind.INT ? asSize(Number(fallback.value)) : byDefault;
       return (variables) => asSize(variables[name]) ?? unset;
-    }
-
-    function defaultOf(value: unknown): number {
-      return asSize(value) ?? options.listSize;
     }
 
     return ofSelections(operation.selectionSet, root, () => undefined);
@@ -147,6 +159,9 @@ export function createCosts(options: { schema: GraphQLSchema; weights: Weights; 
     },
   };
 }
+
+/** What an argument says: a size, or one that a variable may say. */
+type Given = number | ((variables: Variables) => number | undefined);
 
 /** The size of the list that a field of this name is, where the field around it has said so. */
 type Sizes = (field: string) => Cost | undefined;
@@ -179,4 +194,3 @@ const combine =
 // Costs are shown as numbers that JSON has: lists in lists soon leave what is exact.
 const sum = combine(0, (one, other) => Math.min(one + other, Number.MAX_SAFE_INTEGER));
 const times = combine(1, (one, other) => Math.min(one * other, Number.MAX_SAFE_INTEGER));
-const largest = combine(0, Math.max);

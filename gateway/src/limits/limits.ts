@@ -27,6 +27,12 @@ const REASONS = {
   cost: ["OPERATION_TOO_COSTLY", "points of cost"],
 } as const satisfies Record<keyof Limits | "nesting", readonly [reason: string, unit: string]>;
 
+/** A list of which nobody says how long it may be, though one of these arguments has to. */
+export function listUnbounded(field: string, names: readonly string[]): AppError {
+  const message = `How many are asked for? ${field} needs a number for one of: ${names.join(", ")}.`;
+  return new AppError("BAD_USER_INPUT", "LIST_UNBOUNDED", message);
+}
+
 /** The refusal: BAD_USER_INPUT with `details { allowed, asked }`; no `asked` where reading ended early. */
 export function limitExceeded(limit: keyof typeof REASONS, allowed: number, asked?: number): AppError {
   const [reason, unit] = REASONS[limit];

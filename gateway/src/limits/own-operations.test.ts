@@ -19,8 +19,9 @@ const env = Env.parse({
   REDIS_URL: "redis://a.test",
 });
 const limits = limitsOf(env);
-const schema = readSupergraph(loadSupergraph()).apiSchema().toGraphQLJSSchema();
-const costs = createCosts({ schema, weights: readWeights(loadSupergraph()), listSize: env.LIST_SIZE });
+const supergraph = readSupergraph(loadSupergraph());
+const schema = supergraph.apiSchema().toGraphQLJSSchema();
+const costs = createCosts({ schema, weights: readWeights(supergraph), listSize: env.LIST_SIZE });
 const half = createDocuments({
   ...limits,
   depth: limits.depth / 2,

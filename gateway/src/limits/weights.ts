@@ -1,11 +1,13 @@
 /** What the graph itself says of costs: `@cost` and `@listSize` (IBM's cost directives, as federation 2.9 composes them). */
-import { type ConstDirectiveNode, type DefinitionNode, parse, valueFromASTUntyped } from "graphql";
+import type { Supergraph } from "@apollo/federation-internals";
 import { z } from "zod";
+import { COST, findDirective, SupergraphError } from "../graph/supergraph.ts";
 
 const ListSize = z.object({
   assumedSize: z.int().nonnegative().nullish(),
   slicingArguments: z.array(z.string()).nullish(),
   sizedFields: z.array(z.string()).nullish(),
+  requireOneSlicingArgument: z.boolean().nullish(),
 });
 export type ListSize = z.output<typeof ListSize>;
 const Cost = z.object({ weight: z.int() });
@@ -16,39 +18,17 @@ export interface Weights {
   readonly listSizes: ReadonlyMap<string, ListSize>;
 }
 
-/** Reads them from a supergraph. Throws ZodError when one does not have the arguments that its definition says. */
-export function readWeights(supergraphSdl: string): Weights {
-  const costs = new Map<string, number>();
-  const listSizes = new Map<string, ListSize>();
-
-  function note(coordinate: string, directives: readonly ConstDirectiveNode[] = []): void {
-    for (const directive of directives) {
-      if (directive.name.value === "cost") costs.set(coordinate, Cost.parse(argumentsOf(directive)).weight);
-      if (directive.name.value === "listSize") listSizes.set(coordinate, ListSize.parse(argumentsOf(directive)));
-    }
+/** Throws SupergraphError when one does not have the arguments that its specification says. */
+export function readWeights(supergraph: Supergraph): Weights {
+  function read<Shape extends z.ZodType>(name: string, shape: Shape): [string, z.output<Shape>][] {
+    const { applications = [] } = findDirective(supergraph, COST, name) ?? {};
+    return applications.map(({ coordinate, given }) => {
+      const parsed = shape.safeParse(given);
+      if (!parsed.success) throw new SupergraphError(`${coordinate} @${name}: ${z.prettifyError(parsed.error)}`);
+      return [coordinate, parsed.data];
+    });
   }
 
-  for (const definition of parse(supergraphSdl).definitions) {
-    if (!isType(definition)) continue;
-    const type = definition.name.value;
-    note(type, definition.directives);
-    if (!("fields" in definition)) continue;
-    for (const field of definition.fields ?? []) {
-      note(`${type}.${field.name.value}`, field.directives);
-      if (!("arguments" in field)) continue;
-      for (const argument of field.arguments ?? [])
-        note(`${type}.${field.name.value}(${argument.name.value}:)`, argument.directives);
-    }
-  }
-  return { costs, listSizes };
-}
-
-function argumentsOf({ arguments: given = [] }: ConstDirectiveNode): Record<string, unknown> {
-  return Object.fromEntries(given.map(({ name, value }) => [name.value, valueFromASTUntyped(value)]));
-}
-
-function isType(
-  definition: DefinitionNode,
-): definition is Extract<DefinitionNode, { kind: `${string}TypeDefinition` }> {
-  return definition.kind.endsWith("TypeDefinition");
+  const costs = read("cost", Cost).map(([coordinate, { weight }]): [string, number] => [coordinate, weight]);
+  return { costs: new Map(costs), listSizes: new Map(read("listSize", ListSize)) };
 }
