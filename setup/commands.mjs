@@ -5,6 +5,7 @@ import { run } from "./child.mjs";
 import { doctor, whatIsWrong } from "./doctor.mjs";
 import { generate, stale } from "./generate.mjs";
 import { inspect, install } from "./install.mjs";
+import { newSubgraph } from "./new-subgraph/new-subgraph.mjs";
 import { pinnedNode } from "./place.mjs";
 import { SetupError } from "./setup-error.mjs";
 import { leaveStdoutAlone, phase, say } from "./terminal.mjs";
@@ -47,6 +48,7 @@ const COMMANDS = {
   simulate: { first: [], needs: ["clients"], run: program("services/user-state/src/simulate-main.ts") },
   migrate: { first: [], needs: [], run: program("packages/database/src/migrate-main.ts") },
   migration: { first: [], needs: [], run: program("packages/database/src/new-migration-main.ts") },
+  "new:subgraph": { first: [checkFolder], needs: [], run: newSubgraph },
   doctor: { first: [], needs: undefined, run: doctor },
 };
 

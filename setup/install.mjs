@@ -40,14 +40,20 @@ export async function install() {
   writeFileSync(stampFile, JSON.stringify({ lock: lockHash(), platform, packages: countPackages() }));
 }
 
+/** The same after a package.json has changed: the lock file follows. */
+export async function installAnew() {
+  await pnpmInstall("--no-frozen-lockfile", "--prefer-offline");
+  await install();
+}
+
 const platform = `${process.platform}-${process.arch}`;
 
-async function pnpmInstall() {
+async function pnpmInstall(...how) {
   const { code, output } = await capture("npx", [
     "--yes",
     PNPM,
     "install",
-    "--frozen-lockfile",
+    ...(how.length > 0 ? how : ["--frozen-lockfile"]),
     "--config.confirmModulesPurge=false",
   ]).catch((cause) => {
     if (cause.code !== "ENOENT") throw cause;
