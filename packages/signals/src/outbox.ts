@@ -54,7 +54,7 @@ const BATCH = 100;
 /** From waking to reading, so that a burst goes together. Milliseconds. */
 const LINGER_MS = 25;
 /** The same while one round after the other has something: then few large ones cost less than many small ones. Milliseconds. */
-const LINGER_WHILE_BUSY_MS = 100;
+const LINGER_WHILE_BUSY_MS = 250;
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
