@@ -36,6 +36,7 @@ import { lastWords } from "../subscription/stream-error.ts";
 import type { OperationRequest } from "../subscription/subscriptions.ts";
 import { type Connection, createConnection, GOING_AWAY } from "./connection.ts";
 import { admitBy, isCredential } from "./credential.ts";
+import { never, untilLeft } from "./leaving.ts";
 
 export interface SocketServer extends AsyncDisposable {
   /** Takes over an upgraded connection. */
@@ -54,6 +55,13 @@ interface SocketState {
 }
 
 type SocketContext = Context<Payload, SocketState>;
+
+/** An operation, until its client ends it: its id may be another's from then on. */
+interface Run {
+  readonly operation: Operation;
+  readonly isLeft: () => boolean;
+  readonly onLeft: () => void;
+}
 
 const MAX_MESSAGE_BYTES = 256 * 1024;
 const INIT_WITHIN_MS = 3_000;
@@ -81,7 +89,7 @@ export function createSocketServer(options: {
     handleProtocols,
   });
   // The protocol server hands back the same objects, which is how each finds what belongs to it.
-  const runs = new WeakMap<ExecutionArgs, Operation>();
+  const runs = new WeakMap<ExecutionArgs, Run>();
   const answers = new WeakMap<object, FormattedExecutionResult>();
 
   const protocol = makeServer<Payload, SocketState>({
@@ -92,13 +100,17 @@ export function createSocketServer(options: {
     subscribe: run,
     onNext: ({ extra }, id, _payload, _args, result) =>
       withRequestId(requestIdOf(extra, id), () => answers.get(result) ?? toFormatted(result)),
-    onError: ({ extra }, id, _payload, errors) =>
-      withRequestId(requestIdOf(extra, id), () =>
+    onError({ extra }, id, _payload, errors) {
+      const requestId = requestIdOf(extra, id);
+      // What could not begin is never completed.
+      extra.requestIds.delete(id);
+      return withRequestId(requestId, () =>
         // What a stream threw comes wrapped.
         errors
           .flatMap((error) => (error.originalError ? lastWords(error.originalError, logger) : [error]))
           .map(formatGraphQLError),
-      ),
+      );
+    },
     onComplete: ({ extra }, id) => void extra.requestIds.delete(id),
   });
 
@@ -148,13 +160,17 @@ export function createSocketServer(options: {
   }
 
   async function subscribe(
-    { extra, subscriptions: open }: SocketContext,
+    context: SocketContext,
     id: string,
     payload: OperationRequest,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const { extra } = context;
     const requestId = randomUUID();
+    const isCurrent = (): boolean => extra.requestIds.get(id) === requestId;
+    const isLeft = (): boolean => !(id in context.subscriptions && isCurrent());
+    const onLeft = (): void => void (isCurrent() && extra.requestIds.delete(id));
     extra.requestIds.set(id, requestId);
-    if (Object.keys(open).length > OPERATIONS_PER_STREAM) return [toGraphQLError(tooManyOperations())];
+    if (Object.keys(context.subscriptions).length > OPERATIONS_PER_STREAM) return [toGraphQLError(tooManyOperations())];
     // The protocol server takes no operation before connection_init.
     if (!extra.session) throw new Error("an operation came before its session");
     const operation = await operations.prepare(payload, {
@@ -162,21 +178,30 @@ export function createSocketServer(options: {
       requestId,
       network: extra.network,
     });
+    if (isLeft()) {
+      onLeft();
+      return never();
+    }
     if (!("document" in operation)) return operation;
     const args = { schema, document: operation.document, operationName: payload.operationName ?? null };
-    runs.set(args, operation);
+    runs.set(args, { operation, isLeft, onLeft });
     return args;
   }
 
-  function run(args: ExecutionArgs): OperationResult {
-    const operation = runs.get(args);
-    if (!operation) throw new Error("an operation was not prepared");
-    if ("open" in operation) return operation.open();
-    return operation.answer().then((answer) => {
-      const result: ExecutionResult = {};
-      answers.set(result, answer);
-      return result;
-    });
+  async function run(args: ExecutionArgs): Promise<Awaited<OperationResult>> {
+    const started = runs.get(args);
+    if (!started) throw new Error("an operation was not prepared");
+    const { operation, isLeft, onLeft } = started;
+    const outcome = await ("open" in operation ? operation.open() : operation.answer());
+    if (isLeft()) {
+      onLeft();
+      if ("next" in outcome) await outcome.return?.();
+      return never();
+    }
+    if ("next" in outcome) return untilLeft(outcome, onLeft);
+    const result: ExecutionResult = {};
+    answers.set(result, outcome);
+    return result;
   }
 
   upgrades.on("connection", (socket: WebSocket, request: IncomingMessage) => {
