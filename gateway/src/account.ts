@@ -1,14 +1,19 @@
 /** What a person may take away as a file, streamed from its owner: their security events, and their state. */
 import type { FastifyInstance } from "fastify";
+import { assertMet } from "./access-policy/access-policy.ts";
+import { type Demand, SIGNED_IN } from "./access-policy/demand.ts";
 import type { Admissions } from "./caller.ts";
 import { admit } from "./front.ts";
 import type { SubgraphClient } from "./subgraph/subgraph-client.ts";
 
+/** As the graph has it for what is like this. */
+const DEMAND: Demand = { ...SIGNED_IN, scopes: [[["account"]]], isRecent: true };
+
 type Owner = Pick<SubgraphClient, "stream">;
 
 /**
- * Serves GET /account/security-events and /account/state. The owner decides whether the caller has signed in recently enough
- * (STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD, RFC 9470).
+ * Serves GET /account/security-events and /account/state, to whoever has signed in recently enough
+ * (STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD, RFC 9470): the owner decides again.
  */
 export function serveAccount(
   http: FastifyInstance,
@@ -21,7 +26,8 @@ export function serveAccount(
   ] as const) {
     const path = `/account/${name}`;
     http.get(path, async (request, reply) => {
-      const { caller } = await admit(admissions, request, path);
+      const { caller, claims } = await admit(admissions, request, path);
+      assertMet(DEMAND, claims, Date.now() / 1_000);
       const { body, contentType } = await owner.stream(path, { caller, requestId: request.id });
       return reply
         .headers({

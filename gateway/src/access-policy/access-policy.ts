@@ -40,7 +40,8 @@ export function createAccessPolicy(options: {
   };
 }
 
-function assertMet({ scopes, acr, maxAge, isRecent }: Demand, shown: Shown | undefined, now: number): void {
+/** Throws as `AccessPolicy.assert` does. `now` is seconds since the epoch. */
+export function assertMet({ scopes, acr, maxAge, isRecent }: Demand, shown: Shown | undefined, now: number): void {
   if (!shown) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
   const granted = new Set(shown.scope.split(" "));
   const missing = scopes.filter((choice) => !choice.some((all) => all.every((scope) => granted.has(scope))));

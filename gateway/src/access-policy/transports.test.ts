@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { createClient } from "graphql-sse";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { arbitraryOperations } from "../fixtures/arbitrary-operations.ts";
+import { createDpopClient } from "../fixtures/dpop-client.ts";
 import { eventually } from "../fixtures/eventually.ts";
 import { type House, type Person, startHouse } from "../fixtures/house.ts";
 import { createTestClient } from "../fixtures/socket-client.ts";
@@ -101,6 +102,30 @@ it("no subgraph hears of what a token may not ask for, whatever is asked", async
 });
 
 describe("over HTTP, RFC 6750 and RFC 9470 name the header", () => {
+  it("with the scheme of the token, where that is bound to a key", async () => {
+    const client = await createDpopClient(house.url, house.url);
+    const { status, headers } = await client.graphql(ERASE, await house.token(ada, { jkt: client.jkt, age: 301 }));
+    expect([status, headers.get("www-authenticate")]).toEqual([
+      401,
+      expect.stringMatching(/^DPoP error="insufficient_user_authentication", .*max_age="300", algs="/),
+    ]);
+  });
+
+  it.each(["/account/state", "/account/security-events"])(
+    "for %s likewise, and its owner is not asked",
+    async (path) => {
+      const get = async (claims: { age?: number; scope?: string }): Promise<unknown> => {
+        const authorization = `Bearer ${await house.token(ada, claims)}`;
+        const { status, headers } = await fetch(house.url + path, { headers: { authorization } });
+        return [status, headers.get("www-authenticate")];
+      };
+      expect(await get({ scope: "" })).toEqual([403, expect.stringMatching(/insufficient_scope.*scope="account"/)]);
+      expect(await get({ age: 301 })).toEqual([401, expect.stringMatching(/max_age="300"/)]);
+      // The small subgraphs of a house have no such route: so it was asked.
+      expect(await get({})).toEqual([500, null]);
+    },
+  );
+
   it.each<
     [what: string, text: string, token: { age?: number; scope?: string } | undefined, status: number, header: string]
   >([
