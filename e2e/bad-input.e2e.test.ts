@@ -75,7 +75,7 @@ describe("a request that does not parse", () => {
     ],
     [
       "a variable of the wrong type",
-      graphql("query ($first: Int!) { pullState(first: $first) { to } }", { first: "many" }),
+      graphql("mutation ($token: String!) { refreshSession(refreshToken: $token) { expiresIn } }", { token: 1 }),
       "400 BAD_USER_INPUT VARIABLES_INVALID",
     ],
     [
