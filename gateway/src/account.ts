@@ -4,6 +4,8 @@ import { assertMet } from "./access-policy/access-policy.ts";
 import { type Demand, SIGNED_IN } from "./access-policy/demand.ts";
 import type { Admissions } from "./caller.ts";
 import { admit } from "./front.ts";
+import type { NetworkOf } from "./rate-limit/network.ts";
+import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import type { SubgraphClient } from "./subgraph/subgraph-client.ts";
 
 /** As the graph has it for what is like this. */
@@ -17,9 +19,15 @@ type Owner = Pick<SubgraphClient, "stream">;
  */
 export function serveAccount(
   http: FastifyInstance,
-  options: { session: Owner; userState: Owner; admissions: Admissions },
+  options: {
+    session: Owner;
+    userState: Owner;
+    admissions: Admissions;
+    rates: Pick<RateLimits, "operation">;
+    networkOf: NetworkOf;
+  },
 ): void {
-  const { session, userState, admissions } = options;
+  const { session, userState, admissions, rates, networkOf } = options;
   for (const [name, owner] of [
     ["security-events", session],
     ["state", userState],
@@ -27,6 +35,7 @@ export function serveAccount(
     const path = `/account/${name}`;
     http.get(path, async (request, reply) => {
       const { caller, claims } = await admit(admissions, request, path);
+      await rates.operation({ sessionId: claims?.sid, network: networkOf(request.raw) });
       assertMet(DEMAND, claims, Date.now() / 1_000);
       const { body, contentType } = await owner.stream(path, { caller, requestId: request.id });
       return reply

@@ -198,8 +198,8 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   );
   serveGraphQL(http, { server, admissions, documents, trusted, networkOf, logger });
   serveCheck(http, admissions);
-  serveAccount(http, { session, userState, admissions });
-  serveTickets(http, { admissions, tickets });
+  serveAccount(http, { session, userState, admissions, rates, networkOf });
+  serveTickets(http, { admissions, tickets, rates, networkOf });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   await serveOAuth(http, {
     session,
@@ -207,6 +207,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     issuer: env.TOKEN_ISSUER,
     publicUrl: () => publicUrl,
     keysPath: KEYS_PATH,
+    rates,
     networkOf,
   });
   if (isDevelopment) serveGraphiQL(http);

@@ -66,12 +66,14 @@ export interface HttpFault {
 export function toHttpFault(thrown: unknown, requestId: string, authorization?: string): HttpFault {
   const error = isAppError(thrown) ? thrown : fromFramework(thrown);
   const body = { errors: [{ message: error.message, extensions: { ...extensionsOf(error), requestId } }] };
-  const retryAfterMs = longestRetryAfterMs(body.errors);
-  const headers = {
-    ...challenge(error, /^dpop /i.test(authorization ?? "")),
-    ...(retryAfterMs > 0 && { "retry-after": toSeconds(retryAfterMs) }),
-  };
+  const headers = { ...challenge(error, /^dpop /i.test(authorization ?? "")), ...retryAfter(error.details) };
   return { status: statusOf(thrown, error), headers, body };
+}
+
+/** The header that says when to come back, for details that know it. */
+export function retryAfter(details: AppError["details"]): Record<string, string> {
+  const retryAfterMs = longestRetryAfterMs([{ extensions: { details } }]);
+  return retryAfterMs > 0 ? { "retry-after": toSeconds(retryAfterMs) } : {};
 }
 
 /** As `Retry-After` has it (RFC 9110 section 10.2.3): whole seconds, and never too soon. */

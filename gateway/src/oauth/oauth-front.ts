@@ -7,7 +7,9 @@ import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { cameFrom } from "../caller.ts";
 import type { Proofs } from "../dpop/proofs.ts";
+import { retryAfter } from "../errors.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
+import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { logRefusal } from "../refusals.ts";
 import { FORM_TYPE, type SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
@@ -24,10 +26,11 @@ export async function serveOAuth(
     issuer: string;
     publicUrl: () => string;
     keysPath: string;
+    rates: Pick<RateLimits, "operation">;
     networkOf: NetworkOf;
   },
 ): Promise<void> {
-  const { session, proofs, issuer, publicUrl, keysPath, networkOf } = options;
+  const { session, proofs, issuer, publicUrl, keysPath, rates, networkOf } = options;
 
   /** Only the token endpoint gives something to a key (RFC 9449 section 5); its proofs always carry a nonce of ours. */
   async function callerOf({ method, headers, raw }: FastifyRequest, path: string): Promise<Caller> {
@@ -50,10 +53,12 @@ export async function serveOAuth(
         request.log.error({ err: thrown, requestId: request.id }, "request failed");
       else logRefusal(request.log, error, { requestId: request.id });
       const { status, body } = toOAuthRefusal(error);
-      return reply.code(status).send(body);
+      return reply.code(status).headers(retryAfter(error.details)).send(body);
     });
     for (const path of [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH]) {
       scope.post<{ Body: unknown }>(path, async (request, reply) => {
+        // Introspection is a server's, on behalf of many; to give up a token is never too often.
+        if (path === TOKEN_PATH) await rates.operation({ network: networkOf(request.raw) });
         const caller = await callerOf(request, path);
         const form = {
           text: typeof request.body === "string" ? request.body : "",

@@ -77,6 +77,31 @@ describe("a gateway behind a proxy", () => {
     expect(JSON.stringify([house.state.calls, house.state.seen])).not.toMatch(/\.77|3:4:5:6/);
   });
 
+  it("counts tickets, exports and tokens too, and tells OAuth clients in their words", async () => {
+    const token = await house.token(house.join());
+    for (let asked = 0; asked < 5; asked += 1) await ask("10.5.1.1", token);
+    const headers = { authorization: `Bearer ${token}`, "x-forwarded-for": "10.5.1.1" };
+    const refused = await Promise.all([
+      fetch(`${house.url}/graphql/ticket`, { method: "POST", headers }),
+      fetch(`${house.url}/account/state`, { headers }),
+    ]);
+    for (const response of refused) {
+      expect(response.status).toBe(429);
+      expect(await response.text()).toContain("SESSION_RATE");
+    }
+    const exchange = (): Promise<Response> =>
+      fetch(`${house.url}/oauth/token`, {
+        method: "POST",
+        headers: { "x-forwarded-for": "10.5.2.1", "content-type": "application/x-www-form-urlencoded" },
+        body: "grant_type=refresh_token",
+      });
+    for (let asked = 0; asked < 8; asked += 1) expect((await exchange()).status).not.toBe(429);
+    const answer = await exchange();
+    expect(answer.status).toBe(429);
+    expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(await answer.json()).toMatchObject({ error: "temporarily_unavailable" });
+  });
+
   it("never refuses to sign out, and lets nothing else through beside it", async () => {
     const token = await house.token(house.join());
     for (let asked = 0; asked < 6; asked += 1) await ask("10.2.1.1", token);

@@ -17,6 +17,7 @@ describe("a refusal in OAuth's words", () => {
     ["BAD_USER_INPUT", "GRANT_TYPE_UNSUPPORTED", "400 unsupported_grant_type"],
     ["BAD_USER_INPUT", "PARAMETER_MISSING", "400 invalid_request"],
     ["FORBIDDEN", "CLIENT_UNAUTHORIZED", "400 unauthorized_client"],
+    ["RATE_LIMITED", "NETWORK_RATE", "429 temporarily_unavailable"],
     ["UNAVAILABLE", "REPLAY_UNKNOWN", "503 temporarily_unavailable"],
     ["INTERNAL_SERVER_ERROR", "UNEXPECTED", "500 server_error"],
   ] as const)("is, for %s %s: %s", (code, reason, expected) => {

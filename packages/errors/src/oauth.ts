@@ -3,7 +3,7 @@
  * reason in front of the description.
  */
 import type { AppError } from "./app-error.ts";
-import type { ErrorCode } from "./codes.ts";
+import { HTTP_STATUS, type ErrorCode } from "./codes.ts";
 
 export type OAuthErrorCode =
   | "invalid_request"
@@ -56,7 +56,7 @@ const FOREIGN = /[^\x20-\x21\x23-\x5B\x5D-\x7E]/g;
 export function toOAuthRefusal({ code, reason, message }: AppError): OAuthRefusal {
   const error = BY_REASON[reason] ?? BY_CODE[code];
   return {
-    status: STATUS[error] ?? 400,
+    status: code === "RATE_LIMITED" ? HTTP_STATUS[code] : (STATUS[error] ?? 400),
     body: { error, error_description: `${reason}: ${message}`.replaceAll(FOREIGN, "'") },
   };
 }
