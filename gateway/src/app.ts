@@ -17,12 +17,11 @@ import { serveCheck } from "./check.ts";
 import { createNonces } from "./dpop/nonces.ts";
 import { createProofs } from "./dpop/proofs.ts";
 import { type ReplayCache, startReplayCache } from "./dpop/replay-cache.ts";
-import { type Env, limitsOf, ratesOf, subgraphUrlsOf } from "./env.ts";
+import { type Env, limitsOf, ratesOf, subgraphUrlsOf, supergraphFilesOf } from "./env.ts";
 import { createFront, serveGraphQL, serveKeys } from "./front.ts";
 import { serveGraphiQL } from "./graphiql/page.ts";
 import { createApolloGraph } from "./graph/apollo-graph.ts";
-import { readSupergraph } from "./graph/supergraph.ts";
-import { loadSupergraph } from "./graph/supergraph-file.ts";
+import { LOOK_EVERY_MS, openSupergraph, pauseOf } from "./graph/supergraph-source.ts";
 import { createOperations } from "./operations.ts";
 import { serveOAuth } from "./oauth/oauth-front.ts";
 import { networkOf as networkOfSender, type NetworkOf } from "./rate-limit/network.ts";
@@ -32,9 +31,7 @@ import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
 import { createStanding } from "./revocation/standing.ts";
 import { createStreamRegistry } from "./revocation/stream-registry.ts";
-import { createCosts } from "./limits/cost.ts";
 import { createDocuments } from "./limits/documents.ts";
-import { readWeights } from "./limits/weights.ts";
 import { startServer } from "./server.ts";
 import { startTokenVerifier } from "./signing-keys.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
@@ -42,7 +39,6 @@ import { serveUpgrades } from "./socket/upgrade.ts";
 import { serveEventStreams } from "./sse/serve-event-streams.ts";
 import type { LocalSubgraph } from "./subgraph/local-subgraph.ts";
 import { createSubgraphClient, type SubgraphClient } from "./subgraph/subgraph-client.ts";
-import { readSources } from "./subscription/sources.ts";
 import { createSubscriptions } from "./subscription/subscriptions.ts";
 import { serveTickets } from "./ticket/serve-tickets.ts";
 import { createTrustedDocuments, loadManifest } from "./trusted-documents/trusted-documents.ts";
@@ -74,6 +70,7 @@ export interface Overrides {
   readonly waits?: {
     readonly readEveryMs?: number | undefined;
     readonly recheckMs?: number | undefined;
+    readonly lookEveryMs?: number | undefined;
     readonly pingEveryMs?: number | undefined;
     readonly fetchWithinMs?: number | undefined;
     readonly backoffMs?: ((failures: number) => number) | undefined;
@@ -175,21 +172,25 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const admissions = createAdmissions({ verifier, proofs, tickets, standing });
   const activity = stack.use(startActivity({ session, logger }));
 
-  const supergraphSdl = loadSupergraph();
-  const graph = createApolloGraph({ supergraphSdl, clients });
   const limits = limitsOf(env);
   const documents = createDocuments(limits);
   const manifest = env.TRUSTED_DOCUMENTS === undefined ? undefined : loadManifest(env.TRUSTED_DOCUMENTS);
+  const supergraph = stack.use(
+    await openSupergraph({
+      ...supergraphFilesOf(env),
+      build: (supergraphSdl) => createApolloGraph({ supergraphSdl, clients, listSize: env.LIST_SIZE }),
+      documents: Object.values(manifest ?? {}),
+      logger,
+      pause: pauseOf(waits.lookEveryMs ?? LOOK_EVERY_MS),
+    }),
+  );
+  const { graph } = supergraph;
+  health.tell("supergraph", () => supergraph.status());
   const trusted = createTrustedDocuments(manifest, !isDevelopment);
   const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
   const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
-  const costs = createCosts({
-    schema: graph.schema,
-    weights: readWeights(readSupergraph(supergraphSdl)),
-    listSize: env.LIST_SIZE,
-  });
   const server = stack.adopt(
-    await startServer({ graph, activity, standing, limits, rates, costs, measure, isDevelopment, logger }),
+    await startServer({ graph, activity, standing, limits, rates, measure, isDevelopment, logger }),
     (started) => started.stop(),
   );
   const http = stack.adopt(
@@ -215,19 +216,17 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const subscriptions = createSubscriptions({
     graph,
     clients,
-    sources: readSources(supergraphSdl),
     pokes,
     relays,
     standing,
     documents,
-    costs,
     maxCost: limits.cost,
     hideSuggestions: !isDevelopment,
     logger,
     recheckMs: waits.recheckMs,
     backoffMs: waits.backoffMs,
   });
-  const operations = createOperations({ server, graph, subscriptions, standing, rates, trusted, logger });
+  const operations = createOperations({ server, subscriptions, standing, rates, trusted, logger });
   const streaming = {
     operations,
     admissions,
@@ -239,7 +238,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     pingEveryMs: waits.pingEveryMs,
   };
   stack.use(serveEventStreams(http, { ...streaming, fetchWithinMs: waits.fetchWithinMs }));
-  const sockets = stack.use(createSocketServer({ schema: graph.schema, ...streaming }));
+  const sockets = stack.use(createSocketServer({ schema: () => graph.current().schema, ...streaming }));
   serveUpgrades(http.server, sockets, {
     allowedOrigins: env.ALLOWED_ORIGINS,
     networkOf,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loadEnv, subgraphUrlsOf, subgraphUrlVariables } from "./env.ts";
+import { loadEnv, subgraphUrlsOf, subgraphUrlVariables, supergraphFilesOf } from "./env.ts";
 
 const JWK = JSON.stringify({ kty: "OKP", crv: "Ed25519", x: "x", kid: "k" });
 const complete = {
@@ -24,5 +24,24 @@ describe("a gateway in production", () => {
 
   it("takes where it listens while it is developed", () => {
     expect(loadEnv({ ...complete, MODE: "development" }).PUBLIC_URL).toBeUndefined();
+  });
+});
+
+describe("the supergraph", () => {
+  const filesOf = (more: Record<string, string>): unknown =>
+    supergraphFilesOf(loadEnv({ ...complete, MODE: "development", ...more }));
+
+  it("is the release's own, which does not change", () => {
+    const own = { file: expect.stringMatching(/gateway\/supergraph\.graphql$/), lastGoodFile: undefined, watch: false };
+    expect(filesOf({})).toEqual(own);
+  });
+
+  it("is that of a file, with a copy beside it or elsewhere", () => {
+    const given = { file: "/etc/graph", watch: true };
+    expect(filesOf({ SUPERGRAPH_FILE: "/etc/graph" })).toEqual({ ...given, lastGoodFile: "/etc/graph.last-good" });
+    expect(filesOf({ SUPERGRAPH_FILE: "/etc/graph", SUPERGRAPH_LAST_GOOD: "/var/copy" })).toEqual({
+      ...given,
+      lastGoodFile: "/var/copy",
+    });
   });
 });

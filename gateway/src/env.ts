@@ -1,7 +1,7 @@
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 import { subgraphNames, urlVariable } from "./graph/subgraph-names.ts";
-import { loadSupergraph } from "./graph/supergraph-file.ts";
+import { loadSupergraph, SUPERGRAPH_FILE } from "./graph/supergraph-file.ts";
 import type { Limits } from "./limits/limits.ts";
 import type { Rates } from "./rate-limit/rate-limits.ts";
 
@@ -63,6 +63,16 @@ export const Env = z
       .optional()
       .describe("To listen for pokes and to know used DPoP proofs, when REDIS_URL is not set."),
     REDIS_URL: envTypes.redisUrl,
+    SUPERGRAPH_FILE: z
+      .string()
+      .optional()
+      .describe("The supergraph to serve, read again every 2 s; default this release's own, which stays."),
+    SUPERGRAPH_LAST_GOOD: z
+      .string()
+      .optional()
+      .describe(
+        "Where the last good supergraph is kept for a start with a bad one; default SUPERGRAPH_FILE with `.last-good`.",
+      ),
     TRUSTED_DOCUMENTS: z
       .string()
       .optional()
@@ -121,6 +131,16 @@ export function ratesOf(env: z.output<typeof Env>): Rates {
     operationsPerNetwork: env.OPERATIONS_PER_NETWORK,
     connectionsPerSession: env.CONNECTIONS_PER_SESSION,
   };
+}
+
+/** Which supergraph to serve, in the words of the environment. The one of this release never changes under it. */
+export function supergraphFilesOf({ SUPERGRAPH_FILE: file, SUPERGRAPH_LAST_GOOD: lastGood }: z.output<typeof Env>): {
+  file: string;
+  lastGoodFile: string | undefined;
+  watch: boolean;
+} {
+  if (file === undefined) return { file: SUPERGRAPH_FILE, lastGoodFile: undefined, watch: false };
+  return { file, lastGoodFile: lastGood ?? `${file}.last-good`, watch: true };
 }
 
 /** What an operation may be at most, in the words of the environment. */

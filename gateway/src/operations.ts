@@ -9,13 +9,13 @@ import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLEr
 import { cameFrom, type ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLError, toGraphQLError } from "./errors.ts";
-import type { Graph } from "./graph/graph.ts";
 import { logRefusal } from "./refusals.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import { withRequestId } from "./request-id.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 import type { Standing } from "./revocation/standing.ts";
-import type { OperationRequest, PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
+import type { OperationRequest } from "./subscription/run.ts";
+import type { PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
 
 /** Who sent an operation, and how it is found in the logs. */
 export interface Sender {
@@ -47,28 +47,25 @@ export function tooManyOperations(): AppError {
 /** Wires it. */
 export function createOperations(options: {
   server: ApolloServer<GatewayContext>;
-  graph: Pick<Graph, "access">;
   subscriptions: Subscriptions;
   standing: Standing;
   rates: Pick<RateLimits, "operation">;
   trusted: TrustedDocuments;
   logger: Logger;
 }): Operations {
-  const { server, graph, subscriptions, standing, rates, trusted, logger } = options;
+  const { server, subscriptions, standing, rates, trusted, logger } = options;
 
-  function start(
-    { document, cost, open }: PreparedOperation,
-    request: OperationRequest,
-    context: GatewayContext,
-  ): Operation {
+  function start(prepared: PreparedOperation, request: OperationRequest, context: GatewayContext): Operation {
+    const { document } = prepared;
     const { query, operationName, variables } = request;
     const until = (signal: AbortSignal | undefined): GatewayContext => ({ ...context, ...(signal && { signal }) });
-    if (open)
+    if ("open" in prepared)
       return {
         document,
         open(signal) {
+          const { cost } = prepared;
           context.logger.info({ operation: operationName ?? "subscription", cost }, "subscribed");
-          return open(until(signal));
+          return prepared.open(until(signal));
         },
       };
     return {
@@ -99,9 +96,9 @@ export function createOperations(options: {
           return prepared;
         }
         // Others are counted and judged where they are answered.
-        if (prepared.open) {
+        if ("open" in prepared) {
           await rates.operation({ sessionId: claims.sid, network });
-          graph.access.assert(prepared.document, request.operationName ?? undefined, claims);
+          prepared.graph.access.assert(prepared.document, request.operationName ?? undefined, claims);
         }
         return start(prepared, request, {
           caller: cameFrom(caller, network),

@@ -16,8 +16,8 @@ import type { GatewayContext } from "./context.ts";
 import { assertMayChange } from "./dpop/proofs.ts";
 import { formatError, operationRefused, requestFault, toSeconds } from "./errors.ts";
 import { apolloLogger } from "./graph/apollo-logger.ts";
-import type { Graph } from "./graph/graph.ts";
-import type { Costs } from "./limits/cost.ts";
+import { toApolloGateway } from "./graph/apollo-gateway.ts";
+import type { LiveGraph } from "./graph/graph.ts";
 import { limitExceeded, type Limits } from "./limits/limits.ts";
 import { longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
 import { askingOf, isRelease, type RateLimits } from "./rate-limit/rate-limits.ts";
@@ -26,19 +26,18 @@ import type { Standing } from "./revocation/standing.ts";
 
 /** Started, and not yet reachable: the front and the sockets hand operations to it. */
 export async function startServer(options: {
-  graph: Graph;
+  graph: LiveGraph;
   activity: Activity;
   standing: Standing;
   limits: Limits;
   rates: Pick<RateLimits, "operation">;
-  costs: Costs;
   measure: Pick<OperationMetrics, "begin">;
   isDevelopment: boolean;
   logger: Logger;
 }): Promise<ApolloServer<GatewayContext>> {
   const { graph, limits, isDevelopment, logger } = options;
   const server = new ApolloServer<GatewayContext>({
-    gateway: graph.gateway,
+    gateway: toApolloGateway(graph),
     introspection: isDevelopment,
     hideSchemaDetailsFromClientErrors: !isDevelopment,
     includeStacktraceInErrorResponses: false,
@@ -65,22 +64,21 @@ export async function startServer(options: {
 
 /** Refuses what cannot be run here, notes activity, measures, and writes one log line an operation. */
 function operations(options: {
-  graph: Pick<Graph, "access">;
+  graph: LiveGraph;
   activity: Activity;
   standing: Standing;
   limits: Pick<Limits, "cost">;
   rates: Pick<RateLimits, "operation">;
-  costs: Costs;
   measure: Pick<OperationMetrics, "begin">;
 }): ApolloServerPlugin<GatewayContext> {
-  const { graph, activity, standing, limits, rates, costs, measure } = options;
+  const { graph, activity, standing, limits, rates, measure } = options;
   return {
     async requestDidStart() {
       const startedAt = performance.now();
       const end = measure.begin();
       let cost: number | undefined;
       return {
-        async didResolveOperation({ document, operation, request, contextValue }) {
+        async didResolveOperation({ document, operation, request, contextValue, schema }) {
           if (!operation)
             throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
           if (operation.operation === OperationTypeNode.SUBSCRIPTION)
@@ -89,12 +87,13 @@ function operations(options: {
               "Subscriptions run over a WebSocket (graphql-transport-ws), as server-sent events (/graphql/stream), or multipart.",
             );
           if (!isRelease(operation)) await refusing(() => rates.operation(askingOf(contextValue)));
+          const { access, costs } = graph.of(schema);
           const { session } = contextValue;
           const name = request.operationName ?? undefined;
           await refusing(async () => {
             cost = costs.of(document, name, request.variables ?? {});
             if (cost > limits.cost) throw limitExceeded("cost", limits.cost, cost);
-            graph.access.assert(document, name, session);
+            access.assert(document, name, session);
           }, session?.cnf !== undefined);
           if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
           if (!isPassive(operation, contextValue)) activity.note(contextValue);

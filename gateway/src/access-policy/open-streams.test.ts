@@ -11,7 +11,6 @@ import { createApolloGraph } from "../graph/apollo-graph.ts";
 import { createDocuments } from "../limits/documents.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { createSubscriptions } from "../subscription/subscriptions.ts";
-import { readSources } from "../subscription/sources.ts";
 
 const TYPES = `
   type Query { deviceChanges(since: String): Changes }
@@ -63,15 +62,14 @@ it("ends once the sign-in is too old, and asks no subgraph any more", async () =
   const clients = new Map([["session", client]]);
   const pokes = createMemoryPokes();
   const most = { depth: 9, aliases: 9, rootFields: 9, directives: 9, selections: 9, tokens: 99, cost: 99 };
+  const graph = createApolloGraph({ supergraphSdl, clients, listSize: 10 });
   const subscriptions = createSubscriptions({
-    graph: createApolloGraph({ supergraphSdl, clients }),
+    graph: { current: () => graph },
     clients,
-    sources: readSources(supergraphSdl),
     pokes,
     relays: createMemoryRelays(),
     standing: { assert: async () => undefined, assertToken: async () => undefined },
     documents: createDocuments(most),
-    costs: { of: () => 0 },
     maxCost: most.cost,
     hideSuggestions: true,
     logger,
@@ -111,7 +109,7 @@ it("ends once the sign-in is too old, and asks no subgraph any more", async () =
   };
 
   const prepared = subscriptions.prepare({ query: "subscription { deviceChanged { to } }" });
-  if (!("document" in prepared) || !prepared.open) throw new Error(JSON.stringify(prepared));
+  if (!("open" in prepared)) throw new Error(JSON.stringify(prepared));
   const events = await prepared.open(context);
   expect(await events.next()).toMatchObject({ value: { data: { deviceChanged: { to: "d1" } } } });
   vi.setSystemTime(NOW + 60_000);

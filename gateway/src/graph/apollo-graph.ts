@@ -1,20 +1,29 @@
-/** The graph by Apollo's query planner and our own executor of its plans, in the form in which ApolloServer takes it. */
+/** The graph by Apollo's query planner and our own executor of its plans. */
+import { assertValidSchema } from "graphql";
+import { createHash } from "node:crypto";
 import { createAccessPolicy } from "../access-policy/access-policy.ts";
-import type { GatewayContext } from "../context.ts";
+import { createCosts } from "../limits/cost.ts";
 import { createExecutor } from "../plan/executor.ts";
 import { createDataSource } from "../subgraph/data-source.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
+import { readSources } from "../subscription/sources.ts";
 import type { Graph } from "./graph.ts";
 import { createPlanner } from "./planner.ts";
 
-/** The graph of `supergraphSdl`, over one client per subgraph in it. Throws when a subgraph has no client. */
+/**
+ * The graph of `supergraphSdl`, over one client per subgraph in it. Throws when it is no supergraph, needs what the planner
+ * does not know, or has a subgraph without a client. Takes a few tenths of a second.
+ */
 export function createApolloGraph(options: {
   supergraphSdl: string;
   clients: ReadonlyMap<string, SubgraphClient>;
+  /** Members that a list is taken to have, where nothing says. */
+  listSize: number;
 }): Graph {
-  const { supergraphSdl, clients } = options;
+  const { supergraphSdl, clients, listSize } = options;
   const planner = createPlanner(supergraphSdl);
-  const { schema, supergraph, declarations } = planner;
+  const { schema, supergraph, declarations, weights } = planner;
+  assertValidSchema(schema);
   const sources = new Map(
     planner.subgraphs.map((name) => {
       const client = clients.get(name);
@@ -22,30 +31,18 @@ export function createApolloGraph(options: {
       return [name, createDataSource(client)];
     }),
   );
-  const executor = createExecutor({ schema, supergraph, sources, plan: planner.plan });
-
   return {
+    supergraphSdl,
+    hash: hashOf(supergraphSdl),
     schema,
     access: createAccessPolicy({ schema, declarations }),
-    planSubscription: (document, name) => executor.planSubscription(document, name),
-    gateway: {
-      onSchemaLoadOrUpdate(callback) {
-        callback({ apiSchema: schema, coreSupergraphSdl: supergraphSdl });
-        return () => undefined;
-      },
-      async load() {
-        return {
-          executor: ({ document, operationName, request, context }) =>
-            executor.answer(document, operationName ?? undefined, request.variables ?? {}, asOurs(context)),
-        };
-      },
-      stop: async () => undefined,
-    },
+    sources: readSources(supergraphSdl),
+    costs: createCosts({ schema, weights, listSize }),
+    ...createExecutor({ schema, supergraph, sources, plan: planner.plan }),
   };
 }
 
-/** ApolloServer hands on the context that it was given, and types it as any record. */
-function asOurs(context: Record<string, unknown>): GatewayContext {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  return context as unknown as GatewayContext;
+/** What a supergraph is known by. */
+export function hashOf(supergraphSdl: string): string {
+  return createHash("sha256").update(supergraphSdl).digest("hex");
 }

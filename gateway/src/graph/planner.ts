@@ -3,6 +3,7 @@ import { operationFromDocument } from "@apollo/federation-internals";
 import { type PlanNode, QueryPlanner, type SubscriptionNode } from "@apollo/query-planner";
 import type { DocumentNode, GraphQLSchema } from "graphql";
 import { type Declarations, readDeclarations } from "../access-policy/declarations.ts";
+import { readWeights, type Weights } from "../limits/weights.ts";
 import { readSupergraph } from "./supergraph.ts";
 
 export interface Planner {
@@ -13,6 +14,8 @@ export interface Planner {
   readonly subgraphs: readonly string[];
   /** What its fields demand of whoever asks. */
   readonly declarations: Declarations;
+  /** What it says of costs. */
+  readonly weights: Weights;
   /** The plan of a valid operation; undefined when no subgraph is needed. Throws GraphQLError when there is none. */
   readonly plan: (document: DocumentNode, operationName: string | undefined) => PlanNode | SubscriptionNode | undefined;
 }
@@ -27,6 +30,7 @@ export function createPlanner(supergraphSdl: string): Planner {
     supergraph: supergraph.schema.toGraphQLJSSchema(),
     subgraphs: supergraph.subgraphsMetadata().map(({ name }) => name),
     declarations: readDeclarations(supergraph),
+    weights: readWeights(supergraph),
     plan(document, operationName) {
       const named = operationName === undefined ? {} : { operationName };
       return planner.buildQueryPlan(operationFromDocument(apiSchema, document, named)).node;

@@ -41,7 +41,7 @@ export class SupergraphError extends Error {
 export function readSupergraph(sdl: string): Supergraph {
   let supergraph: Supergraph;
   try {
-    supergraph = Supergraph.build(sdl, { supportedFeatures: SUPPORTED, validateSupergraph: false });
+    supergraph = Supergraph.build(sdl, { supportedFeatures: SUPPORTED, validateSupergraph: true });
   } catch (cause) {
     throw refused(cause instanceof Error ? cause.message : String(cause), cause);
   }

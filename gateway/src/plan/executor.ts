@@ -1,14 +1,21 @@
 /** Runs operations by plans: each made ready once per document, whoever sends it and however often. */
 import type { PlanNode, SubscriptionNode } from "@apollo/query-planner";
-import { type DocumentNode, getOperationAST, GraphQLError, type GraphQLSchema, OperationTypeNode } from "graphql";
+import {
+  type DocumentNode,
+  getOperationAST,
+  GraphQLError,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+  OperationTypeNode,
+} from "graphql";
 import type { GatewayContext } from "../context.ts";
 import { requestFault } from "../errors.ts";
 import type { SourceEvent, SubscriptionPlan } from "../graph/graph.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
 import { copy, type Data } from "./data.ts";
 import { toGraphQLError } from "./fetch.ts";
-import { type Answer, compileOperation } from "./operation.ts";
-import { perDocument } from "./per-document.ts";
+import { type Answer, compileOperation, type Operation } from "./operation.ts";
+import { type KnownOperation, perDocument } from "./per-document.ts";
 import { compileRewrites } from "./rewrite.ts";
 
 /** Names an operation within a valid document; undefined is its only one. */
@@ -19,6 +26,10 @@ export interface Executor {
   answer(document: DocumentNode, name: Name, variables: Readonly<Data>, context: GatewayContext): Promise<Answer>;
   /** Throws GraphQLError when there is no plan for it. */
   planSubscription(document: DocumentNode, name: Name): SubscriptionPlan;
+  /** What the first `answer` or `planSubscription` would do. Throws GraphQLError when there is no plan for it. */
+  prepare(document: DocumentNode, name: Name): void;
+  /** What is prepared, the latest first. */
+  known(): readonly KnownOperation[];
 }
 
 /** `schema` is what clients see, `supergraph` all that plans use; there is a source for each subgraph. */
@@ -28,38 +39,52 @@ export function createExecutor(scope: {
   sources: ReadonlyMap<string, DataSource>;
   plan: (document: DocumentNode, name: Name) => PlanNode | SubscriptionNode | undefined;
 }): Executor {
-  const prepare = perDocument((document, name) => {
+  const prepared = perDocument((document, name): Operation | SubscriptionPlan => {
     const operation = getOperationAST(document, name);
-    if (!operation || operation.operation === OperationTypeNode.SUBSCRIPTION)
-      throw requestFault("OPERATION_UNKNOWN", "The document has no such query or mutation.");
+    if (!operation) throw requestFault("OPERATION_UNKNOWN", "The document has no such operation.");
     const plan = scope.plan(document, name);
-    if (plan?.kind === "Subscription") throw new GraphQLError("This operation cannot be planned.");
+    if (plan?.kind === "Subscription") return subscriptionOf(document, operation, plan);
+    if (operation.operation === OperationTypeNode.SUBSCRIPTION)
+      throw new GraphQLError("This subscription cannot be planned.");
     return compileOperation({ document, operation, plan }, scope);
   });
+
+  /** Whether a client names the only operation of its document makes no difference. */
+  const prepare = (document: DocumentNode, name: Name): Operation | SubscriptionPlan =>
+    prepared(document, name ?? getOperationAST(document)?.name?.value);
+
+  function subscriptionOf(
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    { primary, rest }: SubscriptionNode,
+  ): SubscriptionPlan {
+    const rewrite = compileRewrites(primary.outputRewrites, scope.supergraph);
+    const completed = compileOperation({ document, operation, plan: rest }, scope);
+    const start = ({ data, errors }: SourceEvent): Parameters<typeof completed.run>[1] => {
+      // Others may hold the event.
+      const own = rest || rewrite ? copy(data) : data;
+      rewrite?.(own);
+      return { data: own, errors: errors.map((error) => toGraphQLError(error, error.path)) };
+    };
+    return {
+      source: { subgraph: primary.serviceName, operation: primary.operation, operationName: primary.operationName },
+      complete: (event, variables, context) => completed.run({ variables, context }, start(event)),
+    };
+  }
 
   return {
     async answer(document, name, variables, context) {
       const operation = prepare(document, name);
+      if ("source" in operation) throw requestFault("OPERATION_UNKNOWN", "The document has no such query or mutation.");
       const errors = operation.check(variables);
       return errors.length > 0 ? { errors } : operation.run({ variables, context });
     },
     planSubscription(document, name) {
-      const operation = getOperationAST(document, name);
-      const node = scope.plan(document, name);
-      if (!operation || node?.kind !== "Subscription") throw new GraphQLError("This subscription cannot be planned.");
-      const { primary, rest } = node;
-      const rewrite = compileRewrites(primary.outputRewrites, scope.supergraph);
-      const completed = compileOperation({ document, operation, plan: rest }, scope);
-      const start = ({ data, errors }: SourceEvent): Parameters<typeof completed.run>[1] => {
-        // Others may hold the event.
-        const own = rest || rewrite ? copy(data) : data;
-        rewrite?.(own);
-        return { data: own, errors: errors.map((error) => toGraphQLError(error, error.path)) };
-      };
-      return {
-        source: { subgraph: primary.serviceName, operation: primary.operation, operationName: primary.operationName },
-        complete: (event, variables, context) => completed.run({ variables, context }, start(event)),
-      };
+      const subscription = prepare(document, name);
+      if ("source" in subscription) return subscription;
+      throw new GraphQLError("This subscription cannot be planned.");
     },
+    prepare: (document, name) => void prepare(document, name),
+    known: () => prepared.known(),
   };
 }

@@ -6,8 +6,21 @@ const MAX_CHARACTERS = 4 * 1024 * 1024;
 
 type Make<Made> = (document: DocumentNode, operationName: string | undefined) => Made;
 
+/** An operation by its document and, where that has several, its name. */
+export interface KnownOperation {
+  readonly text: string;
+  readonly name: string | undefined;
+}
+
+/** Makes, or remembers. */
+export interface PerDocument<Made> {
+  (document: DocumentNode, operationName: string | undefined): Made;
+  /** What is remembered, the latest first. */
+  known(): readonly KnownOperation[];
+}
+
 /** Remembers what `make` made of an operation, for the same document and for others that read the same; the latest 1,000. */
-export function perDocument<Made>(make: Make<Made>): Make<Made> {
+export function perDocument<Made>(make: Make<Made>): PerDocument<Made> {
   // The server parses a text once and gives the same node for it while it remembers it.
   const texts = new WeakMap<DocumentNode, string>();
   const made = new LRUCache<string, Map<string | undefined, Made>>({
@@ -24,7 +37,7 @@ export function perDocument<Made>(make: Make<Made>): Make<Made> {
     return text;
   }
 
-  return (document, operationName) => {
+  function get(document: DocumentNode, operationName: string | undefined): Made {
     const text = textOf(document);
     const operations = made.get(text) ?? new Map<string | undefined, Made>();
     const known = operations.get(operationName);
@@ -33,5 +46,10 @@ export function perDocument<Made>(make: Make<Made>): Make<Made> {
     operations.set(operationName, fresh);
     made.set(text, operations);
     return fresh;
-  };
+  }
+
+  return Object.assign(get, {
+    known: () =>
+      [...made.entries()].flatMap(([text, operations]) => [...operations.keys()].map((name) => ({ text, name }))),
+  });
 }

@@ -33,7 +33,7 @@ import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
 import { lastWords } from "../subscription/stream-error.ts";
-import type { OperationRequest } from "../subscription/subscriptions.ts";
+import type { OperationRequest } from "../subscription/run.ts";
 import { type Connection, createConnection, GOING_AWAY } from "./connection.ts";
 import { admitBy, isCredential } from "./credential.ts";
 import { never, untilLeft } from "./leaving.ts";
@@ -70,7 +70,7 @@ const CLOSE_WITHIN_MS = 2_000;
 const CLOSE_BATCH = 200;
 
 export function createSocketServer(options: {
-  schema: GraphQLSchema;
+  schema: () => GraphQLSchema;
   operations: Operations;
   admissions: Admissions;
   registry: StreamRegistry;
@@ -183,7 +183,7 @@ export function createSocketServer(options: {
       return never();
     }
     if (!("document" in operation)) return operation;
-    const args = { schema, document: operation.document, operationName: payload.operationName ?? null };
+    const args = { schema: schema(), document: operation.document, operationName: payload.operationName ?? null };
     runs.set(args, { operation, isLeft, onLeft });
     return args;
   }

@@ -5,10 +5,12 @@
 export interface Health {
   /** Adds a dependency; `probe` rejects, or resolves to false, when it is not there. */
   add(name: string, probe: () => Promise<unknown>): void;
+  /** Adds what `ready` tells beside that, under `name`: it makes nothing ready or unready. */
+  tell(name: string, read: () => unknown): void;
   /** Not ready from now on, whatever the probes say: set before draining. */
   drain(): void;
   /** `checks` maps each dependency to "ok" or to what is wrong with it, in words without secrets. */
-  ready(): Promise<{ ready: boolean; checks: Record<string, string> }>;
+  ready(): Promise<{ ready: boolean; checks: Record<string, string>; [told: string]: unknown }>;
 }
 
 const PROBE_TIMEOUT_MS = 1_000;
@@ -16,6 +18,7 @@ const PROBE_TIMEOUT_MS = 1_000;
 /** A registry of dependency probes, each given a second to answer. */
 export function createHealth(): Health {
   const probes = new Map<string, () => Promise<unknown>>();
+  const told = new Map<string, () => unknown>();
   let draining = false;
 
   async function check(probe: () => Promise<unknown>): Promise<string> {
@@ -35,6 +38,7 @@ export function createHealth(): Health {
 
   return {
     add: (name, probe) => void probes.set(name, probe),
+    tell: (name, read) => void told.set(name, read),
     drain: () => {
       draining = true;
     },
@@ -43,6 +47,7 @@ export function createHealth(): Health {
       const answers = await Promise.all([...probes.values()].map(check));
       const checks = Object.fromEntries(names.map((name, index) => [name, answers[index] ?? "not ready"]));
       return {
+        ...Object.fromEntries([...told].map(([name, read]) => [name, read()])),
         ready: !draining && answers.every((answer) => answer === "ok"),
         checks: draining ? { ...checks, drain: "under way" } : checks,
       };

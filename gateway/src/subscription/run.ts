@@ -1,0 +1,186 @@
+/** Subscriptions on a graph: checked and planned once per text, reckoned for each client's variables, and again on the next graph. */
+import type { Viewer } from "@continuo/access";
+import { AppError, isAppError } from "@continuo/errors";
+import type { Logger } from "@continuo/process";
+import {
+  type DocumentNode,
+  getOperationAST,
+  getVariableValues,
+  GraphQLError,
+  OperationTypeNode,
+  type SelectionNode,
+  validate,
+  type VariableDefinitionNode,
+} from "graphql";
+import { LRUCache } from "lru-cache";
+import { requestFault, toGraphQLError } from "../errors.ts";
+import type { Graph, LiveGraph, SubscriptionPlan } from "../graph/graph.ts";
+import type { Documents } from "../limits/documents.ts";
+import { limitExceeded } from "../limits/limits.ts";
+import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
+import { type CursorReads, toCursorReads } from "./cursor-query.ts";
+import { type RelayReads, toRelayReads } from "./relay-query.ts";
+import type { Source } from "./sources.ts";
+
+/** An operation as a client sends it over a socket. */
+export interface OperationRequest {
+  readonly query: string;
+  /** Instead of a text, its hash, as `TrustedDocuments` takes it. */
+  readonly documentId?: string | undefined;
+  readonly extensions?: unknown;
+  readonly operationName?: string | null | undefined;
+  readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
+}
+
+interface Planned {
+  readonly document: DocumentNode;
+  readonly subscription?: {
+    readonly plan: SubscriptionPlan;
+    readonly reads: CursorReads | RelayReads;
+    readonly client: Pick<SubgraphClient, "graphql">;
+    readonly variableDefinitions: readonly VariableDefinitionNode[];
+  };
+}
+
+/** A subscription on one graph. */
+export interface Run {
+  readonly graph: Graph;
+  readonly document: DocumentNode;
+  readonly subscription: NonNullable<Planned["subscription"]>;
+  readonly variables: Readonly<Record<string, unknown>>;
+  readonly cost: number;
+}
+
+/** `run` is of a subscription alone. */
+type Prepared = { readonly document: DocumentNode; readonly run?: Run };
+
+interface Runs {
+  /** On the graph that serves now. Returns what is wrong instead of throwing. */
+  prepare(request: OperationRequest): Prepared | readonly GraphQLError[];
+  /**
+   * The same on the graph that serves now. Throws SCHEMA_CHANGED: BAD_USER_INPUT when that has no such subscription,
+   * CONFLICT when its events come from elsewhere.
+   */
+  renew(run: Run, request: OperationRequest, viewer: Viewer): Run;
+}
+
+const MAX_VARIABLE_ERRORS = 20;
+const CACHED_TEXTS = 1_000;
+const CACHED_CHARACTERS = 4 * 1024 * 1024;
+
+export function createRuns(options: {
+  graph: Pick<LiveGraph, "current">;
+  clients: ReadonlyMap<string, Pick<SubgraphClient, "graphql">>;
+  documents: Documents;
+  maxCost: number;
+  hideSuggestions: boolean;
+  logger: Logger;
+}): Runs {
+  const { graph, clients, documents, maxCost, hideSuggestions, logger } = options;
+  const plannedOn = new WeakMap<Graph, LRUCache<string, Planned>>();
+
+  function plan(on: Graph, { query, operationName }: OperationRequest): Planned | readonly GraphQLError[] {
+    const document = documents.read(query);
+    const operation = getOperationAST(document, operationName);
+    if (!operation)
+      return [requestFault("OPERATION_UNKNOWN", "The document has no such operation, or several and no name.")];
+    if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return { document };
+    // graphql-js throws at them instead of reporting them, and the planner has no plan for them.
+    if (operation.selectionSet.selections.some(isConditional))
+      return [requestFault("SUBSCRIPTION_UNSUPPORTED", "A subscription's own field takes no @skip or @include.")];
+    const faults = validate(on.schema, document, undefined, { hideSuggestions });
+    if (faults.length > 0) return faults.map((fault) => asFault("DOCUMENT_INVALID", fault));
+    const plan = on.planSubscription(document, operationName ?? undefined);
+    const client = clients.get(plan.source.subgraph);
+    if (!client) return [requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.")];
+    const { operation: asked } = plan.source;
+    const reads = toRelayReads(asked, on.sources.relays) ?? toCursorReads(asked, on.sources.cursors);
+    return {
+      document,
+      subscription: { plan, reads, client, variableDefinitions: operation.variableDefinitions ?? [] },
+    };
+  }
+
+  function planOnce(on: Graph, request: OperationRequest): Planned | readonly GraphQLError[] {
+    const planned = plannedOn.get(on) ?? createCache();
+    plannedOn.set(on, planned);
+    const key = `${request.operationName ?? ""}\n${request.query}`;
+    const known = planned.get(key);
+    if (known) return known;
+    try {
+      const fresh = plan(on, request);
+      if ("document" in fresh) planned.set(key, fresh);
+      return fresh;
+    } catch (cause) {
+      if (isAppError(cause)) return [toGraphQLError(cause)];
+      if (!(cause instanceof GraphQLError)) {
+        logger.error({ err: cause }, "a subscription could not be planned");
+        return [requestFault("SUBSCRIPTION_UNSUPPORTED", "This subscription cannot be run.")];
+      }
+      return ["reason" in cause.extensions ? cause : asFault("DOCUMENT_INVALID", cause)];
+    }
+  }
+
+  function prepareOn(on: Graph, request: OperationRequest): Prepared | readonly GraphQLError[] {
+    const ready = planOnce(on, request);
+    if (!("document" in ready)) return ready;
+    const { document, subscription } = ready;
+    if (!subscription) return { document };
+    const { errors, coerced } = getVariableValues(
+      on.schema,
+      subscription.variableDefinitions,
+      request.variables ?? {},
+      { maxErrors: MAX_VARIABLE_ERRORS },
+    );
+    if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
+    const cost = on.costs.of(document, request.operationName ?? undefined, coerced);
+    if (cost > maxCost) return [toGraphQLError(limitExceeded("cost", maxCost, cost))];
+    return { document, run: { graph: on, document, subscription, variables: coerced, cost } };
+  }
+
+  return {
+    prepare: (request) => prepareOn(graph.current(), request),
+    renew(run, request, viewer) {
+      const on = graph.current();
+      if (run.graph === on) return run;
+      const ready = prepareOn(on, request);
+      if (!("document" in ready && ready.run)) {
+        const [fault] = "document" in ready ? [] : ready;
+        throw new AppError("BAD_USER_INPUT", "SCHEMA_CHANGED", `The graph has changed. ${fault?.message ?? ""}`.trim());
+      }
+      if (topicOf(ready.run, viewer) === topicOf(run, viewer)) return ready.run;
+      throw new AppError("CONFLICT", "SCHEMA_CHANGED", "The graph has changed: subscribe again.");
+    },
+  };
+}
+
+/** Where its events come from. */
+export function sourceOf({ subscription: { reads } }: Run): Source {
+  return "relay" in reads ? reads.relay : reads.source;
+}
+
+/** Also says of which kind the source is. */
+function topicOf(run: Run, viewer: Viewer): string {
+  return `${"relay" in run.subscription.reads} ${sourceOf(run).topic(viewer)}`;
+}
+
+function createCache(): LRUCache<string, Planned> {
+  return new LRUCache({
+    max: CACHED_TEXTS,
+    maxSize: CACHED_CHARACTERS,
+    sizeCalculation: (_planned, text) => text.length,
+  });
+}
+
+function isConditional({ directives }: SelectionNode): boolean {
+  return directives?.some(({ name }) => name.value === "skip" || name.value === "include") ?? false;
+}
+
+function asFault(reason: string, { message, nodes, source, positions }: GraphQLError): GraphQLError {
+  return new GraphQLError(message, {
+    nodes: nodes ?? null,
+    source: source ?? null,
+    positions: positions ?? null,
+    extensions: { code: "BAD_USER_INPUT", reason },
+  });
+}
