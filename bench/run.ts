@@ -7,6 +7,7 @@ import { changeToOtherDevice } from "./benchmarks/change-to-other-device.ts";
 import { checkDpop } from "./benchmarks/check-dpop.ts";
 import { checkInProcess } from "./benchmarks/check-in-process.ts";
 import { check } from "./benchmarks/check.ts";
+import { gatewayList, gatewayNoHop, gatewayOneHop } from "./benchmarks/gateway.ts";
 import { list } from "./benchmarks/list.ts";
 import { me } from "./benchmarks/me.ts";
 import { pull } from "./benchmarks/pull.ts";
@@ -31,6 +32,9 @@ const BENCHMARKS: readonly Benchmark[] = [
   revokeToCloseAmongFew,
   sessionDeviceQuery,
   me,
+  gatewayNoHop,
+  gatewayOneHop,
+  gatewayList,
   push1,
   push20,
   pull,

@@ -1,13 +1,13 @@
 /** The system under test: gateway and services as real processes, over a Postgres of their own that is as durable as ever. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { startProcess, type RunningProcess } from "../e2e/process.ts";
-import { startSystem } from "../e2e/system.ts";
-import { createGrantSigner } from "../packages/access/src/index.ts";
-import { databaseUrls } from "../embedded/src/rooms.ts";
+import { repository, startProcess, type RunningProcess } from "../e2e/process.ts";
+import { startSubgraph, startSystem, type ServerProcess } from "../e2e/system.ts";
+import { createGrantSigner, type Jwk } from "../packages/access/src/index.ts";
+import { databaseUrls, roomEnvironments, type Environment } from "../embedded/src/rooms.ts";
 import { loadSecrets } from "../embedded/src/secrets.ts";
 import { migrate, startEmbeddedPostgres } from "../packages/database/src/index.ts";
 import { createLogger } from "../packages/process/src/index.ts";
@@ -28,8 +28,23 @@ export interface Subject extends AsyncDisposable {
   readonly postgresPid: number;
   /** The processes that a request runs through. */
   readonly processes: { readonly gateway: readonly number[]; readonly services: readonly number[] };
+  /** For whoever takes the gateway's place. Where the subgraphs are in one process with it, it starts the same as processes. */
+  openSubgraphs(stack: AsyncDisposableStack): Promise<Subgraphs>;
   /** The last warnings and errors that its processes logged, for when something fails. */
   complaints(): string[];
+}
+
+/** The subgraphs as processes, and what a gateway over them must know. */
+export interface Subgraphs {
+  readonly pids: readonly number[];
+  readonly supergraph: string;
+  /** The GraphQL endpoint of each, and its own part of the graph, by its name in the supergraph. */
+  readonly subgraphs: Readonly<Record<string, { readonly url: string; readonly api: string }>>;
+  /** The JWK Set of the access tokens that callers bring, and who made them for whom. */
+  readonly keySet: unknown;
+  readonly token: { readonly issuer: string; readonly audience: string };
+  /** Signs what subgraphs believe. */
+  readonly gatewayKey: Jwk;
 }
 
 /** Generous limits, so that nobody is signed out by a benchmark, and access tokens outlive it. */
@@ -55,12 +70,13 @@ export async function openSubject(layout: Layout): Promise<Subject> {
   );
   const databaseUrl = postgres.adminUrl;
   const start = layout === "PROCESSES" ? startProcesses : startOneProcess;
-  const { origin, grantKey, processes, running } = await start(databaseUrl, directory, opening);
+  const { origin, grantKey, gateway, processes, running, openServer } = await start(databaseUrl, directory, opening);
   await query(databaseUrl, "INSERT INTO session.applications (id, name, created_at) VALUES ($1, 'Bench', now())", [
     APPLICATION,
   ]);
   await query(databaseUrl, POLICY, [APPLICATION]);
   const opened = opening.move();
+  const keySetUrl = `${origin}/.well-known/jwks.json`;
   const grants = createGrantSigner(grantKey);
   return {
     origin,
@@ -70,18 +86,48 @@ export async function openSubject(layout: Layout): Promise<Subject> {
       const auth_time = Math.floor(now.getTime() / 1_000);
       return grants.sign({ jti: randomUUID(), sub: userId, acr: "aal1", amr: ["pwd"], auth_time }, now);
     },
-    keySetUrl: `${origin}/.well-known/jwks.json`,
+    keySetUrl,
     databaseUrl,
     postgresPid: postgres.pid,
     processes,
+    async openSubgraphs(stack) {
+      const pids: number[] = [];
+      const subgraphs: Record<string, { url: string; api: string }> = {};
+      for (const [owner, name] of SUBGRAPHS) {
+        const { url, pid } = await openServer(owner, stack);
+        pids.push(pid);
+        subgraphs[name] = { url: `${url}/graphql`, api: await readText(`services/${name}/api.graphql`) };
+      }
+      const keySet: unknown = await (await fetch(keySetUrl)).json();
+      return { ...gateway, pids, supergraph: await readText("gateway/supergraph.graphql"), subgraphs, keySet };
+    },
     complaints: () => running.flatMap((one) => one.log().split("\n").filter(isComplaint).slice(-3)),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
 interface Started extends Pick<Subject, "origin" | "processes"> {
-  readonly grantKey: Parameters<typeof createGrantSigner>[0];
+  readonly grantKey: Jwk;
+  readonly gateway: Pick<Subgraphs, "gatewayKey" | "token">;
   readonly running: readonly RunningProcess[];
+  /** A subgraph as a process: the one that runs, or one that the stack ends. */
+  readonly openServer: (owner: Subgraph, stack: AsyncDisposableStack) => Promise<Pick<ServerProcess, "url" | "pid">>;
+}
+
+/** By owner, and by name in the supergraph. */
+const SUBGRAPHS = [
+  ["identity", "identity"],
+  ["session", "session"],
+  ["userState", "user-state"],
+] as const;
+type Subgraph = (typeof SUBGRAPHS)[number][0];
+
+function tokenOf({ TOKEN_ISSUER = "", TOKEN_AUDIENCE = "" }: Environment): Subgraphs["token"] {
+  return { issuer: TOKEN_ISSUER, audience: TOKEN_AUDIENCE };
+}
+
+function readText(path: string): Promise<string> {
+  return readFile(join(repository, path), "utf8");
 }
 
 async function startProcesses(
@@ -101,8 +147,14 @@ async function startProcesses(
   return {
     origin: gateway.url,
     grantKey: system.keys.grant.privateJwk,
+    gateway: { gatewayKey: system.keys.gateway.privateJwk, token: tokenOf(system.environments.gateway) },
     processes: { gateway: [gateway.pid], services: services.map(({ pid }) => pid) },
     running: [...system.gateways, ...services, ...Object.values(system.workers)],
+    openServer: async (owner) => {
+      const [server] = system.subgraphs[owner];
+      if (!server) throw new Error(`nothing serves ${owner}`);
+      return server;
+    },
   };
 }
 
@@ -122,11 +174,21 @@ async function startOneProcess(
     }),
   );
   await continuo.says(/Continuo is ready/);
+  const origin = `http://127.0.0.1:${port}`;
+  const rooms = roomEnvironments({
+    secrets,
+    databaseUrl: databaseUrls(databaseUrl, secrets.databasePasswords),
+    mode: "production",
+    logLevel: "warn",
+  });
   return {
-    origin: `http://127.0.0.1:${port}`,
+    origin,
     grantKey: secrets.grantKey.privateJwk,
+    // OAuth clients insist on an issuer that is where they found it.
+    gateway: { gatewayKey: secrets.gatewayKey.privateJwk, token: tokenOf({ ...rooms.gateway, TOKEN_ISSUER: origin }) },
     processes: { gateway: [continuo.pid], services: [] },
     running: [continuo],
+    openServer: async (owner, stack) => stack.use(await startSubgraph(owner, rooms[owner])),
   };
 }
 

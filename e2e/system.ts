@@ -64,10 +64,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     Promise.all(Array.from({ length: replicas }, (_, index) => make(index)));
 
   const startSubgraphs = (owner: keyof typeof SUBGRAPHS): Promise<ServerProcess[]> =>
-    times(async (index) => {
-      const name = SUBGRAPHS[owner];
-      return opening.use(await startServer(`${name}-${index}`, `services/${name}/src/main.ts`, environments[owner]));
-    });
+    times(async (index) => opening.use(await startSubgraph(owner, environments[owner], index)));
   const [identity, session, userState] = await Promise.all([
     startSubgraphs("identity"),
     startSubgraphs("session"),
@@ -120,6 +117,16 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     keys: { gateway: gatewayKey, grant: grantKey },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** Starts one subgraph's server; `index` tells its replicas apart in logs. */
+export function startSubgraph(
+  owner: keyof typeof SUBGRAPHS,
+  environment: Environment,
+  index = 0,
+): Promise<ServerProcess> {
+  const name = SUBGRAPHS[owner];
+  return startServer(`${name}-${index}`, `services/${name}/src/main.ts`, environment);
 }
 
 /** Starts a server on a free port, which it keeps over restarts. */

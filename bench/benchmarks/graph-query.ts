@@ -1,4 +1,4 @@
-/** A query through the gateway, beside node:http that knows the answer already, and node:http that reads it with `pg`. */
+/** A query through the gateway, beside node:http that knows the answer already, and whoever else can answer it. */
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { startChild } from "../child.ts";
@@ -13,23 +13,38 @@ export interface GraphQuery {
   readonly people: readonly SignedIn[];
 }
 
-/** Ours, the ceiling and the floor; the floor's answers are compared with ours before anything is measured. */
-export async function openGraphQuery(
+/** Somebody who answers the same requests as our gateway. */
+export interface Answering {
+  readonly name: string;
+  readonly url: string;
+  readonly processes: ContenderOptions["processes"] & {};
+}
+
+interface Opening {
+  readonly subject: Subject;
+  readonly effort: Effort;
+  readonly stack: AsyncDisposableStack;
+}
+
+/** Ours, the ceiling and the floor: node:http that reads the answer with `pg`. */
+export async function openGraphQuery(query: GraphQuery, opening: Opening): Promise<Contender[]> {
+  const { url, pid } = await openFloor(opening.subject, opening.stack);
+  return openSameQuery(query, [{ name: "node:http + pg", url, processes: { server: [pid] } }], opening);
+}
+
+/** Ours, the ceiling and the others, whose answers are compared with ours before anything is measured. */
+export async function openSameQuery(
   { operation, people }: GraphQuery,
-  { subject, effort, stack }: { subject: Subject; effort: Effort; stack: AsyncDisposableStack },
+  others: readonly Answering[],
+  { subject, effort, stack }: Opening,
 ): Promise<Contender[]> {
   const requests = people.map(({ accessToken }) => wireRequest(operation, {}, accessToken));
-  const floor = await openFloor(subject, stack);
-  const answer = await sameAnswers(subject.graphqlUrl, floor.url, requests);
+  let answer = "";
+  for (const other of others) answer = await sameAnswers(subject.graphqlUrl, other, requests);
   const ceiling = stack.use(
     await startChild(new URL("../yardsticks/ceiling.ts", import.meta.url), { answer }, z.string()),
   );
-
-  const against = async (
-    name: string,
-    url: string,
-    processes: ContenderOptions["processes"] & {},
-  ): Promise<Contender> =>
+  const contend = async ({ name, url, processes }: Answering): Promise<Contender> =>
     stack.use(
       await openContender(subject, {
         name,
@@ -40,19 +55,27 @@ export async function openGraphQuery(
         processes,
       }),
     );
-  return [
-    await against("continuo", subject.graphqlUrl, subject.processes),
-    await against("node:http, same bytes", ceiling.ready, { server: [ceiling.pid] }),
-    await against("node:http + pg", floor.url, { server: [floor.pid] }),
-  ];
+  const contenders: Contender[] = [];
+  for (const one of [
+    { name: "continuo", url: subject.graphqlUrl, processes: subject.processes },
+    { name: "node:http, same bytes", url: ceiling.ready, processes: { server: [ceiling.pid] } },
+    ...others,
+  ])
+    contenders.push(await contend(one));
+  return contenders;
 }
 
 /** Answers may differ for a moment (a device was seen again between the two); not for long. */
 const TRIES = 5;
 
-async function sameAnswers(ours: string, floor: string, requests: readonly WireRequest[]): Promise<string> {
+/** Our last answer. Throws when theirs is another one. */
+async function sameAnswers(
+  ours: string,
+  { name, url }: Pick<Answering, "name" | "url">,
+  requests: readonly WireRequest[],
+): Promise<string> {
   await using us = openGraphQLClient(ours, 1);
-  await using them = openGraphQLClient(floor, 1);
+  await using them = openGraphQLClient(url, 1);
   let sample = "";
   for (const request of requests) {
     for (let attempt = 1; ; attempt += 1) {
@@ -60,7 +83,7 @@ async function sameAnswers(ours: string, floor: string, requests: readonly WireR
       sample = mine;
       const [a, b]: unknown[] = [JSON.parse(mine), JSON.parse(theirs)];
       if (isDeepStrictEqual(a, b)) break;
-      if (attempt === TRIES) throw new Error(`the floor answers something else:\nours  ${mine}\nfloor ${theirs}`);
+      if (attempt === TRIES) throw new Error(`${name} answers something else:\nours   ${mine}\ntheirs ${theirs}`);
     }
   }
   return sample;
