@@ -75,6 +75,9 @@ test("when there is no place for it, or a later step fails, all is as it was", (
 });
 
 test("a subgraph is made that composes, typechecks, passes its test and has its place in docker-compose.yml", () => {
+  const supergraph = (): string => readFileSync(join(root, "gateway/supergraph.graphql"), "utf8");
+  const directives = (): string[] => supergraph().match(/^directive @\w+/gm) ?? [];
+  const before = directives();
   expect(newSubgraph("gift-cards", "--files-only")).toMatchObject({ status: 0 });
   // As an install would.
   cpSync(join(root, "services/session/node_modules"), join(root, "services/gift-cards/node_modules"), {
@@ -93,7 +96,7 @@ test("a subgraph is made that composes, typechecks, passes its test and has its 
     const { status, output } = run(program, ...args);
     expect([program, status, status === 0 ? "" : output]).toEqual([program, 0, ""]);
   }
-  expect(readFileSync(join(root, "gateway/supergraph.graphql"), "utf8")).toContain(
-    `GIFT_CARDS @join__graph(name: "gift-cards"`,
-  );
+  expect(supergraph()).toContain(`GIFT_CARDS @join__graph(name: "gift-cards"`);
+  // A directive of operations is in the graph only if every subgraph has it.
+  expect(directives()).toEqual(before);
 });
