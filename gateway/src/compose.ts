@@ -14,7 +14,7 @@ import {
   parse,
   Source,
 } from "graphql";
-import { keepPurposes } from "./link-purposes.ts";
+import { keepPurposes, type Lost } from "./link-purposes.ts";
 import { printApi } from "./subgraph-types.ts";
 import { LiveFieldError, readSources } from "./subscription/sources.ts";
 
@@ -97,7 +97,7 @@ export function composeSupergraph(subgraphs: readonly SubgraphDefinition[]): str
   const composed = composeServices(services);
   if (composed.errors) throw new CompositionError(composed.errors.map((error) => toFault(error, subgraphs)));
   const { supergraphSdl, lost } = keepPurposes(composed.supergraphSdl, subgraphs);
-  if (lost.length > 0) throw new CompositionError(lost.map(nothingComposed));
+  if (lost.length > 0) throw new CompositionError(lost.map(leftOut));
   return `${HEADER}${supergraphSdl.trimEnd()}\n`;
 }
 
@@ -140,12 +140,12 @@ function assertLive(supergraph: string, subgraphs: readonly SubgraphDefinition[]
   }
 }
 
-function nothingComposed({ subgraph, url, for: purpose }: { subgraph: string; url: string; for: string }): Fault {
+function leftOut({ subgraph, what }: Lost): Fault {
   return {
-    code: "LINK_LOST",
-    message: `[${subgraph}] ${url} is for: ${purpose}, and no directive of it is composed: it would protect nothing`,
+    code: "DIRECTIVE_LEFT_OUT",
+    message: `[${subgraph}] ${what} would be left out of the supergraph, and protect nothing`,
     places: [],
-    fix: "name its directives in @composeDirective, or do not link to it",
+    fix: "link it for: SECURITY and name it in @composeDirective, or take it out",
   };
 }
 

@@ -45,10 +45,33 @@ describe("a supergraph", () => {
     );
   });
 
-  it("is not composed of a link for SECURITY whose directives are left out, as that would protect nothing", () => {
-    expect(() => compose(AUDIT, "a: Int @audit")).toThrow(CompositionError);
-    expect(() => compose(AUDIT, "a: Int @audit")).toThrow(
-      /\[films\] .*audit.*\n {2}fix: name its directives in @composeDirective/,
-    );
+  const define = "directive @requiresAuth repeatable on FIELD_DEFINITION";
+  const link = `@link(url: "https://specs.continuo.example/auth/v1.0", import: ["@requiresAuth"], for: SECURITY)`;
+  const composed = `${link} @composeDirective(name: "@requiresAuth")`;
+  const films = (links: string): string =>
+    `extend schema ${FEDERATION} ${links} ${define} type Query { a: Int @requiresAuth }`;
+  const people = `extend schema ${FEDERATION} ${composed} ${define} type Query { b: Int @requiresAuth }`;
+  const both = (links: string): string =>
+    composeSupergraph([
+      { name: "films", typeDefs: parse(films(links)) },
+      { name: "people", typeDefs: parse(people) },
+    ]);
+
+  it("is composed of what several subgraphs protect", () => {
+    expect(both(composed)).toMatch(/a: Int .*@requiresAuth\n.*b: Int .*@requiresAuth\n/);
+  });
+
+  it.each([
+    ["a link of which nothing is composed", () => compose(AUDIT, "a: Int @audit"), "@audit"],
+    ["a directive that another subgraph composes, and this one does not", () => both(link), "@requiresAuth"],
+    ["@requiresAuth without a link", () => both(""), "@requiresAuth"],
+    [
+      "@requiresAuth with a link that is for nothing",
+      () => both(composed.replace(", for: SECURITY", "")),
+      "@requiresAuth",
+    ],
+  ])("is not composed of %s, as that would protect nothing", (_what, composing, name) => {
+    expect(composing).toThrow(CompositionError);
+    expect(composing).toThrow(new RegExp(`\\[films\\] ${name} would be left out[^]*fix: link it for: SECURITY`));
   });
 });
