@@ -72,7 +72,6 @@ export interface Overrides {
     readonly recheckMs?: number | undefined;
     readonly lookEveryMs?: number | undefined;
     readonly pingEveryMs?: number | undefined;
-    readonly fetchWithinMs?: number | undefined;
     readonly backoffMs?: ((failures: number) => number) | undefined;
     readonly answerWithinMs?: number | undefined;
   };
@@ -237,7 +236,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     logger,
     pingEveryMs: waits.pingEveryMs,
   };
-  stack.use(serveEventStreams(http, { ...streaming, fetchWithinMs: waits.fetchWithinMs }));
+  stack.use(serveEventStreams(http, streaming));
   const sockets = stack.use(createSocketServer({ schema: () => graph.current().schema, ...streaming }));
   serveUpgrades(http.server, sockets, {
     allowedOrigins: env.ALLOWED_ORIGINS,

@@ -43,12 +43,7 @@ interface Reserved extends Reservation {
 const FETCH_WITHIN_MS = 10_000;
 
 /** None yet. */
-export function createReservations(options: {
-  streams: OpenStreams;
-  logger: Logger;
-  fetchWithinMs?: number | undefined;
-}): Reservations {
-  const { streams, logger, fetchWithinMs = FETCH_WITHIN_MS } = options;
+export function createReservations({ streams, logger }: { streams: OpenStreams; logger: Logger }): Reservations {
   const reservations = new Map<string, Reserved>();
 
   function open({ claims }: ViewerAdmission, requestId: string, token: string): Reserved {
@@ -63,7 +58,7 @@ export function createReservations(options: {
           .join(""),
     });
     let isFetched = false;
-    const expiry = setTimeout(() => stream.interrupt("RESERVATION_EXPIRED"), fetchWithinMs);
+    const expiry = setTimeout(() => stream.interrupt("RESERVATION_EXPIRED"), FETCH_WITHIN_MS);
     stream.signal.addEventListener("abort", () => {
       clearTimeout(expiry);
       reservations.delete(token);

@@ -72,13 +72,12 @@ export function serveEventStreams(
     networkOf: NetworkOf;
     logger: Logger;
     pingEveryMs?: number | undefined;
-    fetchWithinMs?: number | undefined;
   },
 ): Disposable {
-  const { operations, admissions, rates, networkOf, logger, fetchWithinMs } = options;
+  const { operations, admissions, rates, networkOf, logger } = options;
   const admitted = new WeakMap<FastifyRequest, ViewerAdmission>();
   const streams = createOpenStreams(options);
-  const reservations = createReservations({ streams, logger, fetchWithinMs });
+  const reservations = createReservations({ streams, logger });
 
   /** Before the body is read. */
   async function admitRequest(request: FastifyRequest): Promise<void> {

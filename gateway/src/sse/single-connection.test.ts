@@ -264,28 +264,6 @@ it("pages of allowed origins may reserve, and stop operations", async () => {
 });
 
 describe("a reservation that nobody fetches", () => {
-  it("ends with what runs in it, and takes up no room any more", async () => {
-    await using house = await startHouse({ waits: { fetchWithinMs: 500 } });
-    const url = `${house.url}/graphql/stream`;
-    const ada = house.join();
-    const authorization = `Bearer ${await house.token(ada)}`;
-    const tokens = await Promise.all(
-      Array.from({ length: 32 }, async () => (await fetch(url, { method: "PUT", headers: { authorization } })).text()),
-    );
-    expect((await fetch(url, { method: "PUT", headers: { authorization } })).status).toBe(429);
-    const headers = {
-      authorization,
-      "x-graphql-event-stream-token": tokens[0] ?? "",
-      "content-type": "application/json",
-    };
-    const body = JSON.stringify({ query: STATE, extensions: { operationId: "one" } });
-    expect((await fetch(url, { method: "POST", headers, body })).status).toBe(202);
-    await eventually(() => expect(house.pokes.listeners).toBe(IDLE_LISTENERS + 1));
-    await eventually(() => expect(house.pokes.listeners).toBe(IDLE_LISTENERS));
-    expect((await fetch(url, { headers })).status).toBe(404);
-    expect((await fetch(url, { method: "PUT", headers: { authorization } })).status).toBe(201);
-  });
-
   it("ends with its session", async () => {
     const ada = house.join();
     const headers = await bearer(ada);
