@@ -28,6 +28,10 @@ function other(change: (sdl: string) => string = (sdl) => sdl): string {
 /** A state's batches have no `serverNow` any more. */
 const withoutClock = (sdl: string): string => sdl.replace(/(?<=type StateBatch[^}]*) {2}serverNow: SafeInt!\n/, "");
 
+/** Whoever asks for `serverNow` asks for too much. */
+const withDearClock = (sdl: string): string =>
+  sdl.replace(/(?<=type StateBatch[^}]* {2}serverNow: SafeInt!)/, " @cost(weight: 1000000)");
+
 /** Changes of state are told under another topic. */
 const elsewhere = (sdl: string): string => sdl.replace(`topic: "state:{userId}"`, `topic: "elsewhere:{userId}"`);
 
@@ -147,19 +151,22 @@ describe("a gateway", () => {
     expect([live.failure(), devices.failure()]).toEqual([undefined, undefined]);
   });
 
-  it("ends a stream whose field is gone at its next event, with a code, and no other", async () => {
+  it.each([
+    ["whose field is gone", withoutClock],
+    ["that costs too much now", withDearClock],
+  ])("ends a stream %s at its next event, with a code, and no other", async (_what, change) => {
     const ada = house.join();
     await using phone = createTestClient(house.socketUrl, await house.token(ada));
-    const gone = phone.run("subscription { stateChanges { to serverNow } }");
+    const over = phone.run("subscription { stateChanges { to serverNow } }");
     const stays = phone.run("subscription { stateChanges { to } }");
-    await eventually(() => expect([gone, stays].map(({ results }) => results.length)).toEqual([1, 1]));
-    await replaceBy(other(withoutClock));
+    await eventually(() => expect([over, stays].map(({ results }) => results.length)).toEqual([1, 1]));
+    await replaceBy(other(change));
     await house.write(ada, "k", 1);
     await eventually(() =>
-      expect(gone.failure()).toMatchObject([{ extensions: { code: "BAD_USER_INPUT", reason: "SCHEMA_CHANGED" } }]),
+      expect(over.failure()).toMatchObject([{ extensions: { code: "BAD_USER_INPUT", reason: "SCHEMA_CHANGED" } }]),
     );
     await eventually(() => expect(stays.results).toHaveLength(2));
-    expect([gone.results.length, stays.failure(), phone.closes]).toEqual([1, undefined, []]);
+    expect([over.results.length, stays.failure(), phone.closes]).toEqual([1, undefined, []]);
     await replaceBy(other());
   });
 

@@ -133,9 +133,14 @@ export function createRuns(options: {
       { maxErrors: MAX_VARIABLE_ERRORS },
     );
     if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
-    const cost = on.costs.of(document, request.operationName ?? undefined, coerced);
-    if (cost > maxCost) return [toGraphQLError(limitExceeded("cost", maxCost, cost))];
-    return { document, run: { graph: on, document, subscription, variables: coerced, cost } };
+    try {
+      const cost = on.costs.of(document, request.operationName ?? undefined, coerced);
+      if (cost > maxCost) throw limitExceeded("cost", maxCost, cost);
+      return { document, run: { graph: on, document, subscription, variables: coerced, cost } };
+    } catch (cause) {
+      if (isAppError(cause)) return [toGraphQLError(cause)];
+      throw cause;
+    }
   }
 
   return {
