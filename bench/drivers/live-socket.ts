@@ -48,3 +48,19 @@ export async function closedByRevocation(socket: WebSocket): Promise<void> {
     throw new Error(`the socket closed with ${String(code)} ${String(reason)}`);
   }
 }
+
+/** Resolves with the message that has `value` in it. */
+export async function receives(socket: WebSocket, value: string, patienceMs = PATIENCE_MS): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const patience = setTimeout(() => reject(new Error(`${value} did not come`)), patienceMs);
+  const look = (data: unknown): void => {
+    if (Buffer.isBuffer(data) && data.includes(`"${value}"`)) resolve();
+  };
+  socket.on("message", look);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(patience);
+    socket.off("message", look);
+  }
+}

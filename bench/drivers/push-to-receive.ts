@@ -1,14 +1,12 @@
 /** A change of somebody's state: from sending the push of one device to the socket of another having it. */
-import type { WebSocket } from "ws";
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { dataOf, PUSH, STATE_CHANGES } from "../operations.ts";
 import { inTurn } from "../people.ts";
 import { nextChanges, pushInput, Replica } from "../replica.ts";
 import { openGraphQLClient, wireRequest } from "./graphql-client.ts";
-import { openSubscription } from "./live-socket.ts";
+import { openSubscription, receives } from "./live-socket.ts";
 
-const PATIENCE_MS = 10_000;
 /** Access tokens of each person's other devices: the first is who is asked, the others are there. */
 const Options = z.object({ url: z.string(), replicas: z.array(Replica), others: z.array(z.array(z.string()).min(1)) });
 
@@ -42,20 +40,4 @@ export async function openDriver(options: unknown): Promise<Driver> {
       await client[Symbol.asyncDispose]();
     },
   };
-}
-
-/** Resolves with the message that has `value` in it. */
-async function receives(socket: WebSocket, value: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const patience = setTimeout(() => reject(new Error(`${value} did not come`)), PATIENCE_MS);
-  const look = (data: unknown): void => {
-    if (Buffer.isBuffer(data) && data.includes(`"${value}"`)) resolve();
-  };
-  socket.on("message", look);
-  try {
-    await promise;
-  } finally {
-    clearTimeout(patience);
-    socket.off("message", look);
-  }
 }

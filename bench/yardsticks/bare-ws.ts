@@ -1,13 +1,14 @@
 /**
  * A bare `ws` server that closes a socket when Postgres says so: a client names itself in the URL, and a NOTIFY with that
- * name closes it with 4403. No tokens, no log, no receipts: the least that a revocation can be.
+ * name closes it with 4403. No tokens, no log, no receipts: the least that a revocation can be. What comes on the other
+ * channel it sends to all sockets: the least that an event can be.
  */
 import { once } from "node:events";
 import { Client } from "pg";
 import { WebSocketServer, type WebSocket } from "ws";
 import { z } from "zod";
 import { serveParent } from "../child.ts";
-import { CLOSE_CHANNEL } from "./statements.ts";
+import { CLOSE_CHANNEL, TELL_CHANNEL } from "./statements.ts";
 
 const Settings = z.object({ databaseUrl: z.string() });
 
@@ -17,8 +18,11 @@ serveParent(async (settings) => {
   const listener = new Client({ connectionString: databaseUrl, application_name: "bench-bare-ws" });
   listener.on("error", () => undefined);
   await listener.connect();
-  listener.on("notification", ({ payload = "" }) => sockets.get(payload)?.close(4403, "SESSION_ENDED"));
-  await listener.query(`LISTEN ${CLOSE_CHANNEL}`);
+  listener.on("notification", ({ channel, payload = "" }) => {
+    if (channel === CLOSE_CHANNEL) sockets.get(payload)?.close(4403, "SESSION_ENDED");
+    else for (const socket of sockets.values()) socket.send(JSON.stringify({ value: payload }));
+  });
+  await listener.query(`LISTEN ${CLOSE_CHANNEL}; LISTEN ${TELL_CHANNEL}`);
 
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   server.on("connection", (socket, { url = "/" }) => {

@@ -7,6 +7,7 @@ import type { Change } from "../replica.ts";
 
 /** The channel on which the names of sockets to close are told. */
 export const CLOSE_CHANNEL = "bench_close";
+export const TELL_CHANNEL = "bench_tell";
 
 /** $1 user. */
 export const me = (userId: string): QueryConfig => ({
@@ -147,4 +148,17 @@ export const closeSocket = (name: string): QueryConfig => ({
 WITH closed AS (INSERT INTO bench.closed_sockets (name) VALUES ($1) RETURNING name)
 SELECT pg_notify('${CLOSE_CHANNEL}', name) FROM closed`,
   values: [name],
+});
+
+export const CREATE_TOLD = `
+CREATE SCHEMA IF NOT EXISTS bench;
+CREATE TABLE IF NOT EXISTS bench.told (value text, at timestamptz NOT NULL DEFAULT now())`;
+
+/** Writes a value down and tells it to everybody, in one statement. */
+export const tellAll = (value: string): QueryConfig => ({
+  name: "tell-all",
+  text: `
+WITH told AS (INSERT INTO bench.told (value) VALUES ($1) RETURNING value)
+SELECT pg_notify('${TELL_CHANNEL}', value) FROM told`,
+  values: [value],
 });
