@@ -90,6 +90,7 @@ test("a subgraph is made that composes, typechecks, passes its test and has its 
     ["graphql-codegen", "--config", "codegen.ts"],
     ["oxfmt", "services/gift-cards", "embedded/src/further-subgraphs.ts", "embedded/package.json"],
     ["tsc", "-p", "."],
+    ["knip"],
     ["vitest", "run", "--project", "unit", "services/gift-cards", "docker-compose.test.ts"],
   ] as const;
   for (const [program, ...args] of steps) {
