@@ -18,6 +18,8 @@ export interface CursorReads {
   readonly hasMoreKey: string;
   /** The cursor that the client gave, by variable or in the text. */
   cursorOf(variables: Readonly<Record<string, unknown>>): string | null;
+  /** Whether everybody in the source's scope who asks so is answered alike. */
+  isShared(variables: Readonly<Record<string, unknown>>): boolean;
 }
 
 /** Rewrites the owner's subscription `operation`. Throws BAD_USER_INPUT/SUBSCRIPTION_UNKNOWN for a field without a source. */
@@ -32,7 +34,10 @@ export function toCursorReads(operation: string, sources: Sources["cursors"]): C
   if (owners === undefined || source === undefined)
     throw requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.");
   const { variable, field, ...query } = owners;
-  const since = field.arguments?.find((argument) => argument.name.value === "since")?.value;
+  const given = (name: string, variables: Readonly<Record<string, unknown>>): unknown => {
+    const value = field.arguments?.find((argument) => argument.name.value === name)?.value;
+    return value && valueFromASTUntyped(value, variables);
+  };
   return {
     ...query,
     source,
@@ -40,8 +45,10 @@ export function toCursorReads(operation: string, sources: Sources["cursors"]): C
     toKey: `${variable}_to`,
     hasMoreKey: `${variable}_hasMore`,
     cursorOf(variables) {
-      const given: unknown = since && valueFromASTUntyped(since, variables);
-      return typeof given === "string" ? given : null;
+      const since = given("since", variables);
+      return typeof since === "string" ? since : null;
     },
+    isShared: (variables) =>
+      source.scope === "USER" && (source.ownWith === undefined || given(source.ownWith, variables) == null),
   };
 }

@@ -28,7 +28,7 @@ function compose(parts: { query?: string; subscription: string; page?: string })
       @link(url: "https://specs.continuo.example/live/v1.0", import: ["@live", "@relayed"])
       @composeDirective(name: "@live")
       @composeDirective(name: "@relayed")
-    directive @live(query: String!, topic: String!) on FIELD_DEFINITION
+    directive @live(query: String!, topic: String!, scope: String! = "VIEWER", ownWith: String) on FIELD_DEFINITION
     directive @relayed(query: String!, topic: String!) on FIELD_DEFINITION
     type Page { ${page} }
     type Query { invoices: Int ${query} }

@@ -20,6 +20,10 @@ export interface Source {
   readonly query: string;
   /** The topic whose pokes say that the viewer's cursor may be behind, or on which it is relayed. */
   readonly topic: (viewer: Viewer) => string;
+  /** Whom a read answers alike, when they ask alike: the viewer alone, or every session of the person. */
+  readonly scope: "VIEWER" | "USER";
+  /** An argument with which the answer is the asker's own all the same. */
+  readonly ownWith: string | undefined;
 }
 
 /** Both by the name of the subscription's root field. */
@@ -54,6 +58,8 @@ const Declaration = z.object({
       (topic) => [...topic.matchAll(PLACE)].every(([, place]) => PLACES.some((known) => known === place)),
       `expected none but {${PLACES.join("}, {")}}`,
     ),
+  scope: z.enum(["VIEWER", "USER"]).default("VIEWER"),
+  ownWith: z.string().optional(),
 });
 const NEEDED = { live: "since: String", relayed: "sealed: [String!]!" } as const;
 
@@ -79,11 +85,11 @@ export function readSources(supergraphSdl: string): Sources {
       faults.push(`Subscription.${name} @${kind}: ${z.prettifyError(parsed.error)}`);
       continue;
     }
-    const { query, topic } = parsed.data;
+    const { query, topic, scope, ownWith } = parsed.data;
     const found = queries?.fields?.find((candidate) => candidate.name.value === query);
     const wrong = found === undefined ? [`there is no Query.${query}`] : faultsOf(kind, field, found);
     faults.push(...wrong.map((fault) => `Subscription.${name} @${kind}: ${fault}`));
-    (kind === "live" ? cursors : relays).set(name, { query, topic: topicOf(topic) });
+    (kind === "live" ? cursors : relays).set(name, { query, topic: topicOf(topic), scope, ownWith });
   }
   if (faults.length > 0) throw new LiveFieldError(faults);
   return { cursors, relays };

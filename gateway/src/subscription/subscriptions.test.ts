@@ -85,6 +85,34 @@ describe("a subscription across subgraphs", () => {
     await eventually(() => expect(house.state.pulls.at(-1)).toEqual({ since: "s1", clientId: "c1" }));
   });
 
+  it("is read once for all sessions of a person that ask the same, and for each replica by itself", async () => {
+    const clients = await Promise.all(
+      Array.from({ length: 5 }, async () => createTestClient(house.socketUrl, await house.token(ada))),
+    );
+    const stranger = createTestClient(house.socketUrl, await house.token(house.join()));
+    await using closing = new AsyncDisposableStack();
+    for (const client of [...clients, stranger]) closing.use(client);
+    const alike = clients.map((client) => client.run(`subscription { stateChanges { to entries { key } } }`));
+    const replicas = clients.slice(0, 2).map((client, index) =>
+      client.run(`subscription ($id: ID) { stateChanges(clientId: $id) { to entries { key } } }`, {
+        id: `c${index}`,
+      }),
+    );
+    const other = stranger.run(`subscription { stateChanges { to entries { key } } }`);
+    const all = [...alike, ...replicas];
+    await eventually(() =>
+      expect([...all, other].map(({ results }) => results.length)).toEqual(all.map(() => 1).concat(1)),
+    );
+    house.state.pulls.length = 0;
+    await house.write(ada, "k", 1);
+    await eventually(() => expect(all.map(({ results }) => results.length)).toEqual(all.map(() => 2)));
+    for (const running of all)
+      expect(data(running)[1]).toEqual({ stateChanges: { to: "s1", entries: [{ key: "k" }] } });
+    expect(other.results).toHaveLength(1);
+    const asked = house.state.pulls.map(({ clientId }) => clientId ?? "anybody").sort();
+    expect(asked).toEqual(["anybody", "c0", "c1"]);
+  });
+
   it("tells nobody else", async () => {
     await using other = createTestClient(house.socketUrl, await house.token(house.join()));
     const stranger = other.run(`subscription { stateChanges { entries { key } } }`);

@@ -8,11 +8,12 @@ import type { Graph, LiveGraph } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
 import { placeErrors } from "../subgraph/data-source.ts";
 import type { Standing } from "../revocation/standing.ts";
-import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
+import type { SubgraphAnswer, SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 import { openCursorStream } from "./cursor-stream.ts";
 import { openRelayStream } from "./relay-stream.ts";
 import { createRuns, type OperationRequest, type Run, sourceOf } from "./run.ts";
+import { createSharedReads } from "./shared-reads.ts";
 import { StreamError } from "./stream-error.ts";
 
 /** An operation that may run: a stream of events, or something for the ordinary server. */
@@ -53,6 +54,7 @@ export function createSubscriptions(options: {
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
   const { pokes, relays, standing, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
+  const share = createSharedReads<SubgraphAnswer>();
   const runs = createRuns(options);
 
   return {
@@ -88,7 +90,14 @@ export function createSubscriptions(options: {
       const asked = { ...pick(variables, reads.variableNames), ...own };
       const scope = { ...context, signal };
       const { operationName } = plan.source;
-      const { data, errors } = await client.graphql({ query: reads.text, variables: asked, operationName }, scope);
+      const question = { query: reads.text, variables: asked, operationName };
+      const { data, errors } =
+        "isShared" in reads && reads.isShared(variables)
+          ? await whileThere(
+              signal,
+              share(JSON.stringify([viewer.userId, question]), () => client.graphql(question, context)),
+            )
+          : await client.graphql(question, scope);
       return {
         reads,
         batch: data?.[reads.responseKey],
@@ -124,6 +133,15 @@ export function createSubscriptions(options: {
       backoffMs: (failures, thrown) => Math.max(backoffMs(failures), retryAfterMs(thrown)),
     });
   }
+}
+
+/** Who leaves waits no longer; what others share goes on. */
+function whileThere<Answer>(signal: AbortSignal, shared: Promise<Answer>): Promise<Answer> {
+  const gone = Promise.withResolvers<never>();
+  const leave = (): void => gone.reject(signal.reason);
+  if (signal.aborted) leave();
+  signal.addEventListener("abort", leave, { once: true });
+  return Promise.race([shared, gone.promise]).finally(() => signal.removeEventListener("abort", leave));
 }
 
 function isOutage(thrown: unknown): boolean {
