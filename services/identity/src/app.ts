@@ -28,7 +28,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
   const health = createHealth();
   await using opening = new AsyncDisposableStack();
 
-  const { prisma, pool } = opening.use(
+  const { pool } = opening.use(
     openDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
@@ -46,7 +46,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
   const grants = createGrants(createGrantSigner(env.GRANT_PRIVATE_KEY), newId);
   const signUp = createSignUp({ store, hasher, newId, now });
   const signIn = createSignIn({ store, hasher, grants, now });
-  const userStore = createUserStore(prisma);
+  const userStore = createUserStore(pool);
 
   const subgraph = opening.use(
     await startSubgraph<Context>({
