@@ -126,3 +126,30 @@ it("every event is its subscriber's own, whatever is selected, shared and interl
   );
   expect(received).toBeGreaterThan(40);
 });
+
+it("whoever leaves takes no read from those who share it", async () => {
+  const read = Promise.withResolvers<void>();
+  const signals: (AbortSignal | undefined)[] = [];
+  const graph = createLiveGraph((name) => async (request, scope) => {
+    if ("cursor" in request.variables) signals.push(scope.signal);
+    await read.promise;
+    const answer = await mock({ seed: 1, errors: 0, nulls: 0, broken: 0 }).get(name)?.(request, scope);
+    if (isRecord(answer?.data?.["live"])) Object.assign(answer.data["live"], { cursor_to: "1", cursor_hasMore: false });
+    return { data: answer?.data ?? null, errors: answer?.errors ?? [] };
+  });
+  const leaving = new AbortController();
+  const text = subscriptionOf("{ to }");
+  const [first, second] = await Promise.all([
+    graph.subscribe(text, { since: "0" }, "ada", leaving.signal),
+    graph.subscribe(text, { since: "0" }, "ada"),
+  ]);
+  const [left, received] = [first.next(), second.next()];
+  await expect.poll(() => signals.length).toBe(1);
+  leaving.abort();
+  await first.return?.();
+  expect(await left).toEqual({ done: true, value: undefined });
+  read.resolve();
+  expect((await received).value).toMatchObject({ data: { live: { to: expect.anything() } } });
+  expect(signals.map((signal) => signal?.aborted ?? false)).toEqual([false]);
+  await second.return?.();
+});

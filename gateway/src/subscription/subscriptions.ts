@@ -75,6 +75,8 @@ export function createSubscriptions(options: {
     const { caller, session } = context;
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { viewer } = caller;
+    // What others share does not end with this stream.
+    const { signal: _own, ...lasting } = context;
     const { reads } = first.subscription;
     const source = sourceOf(first);
     let run = first;
@@ -95,7 +97,7 @@ export function createSubscriptions(options: {
         "isShared" in reads && reads.isShared(variables)
           ? await whileThere(
               signal,
-              share(JSON.stringify([viewer.userId, question]), () => client.graphql(question, context)),
+              share(JSON.stringify([viewer.userId, question]), () => client.graphql(question, lasting)),
             )
           : await client.graphql(question, scope);
       return {

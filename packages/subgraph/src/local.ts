@@ -42,11 +42,17 @@ export function createLocal<Context extends SubgraphContext>(options: {
       const end = observe();
       const answered = Promise.withResolvers<void>();
       const contextValue = context({ caller, requestId, ...(signal && { signal }), answered: answered.promise });
-      const answer = await run(request, contextValue);
       const kind = request.query.startsWith("mutation") ? "mutation" : "query";
-      end({ kind, operationName: request.operationName, errors: answer.errors }, contextValue);
-      answered.resolve();
-      return answer;
+      let errors: OperationAnswer["errors"];
+      try {
+        const answer = await run(request, contextValue);
+        ({ errors } = answer);
+        return answer;
+      } finally {
+        // Whatever happens, who waits for the end of the request hears of it.
+        end({ kind, operationName: request.operationName, errors }, contextValue);
+        answered.resolve();
+      }
     },
     async send({ method, path, headers, body }) {
       const reply = await http.inject({ method, url: path, headers, ...(body !== undefined && { payload: body }) });
