@@ -123,10 +123,23 @@ export function createOperations(options: {
   };
 }
 
+const texts = new WeakMap<ExecutionResult, string>();
+
+/**
+ * An event as JSON: written once for all who are told the same. Its errors alone are each client's own, with the request id
+ * under which this runs.
+ */
+export function toJson(event: ExecutionResult): string {
+  if (event.errors) return JSON.stringify(toFormatted(event));
+  const known = texts.get(event) ?? JSON.stringify(toFormatted(event));
+  texts.set(event, known);
+  return known;
+}
+
 /** As graphql-ws types what comes of an execution. */
 type Loose<Shape> = { [Key in keyof Shape]: Shape[Key] | undefined };
 
-/** An event as it goes over the wire. Its errors get the request id under which this runs. */
+/** A result as it goes over the wire. Its errors get the request id under which this runs. */
 export function toFormatted({
   data,
   errors,

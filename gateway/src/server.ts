@@ -8,6 +8,7 @@ import {
   ApolloServerPluginSchemaReportingDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from "@apollo/server/plugin/disabled";
+import { circumstancesOf } from "@continuo/access";
 import { AppError, isAppError, outcomeOf } from "@continuo/errors";
 import type { Logger, OperationMetrics } from "@continuo/process";
 import { type GraphQLFormattedError, type OperationDefinitionNode, OperationTypeNode } from "graphql";
@@ -173,7 +174,7 @@ async function refusing(check: () => Promise<void>, isBound = false): Promise<vo
  * so a mutation is never replayed, and none is made over a socket that somebody took over.
  */
 function assertProven({ caller, proof }: GatewayContext): void {
-  if (caller.kind === "service" || caller.jkt === undefined) return;
+  if (circumstancesOf(caller).jkt === undefined) return;
   try {
     if (!proof) throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a proof: send it over HTTP.");
     assertMayChange(proof);

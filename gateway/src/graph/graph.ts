@@ -24,6 +24,8 @@ export interface SubscriptionPlan {
     readonly operation: string;
     readonly operationName: string | undefined;
   };
+  /** Whether other subgraphs are asked to complete an event. */
+  readonly asksOthers: boolean;
   /** Fetches the rest from the other subgraphs. Does not change `event`. */
   complete(
     event: SourceEvent,

@@ -68,6 +68,7 @@ export function createExecutor(scope: {
     };
     return {
       source: { subgraph: primary.serviceName, operation: primary.operation, operationName: primary.operationName },
+      asksOthers: rest !== undefined,
       complete: (event, variables, context) => completed.run({ variables, context }, start(event)),
     };
   }

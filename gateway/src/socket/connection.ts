@@ -9,8 +9,8 @@ import type { WebSocket } from "ws";
 import { logRefusal } from "../refusals.ts";
 
 export interface Connection {
-  /** What the protocol server speaks through. */
-  readonly transport: Transport;
+  /** What the protocol server speaks through. Sending resolves when there is room for the next message. */
+  readonly transport: Omit<Transport, "send"> & { readonly send: (message: string) => Promise<void> };
   /** Sends a message now, in front of the closing that may follow. */
   send(message: string): void;
   readonly isOpen: boolean;
@@ -82,7 +82,7 @@ export function createConnection(options: {
       socket.send(data, (cause) => (cause && socket.readyState === socket.OPEN ? reject(cause) : resolve()));
     });
 
-  const transport: Transport = {
+  const transport: Connection["transport"] = {
     protocol: socket.protocol,
     send,
     async onPing(asked) {

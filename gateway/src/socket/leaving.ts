@@ -9,18 +9,25 @@ export function never(): Promise<never> {
   return new Promise(() => undefined);
 }
 
-/** The same events, and silence once its client has left; `onLeft` is told. */
+/**
+ * Passes events on until their end, and is silent once its client has left: `onLeft` is told. It yields none, so that whoever
+ * runs it has nothing to make of them: `send` alone writes an event, and resolves when the next may follow.
+ */
 export function untilLeft<Event>(
   events: AsyncIterableIterator<Event, undefined>,
-  onLeft: () => void,
-): AsyncIterableIterator<Event, undefined> {
+  { send, onLeft }: { send: (event: Event) => Promise<void>; onLeft: () => void },
+): AsyncIterableIterator<never, undefined> {
   let isLeft = false;
-  const stream: AsyncIterableIterator<Event, undefined> = {
+  const stream: AsyncIterableIterator<never, undefined> = {
     [Symbol.asyncIterator]: () => stream,
     async next() {
       try {
-        const event = await events.next();
-        return isLeft ? never() : event;
+        for (;;) {
+          const event = await events.next();
+          if (isLeft) return never();
+          if (event.done) return { done: true, value: undefined };
+          await send(event.value);
+        }
       } catch (cause) {
         return isLeft ? never() : Promise.reject(cause);
       }

@@ -25,6 +25,7 @@ import {
   type Operations,
   OPERATIONS_PER_STREAM,
   toFormatted,
+  toJson,
   tooManyOperations,
 } from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
@@ -59,6 +60,7 @@ type SocketContext = Context<Payload, SocketState>;
 /** An operation, until its client ends it: its id may be another's from then on. */
 interface Run {
   readonly operation: Operation;
+  readonly send: (event: ExecutionResult) => Promise<void>;
   readonly isLeft: () => boolean;
   readonly onLeft: () => void;
 }
@@ -184,7 +186,10 @@ export function createSocketServer(options: {
     }
     if (!("document" in operation)) return operation;
     const args = { schema: schema(), document: operation.document, operationName: payload.operationName ?? null };
-    runs.set(args, { operation, isLeft, onLeft });
+    const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
+    const send = (event: ExecutionResult): Promise<void> =>
+      extra.connection.transport.send(`${head}${withRequestId(requestId, () => toJson(event))}}`);
+    runs.set(args, { operation, send, isLeft, onLeft });
     return args;
   }
 
@@ -198,7 +203,8 @@ export function createSocketServer(options: {
       if ("next" in outcome) await outcome.return?.();
       return never();
     }
-    if ("next" in outcome) return untilLeft(outcome, onLeft);
+    // The protocol server would write each event anew for each socket.
+    if ("next" in outcome) return untilLeft(outcome, started);
     const result: ExecutionResult = {};
     answers.set(result, outcome);
     return result;

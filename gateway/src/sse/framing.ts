@@ -2,14 +2,15 @@
  * How a stream of results is written into the body of an HTTP answer: as server-sent events (the GraphQL over SSE
  * protocol), or as parts (Apollo's multipart subscription protocol 1.0, what Apollo Client asks for over HTTP).
  */
-import type { FormattedExecutionResult, GraphQLFormattedError } from "graphql";
+import type { GraphQLFormattedError } from "graphql";
 
 export interface Framing {
   readonly contentType: string;
   /** Some browsers hold the headers back until something follows them. */
   readonly opening: string;
   readonly ping: string;
-  readonly next: (result: FormattedExecutionResult) => string;
+  /** A result, which is JSON already. */
+  readonly next: (result: string) => string;
   /** The client has all there is, and does not come back. */
   readonly complete: string;
   /** The stream itself is at fault, not an operation's event. */
@@ -18,7 +19,8 @@ export interface Framing {
   readonly interruption: (reason: string) => string;
 }
 
-const nextEvent = (data: object): string => `event: next\ndata: ${JSON.stringify(data)}\n\n`;
+const nextEvent = (json: string): string => `event: next\ndata: ${json}\n\n`;
+const faultOf = (error: GraphQLFormattedError): string => JSON.stringify({ errors: [error] });
 
 export const EVENT_STREAM: Framing = {
   contentType: "text/event-stream; charset=utf-8",
@@ -26,29 +28,31 @@ export const EVENT_STREAM: Framing = {
   ping: ":\n\n",
   next: nextEvent,
   complete: "event: complete\ndata:\n\n",
-  fault: (error) => nextEvent({ errors: [error] }),
+  fault: (error) => nextEvent(faultOf(error)),
   interruption: (reason) => `: ${reason}\n\n`,
 };
 
 /** The events of one of several operations on a stream, as the single connection mode has them. */
-export const operationEvents = (id: string): Pick<Framing, "next" | "complete" | "fault"> => ({
-  next: (payload) => nextEvent({ id, payload }),
-  complete: `event: complete\ndata: ${JSON.stringify({ id })}\n\n`,
-  fault: (error) => nextEvent({ id, payload: { errors: [error] } }),
-});
+export function operationEvents(id: string): Pick<Framing, "next" | "complete" | "fault"> {
+  const next = (result: string): string => nextEvent(`{"id":${JSON.stringify(id)},"payload":${result}}`);
+  return {
+    next,
+    complete: `event: complete\ndata: ${JSON.stringify({ id })}\n\n`,
+    fault: (error) => next(faultOf(error)),
+  };
+}
 
 /** A client reads a part when it sees the boundary after it, so that this ends each. */
 const BOUNDARY = "\r\n--graphql";
-const part = (content: object): string =>
-  `\r\ncontent-type: application/json\r\n\r\n${JSON.stringify(content)}${BOUNDARY}`;
+const part = (json: string): string => `\r\ncontent-type: application/json\r\n\r\n${json}${BOUNDARY}`;
 
 export const MULTIPART: Framing = {
   contentType: 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
-  opening: BOUNDARY + part({}),
-  ping: part({}),
-  next: (payload) => part({ payload }),
+  opening: BOUNDARY + part("{}"),
+  ping: part("{}"),
+  next: (result) => part(`{"payload":${result}}`),
   complete: "--\r\n",
-  fault: (error) => part({ payload: null, errors: [error] }),
+  fault: (error) => part(JSON.stringify({ payload: null, errors: [error] })),
   // Without its last boundary it is cut short, which clients try again.
   interruption: () => "",
 };

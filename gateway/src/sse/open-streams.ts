@@ -1,8 +1,8 @@
 /** The streamed answers of this gateway, each registered with its session, so that an ended session's end too. */
 import type { AccessTokenClaims } from "@continuo/access";
-import type { FormattedExecutionResult, GraphQLFormattedError } from "graphql";
+import type { GraphQLFormattedError } from "graphql";
 import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
-import { type Operation, toFormatted } from "../operations.ts";
+import { type Operation, toJson } from "../operations.ts";
 import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
@@ -62,15 +62,15 @@ export function createOpenStreams(options: {
   };
 }
 
-/** Runs an operation until it ends or `signal` says that nobody waits for it. Throws what the operation throws. */
+/** Runs an operation, each of its results as JSON, until it ends or `signal` says that nobody waits for it. Throws what the operation throws. */
 export async function runOperation(
   operation: Operation,
   signal: AbortSignal,
-  next: (result: FormattedExecutionResult) => Promise<void>,
+  next: (result: string) => Promise<void>,
 ): Promise<void> {
-  if ("answer" in operation) return next(await operation.answer(signal));
+  if ("answer" in operation) return next(JSON.stringify(await operation.answer(signal)));
   const events = await operation.open(signal);
   if (signal.aborted) return void (await events.return?.());
   signal.addEventListener("abort", () => void events.return?.());
-  for await (const event of events) await next(toFormatted(event));
+  for await (const event of events) await next(toJson(event));
 }

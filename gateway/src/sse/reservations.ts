@@ -88,7 +88,7 @@ export function createReservations({ streams, logger }: { streams: OpenStreams; 
           if (!signal.aborted) running.delete(id);
         };
         const refuse = (errors: readonly GraphQLError[]): void =>
-          finish(next({ errors: errors.map(formatGraphQLError) }));
+          finish(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })));
         const operation = await prepare();
         if (signal.aborted) return;
         withRequestId(asked, () => {

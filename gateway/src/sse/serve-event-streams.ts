@@ -111,7 +111,7 @@ export function serveEventStreams(
     const stream = streams.open(claims, { framing, requestId, lastWords: (why) => framing.fault(why) + complete });
     withRequestId(requestId, () => {
       const refuse = (errors: readonly GraphQLError[]): void =>
-        void stream.end(next({ errors: errors.map(formatGraphQLError) }) + complete);
+        void stream.end(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })) + complete);
       if (!("document" in operation)) return refuse(operation);
       runOperation(operation, stream.signal, (result) => stream.send(next(result))).then(
         () => stream.end(complete),

@@ -1,7 +1,8 @@
 /** The owner's query that reads after a cursor, and tells how far it came: what a subscription with a cursor is made of. */
-import { valueFromASTUntyped } from "graphql";
+import { Kind, valueFromASTUntyped, type ValueNode } from "graphql";
 import { requestFault } from "../errors.ts";
 import { aliased, toOwnerQuery } from "./owner-query.ts";
+import type { Scope } from "./scope.ts";
 import type { Source, Sources } from "./sources.ts";
 
 /** How a subscription's events are read. */
@@ -16,10 +17,12 @@ export interface CursorReads {
   readonly responseKey: string;
   readonly toKey: string;
   readonly hasMoreKey: string;
+  /** The client's variables but for the one that is nothing but its cursor: what answers depend on, beside the position. */
+  besides(variables: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
   /** The cursor that the client gave, by variable or in the text. */
   cursorOf(variables: Readonly<Record<string, unknown>>): string | null;
-  /** Whether everybody in the source's scope who asks so is answered alike. */
-  isShared(variables: Readonly<Record<string, unknown>>): boolean;
+  /** Whom those variables are answered alike. */
+  scopeOf(variables: Readonly<Record<string, unknown>>): Scope;
 }
 
 /** Rewrites the owner's subscription `operation`. Throws BAD_USER_INPUT/SUBSCRIPTION_UNKNOWN for a field without a source. */
@@ -34,21 +37,31 @@ export function toCursorReads(operation: string, sources: Sources["cursors"]): C
   if (owners === undefined || source === undefined)
     throw requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.");
   const { variable, field, ...query } = owners;
+  const argument = (wanted: string): ValueNode | undefined =>
+    field.arguments?.find(({ name }) => name.value === wanted)?.value;
   const given = (name: string, variables: Readonly<Record<string, unknown>>): unknown => {
-    const value = field.arguments?.find((argument) => argument.name.value === name)?.value;
+    const value = argument(name);
     return value && valueFromASTUntyped(value, variables);
   };
+  const since = argument("since");
+  const cursor = since?.kind === Kind.VARIABLE ? since.name.value : undefined;
+  const isUsed = query.variableNames.some((name) => name === cursor);
   return {
     ...query,
     source,
     cursorVariable: variable,
     toKey: `${variable}_to`,
     hasMoreKey: `${variable}_hasMore`,
-    cursorOf(variables) {
-      const since = given("since", variables);
-      return typeof since === "string" ? since : null;
+    besides(variables) {
+      if (cursor === undefined || isUsed) return variables;
+      const { [cursor]: _since, ...others } = variables;
+      return others;
     },
-    isShared: (variables) =>
-      source.scope === "USER" && (source.ownWith === undefined || given(source.ownWith, variables) == null),
+    cursorOf(variables) {
+      const position = given("since", variables);
+      return typeof position === "string" ? position : null;
+    },
+    scopeOf: (variables) =>
+      source.ownWith === undefined || given(source.ownWith, variables) == null ? source.scope : "VIEWER",
   };
 }

@@ -13,14 +13,14 @@ import {
 } from "graphql";
 import { describe, expect, it } from "vitest";
 import { arbitraryOperations } from "../fixtures/arbitrary-operations.ts";
-import { createLiveGraph, LIVE_SUPERGRAPH, type LiveGraph } from "../fixtures/live-graph.ts";
+import { createLiveGraph, LIVE_SUPERGRAPH, type LiveGraph, personOf } from "../fixtures/live-graph.ts";
 import { createMockSubgraphs, type Weather } from "../fixtures/mock-subgraphs.ts";
 import type { Answer } from "../plan/operation.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 
 const mock = createMockSubgraphs(LIVE_SUPERGRAPH);
 const FAIR: Weather = { seed: 1, errors: 0, nulls: 0, broken: 0 };
-const ADA = "ada";
+const ADA = personOf("ada");
 
 interface Sky {
   /** Of the next answers. */

@@ -1,16 +1,25 @@
 /** No subscriber ever receives what is another's, whatever is selected, shared and interleaved. */
+import type { Caller, Viewer } from "@continuo/access";
 import fc from "fast-check";
 import { setImmediate as turn } from "node:timers/promises";
-import { parse } from "graphql";
 import { expect, it } from "vitest";
-import { createLiveGraph, LIVE_SUPERGRAPH, type LiveGraph } from "../fixtures/live-graph.ts";
+import { createLiveGraph, LIVE_SUPERGRAPH, type LiveGraph, personOf } from "../fixtures/live-graph.ts";
 import { createMockSubgraphs } from "../fixtures/mock-subgraphs.ts";
+import { LIVE_FIELDS } from "../fixtures/test-supergraph.ts";
 import type { Answer } from "../plan/operation.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
+import { COMMON, Scope } from "./scope.ts";
 
 const mock = createMockSubgraphs(LIVE_SUPERGRAPH);
-const USERS = ["ada", "alan", "grace"];
+const ADA = personOf("ada");
+/** Of the same application, of the same person there, and of neither. */
+const VIEWERS = [
+  ADA,
+  personOf("ada", { session: "ada2" }),
+  personOf("alan"),
+  personOf("ada", { session: "ada3", applicationId: "b" }),
+];
 
 /** Several share a text, and with it a plan; one alias is one field here and another there. */
 const SELECTIONS = [
@@ -20,14 +29,32 @@ const SELECTIONS = [
   "{ item { name ... on Product { reviews { witnesses { name } } } } anything { ... on Maker { name } } settings { theme } }",
   "{ products { id x: sku } }",
 ];
-const subscriptionOf = (selection: string): string =>
-  `subscription ($since: String) { live: changed(since: $since) ${selection} }`;
-const queryOf = (selection: string): string => `query { live: changes(since: null) ${selection} }`;
+const FIELDS = Object.keys(LIVE_FIELDS);
+const subscriptionOf = (selection: string, field = "changed"): string =>
+  `subscription ($since: String) { live: ${field}(since: $since) ${selection} }`;
+
+/** Who may be told what is marked so. */
+const markOf = (scope: Scope, viewer: Viewer): string =>
+  [scope, ...COMMON[scope].map((place) => viewer[place])].join("-");
+const marksFor = (viewer: Viewer): string[] => Scope.options.map((scope) => markOf(scope, viewer));
+
+/** What whoever asks makes an answer: theirs alone, unless what is asked for is the same for more. */
+function ownerOf(caller: Caller, query: string): string {
+  switch (caller.kind) {
+    case "viewer":
+      return markOf(/\bchanges\(/.test(query) ? "USER" : "VIEWER", caller.viewer);
+    case "application":
+      return `APPLICATION-${caller.applicationId}`;
+    case "anonymous":
+    case "service":
+      return "PUBLIC";
+  }
+}
 
 /** The same data, its strings saying whose they are. */
-function marked(data: Record<string, unknown>, userId: string): Record<string, unknown> {
+function marked(data: Record<string, unknown>, owner: string): Record<string, unknown> {
   return JSON.parse(JSON.stringify(data), (key, value: unknown) =>
-    typeof value === "string" && key !== "__typename" ? `${value}@${userId}` : value,
+    typeof value === "string" && key !== "__typename" ? `${value}@${owner}` : value,
   );
 }
 
@@ -37,25 +64,42 @@ function freeze(value: unknown): void {
 }
 
 const ownersIn = (value: unknown): string[] =>
-  [...new Set([...JSON.stringify(value ?? null).matchAll(/@(\w+)/g)].map(([, owner = ""]) => owner))].sort();
+  [...new Set([...JSON.stringify(value ?? null).matchAll(/@([\w-]+)/g)].map(([, owner = ""]) => owner))].sort();
+const seedOf = (owner: string): number => Buffer.from(owner).reduce((sum, byte) => (sum * 7 + byte) % 1_000, 0);
+const ENDED = { code: "UNAUTHENTICATED", reason: "SESSION_ENDED" } as const;
 
-/** `pass` lets an answer through; `heads` say how far each person's changes are. */
-function open(pass: () => Promise<void>, heads: ReadonlyMap<string, number>, mixedUp: string[]): LiveGraph {
+interface World {
+  /** Lets an answer through. */
+  readonly pass: () => Promise<void>;
+  /** How far the changes are. */
+  readonly head: () => number;
+  /** Sessions that subgraphs refuse. */
+  readonly ended: ReadonlySet<string>;
+  readonly mixedUp: string[];
+}
+
+function open({ pass, head, ended, mixedUp }: World): LiveGraph {
   const sourceOf =
     (name: string): DataSource =>
     async (request, scope) => {
-      const userId = scope.caller.kind === "viewer" ? scope.caller.viewer.userId : "";
+      const { caller } = scope;
+      const owner = ownerOf(caller, request.query);
       await pass();
-      const others = ownersIn(request.variables["representations"]).filter((owner) => owner !== userId);
-      mixedUp.push(...others.map((owner) => `${owner}'s keys were sent as ${userId}`));
+      if (caller.kind === "viewer" && ended.has(caller.viewer.sessionId))
+        return { data: null, errors: [{ message: "The session has ended.", extensions: ENDED }] };
+      const own = caller.kind === "viewer" ? marksFor(caller.viewer) : [owner];
+      const others = ownersIn(request.variables["representations"]).filter((mark) => !own.includes(mark));
+      mixedUp.push(...others.map((other) => `keys of ${other} were sent as ${owner}`));
       const isRead = "cursor" in request.variables;
+      // Nobody has said of others' fields whom they answer alike.
+      if (!isRead && caller.kind !== "viewer") mixedUp.push(`what completes an event was asked as ${owner}`);
       const variables = isRead ? { cursor: null } : request.variables;
-      const weather = { seed: USERS.indexOf(userId), errors: 0, nulls: 10, broken: 0 };
+      const weather = { seed: seedOf(owner), errors: 0, nulls: 10, broken: 0 };
       const answer = await mock(weather).get(name)?.({ ...request, variables }, scope);
       await pass();
-      const data = answer?.data ? marked(answer.data, userId) : null;
+      const data = answer?.data ? marked(answer.data, owner) : null;
       if (isRead && isRecord(data?.["live"])) {
-        Object.assign(data["live"], { cursor_to: `${heads.get(userId)}`, cursor_hasMore: false });
+        Object.assign(data["live"], { cursor_to: `${head()}`, cursor_hasMore: false });
         // An event may be held by others; what completes it is the asker's own.
         freeze(data);
       }
@@ -65,41 +109,71 @@ function open(pass: () => Promise<void>, heads: ReadonlyMap<string, number>, mix
 }
 
 type Step =
-  | { readonly does: "subscribe"; readonly userId: string; readonly selection: string }
-  | { readonly does: "change"; readonly userId: string }
-  | { readonly does: "leave"; readonly subscriber: number };
+  | { readonly does: "subscribe"; readonly viewer: Viewer; readonly field: string; readonly selection: string }
+  | { readonly does: "change"; readonly viewer: Viewer }
+  | { readonly does: "leave" | "end"; readonly subscriber: number };
 
-const userIds = fc.constantFrom(...USERS);
+interface Subscriber {
+  readonly viewer: Viewer;
+  readonly field: string;
+  readonly selection: string;
+  readonly events: Answer[];
+  failed: unknown;
+  readonly leave: () => Promise<unknown>;
+}
+
+const viewers = fc.constantFrom(...VIEWERS);
+const subscribing = fc.record({
+  does: fc.constant("subscribe" as const),
+  viewer: viewers,
+  field: fc.constantFrom(...FIELDS),
+  selection: fc.constantFrom(...SELECTIONS),
+});
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    fc.record({ does: fc.constant("subscribe" as const), userId: userIds, selection: fc.constantFrom(...SELECTIONS) }),
-    fc.record({ does: fc.constant("change" as const), userId: userIds }),
-    fc.record({ does: fc.constant("leave" as const), subscriber: fc.nat(9) }),
+    { weight: 3, arbitrary: subscribing },
+    { weight: 2, arbitrary: fc.record({ does: fc.constant("change" as const), viewer: viewers }) },
+    fc.record({ does: fc.constantFrom("leave" as const, "end" as const), subscriber: fc.nat(9) }),
   ),
-  { minLength: 4, maxLength: 25, size: "max" },
+  { minLength: 4, maxLength: 30, size: "max" },
 );
 
-it("every event is its subscriber's own, whatever is selected, shared and interleaved", async () => {
-  let received = 0;
+it("every event is its subscriber's own, whatever is selected, shared by whom, and interleaved", async () => {
+  const received = new Map<string, number>();
+  const calm = open({ head: () => 0, mixedUp: [], ended: new Set(), pass: async () => undefined });
+  const told = new Map<string, Promise<string>>();
+  const toldAlone = async ({ viewer, field, selection }: Subscriber): Promise<string> => {
+    const alone = await calm.subscribe(subscriptionOf(selection, field), { since: "0" }, viewer);
+    const { value } = await alone.next();
+    await alone.return?.();
+    return JSON.stringify(value);
+  };
   await fc.assert(
     fc.asyncProperty(fc.scheduler(), steps, async (scheduler, plan) => {
-      const heads = new Map(USERS.map((userId) => [userId, 0]));
+      let head = 0;
+      const ended = new Set<string>();
       const mixedUp: string[] = [];
-      const graph = open(() => scheduler.schedule(Promise.resolve()), heads, mixedUp);
-      const subscribers: { userId: string; selection: string; events: Answer[]; leave: () => Promise<unknown> }[] = [];
+      const graph = open({ head: () => head, mixedUp, ended, pass: () => scheduler.schedule(Promise.resolve()) });
+      const subscribers: Subscriber[] = [];
       const consuming: Promise<void>[] = [];
       for (const step of plan) {
+        const subscriber = "subscriber" in step ? subscribers[step.subscriber % subscribers.length] : undefined;
         if (step.does === "subscribe") {
-          const { userId, selection } = step;
+          const { viewer, field, selection } = step;
           // All have the same cursor.
-          const stream = await graph.subscribe(subscriptionOf(selection), { since: "0" }, userId);
-          const events: Answer[] = [];
-          subscribers.push({ userId, selection, events, leave: async () => stream.return?.() });
-          consuming.push((async () => void (await Array.fromAsync(stream, (event) => events.push(event))))());
+          const stream = await graph.subscribe(subscriptionOf(selection, field), { since: "0" }, viewer);
+          const leave = async (): Promise<unknown> => stream.return?.();
+          const begun: Subscriber = { viewer, field, selection, events: [], failed: undefined, leave };
+          subscribers.push(begun);
+          const consume = async (): Promise<void> => {
+            for await (const event of stream) begun.events.push(event);
+          };
+          consuming.push(consume().catch((cause: unknown) => void (begun.failed = cause)));
         } else if (step.does === "change") {
-          heads.set(step.userId, (heads.get(step.userId) ?? 0) + 1);
-          await graph.poke(step.userId);
-        } else await subscribers[step.subscriber % subscribers.length]?.leave();
+          head += 1;
+          await graph.poke(step.viewer);
+        } else if (step.does === "leave") await subscriber?.leave();
+        else if (subscriber) ended.add(subscriber.viewer.sessionId);
         await turn();
         if (scheduler.count() > 0) await scheduler.waitOne();
       }
@@ -112,19 +186,23 @@ it("every event is its subscriber's own, whatever is selected, shared and interl
       await Promise.all(consuming);
 
       expect(mixedUp).toEqual([]);
-      const calm = open(async () => undefined, heads, mixedUp);
-      for (const { userId, selection, events } of subscribers) {
-        const { data } = await calm.answer(parse(queryOf(selection)), {}, userId);
-        for (const event of events) {
-          expect(ownersIn(event.data)).toEqual([userId]);
-          expect(JSON.stringify(event.data)).toBe(JSON.stringify(data));
-        }
-        received += events.length;
+      for (const subscriber of subscribers) {
+        const { viewer, field, selection, events, failed } = subscriber;
+        const allowed = [markOf(LIVE_FIELDS[field]?.scope ?? "VIEWER", viewer), markOf("VIEWER", viewer)];
+        for (const event of events) for (const owner of ownersIn(event.data)) expect(allowed).toContain(owner);
+        received.set(field, (received.get(field) ?? 0) + events.length);
+        if (ended.has(viewer.sessionId)) continue;
+        // That the session of somebody else has ended is nothing to them.
+        expect(failed).toBeUndefined();
+        const key = JSON.stringify([viewer, field, selection]);
+        const expected = told.get(key) ?? toldAlone(subscriber);
+        told.set(key, expected);
+        for (const event of events) expect(JSON.stringify(event)).toBe(await expected);
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 30, endOnFailure: true },
   );
-  expect(received).toBeGreaterThan(40);
+  for (const field of FIELDS) expect(received.get(field)).toBeGreaterThan(10);
 });
 
 it("whoever leaves takes no read from those who share it", async () => {
@@ -140,8 +218,8 @@ it("whoever leaves takes no read from those who share it", async () => {
   const leaving = new AbortController();
   const text = subscriptionOf("{ to }");
   const [first, second] = await Promise.all([
-    graph.subscribe(text, { since: "0" }, "ada", leaving.signal),
-    graph.subscribe(text, { since: "0" }, "ada"),
+    graph.subscribe(text, { since: "0" }, ADA, leaving.signal),
+    graph.subscribe(text, { since: "0" }, ADA),
   ]);
   const [left, received] = [first.next(), second.next()];
   await expect.poll(() => signals.length).toBe(1);
@@ -152,4 +230,16 @@ it("whoever leaves takes no read from those who share it", async () => {
   expect((await received).value).toMatchObject({ data: { live: { to: expect.anything() } } });
   expect(signals.map((signal) => signal?.aborted ?? false)).toEqual([false]);
   await second.return?.();
+});
+
+it("whose session has ended is refused alone: the others are read for as the next of them", async () => {
+  const viewers = ["1", "2", "3", "4"].map((session) => personOf("ada", { session }));
+  const ended = new Set(["1", "2"]);
+  const graph = open({ head: () => 1, ended, mixedUp: [], pass: async () => undefined });
+  const streams = await Promise.all(
+    viewers.map((viewer) => graph.subscribe(subscriptionOf("{ to }"), { since: "0" }, viewer)),
+  );
+  const told = await Promise.allSettled(streams.map((stream) => stream.next()));
+  expect(told.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled", "fulfilled"]);
+  await Promise.all(streams.map(async (stream) => stream.return?.()));
 });

@@ -61,8 +61,22 @@ describe("where events come from", () => {
     expect(inWords(readSources(sdl).cursors)).toEqual({ invoiceChanged: ["invoiceChanges", "invoices:a:u"] });
   });
 
-  const live = (query = "invoiceChanges", topic = "invoices:{userId}"): string =>
-    `@live(query: "${query}", topic: "${topic}")`;
+  const live = (query = "invoiceChanges", topic = "invoices:{userId}", more = ""): string =>
+    `@live(query: "${query}", topic: "${topic}" ${more})`;
+  const scoped = (scope: string, topic: string, more = ""): { subscription: string } => ({
+    subscription: `changed(first: Int! = 100): Page! ${live(undefined, topic, `scope: "${scope}" ${more}`)}`,
+  });
+
+  it.each([
+    ["PUBLIC", "news"],
+    ["APPLICATION", "news:{applicationId}"],
+    ["USER", "news:{applicationId}:{userId}"],
+    ["VIEWER", "news:{userId}:{sessionId}:{deviceId}"],
+  ])("is shared by whom it says, and no more than they have in common is in the topic: %s", (scope, topic) => {
+    const source = readSources(compose(scoped(scope, topic, `ownWith: "first"`))).cursors.get("changed");
+    expect(source).toMatchObject({ scope, ownWith: "first" });
+  });
+
   it.each([
     ["nothing is said", { subscription: "changed: Page!" }, "has to have one of @live and @relayed"],
     [
@@ -106,6 +120,16 @@ describe("where events come from", () => {
       "the topic names what a viewer has not",
       { subscription: `changed: Page! ${live(undefined, "i:{email}")}` },
       "{userId}",
+    ],
+    ["the scope is none", scoped("TENANT", "i"), "PUBLIC"],
+    ["a person's is for everybody", scoped("PUBLIC", "i:{userId}"), "of scope PUBLIC the topic must not name {userId}"],
+    ["an application's is for everybody", scoped("PUBLIC", "i:{applicationId}"), "must not name {applicationId}"],
+    ["a person's is for an application", scoped("APPLICATION", "i:{userId}"), "must not name {userId}"],
+    ["a session's is for a person", scoped("USER", "i:{sessionId}"), "must not name {sessionId}"],
+    [
+      "what makes it one's own is no argument",
+      scoped("USER", "i:{userId}", `ownWith: "client"`),
+      "has to be an argument",
     ],
     [
       "what is relayed is no list",

@@ -14,14 +14,15 @@ import {
   valueFromASTUntyped,
 } from "graphql";
 import { z } from "zod";
+import { COMMON, PLACES, Scope } from "./scope.ts";
 
 export interface Source {
   /** The owner's query: the same result type and arguments, and `since` (`sealed` for what is relayed). */
   readonly query: string;
   /** The topic whose pokes say that the viewer's cursor may be behind, or on which it is relayed. */
   readonly topic: (viewer: Viewer) => string;
-  /** Whom a read answers alike, when they ask alike: the viewer alone, or every session of the person. */
-  readonly scope: "VIEWER" | "USER";
+  /** Whom a read answers alike, when they ask alike. */
+  readonly scope: Scope;
   /** An argument with which the answer is the asker's own all the same. */
   readonly ownWith: string | undefined;
 }
@@ -46,8 +47,6 @@ export class LiveFieldError extends Error {
   }
 }
 
-/** What of the viewer a topic may name. */
-const PLACES = ["userId", "sessionId", "deviceId", "applicationId"] as const;
 const PLACE = /\{(\w+)\}/g;
 const Declaration = z.object({
   query: z.string(),
@@ -58,9 +57,10 @@ const Declaration = z.object({
       (topic) => [...topic.matchAll(PLACE)].every(([, place]) => PLACES.some((known) => known === place)),
       `expected none but {${PLACES.join("}, {")}}`,
     ),
-  scope: z.enum(["VIEWER", "USER"]).default("VIEWER"),
+  scope: Scope.default("VIEWER"),
   ownWith: z.string().optional(),
 });
+type Declaration = z.output<typeof Declaration>;
 const NEEDED = { live: "since: String", relayed: "sealed: [String!]!" } as const;
 
 /** Reads a supergraph. Throws LiveFieldError. */
@@ -87,7 +87,10 @@ export function readSources(supergraphSdl: string): Sources {
     }
     const { query, topic, scope, ownWith } = parsed.data;
     const found = queries?.fields?.find((candidate) => candidate.name.value === query);
-    const wrong = found === undefined ? [`there is no Query.${query}`] : faultsOf(kind, field, found);
+    const wrong = [
+      ...(found === undefined ? [`there is no Query.${query}`] : faultsOf(kind, field, found)),
+      ...sharingFaultsOf(field, parsed.data),
+    ];
     faults.push(...wrong.map((fault) => `Subscription.${name} @${kind}: ${fault}`));
     (kind === "live" ? cursors : relays).set(name, { query, topic: topicOf(topic), scope, ownWith });
   }
@@ -123,6 +126,17 @@ export function readSources(supergraphSdl: string): Sources {
     const own = graphsIn("join__field", field.directives);
     return (own.length > 0 ? own : graphsIn("join__type", types.get(type)?.directives)).join(", ");
   }
+}
+
+/** A topic may tell apart only those whom the scope tells apart: whoever listens elsewhere is answered otherwise. */
+function sharingFaultsOf(field: FieldDefinitionNode, { topic, scope, ownWith }: Declaration): string[] {
+  const common: readonly string[] = COMMON[scope];
+  const own = [...topic.matchAll(PLACE)].flatMap(([place, name = ""]) => (common.includes(name) ? [] : [place]));
+  const isArgument = field.arguments?.some(({ name }) => name.value === ownWith);
+  return [
+    ...own.map((place) => `of scope ${scope} the topic must not name ${place}`),
+    ...(ownWith === undefined || isArgument ? [] : [`ownWith has to be an argument, which ${ownWith} is not`]),
+  ];
 }
 
 function objectTypesOf(sdl: string): Map<string, ObjectTypeDefinitionNode> {

@@ -6,14 +6,12 @@ import type { DocumentNode, ExecutionResult, GraphQLError } from "graphql";
 import type { GatewayContext } from "../context.ts";
 import type { Graph, LiveGraph } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
-import { placeErrors } from "../subgraph/data-source.ts";
 import type { Standing } from "../revocation/standing.ts";
-import type { SubgraphAnswer, SubgraphClient } from "../subgraph/subgraph-client.ts";
-import { isRecord } from "../subgraph/subgraph-error.ts";
+import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { openCursorStream } from "./cursor-stream.ts";
+import { createReadings, type Reading } from "./readings.ts";
 import { openRelayStream } from "./relay-stream.ts";
 import { createRuns, type OperationRequest, type Run, sourceOf } from "./run.ts";
-import { createSharedReads } from "./shared-reads.ts";
 import { StreamError } from "./stream-error.ts";
 
 /** An operation that may run: a stream of events, or something for the ordinary server. */
@@ -54,7 +52,7 @@ export function createSubscriptions(options: {
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
   const { pokes, relays, standing, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
-  const share = createSharedReads<SubgraphAnswer>();
+  const readings = createReadings();
   const runs = createRuns(options);
 
   return {
@@ -75,44 +73,26 @@ export function createSubscriptions(options: {
     const { caller, session } = context;
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { viewer } = caller;
-    // What others share does not end with this stream.
-    const { signal: _own, ...lasting } = context;
     const { reads } = first.subscription;
     const source = sourceOf(first);
     let run = first;
+    let ask = readings.of(run, context, viewer);
 
-    /** Asks the owner as the viewer, by the plan of the graph that serves now, for what is after `position` or in it. */
-    const ask = async (position: unknown, signal: AbortSignal) => {
+    /** Asks the owner by the plan of the graph that serves now. */
+    const read = async (position: unknown, signal: AbortSignal): Promise<Reading> => {
       await standing.assert(session, "READ");
-      run = runs.renew(run, request, viewer);
-      const { variables } = run;
-      const { plan, reads, client } = run.subscription;
+      const renewed = runs.renew(run, request, viewer);
+      if (renewed !== run) ask = readings.of(renewed, context, viewer);
+      run = renewed;
       run.graph.access.assert(run.document, request.operationName ?? undefined, session);
-      const own = { ["relay" in reads ? reads.variable : reads.cursorVariable]: position };
-      const asked = { ...pick(variables, reads.variableNames), ...own };
-      const scope = { ...context, signal };
-      const { operationName } = plan.source;
-      const question = { query: reads.text, variables: asked, operationName };
-      const { data, errors } =
-        "isShared" in reads && reads.isShared(variables)
-          ? await whileThere(
-              signal,
-              share(JSON.stringify([viewer.userId, question]), () => client.graphql(question, lasting)),
-            )
-          : await client.graphql(question, scope);
-      return {
-        reads,
-        batch: data?.[reads.responseKey],
-        event: () => plan.complete({ data: data ?? {}, errors }, variables, scope),
-        fault: () => new StreamError(placeErrors({ errors }, reads.text, asked)),
-      };
+      return ask(position, signal);
     };
 
     if ("relay" in reads)
       return openRelayStream({
         listen: (hear) => relays.subscribe(source.topic(viewer), hear),
         async read(sealed, signal) {
-          const { batch, event, fault } = await ask(sealed, signal);
+          const { batch, event, fault } = await read(sealed, signal);
           if (!Array.isArray(batch)) throw fault();
           return { isEmpty: batch.length === 0, event };
         },
@@ -122,11 +102,9 @@ export function createSubscriptions(options: {
     return openCursorStream({
       cursor: reads.cursorOf(first.variables),
       async read(cursor, signal) {
-        const { reads, batch, event, fault } = await ask(cursor, signal);
-        if ("relay" in reads || !isRecord(batch)) throw fault();
-        const to = batch[reads.toKey];
-        if (typeof to !== "string") throw fault();
-        return { to, hasMore: batch[reads.hasMoreKey] === true, event };
+        const { to, hasMore = false, event, fault } = await read(cursor, signal);
+        if (to === undefined) throw fault();
+        return { to, hasMore, event };
       },
       isOutage,
       listen: (listener) => pokes.subscribe(source.topic(viewer), listener),
@@ -137,15 +115,6 @@ export function createSubscriptions(options: {
   }
 }
 
-/** Who leaves waits no longer; what others share goes on. */
-function whileThere<Answer>(signal: AbortSignal, shared: Promise<Answer>): Promise<Answer> {
-  const gone = Promise.withResolvers<never>();
-  const leave = (): void => gone.reject(signal.reason);
-  if (signal.aborted) leave();
-  signal.addEventListener("abort", leave, { once: true });
-  return Promise.race([shared, gone.promise]).finally(() => signal.removeEventListener("abort", leave));
-}
-
 function isOutage(thrown: unknown): boolean {
   return thrown instanceof StreamError ? thrown.isOutage : isAppError(thrown) && thrown.code === "UNAVAILABLE";
 }
@@ -153,10 +122,6 @@ function isOutage(thrown: unknown): boolean {
 /** When an owner that has too much to do asks to be left alone until; else 0. Milliseconds. */
 function retryAfterMs(thrown: unknown): number {
   return thrown instanceof StreamError ? thrown.retryAfterMs : 0;
-}
-
-function pick(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(names.filter((name) => Object.hasOwn(from, name)).map((name) => [name, from[name]]));
 }
 
 /** Full jitter, so that replicas do not return to a recovering owner in step. */

@@ -18,11 +18,22 @@ interface Circumstances {
   readonly ipPrefix?: string;
 }
 
-/** Who calls a subgraph: a person, nobody in particular, or one of our own services on its own behalf. */
+/**
+ * Who calls a subgraph: a person, nobody in particular, an application for all who use it (what they share is read so), or one
+ * of our own services on its own behalf.
+ */
 export type Caller =
   | ({ readonly kind: "viewer"; readonly viewer: Viewer } & Circumstances)
   | ({ readonly kind: "anonymous" } & Circumstances)
+  | { readonly kind: "application"; readonly applicationId: string }
   | { readonly kind: "service"; readonly name: string };
+
+/** What came besides the token of whoever calls; nothing where nobody in particular is behind the call. */
+export function circumstancesOf(caller: Caller): Circumstances {
+  if (caller.kind !== "viewer" && caller.kind !== "anonymous") return {};
+  const { jkt, ipPrefix } = caller;
+  return { ...(jkt !== undefined && { jkt }), ...(ipPrefix !== undefined && { ipPrefix }) };
+}
 
 /** The claims that name a viewer, as access tokens and internal identities carry them. */
 export interface ViewerClaims {

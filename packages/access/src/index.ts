@@ -1,6 +1,6 @@
 export { AccessTokenClaims, createAccessTokenVerifier, Posture, type AccessTokenVerifier } from "./access-token.ts";
 export { Acr, ACR_ORDER, acrSuffices } from "./acr.ts";
-export { viewerOf, type Caller, type Viewer } from "./caller.ts";
+export { circumstancesOf, viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
   createDpopVerifier,
   DPOP_ALGORITHMS,

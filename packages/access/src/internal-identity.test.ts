@@ -38,6 +38,7 @@ describe("the internal identity", () => {
   test.each<[string, Caller]>([
     ["a person", ada],
     ["nobody in particular", { kind: "anonymous" }],
+    ["all who use an application", { kind: "application", applicationId: "continuo" }],
     ["a service", { kind: "service", name: "gateway" }],
   ])("of %s arrives as it was sent, and again when it is used again", async (_case, caller) => {
     const statement = await createIdentitySigner(ours.privateJwk).sign(caller);

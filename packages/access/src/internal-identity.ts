@@ -6,7 +6,7 @@ import { AppError } from "@continuo/errors";
 import { importJWK, jwtVerify } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
-import { viewerOf, type Caller } from "./caller.ts";
+import { circumstancesOf, viewerOf, type Caller } from "./caller.ts";
 import { createJwtSigner } from "./jwt-signer.ts";
 import type { Jwk } from "./keys.ts";
 
@@ -37,6 +37,7 @@ const Claims = z.discriminatedUnion("kind", [
     ...Circumstances.shape,
   }),
   z.object({ kind: z.literal("anonymous"), ...Circumstances.shape }),
+  z.object({ kind: z.literal("application"), client_id: z.string() }),
   z.object({ kind: z.literal("service"), sub: z.string() }),
 ]);
 
@@ -117,25 +118,29 @@ function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
         acr,
         amr: [...amr],
         auth_time: authTime,
-        ...circumstancesOf(caller),
+        ...toCircumstances(caller),
       };
     }
+    case "application":
+      return { kind: "application", client_id: caller.applicationId };
     case "service":
       return { kind: "service", sub: caller.name };
     case "anonymous":
-      return { kind: "anonymous", ...circumstancesOf(caller) };
+      return { kind: "anonymous", ...toCircumstances(caller) };
   }
 }
 
-const circumstancesOf = ({ jkt, ipPrefix }: Exclude<Caller, { kind: "service" }>): z.infer<typeof Circumstances> => ({
-  ...(jkt !== undefined && { jkt }),
-  ...(ipPrefix !== undefined && { ip_prefix: ipPrefix }),
-});
+function toCircumstances(caller: Caller): z.infer<typeof Circumstances> {
+  const { jkt, ipPrefix } = circumstancesOf(caller);
+  return { ...(jkt !== undefined && { jkt }), ...(ipPrefix !== undefined && { ip_prefix: ipPrefix }) };
+}
 
 function fromClaims(claims: z.infer<typeof Claims>): Caller {
   switch (claims.kind) {
     case "viewer":
       return { kind: "viewer", viewer: viewerOf(claims), ...fromCircumstances(claims) };
+    case "application":
+      return { kind: "application", applicationId: claims.client_id };
     case "service":
       return { kind: "service", name: claims.sub };
     case "anonymous":

@@ -20,6 +20,14 @@ export function requireViewer(context: SubgraphContext): Viewer {
   throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
 }
 
+/**
+ * The application that the signed-in caller uses, or that is asked for all who use it (`scope: "APPLICATION"` of a live
+ * field). Throws UNAUTHENTICATED, SIGN_IN_REQUIRED.
+ */
+export function requireApplication(context: SubgraphContext): string {
+  return context.caller.kind === "application" ? context.caller.applicationId : requireViewer(context).applicationId;
+}
+
 /** The name of the service that calls on its own behalf. Throws FORBIDDEN, SERVICE_ONLY. */
 export function requireService(caller: Caller): string {
   if (caller.kind === "service") return caller.name;

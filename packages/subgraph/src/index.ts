@@ -1,4 +1,4 @@
-export { requireService, requireViewer, type SubgraphContext } from "./context.ts";
+export { requireApplication, requireService, requireViewer, type SubgraphContext } from "./context.ts";
 export { DateTime } from "./date-time.ts";
 export { formatError } from "./format-error.ts";
 export { isOutage } from "./outage.ts";

@@ -1,5 +1,5 @@
 /** What the resolvers of this service may use, made anew for each request: who asks, and batched reads on their behalf. */
-import type { Viewer } from "@continuo/access";
+import { circumstancesOf, type Viewer } from "@continuo/access";
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
 import type { AuditStore } from "./audit/security-event.ts";
@@ -72,6 +72,7 @@ const SHOWN_MS = 28 * 24 * 3_600_000;
 export function createContext(base: SubgraphContext, service: SessionService): Context {
   const { stores, ...shared } = service;
   const at = service.now();
+  const { jkt, ipPrefix } = circumstancesOf(base.caller);
   const own = new Set(base.caller.kind === "viewer" ? [base.caller.viewer.sessionId, base.caller.viewer.deviceId] : []);
   const sessions = new DataLoader((ids: readonly string[]) => stores.sessions.byIds(ids));
   const devices = new DataLoader((ids: readonly string[]) => stores.devices.byIds(ids, at));
@@ -103,8 +104,8 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     ...base,
     ...shared,
     at,
-    jkt: base.caller.kind === "service" ? undefined : base.caller.jkt,
-    ipPrefix: base.caller.kind === "service" ? undefined : base.caller.ipPrefix,
+    jkt,
+    ipPrefix,
     async liveSession() {
       const viewer = requireViewer(context);
       const found = await session(viewer.sessionId, viewer.userId);

@@ -1,5 +1,5 @@
 /** The OAuth endpoints over HTTP: form in, one use case, JSON out; refusals as RFC 6749 section 5.2 has them. */
-import type { Caller } from "@continuo/access";
+import { circumstancesOf } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { isOutage, type SubgraphOptions } from "@continuo/subgraph";
@@ -57,12 +57,6 @@ export function createOAuthRoutes(options: {
       serve("/oauth/introspect", (request) => oauth.introspect(request));
     });
   };
-}
-
-function circumstancesOf(caller: Caller): Pick<ClientRequest, "jkt" | "ipPrefix"> {
-  return caller.kind === "service"
-    ? { jkt: undefined, ipPrefix: undefined }
-    : { jkt: caller.jkt, ipPrefix: caller.ipPrefix };
 }
 
 function asAppError(thrown: unknown): AppError {
