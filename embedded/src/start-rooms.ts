@@ -5,11 +5,12 @@ import { Env as GatewayEnv, urlVariable } from "@continuo/gateway/env";
 import { startApp as startIdentity } from "@continuo/identity/app";
 import { Env as IdentityEnv } from "@continuo/identity/env";
 import { seed as seedIdentity } from "@continuo/identity/seed";
-import { loadEnv } from "@continuo/process";
+import { createLogger, loadEnv } from "@continuo/process";
 import { startApp as startSession } from "@continuo/session/app";
 import { Env as SessionEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
 import { seed as seedSession } from "@continuo/session/seed";
 import { startWorkers as startSessionWorkers } from "@continuo/session/worker";
+import { startPokes } from "@continuo/signals";
 import { startApp as startUserState } from "@continuo/user-state/app";
 import { Env as UserStateEnv } from "@continuo/user-state/env";
 import { seed as seedUserState } from "@continuo/user-state/seed";
@@ -35,11 +36,16 @@ export async function startRooms(options: {
   const issuer = port === 0 ? {} : { TOKEN_ISSUER: `http://${host}:${port}` };
   const sessionEnv = loadEnv(SessionEnv, { ...rooms.session, ...issuer, ...anyPort });
   const userStateEnv = loadEnv(UserStateEnv, { ...rooms.userState, ...anyPort });
+  const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, LOG_LEVEL: level } = sessionEnv;
+  const logger = createLogger({ name: "continuo", level });
+  const pokes = await open("pokes", () => startPokes({ databaseUrl, redisUrl, logger }));
   const parts = [
     open("identity", () => startIdentity(identityEnv)),
-    open("session", () => startSession(sessionEnv)),
-    open("user-state", () => startUserState(userStateEnv)),
-    open("session workers", () => startSessionWorkers(loadEnv(SessionWorkerEnv, { ...rooms.session, ...issuer }))),
+    open("session", () => startSession(sessionEnv, { pokes })),
+    open("user-state", () => startUserState(userStateEnv, { pokes })),
+    open("session workers", () =>
+      startSessionWorkers(loadEnv(SessionWorkerEnv, { ...rooms.session, ...issuer }), { pokes }),
+    ),
     open("user-state workers", () => startUserStateWorkers(userStateEnv)),
     terminal.phase("seed", () =>
       Promise.all([seedIdentity(identityEnv), seedSession(sessionEnv), seedUserState(userStateEnv)]),
@@ -61,7 +67,7 @@ export async function startRooms(options: {
     HEALTH_PORT: healthPort?.toString(),
     ...Object.fromEntries(Object.entries(subgraphs).map(([name, { url }]) => [urlVariable(name), new URL(url).origin])),
   });
-  return open("gateway", () => startGateway(gatewayEnv, { local }).catch(explainPort(port)));
+  return open("gateway", () => startGateway(gatewayEnv, { local, pokes }).catch(explainPort(port)));
 }
 
 function explainPort(port: number): (cause: NodeJS.ErrnoException) => never {

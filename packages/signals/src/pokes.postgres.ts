@@ -1,7 +1,10 @@
 /**
  * Pokes over Postgres: one LISTEN connection per process on one channel, and pg_notify through a connection of its own.
+ * Whoever is in the same process hears without a way through the database.
  * Needs no privilege beyond CONNECT. Needs a session of its own: not a pooler in transaction mode.
  */
+import { randomBytes } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
 import { Pool } from "pg";
 import { startLine } from "./line.ts";
@@ -11,6 +14,8 @@ import { listen } from "./postgres-listener.ts";
 
 const CHANNEL = "continuo_pokes";
 const TIMEOUT_MS = 5_000;
+/** Between two statements: each wakes all connections that listen, to whatever they listen. Milliseconds. */
+const PACE_MS = 5;
 
 /** Starts pokes on the database at `databaseUrl`; comes up by itself when the database does. */
 export async function startPostgresPokes(options: {
@@ -29,6 +34,8 @@ export async function startPostgresPokes(options: {
   const listeners = createPokeListeners(logger);
   await using stack = new AsyncDisposableStack();
   let closed = false;
+  /** In front of what we publish, which we hear too. */
+  const own = `${randomBytes(6).toString("base64url")}:`;
 
   // A poke may be lost: a crash may take it back, and none waits for the disk.
   const publishing = { ...connection, options: "-c synchronous_commit=off", max: 1, idleTimeoutMillis: 0 };
@@ -36,20 +43,19 @@ export async function startPostgresPokes(options: {
   publisher.on("error", (cause) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
 
   function hear(payload: string): void {
-    const colon = payload.lastIndexOf(":");
-    if (colon > 0) listeners.poke(payload.slice(0, colon), payload.slice(colon + 1));
+    if (payload.startsWith(own)) return;
+    const [from, to] = [payload.indexOf(":"), payload.lastIndexOf(":")];
+    if (from > 0 && to > from) listeners.poke(payload.slice(from + 1, to), payload.slice(to + 1));
   }
   stack.use(await startLine({ ...options, open: () => listen(connection, CHANNEL, hear), onOpen: listeners.gap }));
 
   // While one statement is under way the next gathers: a burst costs few round trips, and the highest number wins.
   let gathering = new Map<string, number>();
   let flushing: Promise<void> = Promise.resolve();
-  let next: Promise<void> | undefined;
 
   async function flush(): Promise<void> {
-    const payloads = [...gathering].map(([topic, number]) => `${topic}:${number}`);
+    const payloads = [...gathering].map(([topic, number]) => `${own}${topic}:${number}`);
     gathering = new Map();
-    next = undefined;
     try {
       await publisher.query({
         name: "poke",
@@ -61,6 +67,8 @@ export async function startPostgresPokes(options: {
     }
   }
 
+  const pace = (): Promise<void> => pause(PACE_MS);
+
   stack.defer(() => flushing);
   stack.defer(() => {
     closed = true;
@@ -71,9 +79,9 @@ export async function startPostgresPokes(options: {
     publish: async (topic, number) => {
       if (closed) throw pokesClosed();
       assertPoke(topic, number);
+      listeners.poke(topic, String(number));
+      if (gathering.size === 0) flushing = flushing.then(flush).then(pace);
       gathering.set(topic, Math.max(number, gathering.get(topic) ?? number));
-      next ??= flushing = flushing.then(flush);
-      await next;
     },
     subscribe: async (topic, listener) => {
       if (closed) throw pokesClosed();

@@ -137,17 +137,17 @@ export function describePokes(name: string, openBus: OpenBus): void {
 
     test("while the bus is down publishing does not throw; when it is back there is a gap and pokes flow", async () => {
       await using pokes = await start();
+      await using others = await start();
       const topic = randomUUID();
       const listener = ear();
       await pokes.subscribe(topic, listener);
       bus.proxy.down();
-      await pokes.publish(topic, 1);
+      await others.publish(topic, 1);
       const late = ear();
       await pokes.subscribe(topic, late);
       bus.proxy.heal();
       await vi.waitFor(() => expect([listener.gaps > 0, late.gaps > 0]).toEqual([true, true]), soon);
-      await pokeUntilHeard(pokes, topic, late);
-      expect(listener.heard).not.toContain(1);
+      await pokeUntilHeard(others, topic, late);
     });
 
     test("a process that starts while the bus is down starts, and is told of the gap when it is up", async () => {

@@ -13,8 +13,9 @@ export interface PokeListener {
 /** Pokes between all processes of one installation. */
 export interface Pokes extends AsyncDisposable {
   /**
-   * Tells every subscriber that `topic` is now at `number` (a safe integer). Best effort: a bus that is down is
-   * logged, not thrown. Pokes of one topic that pile up may arrive as one, with the highest number.
+   * Tells every subscriber that `topic` is now at `number` (a safe integer). Best effort: it resolves when the poke is on
+   * its way, and a bus that is down is logged, not thrown. Pokes of one topic that pile up may arrive as one, with the
+   * highest number.
    * Throws UNAVAILABLE/POKES_CLOSED after disposal.
    */
   publish(topic: string, number: number): Promise<void>;

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { createAccessTokenVerifier, createGrantVerifier, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
-import { SIGNING_KEYS_TOPIC, startPokes } from "@continuo/signals";
+import { type Pokes, SIGNING_KEYS_TOPIC, startPokes } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { createLocalJWKSet } from "jose";
 import { v4 as newDeviceId, v7 as newId } from "uuid";
@@ -49,8 +49,15 @@ import { createStepUpStore } from "./step-up/step-up.store.ts";
 import { createRotation } from "./token/rotation.ts";
 import { createRotationStore } from "./token/rotation.store.ts";
 
-/** Opens database, pokes and port, and serves until it is disposed of. `now` is the clock of every rule. */
-export async function startApp(env: Env, { now = () => new Date() }: { now?: () => Date } = {}): Promise<Subgraph> {
+export interface Overrides {
+  /** The clock of every rule. */
+  readonly now?: () => Date;
+  /** Those of the process, where it is more than this service. */
+  readonly pokes?: Pokes;
+}
+
+/** Opens database, pokes and port, and serves until it is disposed of. */
+export async function startApp(env: Env, { now = () => new Date(), pokes: shared }: Overrides = {}): Promise<Subgraph> {
   const logger = createLogger({ name: "session", level: env.LOG_LEVEL });
   const health = createHealth();
   await using opening = new AsyncDisposableStack();
@@ -66,7 +73,8 @@ export async function startApp(env: Env, { now = () => new Date() }: { now?: () 
   );
   await assertMigrated(pool);
   health.add("database", async () => pool.query("SELECT 1"));
-  const pokes = opening.use(await startPokes({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
+  const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
+  const pokes = shared ?? opening.use(await startPokes(bus));
   const announce = createAnnouncer(pokes);
 
   const policies = createPolicyStore(pool);

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
-import { startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
+import { type Pokes, startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
 import { v7 as newId } from "uuid";
 import { announceKeys, announcePosted, createAnnouncer, SCHEMA } from "./announce.ts";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -31,8 +31,9 @@ import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
 import { WEBHOOK_SEAL } from "./webhook/webhook.ts";
 
-/** What a test may put in place of what holds in production. */
+/** What may be put in place of a worker's own: pokes where the process is more than this worker, the rest in tests. */
 export interface WorkerOverrides {
+  readonly pokes?: Pokes;
   readonly now?: () => Date;
   readonly retrySeconds?: readonly number[] | undefined;
   /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
@@ -42,7 +43,7 @@ export interface WorkerOverrides {
 /** Works on `env.JOBS` until disposed of, which waits for the handlers under way. */
 export async function startWorkers(
   env: WorkerEnv,
-  { now = () => new Date(), retrySeconds, lockMs }: WorkerOverrides = {},
+  { now = () => new Date(), pokes: shared, retrySeconds, lockMs }: WorkerOverrides = {},
 ): Promise<AsyncDisposable> {
   const logger = createLogger({ name: "session-worker", level: env.LOG_LEVEL });
   await using opening = new AsyncDisposableStack();
@@ -58,7 +59,7 @@ export async function startWorkers(
   );
   await assertMigrated(pool);
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
-  const pokes = opening.use(await startPokes(bus));
+  const pokes = shared ?? opening.use(await startPokes(bus));
   const post = opening.use(createPost({ allowPrivate: env.PRIVATE_RECIPIENTS === "allow" }));
   const jobs = opening.use(await startJobs({ ...bus, ...(lockMs !== undefined && { lockMs }) }));
   const announce = createAnnouncer(pokes);

@@ -2,7 +2,7 @@
 import { createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createGauge, createHealth, createLogger } from "@continuo/process";
-import { activityTopic, openRelays, relayTopic, startPokes, stateTopic } from "@continuo/signals";
+import { activityTopic, openRelays, type Pokes, relayTopic, startPokes, stateTopic } from "@continuo/signals";
 import { DateTime, loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { v7 as uuidv7 } from "uuid";
 import { createActivities } from "./activity/activity.ts";
@@ -55,7 +55,7 @@ const LOCK_TIMEOUT_MS = 5_000;
 const waiting = createGauge("continuo_bulkhead_waiting", "Who waits for a turn, by kind of work.", ["work"]);
 
 /** Opens the database and the bus, then serves. Throws SetupError when the database is not migrated. */
-export async function startApp(env: Env): Promise<Subgraph> {
+export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = {}): Promise<Subgraph> {
   const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
   await using stack = new AsyncDisposableStack();
 
@@ -73,7 +73,7 @@ export async function startApp(env: Env): Promise<Subgraph> {
   const health = createHealth();
   health.add("database", () => pool.query("SELECT 1"));
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
-  const pokes = stack.use(await startPokes(bus));
+  const pokes = shared ?? stack.use(await startPokes(bus));
   const relays = stack.use(await openRelays(bus));
 
   /** Not awaited: the commit is what is acknowledged, and readers look again by themselves. */
