@@ -41,7 +41,7 @@ describe("the supergraph", () => {
   it("is none with a subscription that does not say where its events come from: field, file and line, and what to do", () => {
     const source = new Source("type Query { now: Int }\ntype Subscription { tick: Int }", "clock/src/clock.graphql");
     expect(() => composedFiles([{ name: "clock", typeDefs: parse(source) }])).toThrow(
-      /^Subscription\.tick has to have one of @live and @relayed\n  at services\/clock\/src\/clock\.graphql:2\n  fix: let @live/,
+      /^Subscription\.tick has to have one of @live, @relayed and @streamed\n  at services\/clock\/src\/clock\.graphql:2\n  fix: let @live/,
     );
   });
 });

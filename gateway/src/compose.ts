@@ -128,7 +128,7 @@ function assertLive(supergraph: string, subgraphs: readonly SubgraphDefinition[]
     readSources(supergraph);
   } catch (cause) {
     if (!(cause instanceof LiveFieldError)) throw cause;
-    const fix = "let @live or @relayed name a query of this subgraph (docs/subgraphs.md)";
+    const fix = "let @live or @relayed name a query of this subgraph, or say @streamed (docs/subgraphs.md)";
     throw new CompositionError(
       cause.faults.map((message) => ({
         code: cause.code,

@@ -51,6 +51,7 @@ it("ends once the sign-in is too old, and asks no subgraph any more", async () =
       const { data = null } = graphqlSync({ schema: owner, source: query, rootValue });
       return { data, errors: [], failed: false };
     },
+    subscribe: unused,
     post: unused,
     get: unused,
     forward: unused,

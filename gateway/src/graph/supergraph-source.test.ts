@@ -22,7 +22,7 @@ function build(supergraphSdl: string): Graph {
     schema: buildSchema("type Query { a: Int }"),
     access: { assert: unused },
     costs: { of: unused },
-    sources: { cursors: new Map(), relays: new Map() },
+    sources: { cursors: new Map(), relays: new Map(), streams: new Map() },
     answer: unused,
     planSubscription: unused,
     prepare: unused,

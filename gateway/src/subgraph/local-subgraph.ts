@@ -2,20 +2,29 @@
 import type { Caller } from "@continuo/access";
 import type { SubgraphTransport, TransportReply, TransportRequest } from "./transport.ts";
 
+interface LocalRequest {
+  readonly query: string;
+  readonly variables?: Record<string, unknown>;
+  readonly operationName?: string | undefined;
+}
+
+interface LocalScope {
+  readonly caller: Caller;
+  readonly requestId: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface LocalAnswer {
+  readonly data?: Record<string, unknown> | null | undefined;
+  readonly errors?: readonly unknown[] | undefined;
+}
+
 /** What a subgraph offers to a gateway in the same process (`local` of `@continuo/subgraph`). */
 export interface LocalSubgraph {
   /** Runs an operation as `caller`, whom nobody verifies again. The data is the asker's own. */
-  graphql(
-    request: {
-      readonly query: string;
-      readonly variables?: Record<string, unknown>;
-      readonly operationName?: string | undefined;
-    },
-    scope: { readonly caller: Caller; readonly requestId: string; readonly signal?: AbortSignal | undefined },
-  ): Promise<{
-    readonly data?: Record<string, unknown> | null | undefined;
-    readonly errors?: readonly unknown[] | undefined;
-  }>;
+  graphql(request: LocalRequest, scope: LocalScope): Promise<LocalAnswer>;
+  /** Runs a subscription likewise, until it is left by the signal or `return`; an answer instead says why it cannot be. */
+  subscribe(request: LocalRequest, scope: LocalScope): Promise<AsyncIterable<LocalAnswer> | LocalAnswer>;
   /** Any other route, as if it had come over HTTP. */
   send(request: Pick<TransportRequest, "method" | "path" | "headers" | "body">): Promise<TransportReply>;
   /** The same, as it comes. */

@@ -49,7 +49,7 @@ async function within(subgraph: Partial<LocalSubgraph>, answerWithinMs = 1_000):
   const { privateJwk } = await generateKey("Ed25519");
   return createSubgraphClient({
     name: "films",
-    at: { graphql: absent, send: absent, stream: absent, ...subgraph },
+    at: { graphql: absent, subscribe: absent, send: absent, stream: absent, ...subgraph },
     signer: createIdentitySigner(privateJwk),
     logger: createLogger({ name: "test", level: "silent" }),
     answerWithinMs,

@@ -18,6 +18,7 @@ import {
   UNAVAILABLE,
   UNEXPECTED,
 } from "./subgraph-error.ts";
+import { beginLocal, beginRemote, type EventSink, type Leave } from "./streamed-operation.ts";
 import type { TransportReply } from "./transport.ts";
 
 /** For whom, and until when, a subgraph is asked. */
@@ -61,6 +62,8 @@ export interface SubgraphClient extends AsyncDisposable {
   readonly name: string;
   /** Runs an operation. Never throws: an outage is an answer with UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   graphql(request: SubgraphRequest, scope: Scope): Promise<SubgraphAnswer>;
+  /** Begins a subscription that the subgraph runs by itself, and returns how to leave it. */
+  subscribe(request: SubgraphRequest, scope: Scope, sink: EventSink<SubgraphAnswer>): Leave;
   /** Posts JSON as the gateway itself, and returns the JSON answered. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   post(path: string, body: unknown): Promise<unknown>;
   /** Reads a public JSON document. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
@@ -87,8 +90,9 @@ export function createSubgraphClient(options: {
   signer: IdentitySigner;
   logger: Logger;
   answerWithinMs?: number | undefined;
+  pingEveryMs?: number | undefined;
 }): SubgraphClient {
-  const { name, at, signer, answerWithinMs = ANSWER_WITHIN_MS } = options;
+  const { name, at, signer, answerWithinMs = ANSWER_WITHIN_MS, pingEveryMs } = options;
   const logger = options.logger.child({ subgraph: name });
   const transport = typeof at === "string" ? createHttpTransport(at, answerWithinMs) : createLocalTransport(at);
 
@@ -162,6 +166,17 @@ export function createSubgraphClient(options: {
         if (!scope.signal?.aborted) logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
         return failure(isTooLarge(cause) ? UNEXPECTED : UNAVAILABLE);
       }
+    },
+    subscribe(asked, { caller, requestId }, told) {
+      const sink: EventSink<unknown> = {
+        next: (sent) => told.next(toAnswer(sent, undefined)),
+        end: (errors) => told.end(errors),
+      };
+      const log = logger.child({ requestId });
+      if (typeof at !== "string")
+        return beginLocal({ subgraph: at, request: asked, scope: { caller, requestId }, sink, logger: log });
+      const credentials = (): Promise<Record<string, string>> => headersFor({ caller, requestId });
+      return beginRemote({ url: at, request: asked, credentials, sink, logger: log, pingEveryMs });
     },
     async post(path, body) {
       const { text } = await sendAsGateway("POST", path, body);

@@ -58,6 +58,7 @@ export function createReadings(): Readings {
     of(run, context, viewer) {
       const { subscription, variables } = run;
       const { plan, reads, client } = subscription;
+      if ("streamed" in reads) throw new Error("what its owner streams is not read");
       const isRelay = "relay" in reads;
       const own = isRelay ? reads.variable : reads.cursorVariable;
       const used = pick(variables, reads.variableNames);

@@ -21,6 +21,7 @@ import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { type CursorReads, toCursorReads } from "./cursor-query.ts";
 import { type RelayReads, toRelayReads } from "./relay-query.ts";
 import type { Source } from "./sources.ts";
+import { type StreamedReads, toStreamedReads } from "./streamed-query.ts";
 
 /** An operation as a client sends it over a socket. */
 export interface OperationRequest {
@@ -32,12 +33,16 @@ export interface OperationRequest {
   readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
 }
 
+/** How the owner is asked, where it is asked again and again. */
+type Reads = CursorReads | RelayReads;
+type Client = Pick<SubgraphClient, "graphql" | "subscribe">;
+
 interface Planned {
   readonly document: DocumentNode;
   readonly subscription?: {
     readonly plan: SubscriptionPlan;
-    readonly reads: CursorReads | RelayReads;
-    readonly client: Pick<SubgraphClient, "graphql">;
+    readonly reads: Reads | StreamedReads;
+    readonly client: Client;
     readonly variableDefinitions: readonly VariableDefinitionNode[];
   };
 }
@@ -70,7 +75,7 @@ const CACHED_CHARACTERS = 4 * 1024 * 1024;
 
 export function createRuns(options: {
   graph: Pick<LiveGraph, "current">;
-  clients: ReadonlyMap<string, Pick<SubgraphClient, "graphql">>;
+  clients: ReadonlyMap<string, Client>;
   documents: Documents;
   maxCost: number;
   hideSuggestions: boolean;
@@ -94,7 +99,8 @@ export function createRuns(options: {
     const client = clients.get(plan.source.subgraph);
     if (!client) return [requestFault("SUBSCRIPTION_UNKNOWN", "This field cannot be subscribed to.")];
     const { operation: asked } = plan.source;
-    const reads = toRelayReads(asked, on.sources.relays) ?? toCursorReads(asked, on.sources.cursors);
+    const { cursors, relays, streams } = on.sources;
+    const reads = toStreamedReads(asked, streams) ?? toRelayReads(asked, relays) ?? toCursorReads(asked, cursors);
     return {
       document,
       subscription: { plan, reads, client, variableDefinitions: operation.variableDefinitions ?? [] },
@@ -159,14 +165,15 @@ export function createRuns(options: {
   };
 }
 
-/** Where its events come from. */
-export function sourceOf({ subscription: { reads } }: Run): Source {
+/** Where its events come from, when something is to be read. */
+export function sourceOf(reads: Reads): Source {
   return "relay" in reads ? reads.relay : reads.source;
 }
 
-/** Also says of which kind the source is. */
-function topicOf(run: Run, viewer: Viewer): string {
-  return `${"relay" in run.subscription.reads} ${sourceOf(run).topic(viewer)}`;
+/** Says also of which kind the source is. Of what its owner streams: what that was asked. */
+function topicOf({ subscription: { reads, plan } }: Run, viewer: Viewer): string {
+  if ("streamed" in reads) return `streamed ${plan.source.subgraph} ${reads.text}`;
+  return `${"relay" in reads} ${sourceOf(reads).topic(viewer)}`;
 }
 
 function createCache(): LRUCache<string, Planned> {

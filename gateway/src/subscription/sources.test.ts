@@ -25,11 +25,13 @@ function compose(parts: { query?: string; subscription: string; page?: string })
   const billing = `
     extend schema
       @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@composeDirective"])
-      @link(url: "https://specs.continuo.example/live/v1.0", import: ["@live", "@relayed"])
+      @link(url: "https://specs.continuo.example/live/v1.0", import: ["@live", "@relayed", "@streamed"])
       @composeDirective(name: "@live")
       @composeDirective(name: "@relayed")
+      @composeDirective(name: "@streamed")
     directive @live(query: String!, topic: String!, scope: String! = "VIEWER", ownWith: String) on FIELD_DEFINITION
     directive @relayed(query: String!, topic: String!) on FIELD_DEFINITION
+    directive @streamed(shared: Boolean! = true) on FIELD_DEFINITION
     type Page { ${page} }
     type Query { invoices: Int ${query} }
     type Subscription { ${subscription} }`;
@@ -61,6 +63,14 @@ describe("where events come from", () => {
     expect(inWords(readSources(sdl).cursors)).toEqual({ invoiceChanged: ["invoiceChanges", "invoices:a:u"] });
   });
 
+  it("may be the owner itself", () => {
+    const sdl = compose({ subscription: "told: Page @streamed ownTold(of: ID!): Page @streamed(shared: false)" });
+    expect(Object.fromEntries(readSources(sdl).streams)).toEqual({
+      told: { shared: true },
+      ownTold: { shared: false },
+    });
+  });
+
   const live = (query = "invoiceChanges", topic = "invoices:{userId}", more = ""): string =>
     `@live(query: "${query}", topic: "${topic}" ${more})`;
   const scoped = (scope: string, topic: string, more = ""): { subscription: string } => ({
@@ -78,12 +88,13 @@ describe("where events come from", () => {
   });
 
   it.each([
-    ["nothing is said", { subscription: "changed: Page!" }, "has to have one of @live and @relayed"],
+    ["nothing is said", { subscription: "changed: Page!" }, "has to have one of @live, @relayed and @streamed"],
     [
       "two things are said",
       { subscription: `changed: Page! ${live()} @relayed(query: "invoiceChanges", topic: "i")` },
-      "has to have one of @live and @relayed",
+      "has to have one of @live, @relayed and @streamed",
     ],
+    ["it is streamed and live", { subscription: `changed: Page! @streamed ${live()}` }, "has to have one of @live"],
     ["the query is missing", { subscription: `changed: Page! ${live("nothing")}` }, "there is no Query.nothing"],
     ["the query is another subgraph's", { subscription: `changed: Int ${live("foreign")}` }, "is of another subgraph"],
     [

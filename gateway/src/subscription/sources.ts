@@ -1,7 +1,7 @@
 /**
  * Where the events of each subscription come from, as its owner's graph says: `@live` names the query of the same owner
- * that reads after a cursor, `@relayed` the one that opens what nobody keeps; both the topic that says when to ask. So a
- * new subscription is a field in a subgraph, and nothing here.
+ * that reads after a cursor, `@relayed` the one that opens what nobody keeps; both the topic that says when to ask.
+ * `@streamed` says that the owner runs it by itself. So a new subscription is a field in a subgraph, and nothing here.
  */
 import type { Viewer } from "@continuo/access";
 import {
@@ -27,12 +27,20 @@ export interface Source {
   readonly ownWith: string | undefined;
 }
 
-/** Both by the name of the subscription's root field. */
+/** What the owner runs by itself. */
+export interface Streamed {
+  /** Whether sessions' streams that ask alike share one of the owner's; who joins hears from then on. */
+  readonly shared: boolean;
+}
+
+/** All by the name of the subscription's root field. */
 export interface Sources {
   /** Of those with a cursor. */
   readonly cursors: ReadonlyMap<string, Source>;
   /** Of those of which nothing is kept. */
   readonly relays: ReadonlyMap<string, Source>;
+  /** Of those of which nobody here knows when something happens. */
+  readonly streams: ReadonlyMap<string, Streamed>;
 }
 
 /** A subscription's field does not say, or says wrongly, where its events come from; `message` lists each fault. */
@@ -69,6 +77,7 @@ export function readSources(supergraphSdl: string): Sources {
   const queries = types.get("Query");
   const cursors = new Map<string, Source>();
   const relays = new Map<string, Source>();
+  const streams = new Map<string, Streamed>();
   const faults: string[] = [];
 
   for (const field of types.get("Subscription")?.fields ?? []) {
@@ -76,7 +85,11 @@ export function readSources(supergraphSdl: string): Sources {
     const said = (field.directives ?? []).filter(isDeclaration);
     const [directive] = said;
     if (directive === undefined || said.length > 1) {
-      faults.push(`Subscription.${name} has to have one of @live and @relayed`);
+      faults.push(`Subscription.${name} has to have one of @live, @relayed and @streamed`);
+      continue;
+    }
+    if (directive.name.value === "streamed") {
+      streams.set(name, { shared: argumentsOf(directive)["shared"] !== false });
       continue;
     }
     const kind = directive.name.value === "live" ? "live" : "relayed";
@@ -95,7 +108,7 @@ export function readSources(supergraphSdl: string): Sources {
     (kind === "live" ? cursors : relays).set(name, { query, topic: topicOf(topic), scope, ownWith });
   }
   if (faults.length > 0) throw new LiveFieldError(faults);
-  return { cursors, relays };
+  return { cursors, relays, streams };
 
   function faultsOf(kind: keyof typeof NEEDED, field: FieldDefinitionNode, query: FieldDefinitionNode): string[] {
     const name = query.name.value;
@@ -148,7 +161,7 @@ function objectTypesOf(sdl: string): Map<string, ObjectTypeDefinitionNode> {
 }
 
 function isDeclaration({ name }: ConstDirectiveNode): boolean {
-  return name.value === "live" || name.value === "relayed";
+  return name.value === "live" || name.value === "relayed" || name.value === "streamed";
 }
 
 function argumentsOf({ arguments: given = [] }: ConstDirectiveNode): Record<string, unknown> {

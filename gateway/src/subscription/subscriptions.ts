@@ -7,12 +7,14 @@ import type { GatewayContext } from "../context.ts";
 import type { Graph, LiveGraph } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
 import type { Standing } from "../revocation/standing.ts";
+import { placeErrors } from "../subgraph/data-source.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { openCursorStream } from "./cursor-stream.ts";
 import { createReadings, type Reading } from "./readings.ts";
 import { openRelayStream } from "./relay-stream.ts";
 import { createRuns, type OperationRequest, type Run, sourceOf } from "./run.ts";
 import { StreamError } from "./stream-error.ts";
+import { createStreamedOperations, openStreamedEvents } from "./streamed.ts";
 
 /** An operation that may run: a stream of events, or something for the ordinary server. */
 export type PreparedOperation =
@@ -40,7 +42,7 @@ const MAX_BACKOFF_MS = 10_000;
 /** Before every read it is asked whether the session stands, and whether its sign-in is still recent enough. */
 export function createSubscriptions(options: {
   graph: Pick<LiveGraph, "current">;
-  clients: ReadonlyMap<string, Pick<SubgraphClient, "graphql">>;
+  clients: ReadonlyMap<string, Pick<SubgraphClient, "graphql" | "subscribe">>;
   pokes: Pokes;
   relays: Relays;
   standing: Standing;
@@ -53,6 +55,7 @@ export function createSubscriptions(options: {
 }): Subscriptions {
   const { pokes, relays, standing, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
   const readings = createReadings();
+  const joinStreamed = createStreamedOperations({ backoffMs });
   const runs = createRuns(options);
 
   return {
@@ -65,7 +68,7 @@ export function createSubscriptions(options: {
     },
   };
 
-  function open(
+  async function open(
     first: Run,
     request: OperationRequest,
     context: GatewayContext,
@@ -74,17 +77,43 @@ export function createSubscriptions(options: {
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { viewer } = caller;
     const { reads } = first.subscription;
-    const source = sourceOf(first);
     let run = first;
+
+    /** Goes over to the graph that serves now, and says whether it is another. Throws when the viewer may not have this. */
+    const renew = async (): Promise<boolean> => {
+      await standing.assert(session, "READ");
+      const former = run;
+      run = runs.renew(former, request, viewer);
+      run.graph.access.assert(run.document, request.operationName ?? undefined, session);
+      return run !== former;
+    };
+
+    if ("streamed" in reads) {
+      const question = reads.questionOf(first.variables);
+      const { plan, client } = first.subscription;
+      // Others may have joined it.
+      const lasting = { caller, requestId: context.requestId };
+      return openStreamedEvents({
+        join: joinStreamed({
+          sessionId: viewer.sessionId,
+          key: reads.streamed.shared ? JSON.stringify([caller, plan.source.subgraph, question]) : undefined,
+          begin: (sink) => client.subscribe(question, lasting, sink),
+        }),
+        async complete({ data, errors }, signal) {
+          await renew();
+          const placed = placeErrors({ errors }, question.query, question.variables);
+          const event = { data: data ?? {}, errors: placed };
+          return run.subscription.plan.complete(event, run.variables, { ...context, signal });
+        },
+      });
+    }
+
+    const source = sourceOf(reads);
     let ask = readings.of(run, context, viewer);
 
     /** Asks the owner by the plan of the graph that serves now. */
     const read = async (position: unknown, signal: AbortSignal): Promise<Reading> => {
-      await standing.assert(session, "READ");
-      const renewed = runs.renew(run, request, viewer);
-      if (renewed !== run) ask = readings.of(renewed, context, viewer);
-      run = renewed;
-      run.graph.access.assert(run.document, request.operationName ?? undefined, session);
+      if (await renew()) ask = readings.of(run, context, viewer);
       return ask(position, signal);
     };
 

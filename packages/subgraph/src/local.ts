@@ -1,10 +1,11 @@
 /** A subgraph for a gateway in the same process: operations as values, further routes through the same front. */
-import type { Caller } from "@continuo/access";
 import type { FastifyInstance } from "fastify";
+import type { ExecutionResult } from "graphql";
 import type { Readable } from "node:stream";
 import type { SubgraphContext } from "./context.ts";
 import type { ObserveOperation } from "./observe-operation.ts";
 import type { OperationAnswer, OperationRequest, RunOperation } from "./run-operation.ts";
+import type { Events, Streams, StreamScope } from "./streams.ts";
 
 interface Route {
   readonly method: "GET" | "POST";
@@ -15,10 +16,9 @@ interface Route {
 
 export interface Local {
   /** Runs an operation on behalf of `caller`, who is believed as given. Whoever gets the answer may change it. */
-  graphql(
-    request: OperationRequest,
-    scope: { readonly caller: Caller; readonly requestId: string; readonly signal?: AbortSignal | undefined },
-  ): Promise<OperationAnswer>;
+  graphql(request: OperationRequest, scope: StreamScope): Promise<OperationAnswer>;
+  /** Runs a subscription likewise; an answer in place of events says why it could not begin. */
+  subscribe(request: OperationRequest, scope: StreamScope): Promise<Events | ExecutionResult>;
   /** Any route, with the headers that it would have over HTTP. */
   send(
     request: Route,
@@ -33,10 +33,11 @@ export interface Local {
 export function createLocal<Context extends SubgraphContext>(options: {
   http: FastifyInstance;
   run: RunOperation<Context>;
+  streams: Streams;
   observe: ObserveOperation;
   context: (scope: Pick<SubgraphContext, "caller" | "requestId" | "signal" | "answered">) => Context;
 }): Local {
-  const { http, run, observe, context } = options;
+  const { http, run, streams, observe, context } = options;
   return {
     async graphql(request, { caller, requestId, signal }) {
       const end = observe();
@@ -53,6 +54,10 @@ export function createLocal<Context extends SubgraphContext>(options: {
         end({ kind, operationName: request.operationName, errors }, contextValue);
         answered.resolve();
       }
+    },
+    async subscribe(request, scope) {
+      const document = streams.read(request);
+      return "kind" in document ? streams.begin(document, request, scope) : { errors: document };
     },
     async send({ method, path, headers, body }) {
       const reply = await http.inject({ method, url: path, headers, ...(body !== undefined && { payload: body }) });

@@ -11,6 +11,7 @@ import {
   type GraphQLSchema,
   Kind,
   NoSchemaIntrospectionCustomRule,
+  type OperationDefinitionNode,
   parse,
   specifiedRules,
   validate,
@@ -43,7 +44,7 @@ type Run = (
 ) => ExecutionResult | Promise<ExecutionResult>;
 
 /** Nothing was run, as the request is at fault. */
-interface Fault {
+export interface Fault {
   readonly fault: ApolloServerErrorCode;
   readonly errors: readonly GraphQLError[];
 }
@@ -64,10 +65,15 @@ export function createRunOperation<Context extends SubgraphContext>(schema: Grap
 
   function prepare({ query, operationName }: OperationRequest): Run | Fault {
     const operations = known.get(query) ?? new Map<string | undefined, Run | Fault>();
-    const prepared = operations.get(operationName) ?? read(schema, query, operationName);
+    const prepared = operations.get(operationName) ?? read(query, operationName);
     if (operations.size === 0) known.set(query, operations);
     operations.set(operationName, prepared);
     return prepared;
+  }
+
+  function read(query: string, operationName: string | undefined): Run | Fault {
+    const read = readOperation(schema, { query, operationName });
+    return "fault" in read ? read : createRun(schema, read.document, operationName);
   }
 
   async function answer(request: OperationRequest, contextValue: Context): Promise<ExecutionResult | Fault> {
@@ -81,21 +87,29 @@ export function createRunOperation<Context extends SubgraphContext>(schema: Grap
   return async (request, contextValue) => {
     const outcome = await answer(request, contextValue);
     if (outcome.errors) logErrors(outcome.errors, contextValue);
-    if ("fault" in outcome) {
-      const extensions = { code: outcome.fault };
-      return { errors: outcome.errors.map((error) => formatError({ ...error.toJSON(), extensions }, error)) };
-    }
+    if ("fault" in outcome) return { errors: formatFault(outcome) };
     const { data = null, errors } = outcome;
     return errors ? { data, errors: errors.map((error) => formatError(error.toJSON(), error)) } : { data };
   };
 }
 
-function read(schema: GraphQLSchema, text: string, operationName: string | undefined): Run | Fault {
+/** What is wrong with a request, as it leaves the subgraph. */
+export function formatFault({ fault, errors }: Fault): GraphQLFormattedError[] {
+  const extensions = { code: fault };
+  return errors.map((error) => formatError({ ...error.toJSON(), extensions }, error));
+}
+
+/** Parses and validates an operation. */
+export function readOperation(
+  schema: GraphQLSchema,
+  { query, operationName }: Pick<OperationRequest, "query" | "operationName">,
+): { readonly document: DocumentNode; readonly operation: OperationDefinitionNode } | Fault {
   try {
-    const document = parse(text);
+    const document = parse(query);
     const errors = validate(schema, document, RULES);
     if (errors.length > 0) return { errors, fault: ApolloServerErrorCode.GRAPHQL_VALIDATION_FAILED };
-    if (getOperationAST(document, operationName)) return createRun(schema, document, operationName);
+    const operation = getOperationAST(document, operationName);
+    if (operation) return { document, operation };
     const unknown = new GraphQLError(`Unknown operation named "${operationName ?? ""}".`);
     return { errors: [unknown], fault: ApolloServerErrorCode.OPERATION_RESOLUTION_FAILURE };
   } catch (cause) {

@@ -28,6 +28,8 @@ import { logErrors, type ObserveOperation, observeOperations } from "./observe-o
 import { isOutage } from "./outage.ts";
 import { createRunOperation, type RunOperation } from "./run-operation.ts";
 import { buildSchema, type SubgraphResolvers } from "./schema.ts";
+import { serveStreams } from "./serve-streams.ts";
+import { createStreams } from "./streams.ts";
 
 export interface SubgraphOptions<Context extends SubgraphContext> {
   readonly name: string;
@@ -165,11 +167,13 @@ export async function startSubgraph<Context extends SubgraphContext>(
         }),
     }),
   );
+  const streams = createStreams(schema, contextFor);
+  if (streams.exist) opening.use(serveStreams(http.server, { schema, streams, identity, logger }));
   options.routes?.(http, callerOf);
   const address = await http.listen({ host, port });
   logger.info({ address }, `${name} is listening`);
 
-  const local = createLocal({ http, run, observe, context: contextFor });
+  const local = createLocal({ http, run, streams, observe, context: contextFor });
   const opened = opening.move();
   return { url: `${address}/graphql`, local, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }

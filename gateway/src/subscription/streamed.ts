@@ -1,0 +1,181 @@
+/**
+ * Events of a subscription that its owner streams by itself (`@streamed`): no cursor, nothing to catch up from. So whoever may
+ * have missed one (the owner is gone, or the client too slow) is told by EVENTS_MISSED, and begins anew.
+ */
+import { AppError } from "@continuo/errors";
+import { type EventSink, eventsMissed, type Leave } from "../subgraph/streamed-operation.ts";
+import type { SubgraphAnswer } from "../subgraph/subgraph-client.ts";
+import { type SubgraphError, toSubgraphError, UNAVAILABLE } from "../subgraph/subgraph-error.ts";
+import { StreamError } from "./stream-error.ts";
+
+type Sink = EventSink<SubgraphAnswer>;
+
+/** What the owner is asked, and for whom. */
+export interface StreamedQuestion {
+  /** Whose it is: each may ask so much. */
+  readonly sessionId: string;
+  /** Who asks and what; those of one key share one operation. Undefined shares nothing. */
+  readonly key: string | undefined;
+  /** Begins the owner's operation. */
+  readonly begin: (sink: Sink) => Leave;
+}
+
+/**
+ * Joins the owner's operation, which is begun for the first and left by the last. Refused is RATE_LIMITED/TOO_MANY_OPERATIONS,
+ * as its last word.
+ */
+export type JoinStreamed = (question: StreamedQuestion) => (sink: Sink) => Leave;
+
+interface Operation {
+  readonly sinks: Set<Sink>;
+  leave: Leave;
+}
+
+/** Operations that one session has at owners: each is a socket there. */
+const PER_SESSION = 20;
+/** For so long an owner that is away is tried again, before whoever waits is told. */
+const BEGIN_WITHIN_MS = 10_000;
+/** Events that wait for a slow client. */
+const MAX_WAITING = 200;
+
+/** `backoffMs`: how long to wait after the nth failure in a row. */
+export function createStreamedOperations(options: {
+  backoffMs: (failures: number) => number;
+  beginWithinMs?: number | undefined;
+}): JoinStreamed {
+  const { backoffMs, beginWithinMs = BEGIN_WITHIN_MS } = options;
+  const shared = new Map<string, Operation>();
+  const counts = new Map<string, number>();
+
+  function begin({ sessionId, key, begin }: StreamedQuestion): Operation {
+    counts.set(sessionId, (counts.get(sessionId) ?? 0) + 1);
+    const sinks = new Set<Sink>();
+    const giveUpAt = performance.now() + beginWithinMs;
+    let failures = 0;
+    let leaveOwner: Leave = () => undefined;
+    let retry: NodeJS.Timeout | undefined;
+
+    function leave(): void {
+      clearTimeout(retry);
+      leaveOwner();
+      const left = (counts.get(sessionId) ?? 1) - 1;
+      if (left > 0) counts.set(sessionId, left);
+      else counts.delete(sessionId);
+      if (key !== undefined) shared.delete(key);
+    }
+
+    function attempt(): void {
+      leaveOwner = begin({
+        next(answer) {
+          for (const sink of sinks) sink.next(answer);
+        },
+        end(errors) {
+          if (errors.includes(UNAVAILABLE) && performance.now() < giveUpAt) {
+            failures += 1;
+            retry = setTimeout(attempt, backoffMs(failures));
+            return;
+          }
+          const told = [...sinks];
+          sinks.clear();
+          leave();
+          for (const sink of told) sink.end(errors);
+        },
+      });
+    }
+
+    const operation = { sinks, leave };
+    if (key !== undefined) shared.set(key, operation);
+    attempt();
+    return operation;
+  }
+
+  return (question) => (sink) => {
+    const { sessionId, key } = question;
+    const running = key === undefined ? undefined : shared.get(key);
+    if (!running && (counts.get(sessionId) ?? 0) >= PER_SESSION) {
+      sink.end([toSubgraphError(tooMany())]);
+      return () => undefined;
+    }
+    const { sinks, leave } = running ?? begin(question);
+    sinks.add(sink);
+    return () => {
+      if (sinks.delete(sink) && sinks.size === 0) leave();
+    };
+  };
+}
+
+function tooMany(): AppError {
+  return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${PER_SESSION} streamed at a time.`);
+}
+
+/** Opens a stream of what `join` tells; `complete` makes an event of it. */
+export function openStreamedEvents<Event>(options: {
+  join: (sink: Sink) => Leave;
+  complete: (answer: SubgraphAnswer, signal: AbortSignal) => Promise<Event>;
+}): AsyncIterableIterator<Event, undefined> {
+  const closing = new AbortController();
+  const { signal } = closing;
+  const waiting: SubgraphAnswer[] = [];
+  let ended: readonly SubgraphError[] | undefined;
+  let wake = (): void => undefined;
+
+  const leave = options.join({
+    next(answer) {
+      if (waiting.length < MAX_WAITING) waiting.push(answer);
+      else miss();
+      wake();
+    },
+    end(errors) {
+      ended ??= errors;
+      wake();
+    },
+  });
+
+  function miss(): void {
+    waiting.length = 0;
+    ended ??= [eventsMissed()];
+    leave();
+  }
+
+  function close(): void {
+    if (signal.aborted) return;
+    closing.abort();
+    leave();
+    wake();
+  }
+
+  /** The next answer, or undefined when there are no more. */
+  async function nextAnswer(): Promise<SubgraphAnswer | undefined> {
+    while (!signal.aborted) {
+      const answer = waiting.shift();
+      if (answer) return answer;
+      if (ended && ended.length > 0) throw new StreamError(ended);
+      if (ended) return undefined;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      wake = resolve;
+      await promise;
+    }
+    return undefined;
+  }
+
+  const stream: AsyncIterableIterator<Event, undefined> = {
+    [Symbol.asyncIterator]: () => stream,
+    async next() {
+      try {
+        const answer = await nextAnswer();
+        const event = answer && (await options.complete(answer, signal));
+        if (event !== undefined && !signal.aborted) return { done: false, value: event };
+        close();
+        return { done: true, value: undefined };
+      } catch (cause) {
+        close();
+        throw cause;
+      }
+    },
+    async return() {
+      close();
+      return { done: true, value: undefined };
+    },
+  };
+  return stream;
+}

@@ -1,0 +1,165 @@
+/**
+ * Streams over a socket (graphql-transport-ws), for the gateway alone: `connection_init` brings its signed statement, and each
+ * ping a fresh one about the same caller. A socket that has none for a minute is closed.
+ */
+import { IDENTITY_HEADER, REQUEST_ID_HEADER, type IdentityVerifier } from "@continuo/access";
+import type { Logger } from "@continuo/process";
+import { type ExecutionArgs, GraphQLError, type GraphQLSchema } from "graphql";
+import { CloseCode, handleProtocols, makeServer, MessageType, stringifyMessage } from "graphql-ws";
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, Server } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+import { formatError } from "./format-error.ts";
+import type { OperationRequest } from "./run-operation.ts";
+import type { Streams, StreamScope } from "./streams.ts";
+
+type Payload = Record<string, unknown> | undefined;
+
+/** Absent until the socket has said for whom it is. */
+interface SocketState {
+  scope?: StreamScope;
+}
+
+const PATH = "/graphql";
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+const MAX_SOCKETS = 20_000;
+const STREAMS_PER_SOCKET = 50;
+const INIT_WITHIN_MS = 3_000;
+const RENEW_WITHIN_MS = 60_000;
+const CLOSE_WITHIN_MS = 1_000;
+const GOING_AWAY = 1001;
+const REQUEST_ID = /^[\w-]{1,64}$/;
+
+/** Serves them at the port of `server`. Closing tells each socket, and waits a second at most. */
+export function serveStreams(
+  server: Server,
+  options: {
+    schema: GraphQLSchema;
+    streams: Streams;
+    identity: IdentityVerifier;
+    logger: Logger;
+    renewWithinMs?: number | undefined;
+  },
+): AsyncDisposable {
+  const { schema, streams, identity, logger, renewWithinMs = RENEW_WITHIN_MS } = options;
+  const upgrades = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_MESSAGE_BYTES,
+    perMessageDeflate: false,
+    handleProtocols,
+  });
+  const asked = new WeakMap<ExecutionArgs, { readonly request: OperationRequest; readonly scope: StreamScope }>();
+
+  async function scopeOf(payload: Payload): Promise<StreamScope> {
+    const statement = payload?.[IDENTITY_HEADER];
+    const id = payload?.[REQUEST_ID_HEADER];
+    return {
+      caller: await identity.verify(typeof statement === "string" ? statement : undefined),
+      requestId: typeof id === "string" && REQUEST_ID.test(id) ? id : randomUUID(),
+    };
+  }
+
+  const protocol = makeServer<NonNullable<Payload>, SocketState>({
+    connectionInitWaitTimeout: INIT_WITHIN_MS,
+    async onConnect({ connectionParams, extra }) {
+      extra.scope = await scopeOf(connectionParams);
+      return true;
+    },
+    onSubscribe({ subscriptions, extra: { scope } }, _id, { query, operationName, variables }) {
+      // The protocol server takes no operation before `connection_init`.
+      if (!scope) throw new Error("a subscription came before its caller");
+      if (Object.keys(subscriptions).length > STREAMS_PER_SOCKET) return [tooMany()];
+      const request = { query, operationName: operationName ?? undefined, variables: variables ?? undefined };
+      const document = streams.read(request);
+      if (!("kind" in document)) return document;
+      const args: ExecutionArgs = { schema, document, operationName: operationName ?? null };
+      asked.set(args, { request, scope });
+      return args;
+    },
+    async subscribe(args) {
+      const found = asked.get(args);
+      if (!found) throw new Error("a subscription was not read");
+      return streams.begin(args.document, found.request, found.scope);
+    },
+    onError(_context, _id, _payload, errors) {
+      for (const { originalError } of errors)
+        if (originalError) logger.error({ err: originalError }, "a streamed subscription failed");
+      return errors.map((error) => (error.originalError ? formatError(error.toJSON(), error) : error.toJSON()));
+    },
+  });
+
+  upgrades.on("connection", (socket: WebSocket) => {
+    const state: SocketState = {};
+    const forbid = (): void => socket.close(CloseCode.Forbidden, "INTERNAL_IDENTITY_REQUIRED");
+    let silence: NodeJS.Timeout | undefined;
+    const stay = (): void => {
+      clearTimeout(silence);
+      silence = setTimeout(forbid, renewWithinMs);
+    };
+    const send = (data: string): Promise<void> =>
+      new Promise((resolve, reject) => {
+        if (socket.readyState !== socket.OPEN) return resolve();
+        socket.send(data, (cause) => (cause && socket.readyState === socket.OPEN ? reject(cause) : resolve()));
+      });
+
+    stay();
+    socket.on("error", (cause) => logger.debug({ err: cause }, "socket failed"));
+    const closed = protocol.opened(
+      {
+        protocol: socket.protocol,
+        send,
+        close: (code, reason) => socket.close(code, reason),
+        async onPing(payload) {
+          const { caller } = await scopeOf(payload);
+          if (JSON.stringify(caller) !== JSON.stringify(state.scope?.caller)) return forbid();
+          stay();
+          await send(stringifyMessage({ type: MessageType.Pong }));
+        },
+        onMessage(handle) {
+          socket.on("message", (data) => {
+            if (Buffer.isBuffer(data)) handle(data.toString("utf8")).catch(refuse);
+          });
+        },
+      },
+      state,
+    );
+    socket.once("close", (code, reason) => {
+      clearTimeout(silence);
+      closed(code, String(reason)).catch((cause: unknown) => logger.error({ err: cause }, "a socket failed to close"));
+    });
+
+    function refuse(cause: unknown): void {
+      logger.info({ err: cause }, "a socket was refused");
+      forbid();
+    }
+  });
+
+  let isClosing = false;
+  function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const isTaken = request.url?.split("?")[0] === PATH && !isClosing && upgrades.clients.size < MAX_SOCKETS;
+    if (isTaken) return upgrades.handleUpgrade(request, socket, head, (opened) => upgrades.emit("connection", opened));
+    socket.on("error", () => undefined);
+    socket.end("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n");
+  }
+  server.on("upgrade", upgrade);
+
+  return {
+    async [Symbol.asyncDispose]() {
+      isClosing = true;
+      const sockets = [...upgrades.clients];
+      const closed = sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+      for (const socket of sockets) socket.close(GOING_AWAY, "GOING_AWAY");
+      await Promise.race([Promise.all(closed), delay(CLOSE_WITHIN_MS)]);
+      for (const socket of upgrades.clients) socket.terminate();
+      upgrades.close();
+    },
+  };
+}
+
+function tooMany(): GraphQLError {
+  return new GraphQLError(`At most ${STREAMS_PER_SOCKET} subscriptions on a socket.`, {
+    extensions: { code: "RATE_LIMITED", reason: "TOO_MANY_OPERATIONS" },
+  });
+}

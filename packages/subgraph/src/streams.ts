@@ -1,0 +1,132 @@
+/**
+ * Subscriptions that a subgraph runs by itself (`@streamed`): read like any operation, then run for as long as somebody wants
+ * them. Knows no transport.
+ */
+import { ApolloServerErrorCode } from "@apollo/server/errors";
+import type { Caller } from "@continuo/access";
+import {
+  type DocumentNode,
+  type ExecutionResult,
+  GraphQLError,
+  type GraphQLFormattedError,
+  type GraphQLSchema,
+  OperationTypeNode,
+  subscribe,
+} from "graphql";
+import type { SubgraphContext } from "./context.ts";
+import { formatError } from "./format-error.ts";
+import { logErrors } from "./observe-operation.ts";
+import { formatFault, type OperationRequest, readOperation } from "./run-operation.ts";
+
+/** Who asks, and how it is found in the logs. */
+export interface StreamScope {
+  readonly caller: Caller;
+  readonly requestId: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Events with their errors in our words. `return` lets go at once, also while the next event is waited for. */
+export type Events = AsyncIterableIterator<ExecutionResult, undefined>;
+
+export interface Streams {
+  /** Whether the subgraph streams anything. */
+  readonly exist: boolean;
+  /** Reads a subscription. Returns what is wrong instead of throwing. */
+  read(request: OperationRequest): DocumentNode | readonly GraphQLError[];
+  /** Begins what was read, until it is left. An answer in its place has no data, and says why it could not begin. */
+  begin(document: DocumentNode, request: OperationRequest, scope: StreamScope): Promise<Events | ExecutionResult>;
+}
+
+/** `context` is called once for each: its signal aborts, and `answered` resolves, when nobody wants it any more. */
+export function createStreams(
+  schema: GraphQLSchema,
+  context: (scope: Pick<SubgraphContext, "caller" | "requestId" | "signal" | "answered">) => SubgraphContext,
+): Streams {
+  const fields = Object.values(schema.getSubscriptionType()?.getFields() ?? {});
+  return {
+    exist: fields.some((field) => field.subscribe !== undefined),
+    read(request) {
+      const read = readOperation(schema, request);
+      if ("fault" in read) return formatFault(read).map(toGraphQLError);
+      if (read.operation.operation === OperationTypeNode.SUBSCRIPTION) return read.document;
+      const errors = [new GraphQLError("Only subscriptions are streamed.")];
+      return formatFault({ errors, fault: ApolloServerErrorCode.BAD_REQUEST }).map(toGraphQLError);
+    },
+    async begin(document, { variables, operationName }, { signal, ...scope }) {
+      const leaving = new AbortController();
+      const over = Promise.withResolvers<void>();
+      leaving.signal.addEventListener("abort", () => over.resolve(), { once: true });
+      const contextValue = context({ ...scope, signal: leaving.signal, answered: over.promise });
+      const { caller, logger } = contextValue;
+      const who = caller.kind === "viewer" ? { sessionId: caller.viewer.sessionId } : {};
+      logger.info({ operation: operationName ?? "subscription", caller: caller.kind, ...who }, "subscribed");
+      const begun = await subscribe({ schema, document, operationName, contextValue, variableValues: variables });
+      if (!(Symbol.asyncIterator in begun)) {
+        leaving.abort();
+        return inOurWords(begun, contextValue);
+      }
+      const events = untilLeft(begun, leaving, (result) => inOurWords(result, contextValue));
+      const leave = (): void => void events.return?.();
+      if (signal?.aborted) leave();
+      signal?.addEventListener("abort", leave, { once: true });
+      leaving.signal.addEventListener("abort", () => signal?.removeEventListener("abort", leave), { once: true });
+      return events;
+    },
+  };
+}
+
+/** What leaves the subgraph. Logs bugs. */
+function inOurWords({ data, errors }: ExecutionResult, context: SubgraphContext): ExecutionResult {
+  const known = data === undefined ? {} : { data };
+  if (!errors) return known;
+  logErrors(errors, context);
+  return { ...known, errors: errors.map((error) => toGraphQLError(formatError(error.toJSON(), error))) };
+}
+
+function toGraphQLError({ message, path, extensions }: GraphQLFormattedError): GraphQLError {
+  return new GraphQLError(message, { path: path ?? null, extensions: extensions ?? null });
+}
+
+/** What a generator gives, without having to wait for its next event to leave it. */
+function untilLeft(
+  results: AsyncGenerator<ExecutionResult, void, void>,
+  leaving: AbortController,
+  told: (result: ExecutionResult) => ExecutionResult,
+): Events {
+  const { signal } = leaving;
+  const DONE = { done: true, value: undefined } as const;
+  let letGo = (): void => undefined;
+
+  async function next(): Promise<IteratorResult<ExecutionResult, undefined>> {
+    try {
+      const result = await results.next();
+      if (!result.done && !signal.aborted) return { done: false, value: told(result.value) };
+    } catch (cause) {
+      if (!signal.aborted) throw cause;
+    }
+    leaving.abort();
+    return DONE;
+  }
+
+  const events: Events = {
+    [Symbol.asyncIterator]: () => events,
+    next: () =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return resolve(DONE);
+        letGo = () => resolve(DONE);
+        next().then(resolve, (cause: unknown) => {
+          leaving.abort();
+          reject(cause);
+        });
+      }),
+    async return() {
+      if (!signal.aborted) {
+        leaving.abort();
+        letGo();
+        results.return(undefined).catch(() => undefined);
+      }
+      return DONE;
+    },
+  };
+  return events;
+}
