@@ -7,7 +7,7 @@ import { changeToOtherDevice } from "./benchmarks/change-to-other-device.ts";
 import { checkDpop } from "./benchmarks/check-dpop.ts";
 import { checkInProcess } from "./benchmarks/check-in-process.ts";
 import { check } from "./benchmarks/check.ts";
-import { gatewayFanOutToFew } from "./benchmarks/gateway-fan-out.ts";
+import { gatewayFanOut, gatewayFanOutToFew } from "./benchmarks/gateway-fan-out.ts";
 import { gatewayList, gatewayNoHop, gatewayOneHop } from "./benchmarks/gateway.ts";
 import { list } from "./benchmarks/list.ts";
 import { me } from "./benchmarks/me.ts";
@@ -37,6 +37,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   gatewayOneHop,
   gatewayList,
   gatewayFanOutToFew,
+  gatewayFanOut,
   push1,
   push20,
   pull,

@@ -50,3 +50,4 @@ const fanOutTo = (sockets: number, name: string): Benchmark => ({
 });
 
 export const gatewayFanOutToFew = fanOutTo(500, "gateway-fan-out-500");
+export const gatewayFanOut = fanOutTo(5_000, "gateway-fan-out-5000");

@@ -187,8 +187,10 @@ export function createSocketServer(options: {
     if (!("document" in operation)) return operation;
     const args = { schema: schema(), document: operation.document, operationName: payload.operationName ?? null };
     const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
-    const send = (event: ExecutionResult): Promise<void> =>
-      extra.connection.transport.send(`${head}${withRequestId(requestId, () => toJson(event))}}`);
+    const send = (event: ExecutionResult): Promise<void> => {
+      const json = event.errors ? withRequestId(requestId, () => toJson(event)) : toJson(event);
+      return extra.connection.transport.send(`${head}${json}}`);
+    };
     runs.set(args, { operation, send, isLeft, onLeft });
     return args;
   }

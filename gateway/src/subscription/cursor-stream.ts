@@ -44,22 +44,11 @@ export async function openCursorStream<Event>(
   let isFirst = true;
   let isDue = true;
   let wake: (() => void) | undefined;
+  let leave: (() => void) | undefined;
   let soon: NodeJS.Timeout | undefined;
-
-  /** Resolves after `ms`, when the stream closes, or when `wake` is called. */
-  function pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resume, ms);
-      function resume(): void {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", resume);
-        wake = undefined;
-        resolve();
-      }
-      signal.addEventListener("abort", resume);
-      wake = resume;
-    });
-  }
+  let retry: NodeJS.Timeout | undefined;
+  // One for all the stream's life, which each read moves on: to begin one is dear when there are thousands.
+  const recheck = setTimeout(due, recheckMs * (0.75 + random() / 2));
 
   function due(): void {
     isDue = true;
@@ -71,24 +60,47 @@ export async function openCursorStream<Event>(
     soon = setTimeout(due, random() * gapSpreadMs);
   }
 
-  const listening = await options.listen({ onPoke: due, onGap: dueSoon });
+  async function listen(): Promise<AsyncDisposable> {
+    try {
+      return await options.listen({ onPoke: due, onGap: dueSoon });
+    } catch (cause) {
+      clearTimeout(recheck);
+      throw cause;
+    }
+  }
+
+  const listening = await listen();
 
   async function close(): Promise<void> {
     if (signal.aborted) return;
     closing.abort();
-    clearTimeout(soon);
+    for (const timer of [recheck, soon, retry]) clearTimeout(timer);
+    leave?.();
     await listening[Symbol.asyncDispose]();
   }
 
-  /** The next page to pass on, or undefined when the stream has closed. */
+  function reasonToRead(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    wake = resolve;
+    return promise;
+  }
+
+  /** Not cut short by pokes: a dead owner is not asked faster because much is happening. */
+  function backOff(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    retry = setTimeout(resolve, ms);
+    return promise;
+  }
+
+  /** The next page to pass on, or undefined when the stream has closed; nobody waits for it then. */
   async function nextPage(): Promise<CursorPage<Event> | undefined> {
     for (let failures = 0; !signal.aborted;) {
       if (!isDue) {
-        await pause(recheckMs * (0.75 + random() / 2));
-        isDue = true;
+        await reasonToRead();
         continue;
       }
       isDue = false;
+      recheck.refresh();
       try {
         const page = await read(cursor, signal);
         failures = 0;
@@ -99,34 +111,34 @@ export async function openCursorStream<Event>(
         cursor = page.to;
         return page;
       } catch (cause) {
-        if (signal.aborted) return undefined;
         if (!isOutage(cause)) throw cause;
         isDue = true;
         failures += 1;
-        await backOff(backoffMs(failures, cause));
+        if (!signal.aborted) await backOff(backoffMs(failures, cause));
       }
     }
     return undefined;
   }
 
-  /** Unlike `pause`, not cut short by pokes: a dead owner is not asked faster because much is happening. */
-  async function backOff(ms: number): Promise<void> {
-    const until = performance.now() + ms;
-    for (let left = ms; left > 0 && !signal.aborted; left = until - performance.now()) await pause(left);
+  async function nextEvent(): Promise<IteratorResult<Event, undefined>> {
+    try {
+      const page = await nextPage();
+      return page && !signal.aborted ? { done: false, value: await page.event() } : { done: true, value: undefined };
+    } catch (cause) {
+      leave = undefined;
+      await close();
+      throw cause;
+    }
   }
 
   const stream: AsyncIterableIterator<Event, undefined> = {
     [Symbol.asyncIterator]: () => stream,
-    async next() {
-      try {
-        const page = await nextPage();
-        const event = page && (await page.event());
-        if (event !== undefined && !signal.aborted) return { done: false, value: event };
-        return { done: true, value: undefined };
-      } catch (cause) {
-        await close();
-        throw cause;
-      }
+    next() {
+      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Event, undefined>>();
+      // Whoever leaves waits no longer, whatever is under way.
+      leave = () => resolve({ done: true, value: undefined });
+      nextEvent().then(resolve, reject);
+      return promise;
     },
     async return() {
       await close();

@@ -97,16 +97,10 @@ export function createReadings(): Readings {
 
       return async (position, signal) => {
         const key = `${alike} ${JSON.stringify(position)}`;
-        let answer = await whileThere(
-          signal,
-          share(key, () => read(position)),
-        );
+        let answer = await share(key, () => read(position));
         // Whose session has ended meanwhile is refused alone: the others ask as the next of them.
-        while (answer.sessionId !== sessionId && isRefused(answer))
-          answer = await whileThere(
-            signal,
-            share(key, () => read(position)),
-          );
+        while (!signal.aborted && answer.sessionId !== sessionId && isRefused(answer))
+          answer = await share(key, () => read(position));
         const { event } = answer;
         return toReading(answer, plan.asksOthers ? () => complete(answer, { ...context, signal }) : event);
       };
@@ -124,15 +118,6 @@ function positionIn(
 
 function isRefused({ errors }: SubgraphAnswer): boolean {
   return errors.some(({ extensions }) => REFUSALS.includes(extensions.code));
-}
-
-/** Who leaves waits no longer; what others share goes on. */
-function whileThere<Answer>(signal: AbortSignal, shared: Promise<Answer>): Promise<Answer> {
-  const gone = Promise.withResolvers<never>();
-  const leave = (): void => gone.reject(signal.reason);
-  if (signal.aborted) leave();
-  signal.addEventListener("abort", leave, { once: true });
-  return Promise.race([shared, gone.promise]).finally(() => signal.removeEventListener("abort", leave));
 }
 
 function pick(from: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
