@@ -86,4 +86,13 @@ describe("calls that are gathered", () => {
     expect(await again).toBe("C");
     expect(sent).toHaveLength(3);
   });
+
+  it("fail alone where that is their answer", async () => {
+    const fault = new Error("no b");
+    const call = gather(async (names: readonly string[]) => names.map((name) => (name === "b" ? fault : name)));
+    expect(await Promise.allSettled([call("a"), call("b")])).toEqual([
+      { status: "fulfilled", value: "a" },
+      { status: "rejected", reason: fault },
+    ]);
+  });
 });

@@ -13,11 +13,12 @@ export interface GatherOptions {
 }
 
 /**
- * `run` answers calls in their order; one that throws fails all that went together, so it must throw for an outage only.
+ * `run` answers calls in their order; a call answered by an Error rejects with it. One that throws fails all that went
+ * together, so it must throw for an outage only.
  * A call that comes while none is under way goes at once, with those of the same turn of the event loop.
  */
 export function gather<Call, Answer>(
-  run: (calls: readonly Call[]) => Promise<readonly Answer[]>,
+  run: (calls: readonly Call[]) => Promise<readonly (Answer | Error)[]>,
   { atMost = 64, patienceMs = 50 }: GatherOptions = {},
 ): (call: Call) => Promise<Answer> {
   /** Each begins its calls, once. */

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { startPokes, stateTopic } from "@continuo/signals";
 import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { READ_STANDING } from "./entry.store.ts";
+import { READ_STANDING } from "./standing.store.ts";
 import { createReplica, shown, startSystem, type System } from "../system.fixture.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -353,10 +353,12 @@ it("a push among many entries finds its own by their keys", async () => {
   await system.admin.query("ANALYZE user_state.state_entries, user_state.op_outcomes, user_state.sync_clients");
   const connection = await system.admin.connect();
   await connection.query("SET plan_cache_mode = force_generic_plan");
+  const units = [7, 9].map((n) => ({ namespace: "notes", key: `key ${n}`, field: "text" }));
+  const asked = { place: 0, user_id: userId, client_id: phone.clientId, units, seqs: [2, 3] };
   await connection.query(`PREPARE standing AS ${READ_STANDING}`);
   const { rows } = await connection.query<{ "QUERY PLAN": string }>(
     `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
-     EXECUTE standing ('${userId}', '${phone.clientId}', '{notes,notes}', '{key 7,key 9}', '{text,text}', '{2,3}')`,
+     EXECUTE standing (${connection.escapeLiteral(JSON.stringify([asked]))})`,
   );
   connection.release(true);
   const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");

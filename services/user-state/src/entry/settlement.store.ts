@@ -1,0 +1,173 @@
+/** What pushes change, in Postgres: the settlements of many users in one statement, which is one commit. */
+import type { Connection } from "./standing.store.ts";
+import type { Change, Push, Settlement } from "./settle.ts";
+
+/**
+ * Of each user of $1 all of it, if the head row is still of the version that was read, and nobody holds it; else nothing.
+ * So whoever holds several heads waits for none. $2 are the answers to remember, $3 the units to store; `more` goes with
+ * them, and is held back in the same way by `head`.
+ */
+const writeWith = (more: string): string => `
+  WITH move AS MATERIALIZED (
+    SELECT * FROM json_to_recordset($1::json) AS move
+      (user_id uuid, version xid, rev bigint, max_ms bigint, entries int, bytes bigint, usage jsonb,
+       client_id uuid, device_id uuid, last_seq bigint, acked_rev bigint, pending int)
+  ), locked AS MATERIALIZED (
+    SELECT head.place, move.* FROM move
+    CROSS JOIN LATERAL (
+      SELECT ctid AS place FROM user_state.user_heads
+      WHERE user_id = move.user_id AND xmin = move.version
+      LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS head
+  ), head AS (
+    UPDATE user_state.user_heads AS head
+    SET rev = locked.rev, max_ms = greatest(head.max_ms, locked.max_ms), entries = locked.entries, bytes = locked.bytes,
+        usage = locked.usage
+    FROM locked WHERE head.ctid = locked.place
+    RETURNING head.user_id, locked.client_id, locked.device_id, locked.last_seq, locked.acked_rev, locked.pending
+  ), client AS (
+    INSERT INTO user_state.sync_clients AS client
+      (user_id, client_id, device_id, last_seq, acked_rev, pending, seen_at)
+    SELECT user_id, client_id, device_id, last_seq, acked_rev, pending, statement_timestamp() FROM head
+    ON CONFLICT (user_id, client_id) DO UPDATE
+    SET last_seq = excluded.last_seq, acked_rev = greatest(client.acked_rev, excluded.acked_rev),
+        pending = excluded.pending, seen_at = excluded.seen_at
+  ), answers AS (
+    INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, code, message, rev, at)
+    SELECT user_id, client_id, seq, status, code, message, rev, statement_timestamp()
+    FROM head JOIN jsonb_to_recordset($2::jsonb) AS answer
+      (user_id uuid, seq bigint, status text, code text, message text, rev bigint) USING (user_id)
+    ON CONFLICT (user_id, client_id, seq) DO NOTHING
+  )${more}, stored AS (
+    INSERT INTO user_state.state_entries
+      (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
+    SELECT user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms,
+           to_timestamp(expires_ms::float8 / 1000)
+    FROM head JOIN jsonb_to_recordset($3::jsonb) AS change
+      (user_id uuid, namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint, rev bigint,
+       schema_version int, bytes int, removed_ms bigint, expires_ms bigint) USING (user_id)
+    ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
+      kind = excluded.kind, state = excluded.state, deleted = excluded.deleted, ms = excluded.ms, rev = excluded.rev,
+      schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
+      expires_at = excluded.expires_at
+  )
+  SELECT user_id FROM head`;
+
+const WRITE = writeWith("");
+
+/**
+ * A text whose state is stored anew has no updates beside it any more. To the others updates are added ($5), and their
+ * state, which Postgres keeps apart from the row ($4), is not touched.
+ */
+const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
+    DELETE FROM user_state.text_updates AS stored
+    USING head JOIN jsonb_to_recordset($3::jsonb) AS change
+      (user_id uuid, namespace text, key text, field text, kind text) USING (user_id)
+    WHERE change.kind = 'TEXT' AND stored.user_id = change.user_id
+      AND stored.namespace = change.namespace AND stored.key = change.key AND stored.field = change.field
+  ), grown AS (
+    UPDATE user_state.state_entries AS entry
+    SET deleted = change.deleted, ms = change.ms, rev = change.rev, schema_version = change.schema_version,
+        bytes = change.bytes, removed_ms = change.removed_ms, expires_at = to_timestamp(change.expires_ms::float8 / 1000)
+    FROM head JOIN jsonb_to_recordset($4::jsonb) AS change
+      (user_id uuid, namespace text, key text, field text, deleted boolean, ms bigint, rev bigint, schema_version int,
+       bytes int, removed_ms bigint, expires_ms bigint) USING (user_id)
+    WHERE entry.user_id = change.user_id
+      AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
+  ), appended AS (
+    INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
+    SELECT user_id, namespace, key, field, rev, update
+    FROM head JOIN jsonb_to_recordset($5::jsonb) AS appended
+      (user_id uuid, namespace text, key text, field text, rev bigint, update text) USING (user_id)
+  )`);
+
+/** A push that is settled, upon the head of `version`. */
+export interface Settled {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly push: Push;
+  readonly settlement: Settlement;
+  readonly version: string;
+}
+
+/**
+ * Stores settlements, one a user, and says of each whether its head was still of that version; if not, nothing of it was
+ * written. What is thrown undid all of them.
+ */
+export async function writeSettlements(connection: Connection, settled: readonly Settled[]): Promise<boolean[]> {
+  const changes = settled.flatMap(({ userId, settlement }) =>
+    settlement.changes.map((change) => ({ change, row: rowOf(userId, change) })),
+  );
+  const withTexts = changes.some(({ change }) => change.kind === "TEXT");
+  const { rows } = await connection.query<{ user_id: string }>({
+    name: withTexts ? "entry_write_with_texts" : "entry_write",
+    text: withTexts ? WRITE_WITH_TEXTS : WRITE,
+    values: [
+      settled.map(moveOf),
+      settled.flatMap(answersOf),
+      changes.flatMap(({ change: { kind, state, appended }, row }) => (appended ? [] : [{ ...row, kind, state }])),
+      ...(withTexts
+        ? [changes.flatMap(({ change, row }) => (change.appended ? [row] : [])), changes.flatMap(updatesOf)]
+        : []),
+    ].map((rows) => JSON.stringify(rows)),
+  });
+  const moved = new Set(rows.map((row) => row.user_id));
+  return settled.map(({ userId }) => moved.has(userId));
+}
+
+function moveOf({ userId, deviceId, push, settlement, version }: Settled): object {
+  const { rev, serverNow, usage, lastSeq } = settlement;
+  return {
+    user_id: userId,
+    version,
+    rev,
+    max_ms: serverNow,
+    entries: usage.entries,
+    bytes: usage.bytes,
+    usage: usage.namespaces,
+    client_id: push.clientId,
+    device_id: deviceId,
+    last_seq: lastSeq,
+    acked_rev: Math.min(push.baseRev, rev),
+    pending: pendingOn(push, settlement),
+  };
+}
+
+/** How many changes still wait on the device: those behind the push, and those of it that were not settled. */
+function pendingOn({ pending, ops }: Push, { outcomes }: Settlement): number | null {
+  return pending === undefined ? null : pending + ops.length - outcomes.length;
+}
+
+function answersOf({ userId, settlement: { answers } }: Settled): object[] {
+  return answers.map(({ seq, status, fault, rev }) => ({
+    user_id: userId,
+    seq,
+    status,
+    code: fault?.reason ?? null,
+    message: fault?.message ?? null,
+    rev,
+  }));
+}
+
+/** All but kind and state. */
+function rowOf(userId: string, change: Change) {
+  const { namespace, key, field, deleted, ms, rev, schemaVersion, bytes, removedMs, expiresAt } = change;
+  return {
+    user_id: userId,
+    namespace,
+    key,
+    field,
+    deleted,
+    ms,
+    rev,
+    schema_version: schemaVersion,
+    bytes,
+    removed_ms: removedMs,
+    expires_ms: expiresAt,
+  };
+}
+
+function updatesOf({ change, row }: { change: Change; row: ReturnType<typeof rowOf> }): object[] {
+  const { user_id, namespace, key, field } = row;
+  return (change.appended ?? []).map(({ rev, update }) => ({ user_id, namespace, key, field, rev, update }));
+}
