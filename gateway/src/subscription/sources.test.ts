@@ -24,7 +24,7 @@ function compose(parts: { query?: string; subscription: string; page?: string })
   } = parts;
   const billing = `
     extend schema
-      @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@composeDirective"])
+      @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@composeDirective", "@key", "@provides", "@external"])
       @link(url: "https://specs.continuo.example/live/v1.0", import: ["@live", "@relayed", "@streamed"])
       @composeDirective(name: "@live")
       @composeDirective(name: "@relayed")
@@ -33,9 +33,13 @@ function compose(parts: { query?: string; subscription: string; page?: string })
     directive @relayed(query: String!, topic: String!) on FIELD_DEFINITION
     directive @streamed(shared: Boolean! = true) on FIELD_DEFINITION
     type Page { ${page} }
-    type Query { invoices: Int ${query} }
+    type Customer @key(fields: "id") { id: ID! name: String @external }
+    type Query { invoices: Int customer: Customer @provides(fields: "name") ${query} }
     type Subscription { ${subscription} }`;
-  const other = `type Query { foreign: Int }`;
+  const other = `
+    extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@shareable"])
+    type Query { foreign: Int }
+    type Customer @key(fields: "id") { id: ID! name: String @shareable }`;
   const subgraphs = { billing, other };
   return composeSupergraph(Object.entries(subgraphs).map(([name, sdl]) => ({ name, typeDefs: parse(sdl) })));
 }
@@ -116,6 +120,14 @@ describe("where events come from", () => {
       "the query gives something else",
       { subscription: `changed: Page ${live()}` },
       "Query.invoiceChanges has to give Page",
+    ],
+    [
+      "the query provides less than the subscription",
+      {
+        page: "to: String! hasMore: Boolean! customer: Customer",
+        subscription: `changed: Page! @provides(fields: "customer { name }") ${live()}`,
+      },
+      "Query.invoiceChanges has to say the same @provides",
     ],
     [
       "the page does not say how far it came",

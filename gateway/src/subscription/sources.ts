@@ -124,6 +124,8 @@ export function readSources(supergraphSdl: string): Sources {
     );
     return [
       ...(ownersOf(field, "Subscription") === ownersOf(query, "Query") ? [] : [`Query.${name} is of another subgraph`]),
+      // The plan is the subscription's, what is asked the query's.
+      ...(providedBy(field) === providedBy(query) ? [] : [`Query.${name} has to say the same @provides`]),
       ...(print(field.type) === print(query.type) ? [] : [`Query.${name} has to give ${print(field.type)}`]),
       ...wanted
         .filter((argument) => !taken.includes(argument))
@@ -177,6 +179,10 @@ function graphsIn(directive: string, directives: readonly ConstDirectiveNode[] =
     .filter(({ name }) => name.value === directive)
     .map((join) => String(argumentsOf(join)["graph"]))
     .sort();
+}
+
+function providedBy({ directives = [] }: FieldDefinitionNode): string {
+  return JSON.stringify(directives.flatMap((join) => argumentsOf(join)["provides"] ?? []));
 }
 
 function topicOf(template: string): Source["topic"] {
