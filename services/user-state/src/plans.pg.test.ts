@@ -5,7 +5,7 @@ import { Client, Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { createRetentionStore } from "./retention/retention.store.ts";
-import { READ_PAGE } from "./stream/stream.store.ts";
+import { READ_PAGES } from "./stream/stream.store.ts";
 
 const MANY = 100_000;
 const DAY_MS = 24 * 3_600_000;
@@ -121,15 +121,10 @@ function textOf(value: unknown): string {
 }
 
 describe("a pull of five changes", () => {
-  /** `READ_PAGE` with the parameters that are null written out, as no literal says it. */
-  const pull = (userId: string, after: number): Promise<Cost> =>
+  const pull = (user_id: string, after: number): Promise<Cost> =>
     costOf({
-      text: READ_PAGE.replaceAll("$3", "NULL::bigint")
-        .replaceAll("$4::", "NULL::")
-        .replaceAll("$4", "NULL::text[]")
-        .replaceAll("$5", "NULL::uuid")
-        .replaceAll("$6", "$3"),
-      values: [userId, after, 501],
+      text: READ_PAGES,
+      values: [JSON.stringify([{ place: 0, user_id, after, floor: 0, first: 501 }])],
     });
 
   it("out of a hundred thousand entries reads those, by the index of revisions, and a handful of pages", async () => {

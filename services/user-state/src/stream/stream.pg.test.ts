@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Pool } from "pg";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createReplica, shown, startSystem, type Replica, type StateBatch, type System } from "../system.fixture.ts";
 import { createCursors, namespaceSet } from "./cursor.ts";
-import { READ_PAGE } from "./stream.store.ts";
+import { createStreamStore, READ_PAGES } from "./stream.store.ts";
 
 let system: System;
 beforeAll(async () => {
@@ -183,9 +184,10 @@ describe("a pull", () => {
     await system.admin.query("ANALYZE user_state.state_entries");
     const connection = await system.admin.connect();
     await connection.query("SET plan_cache_mode = force_generic_plan");
-    await connection.query(`PREPARE page AS ${READ_PAGE}`);
+    const asked = { place: 0, user_id: userId, after: 19_995, floor: 0, first: 501 };
+    await connection.query(`PREPARE page AS ${READ_PAGES}`);
     const { rows } = await connection.query<{ "QUERY PLAN": string }>(
-      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE page ('${userId}', 19995, NULL, NULL, NULL, 501)`,
+      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE page (${connection.escapeLiteral(JSON.stringify([asked]))})`,
     );
     await connection.query("DEALLOCATE page");
     connection.release(true);
@@ -198,5 +200,52 @@ describe("a pull", () => {
     expect((await phone.pull({ since })).entries.map(({ rev }) => rev)).toEqual([
       19_996, 19_997, 19_998, 19_999, 20_000,
     ]);
+  });
+
+  it("that comes with others' is answered by the same statement, each with what is its own", async () => {
+    const pool = new Pool({ connectionString: system.database.url.userState, max: 2 });
+    try {
+      const store = createStreamStore(pool);
+      const people = await Promise.all(
+        ["ada", "alan"].map(async (name) => {
+          const replica = createReplica(system);
+          const ops = ["preferences", "notes"].map((namespace, index) => ({ seq: index + 1, namespace, value: name }));
+          await replica.push({ ops: ops.map((op) => ({ ...op, field: "f" })) });
+          return { replica, userId: replica.caller.viewer.userId };
+        }),
+      );
+      const [ada, alan] = people;
+      if (ada === undefined || alan === undefined) throw new Error("there are two");
+      const rest = { floor: 0, namespaces: undefined, first: 500, clientId: undefined, newEpoch: randomUUID() };
+      const nobody = randomUUID();
+      const asked = [
+        { ...rest, userId: ada.userId, after: 0 },
+        { ...rest, userId: alan.userId, after: 1, clientId: alan.replica.clientId },
+        { ...rest, userId: ada.userId, after: 0, namespaces: ["notes"] },
+        { ...rest, userId: alan.userId, after: 0, first: 1 },
+        { ...rest, userId: nobody, after: 0 },
+      ];
+      const sent = vi.spyOn(pool, "query");
+      const pages = await Promise.all(asked.map((each) => store.read(each)));
+      expect(pages.map(({ entries }) => entries.map(({ namespace, rev }) => [namespace, rev]))).toEqual([
+        [
+          ["preferences", 1],
+          ["notes", 2],
+        ],
+        [["notes", 2]],
+        [["notes", 2]],
+        [["preferences", 1]],
+        [],
+      ]);
+      expect(pages.map(({ hasMore }) => hasMore)).toEqual([false, false, false, true, false]);
+      expect(pages.map(({ replica }) => replica?.lastSeq)).toEqual([undefined, 2, undefined, undefined, undefined]);
+      expect(JSON.stringify(pages[0])).not.toContain("alan");
+      expect(JSON.stringify([pages[1], pages[3]])).not.toContain("ada");
+      expect(pages[4]?.head).toMatchObject({ epoch: rest.newEpoch, rev: 0 });
+      // One for all, and for who had no head: that, and another read.
+      expect(sent).toHaveBeenCalledTimes(3);
+    } finally {
+      await pool.end();
+    }
   });
 });

@@ -1,47 +1,64 @@
-/** The stream in Postgres: one statement a page, along the index (user_id, rev). */
+/** The stream in Postgres: pages along the index (user_id, rev), those that are asked for at once by one statement. */
+import { gather } from "@continuo/database";
 import type { Json, KindName } from "@continuo/merge";
 import type { Pool } from "pg";
 import { stateOf, textUpdatesOf } from "../entry/unit.store.ts";
 import { expiredState } from "../entry/expiry.ts";
 import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
-import type { Page, StreamStore } from "./stream.ts";
+import type { Page, StateEntry, StreamStore } from "./stream.ts";
 
 /** A page ends after the entry that passes this many bytes. */
 const PAGE_BYTES = 512 * 1024;
+/** Pages that are read together: what each may be, a process must hold so many times. */
+const PAGES_AT_ONCE = 16;
 
 const WITH_GENERATIONS = KINDS_WITH_GENERATIONS.map((kind) => `'${kind}'`).join(", ");
 
-const SERVER_NOW = "greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8";
-const IS_EXPIRED = `coalesce(entry.expires_at <= to_timestamp(${SERVER_NOW} / 1000), false)`;
+const IS_EXPIRED = "(entry.expires_at IS NOT NULL AND entry.expires_at <= to_timestamp(head.server_now / 1000))";
 
 /**
- * One snapshot: the head, the replica and the entries belong together. $3 is the floor, $4 the namespaces, each or null.
- * What has expired is told as what was deleted.
+ * A row for each page of $1 whose user has a head: one snapshot, as head, replica and entries belong together. What has
+ * expired is told as what was deleted. `LIMIT 1` says that a key is of one row: it is looked up, whatever the planner takes
+ * for the size of a table.
  */
-export const READ_PAGE = `
-  SELECT head.epoch, head.rev::float8 AS head_rev, head.pruned_rev::float8, ${SERVER_NOW} AS server_now,
-         client.device_id, client.acked_rev::float8, client.last_seq::float8,
-         client.seen_at < statement_timestamp() - interval '1 minute' AS stale,
-         entry.*
-  FROM user_state.user_heads AS head
-  LEFT JOIN user_state.sync_clients AS client ON client.user_id = head.user_id AND client.client_id = $5
+export const READ_PAGES = `
+  SELECT asked.place, head.*, client.*, page.*
+  FROM json_to_recordset($1::json) AS asked
+    (place int, user_id uuid, after bigint, floor bigint, namespaces text[], client_id uuid, first int)
+  CROSS JOIN LATERAL (
+    SELECT epoch, rev::float8 AS head_rev, pruned_rev::float8,
+           greatest(max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8 AS server_now
+    FROM user_state.user_heads
+    WHERE user_id = asked.user_id
+    LIMIT 1
+  ) AS head
   LEFT JOIN LATERAL (
-    SELECT page.*, CASE WHEN kind = 'TEXT' THEN ${textUpdatesOf("$1", "page")} END AS updates,
-           count(*) OVER ()::float8 AS found,
-           sum(bytes) OVER (ORDER BY rev) - bytes AS bytes_before
+    SELECT device_id, acked_rev::float8, last_seq::float8,
+           seen_at < statement_timestamp() - interval '1 minute' AS stale
+    FROM user_state.sync_clients
+    WHERE user_id = asked.user_id AND client_id = asked.client_id
+    LIMIT 1
+  ) AS client ON true
+  CROSS JOIN LATERAL (
+    SELECT count(*)::int AS found,
+           json_agg(json_build_array(
+             namespace, key, field, kind, state, CASE WHEN kind = 'TEXT' THEN ${textUpdatesOf("asked.user_id", "page")} END,
+             deleted, rev, schema_version, extract(epoch FROM expires_at) * 1000, expired
+           ) ORDER BY rev) FILTER (WHERE bytes_before < ${PAGE_BYTES}) AS entries
     FROM (
-      SELECT namespace, key, field, kind, state, deleted, rev::float8, schema_version, bytes,
-             extract(epoch FROM expires_at)::float8 * 1000 AS expires_ms, ${IS_EXPIRED} AS expired
-      FROM user_state.state_entries AS entry
-      WHERE entry.user_id = $1 AND entry.rev > $2
-        AND (NOT (entry.deleted OR ${IS_EXPIRED}) OR entry.kind IN (${WITH_GENERATIONS}) OR entry.rev > coalesce($3, head.rev))
-        AND ($4::text[] IS NULL OR entry.namespace = ANY ($4))
-      ORDER BY entry.rev
-      LIMIT $6
+      SELECT *, sum(bytes) OVER (ORDER BY rev ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before
+      FROM (
+        SELECT namespace, key, field, kind, state, deleted, rev, schema_version, bytes, expires_at, ${IS_EXPIRED} AS expired
+        FROM user_state.state_entries AS entry
+        WHERE entry.user_id = asked.user_id AND entry.rev > asked.after
+          AND (NOT (entry.deleted OR ${IS_EXPIRED}) OR entry.kind IN (${WITH_GENERATIONS})
+               OR entry.rev > coalesce(asked.floor, head.head_rev))
+          AND (asked.namespaces IS NULL OR entry.namespace = ANY (asked.namespaces))
+        ORDER BY entry.rev
+        LIMIT asked.first
+      ) AS page
     ) AS page
-  ) AS entry ON entry.bytes_before < ${PAGE_BYTES}
-  WHERE head.user_id = $1
-  ORDER BY entry.rev`;
+  ) AS page`;
 
 const MAKE_HEAD = `
   INSERT INTO user_state.user_heads (user_id, epoch) VALUES ($1, $2) ON CONFLICT (user_id) DO NOTHING`;
@@ -52,50 +69,57 @@ const ACKNOWLEDGE = `
   ON CONFLICT (user_id, client_id) DO UPDATE
   SET acked_rev = greatest(client.acked_rev, excluded.acked_rev), seen_at = excluded.seen_at`;
 
-interface HeadColumns {
+/** In the order in which READ_PAGES tells them. */
+type EntryRow = readonly [
+  namespace: string,
+  key: string,
+  field: string,
+  kind: KindName,
+  state: Json,
+  updates: readonly string[] | null,
+  deleted: boolean,
+  rev: number,
+  schemaVersion: number,
+  expiresMs: number | null,
+  expired: boolean,
+];
+
+interface Row {
+  readonly place: number;
   readonly epoch: string;
   readonly head_rev: number;
   readonly pruned_rev: number;
   readonly server_now: number;
+  /** Of a replica that is known. */
   readonly device_id: string | null;
   readonly acked_rev: number | null;
   readonly last_seq: number | null;
   readonly stale: boolean | null;
-}
-
-interface EntryColumns {
-  readonly namespace: string;
-  readonly key: string;
-  readonly field: string;
-  readonly kind: KindName;
-  readonly state: Json;
-  readonly updates: readonly string[] | null;
-  readonly deleted: boolean;
-  readonly rev: number;
-  readonly schema_version: number;
-  readonly expires_ms: number | null;
-  readonly expired: boolean;
+  /** One more than were asked for, if there is more. */
   readonly found: number;
+  readonly entries: readonly EntryRow[] | null;
 }
 
-/** A head without entries is one row whose entry columns are null. */
-type Row = HeadColumns & (EntryColumns | { readonly namespace: null });
+type AskedPage = Parameters<StreamStore["read"]>[0];
 
 /** The stream of the `user_state` schema, through `pool`. */
 export function createStreamStore(pool: Pool): StreamStore {
+  const readTogether = gather((asked: readonly AskedPage[]) => readPages(pool, asked), { atMost: PAGES_AT_ONCE });
+
+  /** Whoever reads from the start may be told all there is: they hold up nobody who asks for what is new. */
+  async function read(asked: AskedPage): Promise<Page | undefined> {
+    const isFromStart = asked.floor === undefined || asked.floor > asked.after;
+    return isFromStart ? (await readPages(pool, [asked]))[0] : readTogether(asked);
+  }
+
   return {
-    async read({ userId, after, floor, namespaces, first, clientId, newEpoch }) {
-      const query = {
-        name: "stream_read_page",
-        text: READ_PAGE,
-        values: [userId, after, floor, namespaces, clientId, first + 1],
-      };
-      let { rows } = await pool.query<Row>(query);
-      if (rows.length === 0) {
-        await pool.query(MAKE_HEAD, [userId, newEpoch]);
-        ({ rows } = await pool.query<Row>(query));
-      }
-      return pageOf(rows, first);
+    async read(asked) {
+      const page = await read(asked);
+      if (page !== undefined) return page;
+      await pool.query(MAKE_HEAD, [asked.userId, asked.newEpoch]);
+      const [made] = await readPages(pool, [asked]);
+      if (made === undefined) throw new Error("a head row was made and is not there");
+      return made;
     },
     async acknowledge({ userId, clientId, deviceId, ackedRev }) {
       await pool.query({
@@ -107,33 +131,59 @@ export function createStreamStore(pool: Pool): StreamStore {
   };
 }
 
-function pageOf(rows: readonly Row[], first: number): Page {
-  const head = rows[0];
-  if (head === undefined) throw new Error("a head row was made and is not there");
-  const found = rows.flatMap((row) => (row.namespace === null ? [] : [row]));
-  const entries = found.slice(0, first).map((row) => ({
-    namespace: row.namespace,
-    key: row.key,
-    field: row.field,
-    kind: row.kind,
-    rev: row.rev,
-    schemaVersion: row.schema_version,
-    ...(row.expired
-      ? { state: expiredState(row), deleted: true, expiresAt: null }
-      : { state: stateOf(row), deleted: row.deleted, expiresAt: row.expires_ms && Math.round(row.expires_ms) }),
+/** In the order of `asked`; undefined for a user without a head. */
+async function readPages(pool: Pool, asked: readonly AskedPage[]): Promise<(Page | undefined)[]> {
+  const pages = asked.map(({ userId, clientId, after, floor, namespaces, first }, place) => ({
+    place,
+    user_id: userId,
+    after,
+    floor,
+    namespaces,
+    client_id: clientId,
+    first: first + 1,
   }));
+  const { rows } = await pool.query<Row>({
+    name: "stream_read_pages",
+    text: READ_PAGES,
+    values: [JSON.stringify(pages)],
+  });
+  const found = new Map(rows.map((row) => [row.place, row]));
+  return asked.map(({ first }, place) => {
+    const row = found.get(place);
+    return row && pageOf(row, first);
+  });
+}
+
+function pageOf(row: Row, first: number): Page {
+  const entries = (row.entries ?? []).slice(0, first).map(entryOf);
   return {
-    head: { epoch: head.epoch, rev: head.head_rev, prunedRev: head.pruned_rev, serverNow: head.server_now },
+    head: { epoch: row.epoch, rev: row.head_rev, prunedRev: row.pruned_rev, serverNow: row.server_now },
     replica:
-      head.device_id === null
+      row.device_id === null
         ? undefined
         : {
-            deviceId: head.device_id,
-            ackedRev: head.acked_rev ?? 0,
-            lastSeq: head.last_seq ?? 0,
-            stale: head.stale ?? true,
+            deviceId: row.device_id,
+            ackedRev: row.acked_rev ?? 0,
+            lastSeq: row.last_seq ?? 0,
+            stale: row.stale ?? true,
           },
     entries,
-    hasMore: (found[0]?.found ?? 0) > entries.length,
+    hasMore: row.found > entries.length,
+  };
+}
+
+function entryOf(row: EntryRow): StateEntry {
+  const [namespace, key, field, kind, state, updates, deleted, rev, schemaVersion, expiresMs, expired] = row;
+  const stored = { kind, state: stateOf({ state, updates }) };
+  return {
+    namespace,
+    key,
+    field,
+    kind,
+    rev,
+    schemaVersion,
+    ...(expired
+      ? { state: expiredState(stored), deleted: true, expiresAt: null }
+      : { state: stored.state, deleted, expiresAt: expiresMs && Math.round(expiresMs) }),
   };
 }
