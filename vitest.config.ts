@@ -11,10 +11,11 @@ const ignored = ["**/node_modules/**", "**/.data/**"];
 const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve("graphql") }] };
 
 /**
- * Two processes for all files, which share what those have loaded: a process each took longer to start than most files run.
+ * Three processes for all files, which share what those have loaded: a process each took longer to start than most files run,
+ * and on two processors two leave a third of the time unused, as much of what is tested waits.
  * So a file leaves nothing behind in its process; spies are taken away after each test.
  */
-const sharing = { isolate: false, maxWorkers: 2, restoreMocks: true };
+const sharing = { isolate: false, maxWorkers: 3, restoreMocks: true };
 
 export default defineConfig({
   test: {

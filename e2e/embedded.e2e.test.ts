@@ -3,22 +3,29 @@ import { createLogger } from "@continuo/process";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDevice, signUp } from "./device.ts";
 import { startProcess, type RunningProcess } from "./process.ts";
 import { tellStory } from "./story.ts";
+
+/** One start after the other on the same data, as people do: only the first has to make it. */
+let dataDirectory: string;
+beforeAll(async () => {
+  dataDirectory = await mkdtemp(join(tmpdir(), "continuo-start-"));
+});
+afterAll(() => rm(dataDirectory, { recursive: true, force: true }));
 
 interface Start extends RunningProcess {
   readonly url: string;
 }
 
-function begin(dataDirectory: string, port = 0): Promise<RunningProcess> {
+function begin(port = 0): Promise<RunningProcess> {
   const env = { PORT: String(port), DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
   return startProcess({ name: "npm start", file: "embedded/src/main.ts", env });
 }
 
-async function npmStart(dataDirectory: string): Promise<Start> {
-  const started = await begin(dataDirectory);
+async function npmStart(): Promise<Start> {
+  const started = await begin();
   try {
     await started.says(/Continuo is ready in/);
   } catch (cause) {
@@ -31,11 +38,8 @@ async function npmStart(dataDirectory: string): Promise<Start> {
 }
 
 test("npm start: the story holds, a stop is clean with the database last, a start after kill -9 recovers with all data", async () => {
-  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-start-"));
   await using stack = new AsyncDisposableStack();
-  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
-
-  const first = stack.use(await npmStart(dataDirectory));
+  const first = stack.use(await npmStart());
   expect((await stat(join(dataDirectory, "secrets.json"))).mode & 0o777).toBe(0o600);
   await tellStory({ gateways: [first.url], narrate: () => undefined });
   const person = await signUp(first.url);
@@ -46,7 +50,7 @@ test("npm start: the story holds, a stop is clean with the database last, a star
   await phone.push();
 
   await first.stop("SIGKILL");
-  const second = stack.use(await npmStart(dataDirectory));
+  const second = stack.use(await npmStart());
   const laptop = createDevice({ gateway: second.url, name: "Laptop", platform: "LAPTOP" });
   await laptop.signIn(person);
   await laptop.pull();
@@ -63,16 +67,14 @@ test("npm start: the story holds, a stop is clean with the database last, a star
 });
 
 test("a start waits for one that is still stopping on the same data", async () => {
-  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-again-"));
   await using stack = new AsyncDisposableStack();
-  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
   const log = createLogger({ name: "earlier", level: "silent" });
   const earlier = await startEmbeddedPostgres({
     dataDirectory: join(dataDirectory, "postgres"),
     tuning: "durable",
     log,
   });
-  const started = stack.use(await begin(dataDirectory));
+  const started = stack.use(await begin());
 
   await started.says(/waiting for it to stop/);
   await earlier[Symbol.asyncDispose]();
@@ -82,9 +84,7 @@ test("a start waits for one that is still stopping on the same data", async () =
 });
 
 test("a busy port is told in a sentence with its code, and nothing is left running", async () => {
-  const dataDirectory = await mkdtemp(join(tmpdir(), "continuo-busy-"));
   await using stack = new AsyncDisposableStack();
-  stack.defer(() => rm(dataDirectory, { recursive: true, force: true }));
   const { createServer } = await import("node:net");
   const squatter = createServer();
   const port = await new Promise<number>((resolve) => {
@@ -95,7 +95,7 @@ test("a busy port is told in a sentence with its code, and nothing is left runni
   });
   stack.defer(() => void squatter.close());
 
-  const started = stack.use(await begin(dataDirectory, port));
+  const started = stack.use(await begin(port));
 
   expect(await started.ended()).toEqual({ code: 1, signal: null });
   expect(started.log()).toContain(`E_PORT_BUSY  Port ${port} is busy`);

@@ -1,18 +1,14 @@
-/** Revocation among a thousand sockets at two gateways; and while bus, session's database or both are gone. */
-import { createTestDatabase, findRedisServer, freePort, startFaultProxy, startRedisServer } from "@continuo/testkit";
-import { targetOf, throughProxy, type FaultProxy } from "@continuo/testkit";
+/** Revocation among a thousand sockets at two gateways; and while the bus or session's database is gone. */
+import { createTestDatabase, startFaultProxy, targetOf, throughProxy, type FaultProxy } from "@continuo/testkit";
 import { randomUUID } from "node:crypto";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { z } from "zod";
-import { type Crowd, type CountingSocket, gather, type Member, type SocketEnd } from "./crowd.ts";
+import { type Crowd, type CountingSocket, gather, type Member } from "./crowd.ts";
+import { atOf, cutOff, endOf, pairsOf, say, signOutPhone, type SignOut } from "./cut-off.ts";
 import { ask, eventually, GraphError } from "./graph-client.ts";
 import { PULL, PUSH, RECEIPT, SIGN_OUT_DEVICE, SIGN_OUT_EVERYWHERE } from "./operations.ts";
 import { startProcess } from "./process.ts";
 import { startSystem, type System } from "./system.ts";
-
-/** Nothing here is as slow as this; what is measured is printed. Milliseconds. */
-const AT_THE_LATEST_MS = 5_000;
 
 let system: System;
 let sql: Pool;
@@ -119,9 +115,9 @@ describe("a thousand sockets at two gateways", () => {
     const [cut, healed] = pairsOf(crowd.of("strict")).slice(20, 22);
     if (!cut || !healed) throw new Error("there are no pairs");
     bus.down();
-    say("closed while the bus is cut", await signOutPhone(cut));
+    say("closed while the bus is cut", await signOutPhone(cut, system));
     bus.heal();
-    say("closed when it has healed", await signOutPhone(healed));
+    say("closed when it has healed", await signOutPhone(healed, system));
     expect([cut[0], healed[0]].every(isThere)).toBe(true);
   });
 
@@ -195,26 +191,6 @@ describe("a thousand sockets at two gateways", () => {
   });
 });
 
-const redis = findRedisServer();
-describe.skipIf(redis === undefined)("over Redis", () => {
-  test("Redis is killed: the log is read all the same, and pokes come again with it", async () => {
-    await using stack = new AsyncDisposableStack();
-    const { url } = stack.use(await createTestDatabase());
-    const options = { binary: redis ?? "", port: await freePort() };
-    const first = stack.use(await startRedisServer(options));
-    const over = stack.use(await startSystem({ databaseUrl: url, redisUrl: first.url, logLevel: "silent" }));
-    const some = stack.use(await gather(over, [{ applicationId: "continuo", people: 4, devices: 2 }]));
-    const [there, gone, back] = pairsOf(some.members);
-    if (!there || !gone || !back) throw new Error("somebody is missing");
-    say("closed with Redis", await signOutPhone(there, over));
-    await first[Symbol.asyncDispose]();
-    say("closed without Redis", await signOutPhone(gone, over));
-    stack.use(await startRedisServer(options));
-    say("closed with Redis again", await signOutPhone(back, over));
-    expect(some.open).toBe(2 * (some.members.length - 3));
-  });
-});
-
 const now = (): number => performance.timeOrigin + performance.now();
 const hasEnded = ({ end }: CountingSocket): boolean => end !== undefined;
 const isThere = ({ sockets }: Member): boolean => !sockets.some(hasEnded);
@@ -236,23 +212,11 @@ async function addApplications(pool: Pool): Promise<void> {
   }
 }
 
-/** The two devices of each person. */
-function pairsOf(members: readonly Member[]): (readonly [Member, Member])[] {
-  const pairs: (readonly [Member, Member])[] = [];
-  for (const [index, first] of members.entries()) {
-    const second = members[index + 1];
-    if (second?.userId === first.userId) pairs.push([first, second]);
-  }
-  return pairs;
-}
-
-type Asked<Operation> = Operation extends { data: z.ZodType<infer Data> } ? Data : never;
 const askAs = <Data>(
   { accessToken }: Member,
   operation: Parameters<typeof ask<Data>>[1],
   variables: Readonly<Record<string, unknown>> = {},
-  by = system,
-): Promise<Data> => ask(by.urls[0], operation, variables, accessToken);
+): Promise<Data> => ask(system.urls[0], operation, variables, accessToken);
 const pull = async (url: string, member: Member | undefined): Promise<unknown> =>
   ask(url, PULL, {}, member?.accessToken);
 
@@ -274,35 +238,6 @@ async function outcomeOf(work: Promise<unknown>): Promise<string> {
     if (cause instanceof GraphError) return `${cause.code} ${cause.reason}`;
     throw cause;
   }
-}
-
-type SignOut = Asked<typeof SIGN_OUT_DEVICE>["signOutDevice"];
-async function atOf({ receipt }: SignOut): Promise<Date> {
-  if (!receipt) throw new Error("nobody was signed out");
-  return new Date(receipt.at);
-}
-
-async function endOf({ ended }: CountingSocket): Promise<SocketEnd> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("a socket stayed open")), 2 * AT_THE_LATEST_MS);
-  });
-  return Promise.race([ended, late]).finally(() => clearTimeout(timer));
-}
-
-/** How long after `at` each was told why, and closed. */
-async function cutOff(sockets: readonly CountingSocket[], why: string, at: Date): Promise<number[]> {
-  const ends = await Promise.all(sockets.map(endOf));
-  for (const { code, reason } of ends) expect(`${code} ${reason}`).toBe(`4403 SESSION_ENDED: ${why}`);
-  for (const { lastWords } of sockets) expect(lastWords).toEqual(["SESSION_ENDED"]);
-  const latencies = ends.map((end) => end.at - at.getTime());
-  expect(Math.max(...latencies)).toBeLessThan(AT_THE_LATEST_MS);
-  return latencies;
-}
-
-async function signOutPhone([laptop, phone]: readonly [Member, Member], by = system): Promise<number[]> {
-  const { signOutDevice } = await askAs(laptop, SIGN_OUT_DEVICE, { id: phone.deviceId }, by);
-  return cutOff(phone.sockets, "SIGNED_OUT_REMOTELY", await atOf(signOutDevice));
 }
 
 /** The receipt, once it is complete, says what was seen. */
@@ -347,10 +282,4 @@ async function operate(...argv: string[]): Promise<unknown> {
     .split("\n")
     .findLast((line) => line.startsWith("{") && !line.startsWith('{"progress"'));
   return JSON.parse(result ?? "null");
-}
-
-function say(what: string, latencies: readonly number[]): void {
-  const sorted = latencies.toSorted((a, b) => a - b);
-  const at = (share: number): string => `${Math.round(sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN)} ms`;
-  process.stdout.write(`  ${what}: p50 ${at(0.5)}, p99 ${at(0.99)} of ${sorted.length}\n`);
 }

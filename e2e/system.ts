@@ -54,11 +54,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const secrets = { gatewayKey, grantKey, masterKey: secret(), cursorKey: secret() };
   const environments = roomEnvironments({ secrets, databaseUrl, redisUrl, mode: "production", logLevel });
 
-  await Promise.all([
-    runToEnd("services/identity/src/seed.ts", environments.identity),
-    runToEnd("services/session/src/seed.ts", environments.session),
-    runToEnd("services/user-state/src/seed.ts", environments.userState),
-  ]);
+  await runToEnd("e2e/seed-main.ts", {
+    SESSION_DATABASE_URL: databaseUrl.session,
+    USER_STATE_DATABASE_URL: databaseUrl.userState,
+  });
 
   const times = <Result>(make: (index: number) => Promise<Result>): Promise<Result[]> =>
     Promise.all(Array.from({ length: replicas }, (_, index) => make(index)));

@@ -40,22 +40,25 @@ export function stale(kinds) {
   });
 }
 
-/** Generates `kinds`. Throws SetupError E_GENERATE_FAILED. */
+/** Generates `kinds`, at once. Throws SetupError E_GENERATE_FAILED. */
 export async function generate(kinds) {
-  for (const kind of kinds) {
-    const { name, program } = KINDS[kind];
-    rmSync(stampFile(kind), { force: true });
-    const { code, output } = await capture(program[0], program.slice(1));
-    if (code !== 0) {
-      process.stderr.write(`\n${output}\n`);
-      throw new SetupError(
-        "E_GENERATE_FAILED",
-        `The ${name} could not be generated.`,
-        "Correct the schema named above and run: npm run generate",
-      );
-    }
-    writeFileSync(stampFile(kind), fingerprint(kind));
+  const [failed] = (await Promise.allSettled(kinds.map(generateOne))).filter(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
+}
+
+async function generateOne(kind) {
+  const { name, program } = KINDS[kind];
+  rmSync(stampFile(kind), { force: true });
+  const { code, output } = await capture(program[0], program.slice(1));
+  if (code !== 0) {
+    process.stderr.write(`\n${output}\n`);
+    throw new SetupError(
+      "E_GENERATE_FAILED",
+      `The ${name} could not be generated.`,
+      "Correct the schema named above and run: npm run generate",
+    );
   }
+  writeFileSync(stampFile(kind), fingerprint(kind));
 }
 
 function fingerprint(kind) {

@@ -11,10 +11,10 @@ export function say(text) {
   out.write(`${text}\n`);
 }
 
-/** Runs `work` as a phase. A failed one keeps its line, marked, and throws on. */
-export async function phase(name, work) {
+/** Runs `work` as a phase; one that is not `alone` has its line when it ends. A failed one keeps its line, marked, and throws on. */
+export async function phase(name, work, { alone = true } = {}) {
   const startedAt = performance.now();
-  const live = out.isTTY === true;
+  const live = alone && out.isTTY === true;
   if (live) out.write(`  … ${name}`);
   const end = (mark) => {
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);

@@ -1,5 +1,5 @@
 /**
- * `npm run check` (what needs no running) and `npm test` (that, then every test). The first failure ends the run.
+ * `npm run check` (what needs no running) and `npm test` (that, then every test, unless a check failed).
  * The very last line is always `N passed, N failed`, with `, N skipped` when there are any.
  */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -21,15 +21,20 @@ const STATIC = [
   { name: "schema", command: [pinnedNode, "gateway/src/schema-check/schema-check-main.ts"] },
 ];
 
+/** All at once: most have one thread. */
 export async function check() {
-  for (const { name, command } of STATIC) {
-    const failed = await phase(name, () => verify(command)).catch((cause) => cause);
-    if (!failed) continue;
+  const ended = await Promise.all(
+    STATIC.map(async ({ name, command }) => {
+      const failed = await phase(name, () => verify(command), { alone: false }).catch((cause) => cause);
+      return { name, failed };
+    }),
+  );
+  const failures = ended.filter(({ failed }) => failed !== undefined);
+  for (const { name, failed } of failures) {
     if (!(failed instanceof Failed)) throw failed;
     say(`\n${failed.output.trim()}\n\n${name} failed: ${failed.command}`);
-    return 1;
   }
-  return 0;
+  return failures.length === 0 ? 0 : 1;
 }
 
 class Failed extends Error {

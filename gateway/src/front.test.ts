@@ -361,7 +361,8 @@ describe("the gateway in production", () => {
   });
 });
 
-describe("a gateway that cannot read the revocation log", () => {
+// Each has a gateway of its own, and mostly waits for it.
+describe.concurrent("a gateway that cannot read the revocation log", () => {
   it("stops trusting tokens within seconds, and starts again when it can", async () => {
     await using house = await startHouse();
     const token = await house.token(house.join());

@@ -4,7 +4,6 @@ export { type OutboxRelayOptions, type OutboxRow, outboxRow, outboxTopic, startO
 export type { PokeListener, Pokes } from "./pokes.ts";
 export { openRelays, type RelaysOptions } from "./open-relays.ts";
 export { MAX_RELAY_BYTES, type Relays } from "./relays.ts";
-export { type JobsStartOptions, startJobs } from "./start-jobs.ts";
 export { type PokesStartOptions, startPokes } from "./start-pokes.ts";
 export {
   activityTopic,

@@ -1,4 +1,7 @@
-/** Queues, workers and schedules on BullMQ, over Postgres or Redis alike. */
+/**
+ * Queues, workers and schedules on BullMQ, over Postgres or Redis alike. Not in the index: BullMQ is a fifth of what a
+ * process loads, and only those that have jobs do.
+ */
 import { randomUUID } from "node:crypto";
 import { AppError } from "@continuo/errors";
 import { createGauge, type Logger } from "@continuo/process";

@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
-import { type Pokes, startJobs, startOutboxRelay, startPokes } from "@continuo/signals";
+import { type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
+import { startJobs } from "@continuo/signals/jobs";
 import { v7 as newId } from "uuid";
 import { announceKeys, announcePosted, createAnnouncer, SCHEMA } from "./announce.ts";
 import { PrismaClient } from "./database/generated/client.ts";

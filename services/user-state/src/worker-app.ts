@@ -1,7 +1,7 @@
 /** The composition root of the user-state worker: what may follow later. */
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
-import { startJobs } from "@continuo/signals";
+import { startJobs } from "@continuo/signals/jobs";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { WorkerEnv } from "./env.ts";
 import { startRetention } from "./retention/retention.jobs.ts";

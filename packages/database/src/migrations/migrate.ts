@@ -3,7 +3,6 @@
  * The only code that connects as administrator.
  */
 import type { Logger } from "@continuo/process";
-import { runMigrations as migrateQueues } from "bullmq";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -11,7 +10,6 @@ import { SetupError } from "../setup-error.ts";
 import { databaseUnreachable } from "../unreachable.ts";
 import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
 import { ensureRoles, type RolePasswords } from "./roles.ts";
-import { openSchemaEngine } from "./schema-engine.ts";
 
 export interface MigrateOptions {
   /** A role that may create roles and schemas. */
@@ -34,6 +32,8 @@ export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions):
     await admin.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
     await ensureRoles(admin, adminUrl, rolePasswords);
     const applied = await applyPending(admin, adminUrl);
+    // Whoever only serves loads neither the queues nor Prisma's engine.
+    const { runMigrations: migrateQueues } = await import("bullmq");
     await migrateQueues(admin, JOBS_SCHEMA);
     await admin.query(await readFile(join(prismaDirectory, "grants.sql"), "utf8"));
     log.info({ applied }, applied.length === 0 ? "the database is up to date" : "the database has been migrated");
@@ -76,6 +76,7 @@ async function applyPending(admin: Client, adminUrl: string): Promise<string[]> 
   const { applied, begun } = await loadLedger(admin);
   const migrations = await loadMigrations();
   if (migrations.every(({ name }) => applied.has(name))) return [];
+  const { openSchemaEngine } = await import("./schema-engine.ts");
   await using engine = await openSchemaEngine(adminUrl);
   try {
     // A migration is one transaction, and we hold the lock: what has begun and not finished has left nothing.

@@ -19,10 +19,12 @@ import { isLive, sessionColumns } from "./session.store.ts";
  */
 const START = `
 WITH ${seenHead("$1")},
+  -- Each by an index of its own: an OR would look through all devices of the user.
   known AS MATERIALIZED (
-    SELECT d.id, d.jkt FROM session.devices AS d
-     WHERE d.user_id = $1::uuid AND (d.jkt = $25::text OR (d.id = $10::uuid AND d.jkt IS NULL))
-     ORDER BY d.jkt NULLS LAST LIMIT 1),
+    SELECT d.id, d.jkt FROM session.devices AS d WHERE d.user_id = $1::uuid AND d.jkt = $25::text
+     UNION ALL
+    SELECT d.id, d.jkt FROM session.devices AS d WHERE d.id = $10::uuid AND d.user_id = $1::uuid AND d.jkt IS NULL
+     ORDER BY jkt NULLS LAST LIMIT 1),
   live AS MATERIALIZED (
     SELECT s.id, s.user_id, coalesce(s.device_id = (SELECT id FROM known), false) AS replaced,
            row_number() OVER (

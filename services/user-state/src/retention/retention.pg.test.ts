@@ -1,4 +1,4 @@
-import { startJobs } from "@continuo/signals";
+import { startJobs } from "@continuo/signals/jobs";
 import { createLogger } from "@continuo/process";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";

@@ -1,6 +1,8 @@
-/** One of each process, with Postgres carrying pokes and jobs: from the start, through the story, to the stop. */
+/** One of each process, with Postgres carrying pokes and jobs: from the start, through the story and all that is bad, to the stop. */
 import { createTestDatabase } from "@continuo/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeBadInput } from "./bad-input.suite.ts";
+import { describeCanaries } from "./canaries.suite.ts";
 import { createDevice, signUp } from "./device.ts";
 import { ask } from "./graph-client.ts";
 import { DEVICE_CHANGED, SIGN_IN, STATE_CHANGES } from "./operations.ts";
@@ -10,9 +12,11 @@ import { startSystem, type System } from "./system.ts";
 
 const opened = new AsyncDisposableStack();
 let system: System;
+let adminUrl: string;
 beforeAll(async () => {
   const database = opened.use(await createTestDatabase());
-  system = opened.use(await startSystem({ databaseUrl: database.url }));
+  ({ adminUrl } = database);
+  system = opened.use(await startSystem({ databaseUrl: database.url, logLevel: "trace" }));
 });
 afterAll(() => opened.disposeAsync());
 
@@ -23,6 +27,9 @@ test("the story holds over real processes, with Postgres carrying pokes and jobs
 
   expect(steps.at(-1)).toMatch(/^and erase it/);
 });
+
+describeBadInput(() => system);
+describeCanaries("Postgres", () => ({ system, adminUrl, redisUrl: undefined }));
 
 // The last one: it leaves nothing running.
 test("told to stop, every process finishes what is under way, says goodbye to its sockets and exits with 0", async () => {

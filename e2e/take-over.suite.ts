@@ -1,20 +1,11 @@
 /** Going on with a film on another device, over two gateways: the device that had it is asked over its socket. */
-import { createTestDatabase } from "@continuo/testkit";
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { z } from "zod";
 import { createDevice, signUp, type Device } from "./device.ts";
 import type { Watch } from "./graph-client.ts";
 import { PUSH } from "./operations.ts";
-import { startSystem, type System } from "./system.ts";
-
-const opened = new AsyncDisposableStack();
-let system: System;
-beforeAll(async () => {
-  const { url } = opened.use(await createTestDatabase());
-  system = opened.use(await startSystem({ databaseUrl: url, replicas: 2, logLevel: "warn" }));
-});
-afterAll(() => opened.disposeAsync());
+import type { System } from "./system.ts";
 
 const activity = z.object({
   id: z.string(),
@@ -104,44 +95,54 @@ async function giveUp(
   );
 }
 
-test("a phone goes on where the TV was, and the TV knows that it does", async () => {
-  const person = await signUp(system.urls[0]);
-  const [tv, phone] = ["TV", "Phone"].map((name, index) =>
-    createPlayer(createDevice({ gateway: system.urls[index] ?? "", name, platform: "OTHER" })),
-  );
-  if (tv === undefined || phone === undefined) throw new Error("there are two");
-  await tv.device.signIn(person);
-  await phone.device.signIn(person);
-  await using socket = tv.device.goLive();
-  const live = socket.watch(CHANGED);
+/** Registers the test, on a system with two gateways that is running when it runs. */
+export function describeTakeOver(running: () => System): void {
+  test("a phone goes on where the TV was, and the TV knows that it does", async () => {
+    const system = running();
+    const person = await signUp(system.urls[0]);
+    const [tv, phone] = ["TV", "Phone"].map((name, index) =>
+      createPlayer(createDevice({ gateway: system.urls[index] ?? "", name, platform: "OTHER" })),
+    );
+    if (tv === undefined || phone === undefined) throw new Error("there are two");
+    await tv.device.signIn(person);
+    await phone.device.signIn(person);
+    await using socket = tv.device.goLive();
+    const live = socket.watch(CHANGED);
 
-  const input = { kind: "watch", title: "Dune", ...FILM, stamp: { ms: Date.now(), counter: 0 }, clientNow: Date.now() };
-  const { publishActivity } = await tv.device.ask(PUBLISH, { input });
-  const fence = publishActivity.lease?.fence ?? 0;
-  await tv.report(1_000, fence);
+    const input = {
+      kind: "watch",
+      title: "Dune",
+      ...FILM,
+      stamp: { ms: Date.now(), counter: 0 },
+      clientNow: Date.now(),
+    };
+    const { publishActivity } = await tv.device.ask(PUBLISH, { input });
+    const fence = publishActivity.lease?.fence ?? 0;
+    await tv.report(1_000, fence);
 
-  const [{ takeOver }] = await Promise.all([
-    phone.device.ask(TAKE_OVER, { id: publishActivity.id }),
-    giveUp(tv, live, fence, 1_015),
-  ]);
-  // A machine that has much to do may be too slow for 800 ms; then what came late moves nothing.
-  const position = takeOver.flushed === "FLUSHED" ? 1_015 : takeOver.entry.value.answer.position;
-  expect(takeOver).toMatchObject({
-    fence: fence + 1,
-    flushed: expect.stringMatching(/^(NOT_)?FLUSHED$/),
-    activity: { device: { name: "Phone" }, lease: { state: "HELD" } },
-    entry: { value: { answer: { position } } },
+    const [{ takeOver }] = await Promise.all([
+      phone.device.ask(TAKE_OVER, { id: publishActivity.id }),
+      giveUp(tv, live, fence, 1_015),
+    ]);
+    // A machine that has much to do may be too slow for 800 ms; then what came late moves nothing.
+    const position = takeOver.flushed === "FLUSHED" ? 1_015 : takeOver.entry.value.answer.position;
+    expect(takeOver).toMatchObject({
+      fence: fence + 1,
+      flushed: expect.stringMatching(/^(NOT_)?FLUSHED$/),
+      activity: { device: { name: "Phone" }, lease: { state: "HELD" } },
+      entry: { value: { answer: { position } } },
+    });
+    expect(await tv.report(5_000, fence)).toBe("MERGED");
+    expect(await phone.report(2_000, fence + 1)).toBe("APPLIED");
+
+    const { me, viewer } = await tv.device.ask(RESUME);
+    expect(me).toMatchObject({
+      email: person.email,
+      resume: [{ activity: { title: "Dune" }, device: { name: "Phone" }, point: { position: 2_000 } }],
+      state: { entries: [{ key: "dune" }] },
+    });
+    const rows = new Map(viewer.devices.nodes.map((node) => [node.name, node]));
+    expect(rows.get("Phone")).toMatchObject({ resume: [{ point: { position: 2_000 } }], syncStatus: { pending: 2 } });
+    expect(rows.get("TV")).toMatchObject({ resume: [], syncStatus: { pending: 2 } });
   });
-  expect(await tv.report(5_000, fence)).toBe("MERGED");
-  expect(await phone.report(2_000, fence + 1)).toBe("APPLIED");
-
-  const { me, viewer } = await tv.device.ask(RESUME);
-  expect(me).toMatchObject({
-    email: person.email,
-    resume: [{ activity: { title: "Dune" }, device: { name: "Phone" }, point: { position: 2_000 } }],
-    state: { entries: [{ key: "dune" }] },
-  });
-  const rows = new Map(viewer.devices.nodes.map((node) => [node.name, node]));
-  expect(rows.get("Phone")).toMatchObject({ resume: [{ point: { position: 2_000 } }], syncStatus: { pending: 2 } });
-  expect(rows.get("TV")).toMatchObject({ resume: [], syncStatus: { pending: 2 } });
-});
+}

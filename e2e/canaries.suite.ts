@@ -3,20 +3,19 @@
  * that the system keeps or says. The same search finds those of a namespace that is kept, so it would find the others.
  */
 import { connectRedis } from "@continuo/signals/redis";
-import { createTestDatabase } from "@continuo/testkit";
 import { randomBytes, randomUUID } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { describe, expect, inject, test } from "vitest";
+import { expect, test } from "vitest";
 import { z } from "zod";
 import { createDevice, signUp, type Device } from "./device.ts";
 import { eventually } from "./graph-client.ts";
 import type { Operation } from "./operations.ts";
 import { startProcess } from "./process.ts";
-import { startSystem, type System } from "./system.ts";
+import type { System } from "./system.ts";
 
 const RELAYED: Operation<{ relayedChanges: { key: string; payload: unknown; device: { name: string } }[] }> = {
   text: "subscription { relayedChanges { key payload device { name } } }",
@@ -44,13 +43,18 @@ const Pushed = z.object({
 const RUN = randomBytes(6).toString("hex");
 const canary = (of: string, place: string): string => `canary-${RUN}-${of}-${place}`;
 
-const redisUrl = inject("redisUrl");
-const buses = [["Postgres", undefined] as const, ...(redisUrl === null ? [] : [["Redis", redisUrl] as const])];
+/** A system whose processes log all they can, and what they run on. */
+export interface Traced {
+  readonly system: System;
+  readonly adminUrl: string;
+  /** Undefined: nothing of it is kept in a Redis. */
+  readonly redisUrl: string | undefined;
+}
 
-describe.each(buses)("over %s", (bus, url) => {
-  test("what is relayed or stays on its device is in no table, file, queue or log", async () => {
-    await using database = await createTestDatabase();
-    await using system = await startSystem({ databaseUrl: database.url, redisUrl: url, logLevel: "trace" });
+/** Registers the test, on a system that is running when it runs. */
+export function describeCanaries(bus: string, running: () => Traced): void {
+  test(`what is relayed or stays on its device is in no table, file, queue or log: over ${bus}`, async () => {
+    const { system, adminUrl, redisUrl } = running();
     const [gateway] = system.urls;
     await publishNamespaces(system);
     const person = await signUp(gateway);
@@ -122,11 +126,11 @@ describe.each(buses)("over %s", (bus, url) => {
       device: { name: "Phone" },
     });
 
-    const found = await rowsWith(database.adminUrl, canary(of, ""));
+    const found = await rowsWith(adminUrl, canary(of, ""));
     expect(found).toEqual({ "user_state.state_entries": [canary(of, "durable")] });
-    const files = await filesWith(database.adminUrl, canary(of, ""));
+    const files = await filesWith(adminUrl, canary(of, ""));
     expect(files?.found ?? [canary(of, "durable")]).toEqual([canary(of, "durable")]);
-    const keys = url === undefined ? [canary(of, "control")] : await keysWith(url, canary(of, ""));
+    const keys = redisUrl === undefined ? [canary(of, "control")] : await keysWith(redisUrl, canary(of, ""));
     expect(keys).toEqual([canary(of, "control")]);
 
     const { gateways, subgraphs, workers } = system;
@@ -135,7 +139,7 @@ describe.each(buses)("over %s", (bus, url) => {
     for (const said of ["subscribed", '"operation":"mutation"', "EPOCH_CHANGED"]) expect(logs).toContain(said);
     expect(canariesIn(logs, canary(of, ""))).toEqual([]);
   });
-});
+}
 
 /** As an operator does it. */
 async function publishNamespaces({ environments }: System): Promise<void> {

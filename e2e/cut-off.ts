@@ -1,0 +1,62 @@
+/** What signing out does to open sockets: whom it ends, why as they are told, and how soon. */
+import { expect } from "vitest";
+import type { z } from "zod";
+import type { CountingSocket, Member, SocketEnd } from "./crowd.ts";
+import { ask } from "./graph-client.ts";
+import { SIGN_OUT_DEVICE } from "./operations.ts";
+import type { System } from "./system.ts";
+
+/** Nothing here is as slow as this; what is measured is printed. Milliseconds. */
+const AT_THE_LATEST_MS = 5_000;
+
+/** The two devices of each person. */
+export function pairsOf(members: readonly Member[]): (readonly [Member, Member])[] {
+  const pairs: (readonly [Member, Member])[] = [];
+  for (const [index, first] of members.entries()) {
+    const second = members[index + 1];
+    if (second?.userId === first.userId) pairs.push([first, second]);
+  }
+  return pairs;
+}
+
+type Asked<Operation> = Operation extends { data: z.ZodType<infer Data> } ? Data : never;
+
+/** What a sign-out of a device answers. */
+export type SignOut = Asked<typeof SIGN_OUT_DEVICE>["signOutDevice"];
+/** When it was committed. */
+export async function atOf({ receipt }: SignOut): Promise<Date> {
+  if (!receipt) throw new Error("nobody was signed out");
+  return new Date(receipt.at);
+}
+
+/** How it ended. Throws when it stays open. */
+export async function endOf({ ended }: CountingSocket): Promise<SocketEnd> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("a socket stayed open")), 2 * AT_THE_LATEST_MS);
+  });
+  return Promise.race([ended, late]).finally(() => clearTimeout(timer));
+}
+
+/** How long after `at` each was told why, and closed. */
+export async function cutOff(sockets: readonly CountingSocket[], why: string, at: Date): Promise<number[]> {
+  const ends = await Promise.all(sockets.map(endOf));
+  for (const { code, reason } of ends) expect(`${code} ${reason}`).toBe(`4403 SESSION_ENDED: ${why}`);
+  for (const { lastWords } of sockets) expect(lastWords).toEqual(["SESSION_ENDED"]);
+  const latencies = ends.map((end) => end.at - at.getTime());
+  expect(Math.max(...latencies)).toBeLessThan(AT_THE_LATEST_MS);
+  return latencies;
+}
+
+/** The laptop signs the phone out: how long after that each of its sockets closed. */
+export async function signOutPhone([laptop, phone]: readonly [Member, Member], system: System): Promise<number[]> {
+  const { signOutDevice } = await ask(system.urls[0], SIGN_OUT_DEVICE, { id: phone.deviceId }, laptop.accessToken);
+  return cutOff(phone.sockets, "SIGNED_OUT_REMOTELY", await atOf(signOutDevice));
+}
+
+/** Prints the median and the 99th percentile. */
+export function say(what: string, latencies: readonly number[]): void {
+  const sorted = latencies.toSorted((a, b) => a - b);
+  const at = (share: number): string => `${Math.round(sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN)} ms`;
+  process.stdout.write(`  ${what}: p50 ${at(0.5)}, p99 ${at(0.99)} of ${sorted.length}\n`);
+}
