@@ -5,8 +5,9 @@
 import type { OpMessage, PushRequest, PushResponse } from "@continuo/merge/protocol";
 import type { EntryStore } from "../entry/entry.ts";
 import { unitId } from "../entry/settle.ts";
-import type { Unit } from "../entry/unit.ts";
-import type { Stored } from "./memory.ts";
+import { isShown, type Unit } from "../entry/unit.ts";
+import type { StreamStore } from "../stream/stream.ts";
+import type { Memory, Stored } from "./memory.ts";
 import type { Random } from "./random.ts";
 
 export const DEFECTS = [
@@ -38,6 +39,16 @@ export const DEFECTS = [
   "ACK_BEFORE_COMMIT",
   /** A restored database goes by its old epoch. */
   "RESET_TOKEN_REUSED",
+  /** What is over is read on until something has put it away. */
+  "DEADLINE_UNREAD",
+  /** A device without a network goes on showing what is over. */
+  "DEADLINE_UNHEARD",
+  /** What is over leaves nothing behind, so that what was written before it comes back. */
+  "EXPIRY_WITHOUT_TOMBSTONE",
+  /** Devices are not told that something was erased. */
+  "ERASURE_WITHOUT_EPOCH",
+  /** What waited on a device when everything was erased is taken afterwards. */
+  "ERASURE_WITHOUT_FENCE",
   /** Being signed out counts as a refusal of what was sent. */
   "UNAUTHENTICATED_IS_REFUSAL",
 ] as const;
@@ -73,7 +84,33 @@ export function brokenStore(store: EntryStore, defect: Defect | undefined): Entr
           return { ...settlement, changes: settlement.changes.map((each) => renamed(each, STRANGER, clientId)) };
         }),
     };
+  if (defect === "ERASURE_WITHOUT_FENCE")
+    return {
+      ...store,
+      settle: (request, decide) => store.settle(request, (before) => decide({ ...before, erased: {} })),
+    };
+  if (defect === "EXPIRY_WITHOUT_TOMBSTONE")
+    return {
+      ...store,
+      settle: (request, decide) =>
+        store.settle(request, (before) => {
+          const isLeft = ([id, unit]: readonly [string, Unit]): boolean => !id.includes('"brief"') || isShown(unit);
+          return decide({ ...before, units: new Map([...before.units].filter(isLeft)) });
+        }),
+    };
   return store;
+}
+
+/** What the server reads for those who pull. */
+export function brokenPages({ stream, stored }: Memory, defect: Defect | undefined): StreamStore {
+  if (defect !== "DEADLINE_UNREAD") return stream;
+  return {
+    ...stream,
+    async read(request) {
+      const page = await stream.read(request);
+      return { ...page, entries: page.entries.map((entry) => ({ ...entry, ...stored().units.get(unitId(entry)) })) };
+    },
+  };
 }
 
 /** Somebody without a device. */

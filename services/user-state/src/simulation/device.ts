@@ -1,5 +1,6 @@
 /** A device: its copy of the state, its clock, and how it deals with a server over a network. */
 import { isAppError } from "@continuo/errors";
+import type { Json } from "@continuo/merge";
 import type { PullRequest, PushRequest, PushResponse, StateBatch } from "@continuo/merge/protocol";
 import {
   change,
@@ -10,11 +11,12 @@ import {
   receive,
   settle,
   shiftClock,
+  show,
   type Replica,
   type Unit,
 } from "@continuo/replica";
 import { brokenAnswer, brokenPush, type Defect } from "./defects.ts";
-import { DEFINITION, FIELDS, KINDS, type Field } from "./life.ts";
+import { DEFINITION, FIELDS, KINDS, unitOf, type Field } from "./life.ts";
 import type { Leases } from "./leases.ts";
 import type { Network } from "./network.ts";
 import type { Oracle } from "./oracle.ts";
@@ -31,6 +33,10 @@ export interface Device {
   pull(): void;
   /** Somebody goes on with the film of a key here, and whatever comes of it, this device does not hear when it loses it. */
   takeOver(key: string): void;
+  /** Its person erases these namespaces, or everything. */
+  erase(namespaces: readonly string[] | undefined): void;
+  /** What its person sees of a field right now. */
+  shows(key: string, field: Field): Json | undefined;
   /** The server tells it what has changed since it told it last, if it listens. */
   listen(): void;
   /** The server forgets that it listens. */
@@ -45,6 +51,8 @@ export interface Surroundings {
   /** The true time, milliseconds since the epoch. */
   readonly now: () => number;
   readonly server: Server;
+  /** Undefined where nobody erases anything. */
+  readonly erase?: ((namespaces: readonly string[] | undefined) => Promise<void>) | undefined;
   /** Undefined where nobody takes anything over. */
   readonly leases?: Leases | undefined;
   readonly network: Network;
@@ -64,10 +72,13 @@ export const KEYS = ["a", "b"];
 const COUNTERS = Object.entries(FIELDS).flatMap(([field, kind]) => (kind === "COUNTER" ? [field] : []));
 const REFUSED = 0.05;
 
-/** A new one, whose clock is `skewMs` before the true time. */
-export function createDevice(surroundings: Surroundings, skewOf: () => number): Device {
-  const { random, now, server, leases, network, oracle, defect, counts } = surroundings;
-  const id = random.uuid();
+/** A new one, whose clock is as much before the true time as `skewOf` says; the `id` is its own where nobody else gives one. */
+export function createDevice(
+  surroundings: Surroundings,
+  skewOf: () => number,
+  id: string = surroundings.random.uuid(),
+): Device {
+  const { random, now, server, erase, leases, network, oracle, defect, counts } = surroundings;
   let replica = createReplica({ clientId: random.uuid(), deviceId: id });
   let skewMs = skewOf();
   /** Where the server has got to in telling it what changes; null: it is not listening. */
@@ -126,7 +137,7 @@ export function createDevice(surroundings: Surroundings, skewOf: () => number): 
       const fence = invented.kind === "PROGRESS" ? fences.get(invented.key) : undefined;
       const made = fence === undefined ? invented : { ...invented, payload: { ...invented.payload, fence } };
       oracle.made(made);
-      const asked = { ...made, namespace: DEFINITION.name, schemaVersion: DEFINITION.version };
+      const asked = { ...made, ...unitOf(made.key, made.field), schemaVersion: DEFINITION.version };
       replica = change(replica, asked, { now: clock(), kinds: KINDS });
       counts.changes += 1;
     },
@@ -159,6 +170,20 @@ export function createDevice(surroundings: Surroundings, skewOf: () => number): 
         () => leases.takeOver(id, key),
         (fence) => fences.set(key, Math.max(fence, fences.get(key) ?? 0)),
       );
+    },
+
+    erase(namespaces) {
+      if (erase === undefined) return;
+      network.send(
+        device,
+        () => erase(namespaces),
+        () => undefined,
+      );
+    },
+
+    shows(key, field) {
+      const by = defect === "DEADLINE_UNHEARD" ? undefined : clock();
+      return show(replica, unitOf(key, field), FIELDS[field], KINDS, by).value;
     },
 
     listen() {

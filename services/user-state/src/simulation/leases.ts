@@ -4,11 +4,11 @@ import { closeUnit, newestOf } from "../activity/lease.ts";
 import { createTakeOvers } from "../activity/take-over.ts";
 import { usageAfter } from "../entry/quota.ts";
 import { unitId } from "../entry/settle.ts";
-import type { Namespace } from "../namespace/namespace.ts";
+import { DEFINITION, NAMESPACES, unitOf } from "./life.ts";
 import type { Memory } from "./memory.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Random } from "./random.ts";
-import { namespacesOf, viewerOn } from "./server.ts";
+import { viewerOn } from "./server.ts";
 
 export interface Leases {
   /** From now on somebody goes on with the film of `key` on this device. Returns the fence of its lease. */
@@ -16,14 +16,8 @@ export interface Leases {
 }
 
 /** Tells `oracle` whenever a unit is closed to older fences. */
-export function createLeases(options: {
-  memory: Memory;
-  namespace: Namespace;
-  random: Random;
-  oracle: Oracle;
-  now: () => number;
-}): Leases {
-  const { memory, namespace, random, oracle, now } = options;
+export function createLeases(options: { memory: Memory; random: Random; oracle: Oracle; now: () => number }): Leases {
+  const { memory, random, oracle, now } = options;
   const activities = new Map<string, Activity>();
 
   const look = (unit: { namespace: string; key: string; field: string }): Omit<Situation, "rev"> => ({
@@ -41,7 +35,7 @@ export function createLeases(options: {
       const decision = decide(met);
       for (const activity of decision.activities) activities.set(activity.id, activity);
       const { closeTo } = decision;
-      if (closeTo !== undefined) {
+      if (closeTo !== null) {
         const stored = memory.stored();
         const rev = stored.head.rev + 1;
         const closed = closeUnit(met.unit, name, { fence: closeTo, rev, now: met.now });
@@ -70,7 +64,7 @@ export function createLeases(options: {
 
   const ofActivities = {
     store,
-    namespaces: namespacesOf(namespace),
+    namespaces: NAMESPACES,
     newId: () => random.uuid(),
     announce: { activities: () => undefined, state: () => undefined },
   };
@@ -82,12 +76,12 @@ export function createLeases(options: {
 
   return {
     async takeOver(deviceId, key) {
-      const unit = { namespace: namespace.name, key, field: "position" };
+      const unit = unitOf(key, "position");
       const holder = newestOf(look(unit).activities);
       // Nobody is waited for: time is not real here.
       if (holder !== undefined) return (await takeOvers.takeOver(viewerOn(deviceId), holder.id, { force: true })).fence;
       const stamp = { ms: now(), counter: 0 };
-      const film = { kind: "watch", title: "A film", uris: [], schemaVersion: namespace.version };
+      const film = { kind: "watch", title: "A film", uris: [], schemaVersion: DEFINITION.version };
       const { lease } = await published.publish(viewerOn(deviceId), { ...film, ...unit, stamp, clientNow: now() });
       return lease?.fence ?? 0;
     },

@@ -3,7 +3,8 @@ import { KINDS as LIGHT_KINDS, positionAt, type Json, type KindName } from "@con
 import { STATES } from "@continuo/merge/protocol";
 import { load, text, TEXT_NAME } from "@continuo/merge/text";
 import { defineNamespace } from "@continuo/namespace";
-import { namespaceOf } from "../namespace/namespace.ts";
+import type { UnitName } from "../entry/unit.ts";
+import { namespaceOf, type Namespaces } from "../namespace/namespace.ts";
 import type { Random } from "./random.ts";
 
 export const FIELDS = {
@@ -16,9 +17,13 @@ export const FIELDS = {
   note: "DRAFT",
   info: "MAP",
   letter: "TEXT",
+  flash: "REGISTER",
+  streak: "COUNTER",
 } as const satisfies Record<string, KindName>;
 export type Field = keyof typeof FIELDS;
-/** All but texts, which need Yjs. */
+/** What is kept for a while. */
+const BRIEF_FIELDS: readonly Field[] = ["flash", "streak"];
+/** All that stays but texts, which need Yjs. */
 export const PLAIN_FIELDS: readonly Field[] = [
   "title",
   "plays",
@@ -30,16 +35,41 @@ export const PLAIN_FIELDS: readonly Field[] = [
   "info",
 ];
 export const ALL_FIELDS: readonly Field[] = [...PLAIN_FIELDS, "letter"];
+/** Some of what stays, and what does not. */
+export const PASSING_FIELDS: readonly Field[] = ["title", "info", "note", ...BRIEF_FIELDS];
 type SimulatedKind = (typeof FIELDS)[Field];
 export const KINDS = { ...LIGHT_KINDS, TEXT: text };
 
+const described = (fields: readonly Field[]) =>
+  Object.fromEntries(fields.map((field) => [field, { kind: FIELDS[field], schema: {} }]));
+
 /** As `defineNamespace` makes it. */
-export const DEFINITION = defineNamespace({
-  name: "life",
+export const DEFINITION = defineNamespace({ name: "life", version: 1, fields: described(ALL_FIELDS) });
+const BRIEF = defineNamespace({
+  name: "brief",
   version: 1,
-  fields: Object.fromEntries(Object.entries(FIELDS).map(([name, kind]) => [name, { kind, schema: {} }])),
+  fields: described(BRIEF_FIELDS),
+  persistence: "TTL",
+  ttlSeconds: 10,
 });
-export const LIFE = namespaceOf([{ revision: 1, definition: DEFINITION }]);
+/** How long something of a brief field is kept after its last change. */
+export const BRIEF_MS = (BRIEF.ttlSeconds ?? 0) * 1_000;
+const published = [DEFINITION, BRIEF].map((definition) => namespaceOf([{ revision: 1, definition }]));
+export const NAMES: readonly string[] = published.map(({ name }) => name);
+/** There are no others. */
+export const NAMESPACES: Namespaces = {
+  all: async () => [...published],
+  find: async () => new Map(published.map((namespace) => [namespace.name, namespace])),
+};
+
+export function isBrief(field: string): boolean {
+  return BRIEF_FIELDS.some((each) => each === field);
+}
+
+/** The unit of a field, whichever namespace that is in. */
+export function unitOf(key: string, field: string): UnitName {
+  return { namespace: isBrief(field) ? BRIEF.name : DEFINITION.name, key, field };
+}
 
 const INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] as const;
 const MEMBERS = ["m0", "m1", "m2"];

@@ -1,8 +1,10 @@
 /** One person's state in memory, behind the interfaces that Postgres stands behind: the use cases run on it as they are. */
 import type { EntryStore } from "../entry/entry.ts";
 import { bury, expiredState } from "../entry/expiry.ts";
+import { usageAfter } from "../entry/quota.ts";
 import { unitId, type Answer, type Before, type Change } from "../entry/settle.ts";
 import { KINDS_THAT_STAY, KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
+import type { ErasureStore } from "../erasure/erasure.ts";
 import { forgetInMap, type RetentionStore } from "../retention/retention.ts";
 import type { StreamStore } from "../stream/stream.ts";
 
@@ -26,12 +28,16 @@ export interface Memory {
   readonly entries: EntryStore;
   readonly stream: StreamStore;
   readonly retention: RetentionStore;
+  readonly erasure: ErasureStore;
   readonly stored: () => Stored;
   readonly restore: (stored: Stored) => void;
 }
 
-/** Empty; `now` is the server's clock. */
-export function createMemory(epoch: string, now: () => number): Memory {
+/** Empty; `now` is the server's clock, `counts` are counted up. */
+export function createMemory(
+  epoch: string,
+  { now, counts }: { now: () => number; counts: { expired: number } },
+): Memory {
   let stored: Stored = {
     head: {
       epoch,
@@ -65,6 +71,7 @@ export function createMemory(epoch: string, now: () => number): Memory {
       units.set(unitId(tombstone), { ...unit, ...buried });
     }
     stored = { ...stored, head: { ...stored.head, rev, usage }, units };
+    counts.expired += due.length;
     return due.length;
   }
 
@@ -188,10 +195,53 @@ export function createMemory(epoch: string, now: () => number): Memory {
     },
   };
 
+  const erasure: ErasureStore = {
+    async erase({ namespaces, newEpoch }) {
+      const { head } = stored;
+      const rev = head.rev + 1;
+      const isErased = ({ namespace }: Change): boolean => namespaces?.includes(namespace) ?? true;
+      const gone = [...stored.units.values()].filter(isErased);
+      const outcomes = [...stored.answers.values()].reduce((sum, kept) => sum + kept.size, 0);
+      const receipt = {
+        at: new Date(now()),
+        epoch: newEpoch,
+        rev,
+        activityRev: 0,
+        namespaces: [...Map.groupBy(gone, ({ namespace }) => namespace)].map(([namespace, units]) => ({
+          namespace,
+          entries: units.length,
+          textUpdates: 0,
+          activities: 0,
+        })),
+        outcomes: namespaces === undefined ? outcomes : 0,
+        replicas: namespaces === undefined ? stored.clients.size : 0,
+      };
+      stored = {
+        head: {
+          ...head,
+          rev,
+          epoch: newEpoch,
+          usage: gone
+            .filter(({ deleted }) => !deleted)
+            .reduce((left, unit) => usageAfter(left, unit, unit, undefined), head.usage),
+          erased:
+            namespaces === undefined
+              ? { "*": rev }
+              : { ...head.erased, ...Object.fromEntries(namespaces.map((name) => [name, rev])) },
+        },
+        units: new Map([...stored.units].filter(([, unit]) => !isErased(unit))),
+        clients: namespaces === undefined ? new Map() : stored.clients,
+        answers: namespaces === undefined ? new Map() : stored.answers,
+      };
+      return receipt;
+    },
+  };
+
   return {
     entries,
     stream,
     retention,
+    erasure,
     stored: () => stored,
     restore: (backup) => {
       stored = backup;

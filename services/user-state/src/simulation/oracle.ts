@@ -6,37 +6,19 @@ import { resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge"
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
 import { show, type Replica } from "@continuo/replica";
 import { unitId } from "../entry/settle.ts";
-import { viewOf } from "../entry/unit.ts";
-import { DEFINITION, FIELDS, KINDS, payloadOf, wordsOf, type Field } from "./life.ts";
+import { viewOf, type UnitName } from "../entry/unit.ts";
+import { FIELDS, isBrief, KINDS, NAMES, payloadOf, unitOf, type Field } from "./life.ts";
 import type { Random } from "./random.ts";
-
-/** A broken promise. */
-export class Violation extends Error {
-  override readonly name = "Violation";
-}
-
-/** A change that a person makes. Its payload carries a token, which no kind looks at, so that it is known wherever it is seen. */
-export interface Made {
-  readonly kind: KindName;
-  readonly key: string;
-  readonly field: string;
-  readonly payload: { readonly type: string; readonly token: number } & { readonly [name: string]: Json };
-}
-
-interface Committed {
-  readonly token: number;
-  readonly status: string;
-  readonly rev: number | null;
-  readonly baseRev: number;
-  readonly clientId: string;
-  readonly stamp: Stamp | null;
-  /** Of the push. */
-  readonly headRev: number;
-  /** Its author held a lease, and somebody else had taken it over before this was committed. */
-  readonly isTakenOver: boolean;
-  /** When it was committed. */
-  readonly at: number;
-}
+import {
+  assertAddsWin,
+  assertBrief,
+  assertLast,
+  assertWritten,
+  fail,
+  type Committed,
+  type Made,
+  type Taken,
+} from "./rules.ts";
 
 /** What the server says of an op. */
 export interface Told {
@@ -53,7 +35,14 @@ export interface Told {
 export interface Stood {
   readonly head: { readonly maxMs: number };
   /** By `unitId`. */
-  readonly units: ReadonlyMap<string, { readonly kind: KindName; readonly state: Json; readonly deleted: boolean }>;
+  readonly units: ReadonlyMap<string, StoodUnit>;
+}
+
+interface StoodUnit {
+  readonly kind: KindName;
+  readonly state: Json;
+  readonly deleted: boolean;
+  readonly expiresAt?: number | null | undefined;
 }
 
 export interface Oracle {
@@ -62,6 +51,10 @@ export interface Oracle {
   made(change: Made): void;
   /** The server has settled a push, and each op as `outcomes` say. */
   committed(push: { request: PushRequest; outcomes: readonly Told[]; headRev: number }): void;
+  /** The person has erased these namespaces, or everything. */
+  erased(namespaces: readonly string[] | undefined): void;
+  /** The server says to somebody that this stands. */
+  told(entries: Iterable<StoodUnit & UnitName>): void;
   /** The film of `key` is somebody's whose lease has this fence. */
   takenOver(key: string, fence: number): void;
   /** How much has been committed: what a backup holds. */
@@ -72,6 +65,8 @@ export interface Oracle {
   shown(before: Replica, after: Replica): void;
   /** After each step. */
   check(stood: Stood): void;
+  /** Devices that have heard of nobody for as long as anything brief is kept. */
+  alone(devices: Iterable<{ shows(key: string, field: Field): Json | undefined }>): void;
   /** When all has come to rest; the last replica is one that began afresh. */
   end(stood: Stood, replicas: readonly Replica[]): void;
 }
@@ -105,25 +100,38 @@ export function createOracle(options: {
   let wasRestored = false;
   /** By unit: how much of the log was of a text that is forgotten since. */
   const forgotten = new Map<string, number>();
+  /** By namespace: how much of the log, and of what was made, is of before it was erased last. */
+  const erasures = new Map<string, { readonly committed: number; readonly made: number }>();
   const fields = options.fields.map((field) => [field, FIELDS[field]] as const);
 
-  function fail(promise: string, about: unknown): never {
-    throw new Violation(`${promise}: ${JSON.stringify(about)}`);
-  }
   const changeOf = (token: number): Made & { readonly at: number } =>
     all.get(token) ?? fail("a change that nobody made", token);
   /** What of one field the server has taken, in its order. */
-  const takenOf = (key: string, field: string, from = 0): (Committed & Made & { readonly at: number })[] =>
+  const takenOf = (key: string, field: string, from = 0): Taken[] =>
     log
-      .slice(from)
+      .slice(Math.max(from, erasures.get(unitOf(key, field).namespace)?.committed ?? 0))
       .map((entry) => ({ ...entry, ...changeOf(entry.token) }))
       .filter((each) => each.key === key && each.field === field);
+
+  const isOver = ({ deleted, expiresAt }: StoodUnit): boolean =>
+    deleted || (expiresAt ?? Number.POSITIVE_INFINITY) <= now();
+
+  function assertBriefly(key: string, field: string, unit: StoodUnit, isGone: boolean): void {
+    const { kind, state } = unit;
+    const stamp = kind === "REGISTER" ? (STATES.REGISTER.parse(state).standing?.stamp ?? null) : null;
+    if (wasRestored && kind === "REGISTER") return;
+    assertBrief(
+      takenOf(key, field),
+      { kind, value: isGone ? undefined : viewOf(unit), stamp },
+      { now: now(), travelMs },
+    );
+  }
 
   return {
     invent(random, replica, { key, field: wanted, isPoison }) {
       const [field, kind] = random.pick(fields.filter(([name]) => name === (wanted ?? name)));
       const token = all.size + 1;
-      const unit = { namespace: DEFINITION.name, key, field };
+      const unit = unitOf(key, field);
       const payload = payloadOf(random, kind, token, () => show(replica, unit, kind, KINDS).state);
       return { kind, key: isPoison ? POISON : key, field, payload: { ...payload, token } };
     },
@@ -140,13 +148,25 @@ export function createOracle(options: {
         const { clientId } = request;
         if (status === "REJECTED") refusedAt.set(token, now());
         if (status === "REJECTED" || first?.status === "REJECTED") continue;
+        if (status !== "DUPLICATE" && token <= (erasures.get(op.namespace)?.made ?? 0))
+          fail("what was erased stays away", { op, status });
         const { fence } = changeOf(token).payload;
         const isTakenOver = typeof fence === "number" && fence < (fences.get(op.key) ?? 0);
-        const entry = { token, status, rev, baseRev, clientId, stamp, headRev, isTakenOver, at: now() };
-        if (status === "DUPLICATE") unheard.set(token, { ...entry, status: first?.status ?? "APPLIED", rev: null });
+        const isUnheard = status === "DUPLICATE";
+        const about = { token, status, rev, baseRev, clientId, stamp, headRev };
+        const entry = { ...about, isTakenOver, committedAt: now(), isUnheard };
+        if (isUnheard) unheard.set(token, { ...entry, status: first?.status ?? "APPLIED", rev: null });
         else log.push(entry);
         if (changeOf(token).kind === "TEXT" && !forgotten.has(unitId(op))) forgotten.set(unitId(op), 0);
       }
+    },
+
+    erased(namespaces = NAMES) {
+      for (const name of namespaces) erasures.set(name, { committed: log.length, made: all.size });
+    },
+
+    told(entries) {
+      for (const { key, field, ...unit } of entries) if (isBrief(field)) assertBriefly(key, field, unit, unit.deleted);
     },
 
     takenOver(key, fence) {
@@ -159,6 +179,15 @@ export function createOracle(options: {
       for (const { token } of log.slice(mark)) lost.add(token);
       log = log.slice(0, mark);
       wasRestored = true;
+    },
+
+    alone(devices) {
+      for (const device of devices)
+        for (const { kind, key, field } of all.values()) {
+          const value = device.shows(key, field);
+          if (isBrief(field) && value !== viewOf({ kind, state: KINDS[kind].initial }))
+            fail("what is over is shown nowhere", { key, field, value });
+        }
     },
 
     shown(before, after) {
@@ -196,7 +225,9 @@ export function createOracle(options: {
         // A device that was forgotten meanwhile sends again what is the same when done twice.
         const isRepeatable = change.kind !== "COUNTER";
         const isTwice = taken.some((one, place) =>
-          taken.slice(0, place).some((other) => one.clientId === other.clientId && one.at - other.at < DEVICES_MS),
+          taken
+            .slice(0, place)
+            .some((other) => one.clientId === other.clientId && one.committedAt - other.committedAt < DEVICES_MS),
         );
         if (taken.length > 1 && (isTwice || !isRepeatable)) fail("a change takes effect once", { change, taken });
         // Why something was refused is told again for a month.
@@ -208,20 +239,26 @@ export function createOracle(options: {
           fail("what is refused takes no effect", { change, taken });
       }
 
-      const stand = new Map([...units].map(([id, unit]) => [id, unit.deleted ? undefined : viewOf(unit)]));
-      const truth = canonical(units);
+      const stand = new Map([...units].map(([id, unit]) => [id, isOver(unit) ? undefined : viewOf(unit)]));
+      const truth = canonical(units, isOver);
       for (const { entries } of replicas) {
-        const told = canonical(entries);
+        const told = canonical(entries, isOver);
         if (told !== truth) fail("all devices end with the same", { told, truth });
       }
 
       for (const key of new Set([...all.values()].map((each) => each.key)))
         for (const [field, kind] of fields) {
           const taken = takenOf(key, field);
-          if (taken.length === 0) continue;
-          const id = unitId({ namespace: DEFINITION.name, key, field });
+          const id = unitId(unitOf(key, field));
           const value = stand.get(id);
-          const state = units.get(id)?.state;
+          if (taken.length === 0 && value !== undefined) fail("what was erased stays away", { key, field, value });
+          if (taken.length === 0) continue;
+          const unit = units.get(id);
+          const state = unit?.state;
+          if (isBrief(field)) {
+            if (unit !== undefined) assertBriefly(key, field, unit, isOver(unit));
+            continue;
+          }
           if (kind === "COUNTER") {
             const sum = taken.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
             if (value !== sum) fail("each count counts once", { value, sum });
@@ -241,7 +278,7 @@ export function createOracle(options: {
           if (wasRestored) continue;
           if (kind === "REGISTER") {
             const stamp = state === undefined ? null : (STATES.REGISTER.parse(state).standing?.stamp ?? null);
-            assertLast(taken, stamp, value === undefined);
+            assertLast(taken, stamp, { isGone: value === undefined, travelMs });
           }
           if (kind === "PROGRESS") {
             const { answer } = state === undefined ? { answer: null } : resumeOf(STATES.PROGRESS.parse(state));
@@ -250,81 +287,23 @@ export function createOracle(options: {
             if (stale !== undefined) fail("a device that was taken over moves nothing", stale);
             const acted = taken.filter(({ payload, isTakenOver }) => payload["intent"] !== "PASSIVE" && !isTakenOver);
             if (answer?.intent === "PASSIVE") fail("what only reports never moves where one goes on", answer);
-            if (acted.length > 0) assertLast(acted, answer?.stamp ?? null, answer === null);
+            if (acted.length > 0) assertLast(acted, answer?.stamp ?? null, { isGone: answer === null, travelMs });
           }
           if (kind === "SET") assertAddsWin(taken, Array.isArray(value) ? value : []);
           if (kind === "TEXT") assertWritten(takenOf(key, field, forgotten.get(id)), state);
         }
     },
   };
-
-  function isUnheard({ token, stamp }: Committed): boolean {
-    return stamp === null && unheard.has(token);
-  }
-
-  /** Of what was taken, nothing is really later than what stands, as far as times can be known. */
-  function assertLast(
-    taken: readonly (Committed & Made & { at: number })[],
-    stamp: Stamp | null,
-    isGone: boolean,
-  ): void {
-    const last = Math.max(...taken.map(({ at }) => at));
-    const standing = isGone
-      ? taken.filter(({ payload }) => payload.type === "DELETE")
-      : taken.filter((each) => isUnheard(each) || JSON.stringify(each.stamp) === JSON.stringify(stamp));
-    if (!standing.some(({ at }) => last - at <= travelMs))
-      fail("who writes last, by true time, stands", { taken, stamp, isGone });
-  }
-
-  /** What was written since the text began is in it once, unless somebody took it out. */
-  function assertWritten(taken: readonly (Committed & Made)[], state: Json | undefined): void {
-    const { generation } = STATES.TEXT.parse(state ?? KINDS.TEXT.initial);
-    const updates = taken.filter(
-      ({ payload, status }) => payload["generation"] === generation && status !== "SUPERSEDED",
-    );
-    const removed = updates.map(({ payload }) => payload["removes"]);
-    const inserted = new Set(updates.flatMap(({ payload }) => payload["inserts"] ?? []));
-    const there = [...inserted].filter((word) => !removed.includes(word));
-    const words = state === undefined ? [] : wordsOf(state).map(({ token }) => token);
-    if (JSON.stringify(words.toSorted(compareNumbers)) !== JSON.stringify(there.map(Number).toSorted(compareNumbers)))
-      fail("what was written is in the text, once", { there, words });
-  }
-
-  /** An element is there exactly if somebody added it whom no remover had heard of. */
-  function assertAddsWin(taken: readonly (Committed & Made)[], elements: readonly Json[]): void {
-    for (const name of new Set(taken.map(({ payload }) => payload["element"]))) {
-      const about = taken.filter(({ payload }) => payload["element"] === name);
-      if (about.some(isUnheard)) continue;
-      const left = about.filter(
-        (one, place) =>
-          one.payload.type === "ADD" &&
-          !about
-            .slice(place + 1)
-            .some(
-              ({ payload, baseRev, clientId }) =>
-                payload.type === "REMOVE" && (clientId === one.clientId || (one.rev !== null && one.rev <= baseRev)),
-            ),
-      );
-      if (left.length > 0 !== elements.includes(name ?? null))
-        fail("a removal takes what its author had seen", { about, elements });
-    }
-  }
 }
 
 /** All that is there, the same text for the same. */
-function canonical(units: ReadonlyMap<string, { deleted: boolean; state: Json; kind: KindName }>): string {
-  const lines = [...units].flatMap(([id, { deleted, state, kind }]) =>
-    deleted ? [] : [JSON.stringify([id, kind, state])],
-  );
+function canonical(units: Stood["units"], isOver: (unit: StoodUnit) => boolean): string {
+  const lines = [...units].flatMap(([id, unit]) => (isOver(unit) ? [] : [JSON.stringify([id, unit.kind, unit.state])]));
   return lines.toSorted(compareText).join("\n");
 }
 
 function compareText(left: string, right: string): number {
   return left < right ? -1 : left > right ? 1 : 0;
-}
-
-function compareNumbers(left: number, right: number): number {
-  return left - right;
 }
 
 function tokenOf(payload: unknown): number {

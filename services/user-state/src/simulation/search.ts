@@ -1,6 +1,6 @@
 /** Many worlds, and what was broken in them. */
 import type { Defect } from "./defects.ts";
-import { Violation } from "./oracle.ts";
+import { Violation } from "./rules.ts";
 import { simulate, type Report } from "./world.ts";
 
 export interface Found {
@@ -9,7 +9,7 @@ export interface Found {
   readonly totals: Omit<Report, "digest">;
 }
 
-const COUNTS = ["changes", "settled", "refused", "lost", "doubled", "restores"] as const;
+const COUNTS = ["changes", "settled", "refused", "lost", "doubled", "restores", "erasures", "expired"] as const;
 
 /** Runs `seeds` worlds, the first of seed `from`, or until a violation is `enough`; `progress` is called after each. */
 export async function search(options: {
@@ -29,6 +29,8 @@ export async function search(options: {
     lost: 0,
     doubled: 0,
     restores: 0,
+    erasures: 0,
+    expired: 0,
   };
   for (let seed = from; seed < from + seeds; seed += 1) {
     try {

@@ -5,10 +5,11 @@ import { PushRequest, PushResponse, StateBatch, type PullRequest } from "@contin
 import { createEntries } from "../entry/entry.ts";
 import { DEFAULT_QUOTA } from "../entry/quota.ts";
 import { viewOf } from "../entry/unit.ts";
-import type { Namespace, Namespaces } from "../namespace/namespace.ts";
+import { createErase } from "../erasure/erasure.ts";
 import { createCursors } from "../stream/cursor.ts";
 import { createStream } from "../stream/stream.ts";
-import { brokenBatch, brokenRequest, brokenStore, type Defect } from "./defects.ts";
+import { brokenBatch, brokenPages, brokenRequest, brokenStore, type Defect } from "./defects.ts";
+import { NAMESPACES } from "./life.ts";
 import { USER, type Memory } from "./memory.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Random } from "./random.ts";
@@ -21,18 +22,22 @@ export interface Server {
 
 const UNAUTHENTICATED = 0.03;
 
-/** Tells `oracle` what it commits; `isCalm` when nobody is signed out any more. */
+/** One on which the person may also erase; of all namespaces when none is said. */
+export interface MemoryServer extends Server {
+  readonly erase: (namespaces: readonly string[] | undefined) => Promise<void>;
+}
+
+/** Tells `oracle` what it commits and what it says; `isCalm` when nobody is signed out any more. */
 export function createMemoryServer(options: {
   memory: Memory;
-  namespace: Namespace;
   random: Random;
   oracle: Oracle;
   isCalm: () => boolean;
   now: () => number;
   defect: Defect | undefined;
-}): Server {
-  const { memory, namespace, random, oracle, isCalm, now, defect } = options;
-  const namespaces = namespacesOf(namespace);
+}): MemoryServer {
+  const { memory, random, oracle, isCalm, now, defect } = options;
+  const namespaces = NAMESPACES;
   const newEpoch = (): string => random.uuid();
   const entries = createEntries({
     store: brokenStore(memory.entries, defect),
@@ -42,10 +47,15 @@ export function createMemoryServer(options: {
     changed: () => undefined,
   });
   const stream = createStream({
-    store: memory.stream,
+    store: brokenPages(memory, defect),
     namespaces,
     cursors: createCursors(Buffer.alloc(32, 7)),
     newEpoch,
+  });
+  const erase = createErase({
+    store: memory.erasure,
+    newEpoch: () => (defect === "ERASURE_WITHOUT_EPOCH" ? memory.stored().head.epoch : newEpoch()),
+    announce: { state: () => undefined, activities: () => undefined },
   });
 
   return {
@@ -76,16 +86,14 @@ export function createMemoryServer(options: {
         first,
       });
       const shown = batch.entries.map((entry) => ({ ...entry, value: viewOf(entry) ?? null }));
+      oracle.told(batch.entries);
       return StateBatch.parse(overTheWire(brokenBatch({ ...batch, entries: shown }, { defect, random })));
     },
-  };
-}
 
-/** There is no other. */
-export function namespacesOf(namespace: Namespace): Namespaces {
-  return {
-    all: async () => [namespace],
-    find: async () => new Map([[namespace.name, namespace]]),
+    async erase(erased) {
+      await erase({ userId: USER, namespaces: erased });
+      oracle.erased(erased);
+    },
   };
 }
 

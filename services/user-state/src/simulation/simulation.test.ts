@@ -49,6 +49,11 @@ describe("a defect", () => {
     CURSOR_FROM_SEQUENCE: /end with the same/,
     ACK_BEFORE_COMMIT: /counts once|is there, once|the largest stands|every queue drains/,
     RESET_TOKEN_REUSED: /see less of|end with the same|every queue drains|vanishes/,
+    DEADLINE_UNREAD: /over is not shown/,
+    DEADLINE_UNHEARD: /over is shown nowhere/,
+    EXPIRY_WITHOUT_TOMBSTONE: /who writes last/,
+    ERASURE_WITHOUT_EPOCH: /end with the same/,
+    ERASURE_WITHOUT_FENCE: /erased stays away/,
     UNAUTHENTICATED_IS_REFUSAL: /nothing vanishes/,
   };
 

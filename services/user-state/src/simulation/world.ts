@@ -7,11 +7,12 @@ import { createRetention } from "../retention/retention.ts";
 import type { Defect } from "./defects.ts";
 import { createDevice, KEYS, type Device } from "./device.ts";
 import { createLeases } from "./leases.ts";
-import { ALL_FIELDS, LIFE, PLAIN_FIELDS } from "./life.ts";
+import { ALL_FIELDS, BRIEF_MS, DEFINITION, NAMES, PASSING_FIELDS, PLAIN_FIELDS } from "./life.ts";
 import { createMemory, type Stored } from "./memory.ts";
 import { createVirtualNetwork, TIMEOUT_MS } from "./network.ts";
 import { createOracle } from "./oracle.ts";
 import { createRandom } from "./random.ts";
+import { assertCounted } from "./rules.ts";
 import { createMemoryServer } from "./server.ts";
 
 export interface Options {
@@ -29,6 +30,9 @@ export interface Report {
   readonly lost: number;
   readonly doubled: number;
   readonly restores: number;
+  readonly erasures: number;
+  /** Units whose time was up. */
+  readonly expired: number;
   /** Of all that happened, in order. */
   readonly digest: string;
 }
@@ -41,25 +45,29 @@ const LONGEST_STEP_MS = 400;
 /** Runs a world to its end. Throws a Violation when a promise was broken on the way. */
 export async function simulate({ seed, steps, defect }: Options): Promise<Report> {
   const random = createRandom(seed);
-  const counts = { changes: 0, settled: 0, refused: 0, lost: 0, doubled: 0, restores: 0 };
+  const counts = { changes: 0, settled: 0, refused: 0, lost: 0, doubled: 0, restores: 0, erasures: 0, expired: 0 };
   let digest = 0;
   let time = START;
   const now = (): number => time;
   let backup: { readonly stored: Stored; readonly mark: number } | undefined;
   const isOld = random.chance(0.25);
-  const isRestored = random.chance(0.2);
+  // What was erased comes back with a backup, and is to be erased again: that is the operator's.
+  const isErasing = seed % 5 === 3;
+  const isRestored = random.chance(0.2) && !isErasing;
 
-  const memory = createMemory(random.uuid(), now);
+  const memory = createMemory(random.uuid(), { now, counts });
   // Texts are slow: a world in seven has them.
-  const fields = seed % 7 === 3 ? ALL_FIELDS : PLAIN_FIELDS;
+  const isPassing = seed % 6 === 2;
+  const fields = isPassing ? PASSING_FIELDS : seed % 7 === 3 ? ALL_FIELDS : PLAIN_FIELDS;
   const oracle = createOracle({ now, travelMs: TIMEOUT_MS + LONGEST_STEP_MS, fields, hearsAll: true });
   const network = createVirtualNetwork({ random, now, counts });
   const isCalm = (): boolean => network.isHealed;
-  const server = createMemoryServer({ memory, namespace: LIFE, random, oracle, isCalm, now, defect });
+  const server = createMemoryServer({ memory, random, oracle, isCalm, now, defect });
   // In a world in five devices take over from each other, unless months pass: a fence is not remembered for ever.
-  const leases = seed % 5 === 1 && !isOld ? createLeases({ memory, namespace: LIFE, random, oracle, now }) : undefined;
+  const leases = seed % 5 === 1 && !isOld ? createLeases({ memory, random, oracle, now }) : undefined;
   const retain = createRetention({ store: memory.retention, now: () => new Date(time) });
-  const surroundings = { random, now, server, leases, network, oracle, defect, counts };
+  const erase = isErasing ? server.erase : undefined;
+  const surroundings = { random, now, server, erase, leases, network, oracle, defect, counts };
   const devices = Array.from({ length: DEVICES }, () =>
     createDevice(surroundings, () => Math.round((random.next() * 2 - 1) * 2 * DAY_MS)),
   );
@@ -82,6 +90,10 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
       await (random.chance(0.5) ? pass(random.pick([1, 30, 100, 200]) * DAY_MS) : absence(device));
     else if (roll < 98 && isRestored) backUpOrRestore();
     if (leases !== undefined && random.chance(0.05)) device.takeOver(random.pick(KEYS));
+    if (isErasing && random.chance(0.01)) {
+      device.erase(random.chance(0.4) ? undefined : [isPassing ? random.pick(NAMES) : DEFINITION.name]);
+      counts.erasures += 1;
+    }
     time += random.below(LONGEST_STEP_MS);
     network.expire();
     oracle.check(memory.stored());
@@ -154,5 +166,8 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
     memory.stored(),
     [...devices, fresh].map(({ replica }) => replica),
   );
+  assertCounted(memory.stored().head.usage, memory.stored().units.values());
+  time += BRIEF_MS;
+  if (isPassing) oracle.alone(devices);
   return { ...counts, digest: digest.toString(16) };
 }

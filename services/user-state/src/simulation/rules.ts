@@ -1,0 +1,133 @@
+/** What was promised of a field, held against all that was really done to it; whatever merges it. */
+import type { Json, KindName, Stamp } from "@continuo/merge";
+import { STATES } from "@continuo/merge/protocol";
+import { usageAfter, type Usage } from "../entry/quota.ts";
+import type { Change } from "../entry/settle.ts";
+import { BRIEF_MS, KINDS, wordsOf, type Field } from "./life.ts";
+
+/** A broken promise. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
+
+/** A change that a person makes. Its payload carries a token, which no kind looks at, so that it is known wherever it is seen. */
+export interface Made {
+  readonly kind: KindName;
+  readonly key: string;
+  readonly field: Field;
+  readonly payload: { readonly type: string; readonly token: number } & { readonly [name: string]: Json };
+}
+
+/** An op that the server has taken. */
+export interface Committed {
+  readonly token: number;
+  readonly status: string;
+  readonly rev: number | null;
+  readonly baseRev: number;
+  readonly clientId: string;
+  readonly stamp: Stamp | null;
+  /** Of the push. */
+  readonly headRev: number;
+  /** Its author held a lease, and somebody else had taken it over before this was committed. */
+  readonly isTakenOver: boolean;
+  readonly committedAt: number;
+  /** An answer to a repetition is all that was heard of it. */
+  readonly isUnheard: boolean;
+}
+
+/** A change that was taken, and when it was really made. */
+export type Taken = Committed & Made & { readonly at: number };
+
+export function fail(promise: string, about: unknown): never {
+  throw new Violation(`${promise}: ${JSON.stringify(about)}`);
+}
+
+/** Of what was taken, nothing is really later than what stands, as far as times can be known: `travelMs` apart. */
+export function assertLast(
+  taken: readonly Taken[],
+  stamp: Stamp | null,
+  { isGone, travelMs }: { isGone: boolean; travelMs: number },
+): void {
+  const last = Math.max(...taken.map(({ at }) => at));
+  const standing = isGone
+    ? taken.filter(({ payload }) => payload.type === "DELETE")
+    : taken.filter((each) => each.isUnheard || JSON.stringify(each.stamp) === JSON.stringify(stamp));
+  if (!standing.some(({ at }) => last - at <= travelMs))
+    fail("who writes last, by true time, stands", { taken, stamp, isGone });
+}
+
+/** What was written since the text began is in it once, unless somebody took it out. */
+export function assertWritten(taken: readonly Taken[], state: Json | undefined): void {
+  const { generation } = STATES.TEXT.parse(state ?? KINDS.TEXT.initial);
+  const updates = taken.filter(
+    ({ payload, status }) => payload["generation"] === generation && status !== "SUPERSEDED",
+  );
+  const removed = updates.map(({ payload }) => payload["removes"]);
+  const inserted = new Set(updates.flatMap(({ payload }) => payload["inserts"] ?? []));
+  const there = [...inserted].filter((word) => !removed.includes(word));
+  const words = state === undefined ? [] : wordsOf(state).map(({ token }) => token);
+  if (JSON.stringify(words.toSorted(compareNumbers)) !== JSON.stringify(there.map(Number).toSorted(compareNumbers)))
+    fail("what was written is in the text, once", { there, words });
+}
+
+/** An element is there exactly if somebody added it whom no remover had heard of. */
+export function assertAddsWin(taken: readonly Taken[], elements: readonly Json[]): void {
+  for (const name of new Set(taken.map(({ payload }) => payload["element"]))) {
+    const about = taken.filter(({ payload }) => payload["element"] === name);
+    if (about.some(({ isUnheard }) => isUnheard)) continue;
+    const left = about.filter(
+      (one, place) =>
+        one.payload.type === "ADD" &&
+        !about
+          .slice(place + 1)
+          .some(
+            ({ payload, baseRev, clientId }) =>
+              payload.type === "REMOVE" && (clientId === one.clientId || (one.rev !== null && one.rev <= baseRev)),
+          ),
+    );
+    if (left.length > 0 !== elements.includes(name ?? null))
+      fail("a removal takes what its author had seen", { about, elements });
+  }
+}
+
+/** Of what is kept for a while: there until its time is up, then not, and nothing comes back that was before. */
+export function assertBrief(
+  taken: readonly Taken[],
+  { kind, value, stamp }: { kind: KindName; value: Json | undefined; stamp: Stamp | null },
+  { now, travelMs }: { now: number; travelMs: number },
+): void {
+  const isGone = value === undefined;
+  const committed = Math.max(...taken.map(({ committedAt }) => committedAt));
+  if (!isGone && now >= committed + BRIEF_MS) fail("what is over is not shown", { taken, value, now });
+  if (kind === "COUNTER") {
+    const counted = sinceOver(taken, now);
+    const sum = counted.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
+    if (isGone ? counted.length > 0 : value !== sum) fail("each count counts once", { taken, value, sum });
+    return;
+  }
+  if (!isGone) assertLast(taken, stamp, { isGone, travelMs });
+  const made = Math.max(...taken.map(({ at }) => at));
+  const latest = taken.filter(({ at }) => made - at <= travelMs);
+  const isDue = latest.every((each) => each.payload.type === "SET" && now < each.committedAt + BRIEF_MS);
+  if (isGone && isDue) fail("what is kept for a while is there until then", { taken, now });
+}
+
+/** What was taken since it was over the last time. */
+function sinceOver(taken: readonly Taken[], now: number): readonly Taken[] {
+  const isOver = ({ committedAt }: Taken, index: number): boolean =>
+    (taken[index + 1]?.committedAt ?? now) - committedAt >= BRIEF_MS;
+  return taken.slice(taken.findLastIndex(isOver) + 1);
+}
+
+/** What counts against a quota is what is there; a tombstone is nothing, also that of a number. */
+export function assertCounted({ entries, bytes }: Usage, units: Iterable<Change>): void {
+  const none: Usage = { entries: 0, bytes: 0, namespaces: {} };
+  const there = [...units].filter(({ deleted }) => !deleted);
+  const counted = there.reduce((sum, unit) => usageAfter(sum, unit, undefined, unit), none);
+  if (entries !== counted.entries || bytes !== counted.bytes)
+    fail("what counts against a quota is what is there", { entries, bytes, counted });
+}
+
+function compareNumbers(left: number, right: number): number {
+  return left - right;
+}
