@@ -8,6 +8,8 @@ test.each([
   ["a name with several addresses, all refused", new AggregateError([coded("ECONNREFUSED")])],
   ["a server that shuts down", coded("57P01")],
   ["a server that starts up", coded("57P03")],
+  ["a lock that was not to be had in time", coded("55P03")],
+  ["a deadlock", coded("40P01")],
   ["a connection that broke in a statement", new Error("Connection terminated unexpectedly")],
   ["Prisma that cannot reach it", coded("P1001")],
   [

@@ -127,7 +127,14 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
   });
   const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
-  const activityStore = createActivityStore(pool);
+  const activitiesIn = createActivityStore(pool);
+  /** Not the wait for a device that is asked in between: that holds nothing. */
+  const activityStore: typeof activitiesIn = {
+    ...activitiesIn,
+    decide: (request, decide) => pushes.run(() => activitiesIn.decide(request, decide)),
+    changes: (userId, since, first) => pulls.run(() => activitiesIn.changes(userId, since, first)),
+    read: (userId) => pulls.run(() => activitiesIn.read(userId)),
+  };
   const exports = createBulkhead({
     concurrency: Math.max(1, Math.floor(env.DATABASE_POOL_SIZE * SHARE_OF_EXPORTS)),
     queue: 2,

@@ -5,7 +5,7 @@ import type { Pool, PoolClient } from "pg";
 import { stateOf, textUpdatesOf } from "../entry/unit.store.ts";
 import { usageAfter, type Usage } from "../entry/quota.ts";
 import type { UnitName } from "../entry/unit.ts";
-import type { Activity, ActivityStore, Decision, ReadActivity, Situation, StandingUnit } from "./activity.ts";
+import type { Activity, ActivityStore, Decision, ReadActivity, Settled, Situation, StandingUnit } from "./activity.ts";
 import { closeUnit, type Closing } from "./lease.ts";
 import type { ResumeStore } from "./resume.ts";
 
@@ -259,10 +259,10 @@ async function storeActivities(
 async function close(
   connection: Connection,
   userId: string,
-  what: { head: HeadRow; unit: Closing; met: Situation; decision: Decision<unknown> },
+  what: { head: HeadRow; unit: Closing; met: Situation; decision: Settled<unknown> },
 ): Promise<number | null> {
   const { head, unit: name, met, decision } = what;
-  if (decision.closeTo === undefined) return null;
+  if (decision.closeTo === null) return null;
   const rev = head.rev + 1;
   const closed = closeUnit(met.unit, name, { fence: decision.closeTo, rev, now: met.now });
   if (closed === undefined) return null;

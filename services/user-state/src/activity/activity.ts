@@ -10,8 +10,10 @@ import type { Unit, UnitName } from "../entry/unit.ts";
 import { isStored, kindOf, type Namespaces } from "../namespace/namespace.ts";
 import { liftChange, liftUnit } from "../namespace/versions.ts";
 import {
+  isAsked,
   isHeldElsewhere,
   isLast,
+  isOpenBelow,
   LEASE_MS,
   leaseOf,
   newestOf,
@@ -72,9 +74,13 @@ export interface Situation {
 export interface Decision<Result> {
   /** To store. Those under the new `rev` are told to the devices. */
   readonly activities: readonly Activity[];
-  /** The fence below which the unit is closed from now on. */
-  readonly closeTo?: number | undefined;
   readonly result: Result;
+}
+
+/** A decision with what follows from it. */
+export interface Settled<Result> extends Decision<Result> {
+  /** The fence below which the unit is closed from now on; null while it stays as it is. */
+  readonly closeTo: number | null;
 }
 
 export interface ActivityStore {
@@ -87,7 +93,7 @@ export interface ActivityStore {
    */
   decide<Result>(
     request: { userId: string; unit: Closing; newEpoch: string },
-    decide: (met: Situation) => Decision<Result>,
+    decide: (met: Situation) => Settled<Result>,
   ): Promise<{ result: Result; activityRev: number | null; stateRev: number | null }>;
   /** Those with a revision above `since`, by revision; those of one revision are never parted. `erased`: when some were last. */
   changes(
@@ -181,18 +187,35 @@ export function createActivities(options: ActivityOptions): Activities {
   };
 }
 
-/** A decision about a unit, made and announced. */
+/** A decision about a unit, settled and announced. */
 export function changing({ store, announce, newId }: ActivityOptions) {
   return async <Result>(
     userId: string,
     unit: Closing,
     decide: (met: Situation) => Decision<Result>,
   ): Promise<Result> => {
-    const { result, activityRev, stateRev } = await store.decide({ userId, unit, newEpoch: newId() }, decide);
+    const { result, activityRev, stateRev } = await store.decide({ userId, unit, newEpoch: newId() }, (met) =>
+      settled(unit, met, decide(met)),
+    );
     if (activityRev !== null) announce.activities(userId, activityRev);
     if (stateRev !== null) announce.state(userId, stateRev);
     return result;
   };
+}
+
+/**
+ * Once nobody is asked any more for what it has, the unit is closed to all but the last fence, whatever was decided: so a
+ * take-over that broke off in the middle is finished by whatever its devices say next. Whoever let its time pass is told.
+ */
+function settled<Result>(unit: Closing, met: Situation, { activities, result }: Decision<Result>): Settled<Result> {
+  const stored = new Map(activities.map((each) => [each.id, each]));
+  const all = [...new Map([...met.activities, ...activities].map((each) => [each.id, each])).values()];
+  const fence = newestOf(all)?.fence ?? 0;
+  if (all.some((each) => isAsked(each, met.now)) || !isOpenBelow(fence, met.unit, unit))
+    return { activities, result, closeTo: null };
+  for (const each of all)
+    if (each.flush?.fence === fence && each.flush.doneAt === null) stored.set(each.id, { ...each, rev: met.rev });
+  return { activities: [...stored.values()], result, closeTo: fence };
 }
 
 /** What a client names, as it is stored. Throws BAD_USER_INPUT for what is no unit that is kept. */
@@ -294,7 +317,6 @@ function publish(
   const lost = isGranted && newest !== undefined && newest !== own ? [{ ...newest, rev }] : [];
   return {
     activities: [isNews ? next : { ...next, rev: own.rev }, ...lost],
-    closeTo: isGranted && fence !== null && fence > 1 ? fence : undefined,
     result: asRead(next, met),
   };
 }

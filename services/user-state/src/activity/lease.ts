@@ -83,6 +83,12 @@ export interface Closing extends UnitName {
   readonly schemaVersion: number;
 }
 
+/** Whether what comes under a fence older than `fence` still moves a unit; nothing is older than the first. */
+export function isOpenBelow(fence: number, unit: Unit | undefined, name: Closing): boolean {
+  const kind = unit?.kind ?? name.kind;
+  return fence > 1 && kind === "PROGRESS" && fence > ((unit && progressOf(unit).fence) ?? 0);
+}
+
 /**
  * `unit` closed to fences older than `fence`, under the revision `rev`; undefined when there is nothing to change. One that
  * nobody has written becomes one that shows nothing, so that a late change does not find it open.

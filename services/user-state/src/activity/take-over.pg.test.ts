@@ -18,8 +18,11 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-/** Takes over as the subgraph does, with all the time in the world for the flush unless said otherwise. */
-async function startPatientTakeOvers({ env }: System, flushMs = 60_000): Promise<TakeOvers & AsyncDisposable> {
+/** Takes over as the subgraph does, with all the time in the world for the flush unless said otherwise; until it `dies`. */
+async function startPatientTakeOvers(
+  { env }: System,
+  { flushMs = 60_000, dies = false } = {},
+): Promise<TakeOvers & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const pool = stack.adopt(new Pool({ connectionString: env.DATABASE_URL, max: 2 }), (opened) => opened.end());
   const logger = createLogger({ name: "test", level: "silent" });
@@ -32,7 +35,11 @@ async function startPatientTakeOvers({ env }: System, flushMs = 60_000): Promise
       activities: (userId, rev) => void pokes.publish(activityTopic(userId), rev),
       state: () => undefined,
     },
-    listen: (userId, wake) => pokes.subscribe(activityTopic(userId), { onPoke: wake, onGap: wake }),
+    async listen(userId, wake) {
+      // After the first of its transactions, and before the second.
+      if (dies) throw new Error("killed");
+      return pokes.subscribe(activityTopic(userId), { onPoke: wake, onGap: wake });
+    },
     flushMs,
   });
   const opened = stack.move();
@@ -112,7 +119,7 @@ describe("taking over", () => {
 
   it("tells a device that was asked and said nothing, by its cursor, when its time is up", async () => {
     const { tv, phone, activity } = await watching();
-    await using patient = await startPatientTakeOvers(system, 2_000);
+    await using patient = await startPatientTakeOvers(system, { flushMs: 2_000 });
     const taking = patient.takeOver(phone.replica.caller.viewer, activity.id, { force: false });
     const { to } = await leaseOn(tv, "FLUSH_REQUEST");
     expect((await taking).flushed).toBe("NOT_FLUSHED");
@@ -203,6 +210,28 @@ describe("taking over", () => {
     await expect.poll(busy, { timeout: 400, interval: 20 }).toBe(0);
     expect((await people[0]?.tv.changes())?.activities.length).toBe(2);
     expect((await taking).map(({ flushed }) => flushed)).toEqual(people.map(() => "NOT_FLUSHED"));
+  });
+
+  it.each<[string, (on: { tv: Player; phone: Player; activity: ActivityAnswer; fence: number }) => Promise<unknown>]>([
+    ["the same again", ({ phone, activity }) => phone.takeOver(activity.id)],
+    ["a renewal by whoever took over", ({ phone }) => phone.publish()],
+    ["a renewal by whoever had it", ({ tv }) => tv.publish()],
+    ["an answer that comes too late", ({ tv, activity, fence }) => tv.confirm(activity.id, fence)],
+    ["the end of it where it was", ({ tv, activity }) => tv.end(activity.id)],
+  ])("that breaks off in the middle, as its process dies, is finished by %s", async (_what, next) => {
+    const on = await watching();
+    const { tv, phone, activity, fence } = on;
+    await using dying = await startPatientTakeOvers(system, { flushMs: 50, dies: true });
+    await expect(dying.takeOver(phone.replica.caller.viewer, activity.id, { force: false })).rejects.toThrow("killed");
+    // Until then nobody goes on anywhere else, and nothing is lost.
+    const { to } = await leaseOn(tv, "LEASE_LOST");
+    expect(await tv.report(1_010, { fence })).toBe("APPLIED");
+
+    await next(on);
+    expect(await tv.report(5_000, { fence })).toBe("MERGED");
+    expect(await positionOf(phone)).toBe(1_010);
+    expect((await leaseOn(tv, "LEASE_LOST", to)).id).toBe(activity.id);
+    expect((await phone.publish()).lease).toMatchObject({ state: "HELD", fence: fence + 1 });
   });
 
   it("of what nobody has written yet keeps it closed for the device that had it", async () => {

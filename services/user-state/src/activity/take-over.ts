@@ -1,7 +1,9 @@
 /**
  * Taking over: somebody goes on here with what another device was doing. In two decisions: the first gives this device the
- * lease and asks the other one for what it has; between them nothing is held but the request; the second closes the unit to
- * the older fence. Until then what the other device sends moves the resume point, as it should: it is the latest.
+ * lease and asks the other one for what it has; between them nothing is held but the request; with the second, or whatever
+ * else is decided once nobody is asked any more (`changing`), the unit is closed to the older fence. Until then what the
+ * other device sends moves the resume point, as it should: it is the latest. Nobody is told a fence without it, but who
+ * reads of it while the other is asked.
  */
 import type { Viewer } from "@continuo/access";
 import { setTimeout as pause } from "node:timers/promises";
@@ -147,7 +149,7 @@ function begin(
   return { activities: [...told.values()], result: fence };
 }
 
-/** The unit is closed to older fences, unless somebody else has taken over meanwhile: then that is theirs to do. */
+/** What came of it, also where somebody else has taken over meanwhile. Whoever was asked in vain has no more time. */
 function finish(
   met: Situation,
   { activityId, deviceId, fence }: { activityId: string; deviceId: string; fence: number },
@@ -165,7 +167,6 @@ function finish(
   const until = asked?.flush && asked.flush.until < now ? asked.flush.until : now;
   return {
     activities: isSilent ? [{ ...asked, flush: { fence, until, doneAt: null }, rev }] : [],
-    closeTo: fence > 1 ? fence : undefined,
     result: { own: asRead(own, met), flushed },
   };
 }
@@ -182,5 +183,5 @@ function confirm(met: Situation, activityId: string): Decision<ReadActivity> {
   if (own === undefined) throw activityNotFound();
   if (own.flush === null || !isAsked(own, now)) return { activities: [], result: asRead(own, met) };
   const confirmed: Activity = { ...own, flush: { ...own.flush, doneAt: now }, rev };
-  return { activities: [confirmed], closeTo: own.flush.fence, result: asRead(confirmed, met) };
+  return { activities: [confirmed], result: asRead(confirmed, met) };
 }

@@ -1,10 +1,11 @@
-/** Many at once, as after an outage: replicas that start over with all of a large state, and some that wait. */
+/** Many at once, as after an outage: replicas that start over with all of a large state, some that wait, and some that take over. */
 import { createIdentitySigner, generateKey, IDENTITY_HEADER } from "@continuo/access";
 import { freePort } from "@continuo/testkit";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { addMedia, createPlayer } from "../activity/activity.fixture.ts";
 import { createReplica, startSystem, type Replica, type System } from "../system.fixture.ts";
 
 const POOL_SIZE = 4;
@@ -155,5 +156,33 @@ describe("pulls that wait", () => {
   it("wait no longer than is allowed", async () => {
     for (const waitMs of [-1, 25_001])
       expect((await createReplica(system).sendPull({ waitMs })).errors?.[0]?.extensions.reason).toBe("INPUT_INVALID");
+  });
+});
+
+describe("devices that all say at once what they do", () => {
+  it("are told to come again beyond those that have a turn or wait for it, while others read", async () => {
+    await addMedia(system);
+    const tv = createPlayer(system);
+    const { id } = await tv.publish();
+    const holder = await system.admin.connect();
+    let answers: Promise<(string | undefined)[]>;
+    try {
+      await holder.query("BEGIN");
+      await holder.query("SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE", [
+        tv.replica.caller.viewer.userId,
+      ]);
+      const asked = Array.from({ length: 60 }, () => [tv.sendPublish(), tv.sibling().sendTakeOver(id)]).flat();
+      answers = Promise.all(asked.map(async (answer) => (await answer).errors?.[0]?.extensions.reason));
+      await Promise.race(asked);
+      expect((await createReplica(system).pull()).entries).toEqual([]);
+    } finally {
+      await holder.query("ROLLBACK");
+      holder.release();
+    }
+    const refusals = (await answers).filter((reason) => reason !== undefined);
+    expect(refusals.filter((reason) => reason === "OVERLOADED").length).toBeGreaterThanOrEqual(20);
+    // On a slow machine somebody may have met the lock for too long: that is told, too.
+    expect(["OVERLOADED", "DEPENDENCY_UNAVAILABLE"]).toEqual(expect.arrayContaining(refusals));
+    expect((await tv.publish()).id).toBe(id);
   });
 });
