@@ -1,9 +1,10 @@
 import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
 import { databaseUrls } from "@continuo/embedded/rooms";
 import { createLogger } from "@continuo/process";
+import { DEFINITION } from "@continuo/user-state/simulation";
 import { startFaultProxy, targetOf, testRolePasswords } from "@continuo/testkit";
 import { randomInt, randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -11,7 +12,11 @@ import { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createDevice, signUp, type Device } from "./device.ts";
 import { eventually } from "./graph-client.ts";
+import { liveThrough, type Load } from "./history.ts";
 import { ME, SIGN_OUT_DEVICE, STATE_CHANGES } from "./operations.ts";
+import { runToEnd } from "./process.ts";
+import { connectTo, stoodOf, type Ground } from "./state-client.ts";
+import { killPostgres } from "./state-service.ts";
 import { follow, STOCK_CLIENTS } from "./stock-clients.ts";
 import { tellStory } from "./story.ts";
 import { startSystem, type System } from "./system.ts";
@@ -141,38 +146,93 @@ test("sockets killed at random and a gateway restarted: every stock client recei
 test("Postgres killed under load: nothing that was acknowledged is lost, and nobody is signed out", async () => {
   const devices = await signedIn(["Phone", "Laptop", "Tablet"]);
 
-  const loads = devices.map((device) => load(device));
+  const works = devices.map(work);
   await eventually(
     "load",
-    async () => Math.min(...loads.map(({ acknowledged }) => acknowledged.size)),
+    async () => Math.min(...works.map(({ acknowledged }) => acknowledged.size)),
     (least) => least >= 5,
   );
-  await killPostmaster(postgres);
-  const fallen = loads.map(({ acknowledged }) => acknowledged.size);
+  await killPostgres(postgres, "SIGKILL");
+  const fallen = works.map(({ acknowledged }) => acknowledged.size);
   await eventually(
     "work going on after the fall",
-    async () => loads.every(({ acknowledged }, index) => acknowledged.size >= (fallen[index] ?? 0) + 5),
+    async () => works.every(({ acknowledged }, index) => acknowledged.size >= (fallen[index] ?? 0) + 5),
     Boolean,
   );
-  await Promise.all(loads.map((each) => each.stop()));
+  await Promise.all(works.map((each) => each.stop()));
 
   for (const [index, device] of devices.entries()) {
     await device.pull();
-    const lost = [...(loads[index]?.acknowledged ?? [])].filter(([path, value]) => device.state.get(path) !== value);
+    const lost = [...(works[index]?.acknowledged ?? [])].filter(([path, value]) => device.state.get(path) !== value);
     expect(lost, `${device.name} lost what was acknowledged`).toEqual([]);
     await device.refresh();
     expect((await device.ask(ME)).me).not.toBeNull();
   }
 });
 
-interface Load {
+test("the gateway and Postgres killed under a person of the simulator's, whose network is bad as well: all is there, once", async () => {
+  const [gateway] = system.gateways;
+  await using ground = await openGround();
+  const rage = async (load: Load): Promise<void> => {
+    await load(5);
+    await gateway.stop("SIGKILL");
+    await gateway.start();
+    await load(5);
+    await killPostgres(postgres, "SIGKILL");
+    await load(5);
+  };
+  const [report] = await liveThrough(ground, { seeds: [1], steps: 60, rage });
+  const { changes = 0, settled = 0, faults } = report ?? {};
+  expect(Math.min(changes, settled, faults?.LOSE_ANSWER ?? 0, faults?.LOSE_REQUEST ?? 0)).toBeGreaterThan(0);
+});
+
+/** People who sign up, and whose devices sign in, as any client does; with the simulator's namespace published. */
+async function openGround(): Promise<Ground & AsyncDisposable> {
+  await using opening = new AsyncDisposableStack();
+  const sql = opening.adopt(new Pool({ connectionString: postgres.adminUrl, max: 1 }), (pool) => pool.end());
+  sql.on("error", () => undefined);
+  const directory = opening.adopt(await mkdtemp(join(tmpdir(), "continuo-life-")), (made) =>
+    rm(made, { recursive: true }),
+  );
+  const definition = join(directory, "life.json");
+  await writeFile(definition, JSON.stringify(DEFINITION));
+  const publish = ["namespaces", "publish", definition];
+  await runToEnd("services/user-state/src/operator-main.ts", system.environments.userState, publish);
+  const gateway = system.urls[0];
+  const opened = opening.move();
+  return {
+    async connect(network) {
+      const person = await signUp(gateway);
+      const devices = new Map<string, Device>();
+      const wire = await connectTo([gateway], network, async (id) => ({
+        authorization: `Bearer ${devices.get(id)?.accessToken}`,
+      }));
+      return {
+        ...wire,
+        async enrol() {
+          const device = createDevice({ gateway, name: "Device", platform: "OTHER" });
+          await device.signIn(person);
+          devices.set(device.id, device);
+          return device.id;
+        },
+        async stood() {
+          const [device] = devices.values();
+          return stoodOf(sql, (await device?.ask(ME))?.me?.id ?? "");
+        },
+      };
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+interface Work {
   /** path → value of every acknowledged change. */
   readonly acknowledged: ReadonlyMap<string, string>;
   stop(): Promise<void>;
 }
 
 /** Changes and refreshes without a pause; what fails is sent again as it was. */
-function load(device: Device): Load {
+function work(device: Device): Work {
   const acknowledged = new Map<string, string>();
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -207,14 +267,4 @@ async function insist(work: () => Promise<unknown>, signal?: AbortSignal): Promi
       await delay(20);
     }
   }
-}
-
-async function killPostmaster(postgres: EmbeddedPostgres): Promise<void> {
-  const { pid } = postgres;
-  process.kill(pid, "SIGKILL");
-  await eventually(
-    "another postmaster",
-    async () => postgres.pid,
-    (now) => now !== pid,
-  );
 }

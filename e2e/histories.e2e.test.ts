@@ -8,8 +8,9 @@ import { createRandom, DEFINITION } from "@continuo/user-state/simulation";
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { live } from "./history.ts";
-import { isWeather, startStateService, type StateService } from "./state-service.ts";
+import { liveThrough, type Load } from "./history.ts";
+import { isWeather } from "./state-client.ts";
+import { startStateService, type StateService } from "./state-service.ts";
 
 const AT_ONCE = 4;
 const STEPS = 250;
@@ -22,9 +23,6 @@ beforeAll(async () => {
   service = await startStateService();
 });
 afterAll(() => service[Symbol.asyncDispose]());
-
-/** Resolves at the very moment at which so many more pushes were answered: what dies then dies in the middle of its work. */
-type Load = (answers: number) => Promise<void>;
 
 /** Everything that keeps state or carries it dies under load. */
 async function rage(load: Load): Promise<void> {
@@ -45,24 +43,8 @@ async function rage(load: Load): Promise<void> {
 test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FIRST + turn * AT_ONCE))(
   "nothing acknowledged is lost and nothing happens twice, whatever dies: seeds %i and the next",
   async (first) => {
-    let isUnderFire = true;
-    let answers = 0;
-    let waiting: { until: number; go: () => void } | undefined;
-    const answered = (): void => {
-      answers += 1;
-      if (waiting !== undefined && answers >= waiting.until) waiting.go();
-    };
-    const load: Load = async (more) => {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      waiting = { until: answers + more, go: resolve };
-      await promise;
-    };
-    const raging = rage(load).finally(() => (isUnderFire = false));
     const seeds = Array.from({ length: AT_ONCE }, (_, index) => first + index);
-    const [reports] = await Promise.all([
-      Promise.all(seeds.map((seed) => live(service, { seed, steps: STEPS, isUnderFire: () => isUnderFire, answered }))),
-      raging,
-    ]);
+    const reports = await liveThrough(service, { seeds, steps: STEPS, rage });
     for (const { faults, ...counts } of reports) {
       // What was to go wrong did go wrong.
       expect(Math.min(...Object.values(faults))).toBeGreaterThan(0);
@@ -72,10 +54,8 @@ test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FI
 );
 
 test("ten thousand counts of four devices are ten thousand, though a fifth of the requests and a quarter of the answers are lost", async () => {
-  const userId = randomUUID();
   const random = createRandom(1);
   await using connection = await service.connect({
-    userId,
     faultOf: () => (random.chance(0.2) ? "LOSE_REQUEST" : random.chance(0.25) ? "LOSE_ANSWER" : "NONE"),
   });
   const { server, counts } = connection;

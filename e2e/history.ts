@@ -7,7 +7,7 @@ import { ALL_FIELDS, createDevice, createOracle, createRandom, type Network } fr
 import type { HttpFault } from "@continuo/testkit";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { isWeather, type StateService } from "./state-service.ts";
+import { isWeather, type Ground } from "./state-client.ts";
 
 export interface HistoryReport {
   readonly changes: number;
@@ -40,12 +40,40 @@ const Told = z.object({
   data: z.object({ pushState: z.object({ outcomes: z.array(Outcome), headRev: z.number() }) }),
 });
 
+/** Resolves at the very moment at which so many more pushes were answered: what dies then dies in the middle of its work. */
+export type Load = (answers: number) => Promise<void>;
+
+/** A history of each seed on the same ground, all at once and for as long as `rage` lasts. See `live`. */
+export async function liveThrough(
+  ground: Ground,
+  { seeds, steps, rage }: { seeds: readonly number[]; steps: number; rage: (load: Load) => Promise<void> },
+): Promise<HistoryReport[]> {
+  let isOver = false;
+  let answers = 0;
+  let waiting: { until: number; go: () => void } | undefined;
+  const answered = (): void => {
+    answers += 1;
+    if (waiting !== undefined && answers >= waiting.until) waiting.go();
+  };
+  const load: Load = async (more) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waiting = { until: answers + more, go: resolve };
+    await promise;
+  };
+  const raging = rage(load).finally(() => (isOver = true));
+  const [reports] = await Promise.all([
+    Promise.all(seeds.map((seed) => live(ground, { seed, steps, isUnderFire: () => !isOver, answered }))),
+    raging,
+  ]);
+  return reports;
+}
+
 /**
  * Takes at least so many `steps`, and goes on while `isUnderFire`, telling of each push that is `answered`; then the network heals and all comes to rest. Throws a
  * Violation when a promise was broken.
  */
-export async function live(
-  service: StateService,
+async function live(
+  ground: Ground,
   options: { seed: number; steps: number; isUnderFire: () => boolean; answered: () => void },
 ): Promise<HistoryReport> {
   const { seed, steps, isUnderFire, answered } = options;
@@ -55,9 +83,7 @@ export async function live(
   let backMs = 0;
   const now = (): number => Date.now() - backMs;
   const oracle = createOracle({ now, travelMs: TRAVEL_MS, fields: ALL_FIELDS, hearsAll: false });
-  const userId = random.uuid();
-  await using connection = await service.connect({
-    userId,
+  await using connection = await ground.connect({
     faultOf: () => (isHealed ? "NONE" : faultOf(random.next())),
     lateMs: () => random.below(LONGEST_DELAY_MS),
     isSignedOut: () => !isHealed && random.chance(UNAUTHENTICATED),
@@ -84,8 +110,9 @@ export async function live(
     },
   };
   const surroundings = { random, now, server: connection.server, network, oracle, defect: undefined, counts };
-  const devices = Array.from({ length: DEVICES }, () =>
-    createDevice(surroundings, () => Math.round((random.next() * 2 - 1) * 48 * HOUR_MS)),
+  const ids = await Promise.all(Array.from({ length: DEVICES }, () => connection.enrol()));
+  const devices = ids.map((id) =>
+    createDevice(surroundings, () => Math.round((random.next() * 2 - 1) * 48 * HOUR_MS), id),
   );
 
   // Long ago, and not in the order in which it will arrive.
@@ -117,13 +144,13 @@ export async function live(
     }
     await Promise.all(under);
   }
-  const fresh = createDevice(surroundings, () => 0);
+  const fresh = createDevice(surroundings, () => 0, await connection.enrol());
   for (let round = 0; round < ROUNDS && (round === 0 || fresh.replica.staged !== null); round += 1) {
     fresh.pull();
     await Promise.all(under);
   }
   if (mistake !== undefined) throw mistake.cause;
-  const stood = await service.stood(userId);
+  const stood = await connection.stood();
   oracle.check(stood);
   oracle.end(
     stood,

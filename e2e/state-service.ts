@@ -1,61 +1,37 @@
 /**
- * User state by itself, as processes of its own on a Postgres of its own, both of which can be killed; and somebody who
- * talks to it as the gateway does, over a network that fails as told.
+ * User state by itself, as processes of its own on a Postgres of its own, both of which can be killed; and people who talk to
+ * it as the gateway does.
  */
 import { createIdentitySigner, generateKey, IDENTITY_HEADER, type Viewer } from "@continuo/access";
 import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
 import { databaseUrls } from "@continuo/embedded/rooms";
-import { AppError, ERROR_CODES, isAppError } from "@continuo/errors";
-import { KIND_NAMES } from "@continuo/merge";
-import { PushResponse, StateBatch, STATES } from "@continuo/merge/protocol";
 import { createLogger } from "@continuo/process";
 import {
   freePort,
   startFaultProxy,
-  startHttpFaultProxy,
   targetOf,
   testRolePasswords,
   throughProxy,
   type FaultProxy,
-  type HttpFault,
-  type HttpFaultProxy,
 } from "@continuo/testkit";
-import { DEFINITION, type Server, type Stood } from "@continuo/user-state/simulation";
-import { randomBytes } from "node:crypto";
+import { DEFINITION } from "@continuo/user-state/simulation";
+import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "pg";
-import { z } from "zod";
 import { eventually } from "./graph-client.ts";
 import { readyAt, runToEnd, startProcess, type RunningProcess } from "./process.ts";
+import { connectTo, stoodOf, type Ground } from "./state-client.ts";
 
 const REPLICAS = 2;
-/** A device gives up after this. */
-const PATIENCE_MS = 1_500;
 
-export interface StateService extends AsyncDisposable {
+export interface StateService extends Ground, AsyncDisposable {
   readonly processes: readonly [RunningProcess, ...RunningProcess[]];
   /** Between the processes and Postgres. */
   readonly wire: FaultProxy;
   /** Ends Postgres with `signal`, and waits until it is back. SIGQUIT is its immediate shutdown. */
   killPostgres(signal: "SIGKILL" | "SIGQUIT"): Promise<void>;
-  /** A network between one person and the service. */
-  connect(options: {
-    userId: string;
-    faultOf: () => HttpFault;
-    lateMs?: () => number;
-    /** Whether somebody is taken for signed out, this once. */
-    isSignedOut?: () => boolean;
-    overheard?: (request: string, answer: string) => void;
-  }): Promise<Connection>;
-  /** What stands of a person's state, as Postgres has it. */
-  stood(userId: string): Promise<Stood>;
-}
-
-export interface Connection extends AsyncDisposable {
-  readonly server: Server;
-  readonly counts: HttpFaultProxy["counts"];
 }
 
 /** Starts all of it, with the simulation's namespace published. */
@@ -106,50 +82,19 @@ export async function startStateService(): Promise<StateService> {
     processes: [first.process, ...others.map(({ process }) => process)],
     wire,
     killPostgres: (signal) => killPostgres(postgres, signal),
-    async connect({ userId, faultOf, lateMs, isSignedOut = () => false, overheard }) {
-      const proxy = await startHttpFaultProxy({
-        targets: [first.url, ...others.map(({ url }) => url)],
-        faultOf,
-        ...(lateMs && { lateMs }),
-        ...(overheard && { overheard }),
-      });
-      const ask = async (deviceId: string, query: string, variables: object): Promise<unknown> => {
-        const statement = await signer.sign({ kind: "viewer", viewer: viewerOn(userId, deviceId) });
-        const response = await fetch(`${proxy.url}/graphql`, {
-          method: "POST",
-          headers: { "content-type": "application/json", ...(!isSignedOut() && { [IDENTITY_HEADER]: statement }) },
-          body: JSON.stringify({ query, variables }),
-          signal: AbortSignal.timeout(PATIENCE_MS),
-        });
-        return dataOf(await response.json());
-      };
-      return {
-        server: {
-          push: async (deviceId, input) => Pushed.parse(await ask(deviceId, PUSH, { input })).pushState,
-          pull: async (deviceId, asked) => Pulled.parse(await ask(deviceId, PULL, asked)).pullState,
-        },
-        counts: proxy.counts,
-        [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
-      };
-    },
-    async stood(userId) {
-      const { rows: heads } = await sql.query<{ max_ms: number }>(HEAD, [userId]);
-      const { rows } = await sql.query(UNITS, [userId]);
-      const units = rows.map((row) => {
-        const { id, kind, deleted, state, updates } = UnitRow.parse(row);
-        const whole =
-          updates === null
-            ? state
-            : { ...state, updates: [...z.array(z.unknown()).parse(state["updates"]), ...updates] };
-        return [id, { kind, deleted, state: STATES[kind].parse(whole) }] as const;
-      });
-      return { head: { maxMs: heads[0]?.max_ms ?? 0 }, units: new Map(units) };
+    async connect(network) {
+      const userId = randomUUID();
+      const wire = await connectTo([first.url, ...others.map(({ url }) => url)], network, async (deviceId) => ({
+        [IDENTITY_HEADER]: await signer.sign({ kind: "viewer", viewer: viewerOn(userId, deviceId) }),
+      }));
+      return { ...wire, enrol: async () => randomUUID(), stood: () => stoodOf(sql, userId) };
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
-async function killPostgres(postgres: EmbeddedPostgres, signal: "SIGKILL" | "SIGQUIT"): Promise<void> {
+/** Ends it with `signal`, and waits until it is back. */
+export async function killPostgres(postgres: EmbeddedPostgres, signal: "SIGKILL" | "SIGQUIT"): Promise<void> {
   const { pid } = postgres;
   process.kill(pid, signal);
   await eventually(
@@ -162,62 +107,3 @@ async function killPostgres(postgres: EmbeddedPostgres, signal: "SIGKILL" | "SIG
 function viewerOn(userId: string, deviceId: string): Viewer {
   return { userId, deviceId, sessionId: deviceId, applicationId: "continuo", acr: "1", amr: ["pwd"], authTime: 1 };
 }
-
-const STAMP = "stamp { ms counter clientId }";
-const PUSH = `mutation ($input: PushStateInput!) { pushState(input: $input) {
-  outcomes { seq status rev ${STAMP} reason message current losers { name value deleted ${STAMP} }
-    first { status reason message } }
-  lastSeq headRev serverNow stop retryAfterMs quotaRemaining { entries bytes } } }`;
-const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int!, $waitMs: Int!) {
-  pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first, waitMs: $waitMs) {
-    from to hasMore headRev epoch lastSeq reset serverNow
-    entries { namespace key field kind state value deleted rev schemaVersion } } }`;
-
-const Pushed = z.object({ pushState: PushResponse });
-const Pulled = z.object({ pullState: StateBatch });
-
-const Answer = z.object({
-  data: z.unknown().optional(),
-  errors: z
-    .array(
-      z.object({
-        message: z.string(),
-        extensions: z.object({
-          code: z.enum(ERROR_CODES),
-          reason: z.string(),
-          details: z.record(z.string(), z.unknown()).optional(),
-        }),
-      }),
-    )
-    .optional(),
-});
-
-/** Whether a failure is the network's or an outage, and not somebody's mistake. */
-export function isWeather(cause: unknown): boolean {
-  if (isAppError(cause)) return cause.code === "UNAVAILABLE" || cause.code === "UNAUTHENTICATED";
-  return cause instanceof Error && (cause.message === "fetch failed" || cause.name === "TimeoutError");
-}
-
-/** Throws AppError for an answer with errors. */
-function dataOf(answer: unknown): unknown {
-  const { data, errors } = Answer.parse(answer);
-  if (errors?.[0] === undefined) return data;
-  const { message, extensions } = errors[0];
-  const { code, reason, details } = extensions;
-  throw new AppError(code, reason, message, details && { details });
-}
-
-const HEAD = "SELECT max_ms::float8 FROM user_state.user_heads WHERE user_id = $1";
-const UNITS = `
-  SELECT json_build_array(entry.namespace, entry.key, entry.field)::text AS id, entry.kind, entry.deleted, entry.state,
-         (SELECT array_agg(stored.update ORDER BY stored.rev) FROM user_state.text_updates AS stored
-          WHERE (stored.user_id, stored.namespace, stored.key, stored.field)
-              = (entry.user_id, entry.namespace, entry.key, entry.field)) AS updates
-  FROM user_state.state_entries AS entry WHERE entry.user_id = $1`;
-const UnitRow = z.object({
-  id: z.string().transform((names) => JSON.stringify(JSON.parse(names))),
-  kind: z.enum(KIND_NAMES),
-  deleted: z.boolean(),
-  state: z.record(z.string(), z.unknown()),
-  updates: z.array(z.string()).nullable(),
-});

@@ -122,6 +122,8 @@ async function takeHome(device: Device, gateway: string): Promise<void> {
     headers: { authorization: `Bearer ${device.accessToken}` },
   });
   assert.equal(response.status, 200);
+  assert.equal(response.headers.get("content-type"), "application/x-ndjson");
+  assert.equal(response.headers.get("content-disposition"), 'attachment; filename="state.ndjson"');
   const lines = (await response.text()).trimEnd().split("\n");
   assert.ok(lines.some((line) => line.includes("Towel, toothbrush, good shoes")));
 }
