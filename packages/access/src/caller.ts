@@ -8,6 +8,8 @@ export interface Viewer {
   readonly acr: string;
   readonly amr: readonly string[];
   readonly authTime: number;
+  /** How long ago they may have signed in for what is sensitive, as the session's policy says; tokens of former versions lack it. */
+  readonly stepUpSeconds?: number;
 }
 
 /** What came with a request besides its token. */
@@ -44,6 +46,7 @@ export interface ViewerClaims {
   readonly acr: string;
   readonly amr: readonly string[];
   readonly auth_time: number;
+  readonly step_up?: number | undefined;
 }
 
 /** Whom verified claims name. */
@@ -56,5 +59,6 @@ export function viewerOf(claims: ViewerClaims): Viewer {
     acr: claims.acr,
     amr: claims.amr,
     authTime: claims.auth_time,
+    ...(claims.step_up !== undefined && { stepUpSeconds: claims.step_up }),
   };
 }

@@ -56,6 +56,7 @@ describe("the internal identity", () => {
       { acr: "aal2" },
       { amr: ["pwd", "otp"] },
       { authTime: 7 },
+      { stepUpSeconds: 60 },
     ]) {
       const other: Caller = { kind: "viewer", viewer: { ...ada.viewer, ...change } };
       expect(await verifier.verify(await signer.sign(other))).toEqual(other);

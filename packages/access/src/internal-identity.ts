@@ -34,6 +34,7 @@ const Claims = z.discriminatedUnion("kind", [
     acr: z.string(),
     amr: z.array(z.string()),
     auth_time: z.number().int(),
+    step_up: z.number().int().positive().optional(),
     ...Circumstances.shape,
   }),
   z.object({ kind: z.literal("anonymous"), ...Circumstances.shape }),
@@ -108,7 +109,7 @@ function refused(cause?: unknown): AppError {
 function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
   switch (caller.kind) {
     case "viewer": {
-      const { userId, sessionId, deviceId, applicationId, acr, amr, authTime } = caller.viewer;
+      const { userId, sessionId, deviceId, applicationId, acr, amr, authTime, stepUpSeconds } = caller.viewer;
       return {
         kind: "viewer",
         sub: userId,
@@ -118,6 +119,7 @@ function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
         acr,
         amr: [...amr],
         auth_time: authTime,
+        ...(stepUpSeconds !== undefined && { step_up: stepUpSeconds }),
         ...toCircumstances(caller),
       };
     }

@@ -142,7 +142,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     now: monotonic,
     random: Math.random,
   });
-  const own = { stepUpSeconds: env.STEP_UP_SECONDS, now: () => new Date() };
+  const now = (): Date => new Date();
   const ofActivities = {
     store: activityStore,
     namespaces,
@@ -154,7 +154,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
   };
   const activities = createActivities(ofActivities);
   const eraseState = createOwnErasure({
-    ...own,
+    now,
     erase: createErase({ store: createErasureStore(pool), newEpoch: uuidv7, announce: ofActivities.announce }),
     namespaces,
   });
@@ -209,7 +209,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
         resumeFor: createResumeFor({ store: activityStore, namespaces }),
         eraseState,
       }),
-      routes: createArchiveRoutes({ ...own, logger, store: createArchiveStore(pool), exports }),
+      routes: createArchiveRoutes({ now, logger, store: createArchiveStore(pool), exports }),
     }),
   );
   stack.defer(() => longPoll.close());

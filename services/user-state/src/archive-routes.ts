@@ -17,14 +17,13 @@ export function createArchiveRoutes(options: {
   logger: Logger;
   store: ArchiveStore;
   exports: Pick<Bulkhead, "enter">;
-  stepUpSeconds: number;
   now: () => Date;
 }): Routes {
-  const { store, exports, stepUpSeconds, now, logger } = options;
+  const { store, exports, now, logger } = options;
   return (http, callerOf) => {
     http.get("/account/state", async (request, reply) => {
       const viewer = requireViewer({ caller: await callerOf(request), requestId: request.id, logger });
-      assertRecentSignIn(viewer, stepUpSeconds, now());
+      assertRecentSignIn(viewer, now());
       const leave = await exports.enter();
       const lines = Readable.from(archiveOf(store, viewer.userId), { highWaterMark: 1 });
       lines.once("close", leave);

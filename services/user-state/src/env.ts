@@ -26,12 +26,6 @@ export const Env = z.object({
   PORT: envTypes.port.default(4103).describe("Port to listen on."),
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   ...quotas,
-  STEP_UP_SECONDS: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .default(300)
-    .describe("How recently somebody must have signed in to take their state away or to erase it."),
   CURSOR_KEY: envTypes.secret256.describe(
     "Signs the cursors of pullState and seals what is relayed; with another key, replicas start over.",
   ),

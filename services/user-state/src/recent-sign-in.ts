@@ -2,13 +2,16 @@
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 
+/** For tokens of before policies stood in them. */
+const DEFAULT_SECONDS = 300;
+
 /**
  * Throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD with `details` { maxAge, acrValues } (RFC 9470 section 3) unless the viewer
- * has signed in within `maxAgeSeconds`. As the access token says it: a step-up brings another one.
+ * has signed in as recently as the policy of their session asks. As the access token says it: a step-up brings another one.
  */
-export function assertRecentSignIn({ authTime, acr }: Viewer, maxAgeSeconds: number, now: Date): void {
-  if (now.getTime() / 1_000 - authTime <= maxAgeSeconds) return;
+export function assertRecentSignIn({ authTime, acr, stepUpSeconds = DEFAULT_SECONDS }: Viewer, now: Date): void {
+  if (now.getTime() / 1_000 - authTime <= stepUpSeconds) return;
   throw new AppError("STEP_UP_REQUIRED", "AUTHENTICATION_TOO_OLD", "Sign in again to do this.", {
-    details: { maxAge: maxAgeSeconds, acrValues: [acr] },
+    details: { maxAge: stepUpSeconds, acrValues: [acr] },
   });
 }

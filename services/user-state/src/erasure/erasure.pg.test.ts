@@ -22,7 +22,7 @@ import { createReplica, shown, startSystem, type GraphAnswer, type Replica, type
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem({ STEP_UP_SECONDS: "300" });
+  system = await startSystem();
   await addMedia(system);
   await using stack = new AsyncDisposableStack();
   const pool = stack.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (opened) => opened.end());
@@ -45,9 +45,10 @@ interface Receipt {
 const sendErase = (
   { caller: { viewer } }: Replica,
   namespaces?: string[],
-  authTime = Math.floor(Date.now() / 1_000),
+  signIn: { authTime?: number; stepUpSeconds?: number } = {},
 ): Promise<GraphAnswer<{ eraseState: Receipt }>> =>
-  system.ask({ kind: "viewer", viewer: { ...viewer, authTime } }, ERASE, { namespaces });
+  system.ask({ kind: "viewer", viewer: { ...viewer, authTime: secondsAgo(0), ...signIn } }, ERASE, { namespaces });
+const secondsAgo = (seconds: number): number => Math.floor(Date.now() / 1_000) - seconds;
 async function erase(replica: Replica, namespaces?: string[]): Promise<Receipt> {
   const { data, text } = await sendErase(replica, namespaces);
   if (data == null) throw new Error(text);
@@ -98,14 +99,22 @@ describe("an erasure", () => {
   it("is for somebody who has just signed in, and of namespaces that exist", async () => {
     const phone = createReplica(system);
     await phone.push({ ops: [{ seq: 1, value: "stays" }] });
-    const old = await sendErase(phone, undefined, Math.floor(Date.now() / 1_000) - 301);
-    expect([reasonOf(old), old.errors?.[0]?.extensions.details]).toEqual([
-      "AUTHENTICATION_TOO_OLD",
-      { maxAge: 300, acrValues: ["1"] },
-    ]);
+    for (const [age, stepUpSeconds] of [
+      [302, undefined],
+      [12, 10],
+    ] as const) {
+      const signIn = { authTime: secondsAgo(age), ...(stepUpSeconds !== undefined && { stepUpSeconds }) };
+      const old = await sendErase(phone, undefined, signIn);
+      expect([reasonOf(old), old.errors?.[0]?.extensions.details]).toEqual([
+        "AUTHENTICATION_TOO_OLD",
+        { maxAge: stepUpSeconds ?? 300, acrValues: ["1"] },
+      ]);
+    }
     expect(reasonOf(await sendErase(phone, ["nowhere"]))).toBe("NAMESPACE_UNKNOWN");
     expect(reasonOf(await system.ask({ kind: "anonymous" }, ERASE))).toBe("SIGN_IN_REQUIRED");
     expect(shown([await phone.pull()])).toEqual({ "theme/colour": "stays" });
+    const patient = await sendErase(phone, undefined, { authTime: secondsAgo(1_000), stepUpSeconds: 3_600 });
+    expect(patient.data?.eraseState.namespaces).toMatchObject([{ entries: 1 }]);
   });
 
   it("is nobody else's", async () => {

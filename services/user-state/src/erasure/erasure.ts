@@ -67,12 +67,11 @@ export function createErase(options: {
 export function createOwnErasure(options: {
   erase: Erase;
   namespaces: Namespaces;
-  stepUpSeconds: number;
   now: () => Date;
 }): (viewer: Viewer, namespaces: readonly string[] | undefined) => Promise<ErasureReceipt> {
-  const { erase, namespaces: known, stepUpSeconds, now } = options;
+  const { erase, namespaces: known, now } = options;
   return async (viewer, namespaces) => {
-    assertRecentSignIn(viewer, stepUpSeconds, now());
+    assertRecentSignIn(viewer, now());
     await assertKnown(known, namespaces ?? []);
     return erase({ userId: viewer.userId, namespaces });
   };
