@@ -164,7 +164,80 @@ subscription StateChanges {
     headers: SIGNED_IN,
   },
   {
-    query: `# 8. Live devices, with fields of two subgraphs.
+    query: `# 8. What this device does right now, and with which unit of the state: for a day, or until it ends.
+mutation PublishActivity($input: PublishActivityInput!) {
+  publishActivity(input: $input) {
+    id
+    lease {
+      fence
+      state
+    }
+  }
+}
+`,
+    variables: JSON.stringify(
+      {
+        input: {
+          kind: "watch",
+          title: "Dune",
+          uris: [{ platform: "web", uri: "https://films.example.com/dune" }],
+          namespace: "playback",
+          key: "dune",
+          field: "position",
+          stamp: { ms: 1_795_500_000_000, counter: 0 },
+          clientNow: 1_795_500_000_000,
+        },
+      },
+      null,
+      2,
+    ),
+    headers: SIGNED_IN,
+  },
+  {
+    query: `# 9. "What was I doing?": from any device of the same person.
+query Resume {
+  me {
+    resume {
+      activity {
+        id
+        title
+        uris {
+          platform
+          uri
+        }
+      }
+      device {
+        name
+      }
+      ageMs
+      point {
+        position
+        duration
+        unit
+      }
+    }
+  }
+}
+`,
+    headers: SIGNED_IN,
+  },
+  {
+    query: `# 10. Go on here, signed in on another device: the one that had it is asked for what it has not sent yet.
+mutation TakeOver($activityId: ID!) {
+  takeOver(activityId: $activityId) {
+    fence
+    flushed
+    entry {
+      value
+    }
+  }
+}
+`,
+    variables: JSON.stringify({ activityId: "<id of an activity>" }, null, 2),
+    headers: SIGNED_IN,
+  },
+  {
+    query: `# 11. Live devices, with fields of two subgraphs.
 subscription DeviceChanged {
   deviceChanged {
     from
@@ -188,7 +261,7 @@ subscription DeviceChanged {
     headers: SIGNED_IN,
   },
   {
-    query: `# 9. Sign a device out: its socket closes, its tokens are refused, the receipt tells which gateways confirmed it.
+    query: `# 12. Sign a device out: its socket closes, its tokens are refused, the receipt tells which gateways confirmed it.
 mutation SignOutDevice($id: ID!) {
   signOutDevice(id: $id) {
     receipt {

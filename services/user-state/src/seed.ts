@@ -1,4 +1,4 @@
-/** The namespaces that every installation starts with. Running it again changes nothing. */
+/** The namespaces that every installation starts with. Running it again changes nothing but what a newer release adds. */
 import { openDatabase } from "@continuo/database";
 import { defineNamespace, max, progress, register } from "@continuo/namespace";
 import { createLogger } from "@continuo/process";
@@ -20,7 +20,7 @@ const NAMESPACES = [
   defineNamespace({ name: "notes", version: 1, fields: { "*": anything } }),
 ];
 
-/** Publishes each namespace that is not there yet. One that was since taken further is left as it is. */
+/** Publishes each namespace that is not there yet, and fields that are new. One that was since taken further is left as it is. */
 export async function seed(env: SeedEnv): Promise<void> {
   const log = createLogger({ name: "user-state-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({
@@ -31,10 +31,15 @@ export async function seed(env: SeedEnv): Promise<void> {
     log,
   });
   const store = createNamespaceStore(database.pool);
-  const there = new Set((await store.load()).map(({ definition }) => definition.name));
-  const missing = NAMESPACES.filter(({ name }) => !there.has(name));
-  for (const definition of missing) await publish(store, definition, { dryRun: false });
-  log.info({ registered: missing.length }, "namespaces are there");
+  const registered: string[] = [];
+  for (const definition of NAMESPACES) {
+    const { result, changes } = await publish(store, definition, { dryRun: true });
+    // What an operator has set, a quota say, is theirs.
+    if (result !== "PUBLISHED" || changes.some(({ path }) => !Object.hasOwn(definition.fields, path))) continue;
+    await publish(store, definition, { dryRun: false });
+    registered.push(definition.name);
+  }
+  log.info({ registered }, "namespaces are there");
 }
 
 if (import.meta.main) await seed(loadSeedEnv());

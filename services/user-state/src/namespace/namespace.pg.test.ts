@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { Pool } from "pg";
 import { createReplica, startSystem, type System } from "../system.fixture.ts";
+import { seed } from "../seed.ts";
 import { createNamespaceStore } from "./namespace.store.ts";
 import { publish, type Publication } from "./publication.ts";
 
@@ -90,6 +91,23 @@ describe("publishing", () => {
     await expect(put({ name, fields: { elsewhere } })).rejects.toMatchObject({ reason: "SCHEMA_INVALID" });
     expect(await rowsOf(name)).toEqual([]);
   });
+});
+
+it("what every installation starts with gets what a newer release adds, unless it was taken further since", async () => {
+  const older = { name: "playback", fields: { title: register(z.json()) } };
+  const again = async (standing: Options): Promise<string[]> => {
+    await system.admin.query("DELETE FROM user_state.namespaces WHERE name = 'playback'");
+    await put(standing);
+    await seed(system.env);
+    await seed(system.env);
+    return rowsOf("playback");
+  };
+  expect(await again(older)).toEqual(["1.1", "1.2"]);
+  expect(await again({ ...older, quota: { entries: 9 } })).toEqual(["1.1"]);
+  expect(await again({ ...older, fields: { ...older.fields, mine: counter() } })).toEqual(["1.1"]);
+  await system.admin.query("DELETE FROM user_state.namespaces WHERE name = 'playback'");
+  await seed(system.env);
+  expect(await rowsOf("playback")).toEqual(["1.1"]);
 });
 
 it("clients see what was published", async () => {
