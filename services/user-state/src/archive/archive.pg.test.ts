@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { createIdentitySigner, generateKey, IDENTITY_HEADER } from "@continuo/access";
+import { createIdentitySigner, generateKey, IDENTITY_HEADER, type Caller } from "@continuo/access";
 import { load, TEXT_NAME } from "@continuo/merge/text";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -55,10 +57,11 @@ interface Outcome {
   readonly value: Record<string, unknown>;
   readonly said: string;
 }
-async function operate(...argv: string[]): Promise<Outcome> {
+const operate = (...argv: string[]): Promise<Outcome> => operateOn(Readable.from([]), ...argv);
+async function operateOn(stdin: Readable, ...argv: string[]): Promise<Outcome> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const source = async () => ({ DATABASE_URL: system.database.url.userState, LOG_LEVEL: "silent" });
-  const code = await runOperator(["state", ...argv, "--json"], { source, streams: { stdout, stderr } });
+  const code = await runOperator(["state", ...argv, "--json"], { source, streams: { stdin, stdout, stderr } });
   stdout.end();
   stderr.end();
   const [out, said] = await Promise.all([text(stdout), text(stderr)]);
@@ -167,10 +170,12 @@ describe("an export", () => {
   it("goes to nobody who has not just signed in, and to the person over HTTP", async () => {
     await using own = await startSystem({ GATEWAY_PUBLIC_KEY: JSON.stringify(keys.publicJwk) });
     const viewer = createReplica(own).caller.viewer;
-    const get = async (authTime: number) =>
-      fetch(new URL("/account/state", own.url), {
-        headers: { [IDENTITY_HEADER]: await signer.sign({ kind: "viewer", viewer: { ...viewer, authTime } }) },
-      });
+    const url = new URL("/account/state", own.url);
+    const ask = async (caller: Caller) => fetch(url, { headers: { [IDENTITY_HEADER]: await signer.sign(caller) } });
+    const get = (authTime: number) => ask({ kind: "viewer", viewer: { ...viewer, authTime } });
+    const nobody = await Promise.all([ask({ kind: "anonymous" }), fetch(url)]);
+    expect(nobody.map(({ status }) => status)).toEqual([401, 401]);
+    expect(await nobody[0]?.json()).toMatchObject({ errors: [{ extensions: { reason: "SIGN_IN_REQUIRED" } }] });
     const now = Math.floor(Date.now() / 1_000);
     const late = await get(now - 301);
     expect([late.status, await late.json()]).toMatchObject([
@@ -325,18 +330,44 @@ describe("an import", () => {
     const refusal = async (given: readonly string[]) => {
       const { code, said } = await operate("import", "--user", userOf(target), "--file", await fileOf(given), "--yes");
       expect(code).toBe(1);
-      return JSON.parse(said).error.code;
+      const { error } = JSON.parse(said);
+      return error.code === "BAD_USER_INPUT/ARCHIVE_DAMAGED" ? error.message : error.code;
     };
     expect(await refusal(lines.slice(0, -1))).toBe("BAD_USER_INPUT/ARCHIVE_TRUNCATED");
     expect(await refusal([head, unit.slice(0, 30)])).toBe("BAD_USER_INPUT/ARCHIVE_TRUNCATED");
     expect(await refusal([])).toBe("BAD_USER_INPUT/ARCHIVE_FOREIGN");
     expect(await refusal(['{"record":"x"}'])).toBe("BAD_USER_INPUT/ARCHIVE_FOREIGN");
-    expect(await refusal([head, ...lines.slice(2)])).toBe("BAD_USER_INPUT/ARCHIVE_DAMAGED");
-    expect(await refusal(lines.map((line) => line.replace('"two"', '"six"')))).toBe("BAD_USER_INPUT/ARCHIVE_DAMAGED");
+    expect(await refusal([head, ...lines.slice(2)])).toContain("sums up");
+    expect(await refusal(lines.map((line) => line.replace('"two"', '"six"')))).toContain("sums up");
+    expect(await refusal([head, unit, '{"unit":{}}', ...lines.slice(2)])).toContain("line 3 ");
+    expect(await refusal([...lines, unit])).toContain(`line ${lines.length + 1} `);
     expect(await refusal([head.replace('"format":1', '"format":2'), ...lines.slice(1)])).toBe(
       "BAD_USER_INPUT/ARCHIVE_TOO_NEW",
     );
     expect(await shownTo(target)).toBe("[]");
+  });
+
+  it("comes over standard input, too, and leaves nothing behind when it is broken off by Ctrl-C", async () => {
+    const phone = await busy();
+    const lines = (await linesOf(phone)).map((line) => `${line}\n`);
+    const [taker, other] = [createReplica(system), createReplica(system)];
+    const taken = await operateOn(Readable.from(lines), "import", "--user", userOf(taker), "--yes");
+    expect(taken).toMatchObject({ code: 0, value: { merged: 11 } });
+    expect(await shownTo(taker)).toBe(await shownTo(phone));
+
+    const aside = await mkdtemp(join(folder, "aside-"));
+    const command = ["state", "import", "--user", userOf(other), "--yes"];
+    const child = spawn(process.execPath, [join(import.meta.dirname, "../operator-main.ts"), ...command], {
+      env: { DATABASE_URL: system.database.url.userState, LOG_LEVEL: "silent", TMPDIR: aside },
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    const ended = once(child, "exit");
+    child.stdin.write(lines.slice(0, 5).join(""));
+    await expect.poll(() => readdir(aside), { timeout: 25_000 }).toHaveLength(1);
+    child.kill("SIGINT");
+    expect(await ended).toEqual([1, null]);
+    expect(await readdir(aside)).toEqual([]);
+    expect(await shownTo(other)).toBe("[]");
   });
 
   it("writes to standard output, and its report aside", async () => {

@@ -174,7 +174,8 @@ export async function inspectArchive(
   if (end === undefined)
     throw new AppError("BAD_USER_INPUT", "ARCHIVE_TRUNCATED", "This file has no end: it was cut short.");
   const { sha256, ...counts } = end;
-  if (sha256 !== hash.digest("hex") || JSON.stringify(counts) !== JSON.stringify(counted)) throw damaged(number);
+  if (sha256 !== hash.digest("hex") || JSON.stringify(counts) !== JSON.stringify(counted))
+    throw damaged(number, "what its last line sums up is something else");
   return { header, counts: end };
 }
 
@@ -204,8 +205,8 @@ function foreign(): AppError {
   return new AppError("BAD_USER_INPUT", "ARCHIVE_FOREIGN", "This is no archive of somebody's state.");
 }
 
-function damaged(line: number): AppError {
-  return new AppError("BAD_USER_INPUT", "ARCHIVE_DAMAGED", "This file is not as it was written.", {
+function damaged(line: number, why = `line ${line} is none of an archive's`): AppError {
+  return new AppError("BAD_USER_INPUT", "ARCHIVE_DAMAGED", `This file is not as it was written: ${why}.`, {
     details: { line },
   });
 }
