@@ -18,7 +18,7 @@ interface Promises<State> {
 }
 
 const laws: { readonly [Name in KindName]: () => void } = {
-  REGISTER: () => keep(KINDS.REGISTER, payloads.REGISTER, { settled: (state) => state, repeatable: true }),
+  REGISTER: () => keep(KINDS.REGISTER, payloads.REGISTER, { settled: ({ standing }) => standing, repeatable: true }),
   MAX: () => keep(KINDS.MAX, payloads.MAX, { settled: (state) => state, repeatable: true }),
   MIN: () => keep(KINDS.MIN, payloads.MIN, { settled: (state) => state, repeatable: true }),
   COUNTER: () => keep(KINDS.COUNTER, payloads.COUNTER, { repeatable: false }),
@@ -37,7 +37,7 @@ const laws: { readonly [Name in KindName]: () => void } = {
       repeatable: true,
     }),
   TEXT: () => keep(text, payloads.TEXT, { repeatable: true }),
-  OPAQUE: () => keep(KINDS.OPAQUE, payloads.OPAQUE, { settled: (state) => state, repeatable: true }),
+  OPAQUE: () => keep(KINDS.OPAQUE, payloads.OPAQUE, { settled: ({ standing }) => standing, repeatable: true }),
 };
 
 describe.each(KIND_NAMES)("%s", (name) => {

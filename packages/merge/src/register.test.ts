@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Context, Write } from "./kind.ts";
+import type { RegisterPayload } from "./payload.ts";
 import { replicaId } from "./history.fixture.ts";
 import { HISTORY_LENGTH, joinRegisters, register } from "./register.ts";
 import { compareStamps, type Stamp } from "./stamp.ts";
@@ -41,15 +42,34 @@ describe("the join of two registers", () => {
 });
 
 describe("a register", () => {
-  it("is the latest of all writes, with the five before it as history", () => {
+  it("is the latest of all writes, with the latest five of those as history that lost unseen", () => {
     fc.assert(
       fc.property(fc.array(stamps, { minLength: 1, maxLength: 20 }), (given) => {
-        const [standing, ...lost] = [...new Map(given.map((stamp) => [JSON.stringify(stamp), stamp])).values()]
-          .sort((a, b) => compareStamps(b, a))
-          .map(writeAt);
-        expect(written(given)).toEqual({ standing, history: lost.slice(0, HISTORY_LENGTH) });
+        let state = register.initial;
+        const lost = new Map<string, Write>();
+        for (const stamp of given) {
+          const applied = register.apply(state, payloadOf(stamp), { ...at(0), stamp });
+          for (const { name: _none, ...write } of applied.losers) lost.set(JSON.stringify(write.stamp), write);
+          ({ state } = applied);
+        }
+        const latestFirst = (a: Write, b: Write): number => compareStamps(b.stamp, a.stamp);
+        expect(state).toEqual({
+          standing: given.map(writeAt).toSorted(latestFirst)[0],
+          history: [...lost.values()].toSorted(latestFirst).slice(0, HISTORY_LENGTH),
+        });
       }),
     );
+  });
+
+  it("remembers nothing of what is overwritten knowingly, and goes on remembering what lost before", () => {
+    const phone = register.apply(register.initial, { type: "SET", value: "phone" }, at(1, 0)).state;
+    const own = register.apply(phone, { type: "SET", value: "own" }, at(2, 0)).state;
+    expect(own.history).toEqual([]);
+    const unseen = register.apply(own, { type: "SET", value: "laptop" }, at(3, 1)).state;
+    expect(unseen.history).toMatchObject([{ value: "own" }]);
+    const seen = { ...at(4, 0), seen: { ms: 3, counter: 0 } };
+    const knowing = register.apply(unseen, { type: "SET", value: "knowing" }, seen);
+    expect(knowing.state).toMatchObject({ standing: { value: "knowing" }, history: [{ value: "own" }] });
   });
 
   it("lets a later deletion win over an earlier write that arrives after it", () => {
@@ -97,10 +117,15 @@ describe("a register", () => {
 });
 
 function written(given: readonly Stamp[]): RegisterState {
-  return given.reduce((state, stamp) => {
-    const { value, deleted } = writeAt(stamp);
-    return register.apply(state, deleted ? { type: "DELETE" } : { type: "SET", value }, { ...at(0), stamp }).state;
-  }, register.initial);
+  return given.reduce(
+    (state, stamp) => register.apply(state, payloadOf(stamp), { ...at(0), stamp }).state,
+    register.initial,
+  );
+}
+
+function payloadOf(stamp: Stamp): RegisterPayload {
+  const { value, deleted } = writeAt(stamp);
+  return deleted ? { type: "DELETE" } : { type: "SET", value };
 }
 
 /** One stamp is one write, so what is written follows from the stamp. */

@@ -1,6 +1,6 @@
 /**
- * A register: the later write stands. The writes that lost stay in a short history, so that a merge can be undone.
- * In other words: the latest few of all writes there ever were, which is why the order of arrival does not matter.
+ * A register: the later write stands, whatever the order of arrival. What lost without having been seen by the author of
+ * what won stays in a short history, so that a merge can be undone; what somebody overwrites knowingly does not.
  */
 import { MAX_VALUE_BYTES } from "./json.ts";
 import type { Context, Kind, Write } from "./kind.ts";
@@ -22,15 +22,19 @@ export const register: Kind<RegisterState, RegisterPayload> = {
       payload.type === "DELETE"
         ? { value: null, deleted: true, stamp }
         : { value: payload.value, deleted: false, stamp };
-    const { standing } = state;
+    const { standing, history } = state;
+    if (standing === null) return { outcome: "APPLIED", state: { standing: write, history }, losers: [] };
     if (writesOf(state).some((known) => compareStamps(known.stamp, stamp) === 0))
       return { outcome: "NOOP", state, losers: [] };
 
-    const joined = joinRegisters(state, { standing: write, history: [] });
-    if (joined.standing === write) {
-      const lost = standing !== null && !hadSeen(context, standing) ? [{ ...standing, name: null }] : [];
-      return { outcome: "APPLIED", state: joined, losers: lost };
+    if (compareStamps(stamp, standing.stamp) > 0) {
+      if (hadSeen(context, standing)) return { outcome: "APPLIED", state: { standing: write, history }, losers: [] };
+      const remembering = { standing: write, history: [standing, ...history].slice(0, HISTORY_LENGTH) };
+      return { outcome: "APPLIED", state: remembering, losers: [{ ...standing, name: null }] };
     }
+    // Its author has written since.
+    if (standing.stamp.clientId === stamp.clientId) return { outcome: "NOOP", state, losers: [] };
+    const joined = joinRegisters(state, { standing: write, history: [] });
     const remembered = joined.history.includes(write);
     return { outcome: "MERGED", state: remembered ? joined : state, losers: [{ ...write, name: null }] };
   },

@@ -17,7 +17,7 @@ export const RegisterState = z.readonly(
   z.object({
     /** The write that stands. */
     standing: z.nullable(Write),
-    /** Writes that lost against it, latest first, at most HISTORY_LENGTH. */
+    /** Writes that lost without having been seen, latest first, at most HISTORY_LENGTH. */
     history: array(Write),
   }),
 );

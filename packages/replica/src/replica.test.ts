@@ -147,7 +147,7 @@ describe("an entry whose time is up", () => {
     const titledAnew = entitle(started({ ...titled("Dune"), expiresAt: NOW }), "Emma");
     expect(show(titledAnew, TITLE, "REGISTER", KINDS, NOW).state).toMatchObject({
       standing: { value: "Emma" },
-      history: [{ value: null, deleted: true }],
+      history: [],
     });
   });
 });

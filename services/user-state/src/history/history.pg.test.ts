@@ -50,21 +50,27 @@ describe("the history of a register", () => {
 
     await laptop.push({ ops: [{ seq: 2, value: lost?.value }] });
     expect(shown([await phone.pull()])).toEqual({ "theme/colour": "phone" });
-    expect((await historyOf(phone)).map(({ value }) => value)).toEqual(["laptop", "phone"]);
+    expect((await historyOf(phone)).map(({ value }) => value)).toEqual(["phone"]);
   });
 
-  it("keeps the latest few, deletions among them", async () => {
+  it("keeps the latest few, deletions among them, and nothing of what was overwritten knowingly", async () => {
     const phone = createReplica(system);
-    const ops = Array.from({ length: 9 }, (_, index) => ({ seq: index + 1, value: index }));
-    await phone.push({ ops: [...ops, { seq: 10, payload: { type: "DELETE" } }, { seq: 11, value: "last" }] });
+    const laptop = phone.sibling();
+    await phone.push({ ops: [1, 2].map((seq) => ({ seq, value: `phone ${seq}` })) });
+    expect(await historyOf(phone)).toEqual([]);
+    for (let seq = 1; seq <= 4; seq += 1) {
+      const change = seq === 4 ? { payload: { type: "DELETE" } } : { value: `laptop ${seq}` };
+      await laptop.push({ ops: [{ seq, ...change }] });
+      await phone.push({ ops: [{ seq: seq + 2, value: `phone ${seq + 2}` }] });
+    }
     const history = await historyOf(phone);
     expect(history).toHaveLength(HISTORY_LENGTH);
     expect(history.map(({ value, deleted }) => [value, deleted])).toEqual([
       [null, true],
-      [8, false],
-      [7, false],
-      [6, false],
-      [5, false],
+      ["phone 5", false],
+      ["laptop 3", false],
+      ["phone 4", false],
+      ["laptop 2", false],
     ]);
   });
 
@@ -81,7 +87,10 @@ describe("the history of a register", () => {
     await using before = await restart();
     const phone = createReplica(before);
     const op = { namespace: "places", key: "home", field: "at" };
-    await phone.push({ ops: [1, 2].map((seq) => ({ ...op, seq, value: { street: `A ${seq}` } })) });
+    await phone.push({ ops: [{ ...op, seq: 1, value: { street: "A 1" } }] });
+    await createReplica(before, { userId: phone.caller.viewer.userId }).push({
+      ops: [{ ...op, seq: 1, value: { street: "A 2" } }],
+    });
 
     await put(2, {
       fields: { place: register(z.object({ line: z.string(), country: z.string() })) },
@@ -100,8 +109,9 @@ describe("the history of a register", () => {
 
   it("is nobody else's, and empty where there is none", async () => {
     const phone = createReplica(system);
-    const ops = [1, 2].map((seq) => ({ seq, value: seq }));
-    await phone.push({ ops });
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    await phone.sibling().push({ ops: [{ seq: 1, value: 2 }] });
+    expect(await historyOf(phone)).toHaveLength(1);
     expect(await historyOf(createReplica(system))).toEqual([]);
     expect(await historyOf(phone, { namespace: "preferences", key: "other" })).toEqual([]);
     expect(await historyOf(phone, { namespace: "preferences", key: "nul\u0000" })).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * History: the writes that gave way to the one that stands. To undo a merge is to write such a value again, by an op as
- * any other; so nothing here changes anything.
+ * History: the writes that lost unseen. To undo a merge is to write such a value again, by an op as any other; so nothing
+ * here changes anything.
  */
 import type { Viewer } from "@continuo/access";
 import { isText, type Stamp, type Json } from "@continuo/merge";
