@@ -20,7 +20,7 @@ const ORDERS = `
     @composeDirective(name: "@live") @composeDirective(name: "@relayed") @composeDirective(name: "@streamed")
   directive @live(query: String!, topic: String!, scope: String! = "VIEWER", ownWith: String) on FIELD_DEFINITION
   directive @relayed(query: String!, topic: String!) on FIELD_DEFINITION
-  directive @streamed(shared: Boolean! = true) on FIELD_DEFINITION
+  directive @streamed(scope: String! = "VIEWER", shared: Boolean! = true) on FIELD_DEFINITION
   type Query {
     changes(since: String): Page!
     richChanges(since: String): Page! @provides(fields: "orders { seller { name } }")

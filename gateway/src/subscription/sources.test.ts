@@ -31,7 +31,7 @@ function compose(parts: { query?: string; subscription: string; page?: string })
       @composeDirective(name: "@streamed")
     directive @live(query: String!, topic: String!, scope: String! = "VIEWER", ownWith: String) on FIELD_DEFINITION
     directive @relayed(query: String!, topic: String!) on FIELD_DEFINITION
-    directive @streamed(shared: Boolean! = true) on FIELD_DEFINITION
+    directive @streamed(scope: String! = "VIEWER", shared: Boolean! = true) on FIELD_DEFINITION
     type Page { ${page} }
     type Customer @key(fields: "id") { id: ID! name: String @external }
     type Query { invoices: Int customer: Customer @provides(fields: "name") ${query} }
@@ -68,10 +68,12 @@ describe("where events come from", () => {
   });
 
   it("may be the owner itself", () => {
-    const sdl = compose({ subscription: "told: Page @streamed ownTold(of: ID!): Page @streamed(shared: false)" });
+    const sdl = compose({
+      subscription: 'told: Page @streamed ownTold(of: ID!): Page @streamed(scope: "PUBLIC", shared: false)',
+    });
     expect(Object.fromEntries(readSources(sdl).streams)).toEqual({
-      told: { shared: true },
-      ownTold: { shared: false },
+      told: { scope: "VIEWER", shared: true },
+      ownTold: { scope: "PUBLIC", shared: false },
     });
   });
 
@@ -97,6 +99,11 @@ describe("where events come from", () => {
       "two things are said",
       { subscription: `changed: Page! ${live()} @relayed(query: "invoiceChanges", topic: "i")` },
       "has to have one of @live, @relayed and @streamed",
+    ],
+    [
+      "a person is streamed to",
+      { subscription: `changed: Page! @streamed(scope: "USER")` },
+      "Subscription.changed @streamed",
     ],
     ["it is streamed and live", { subscription: `changed: Page! @streamed ${live()}` }, "has to have one of @live"],
     ["the query is missing", { subscription: `changed: Page! ${live("nothing")}` }, "there is no Query.nothing"],

@@ -27,11 +27,14 @@ export interface Source {
   readonly ownWith: string | undefined;
 }
 
-/** What the owner runs by itself. */
-export interface Streamed {
-  /** Whether sessions' streams that ask alike share one of the owner's; who joins hears from then on. */
-  readonly shared: boolean;
-}
+/** What the owner runs by itself. Not for a person: that is asked as one of their sessions, which may end before the others. */
+const Streamed = z.object({
+  /** Whom it tells the same, when they ask alike. */
+  scope: Scope.exclude(["USER"]).default("VIEWER"),
+  /** Whether those share one of the owner's: who joins hears from then on. */
+  shared: z.boolean().default(true),
+});
+export type Streamed = Readonly<z.output<typeof Streamed>>;
 
 /** All by the name of the subscription's root field. */
 export interface Sources {
@@ -89,7 +92,9 @@ export function readSources(supergraphSdl: string): Sources {
       continue;
     }
     if (directive.name.value === "streamed") {
-      streams.set(name, { shared: argumentsOf(directive)["shared"] !== false });
+      const parsed = Streamed.safeParse(argumentsOf(directive));
+      if (parsed.success) streams.set(name, parsed.data);
+      else faults.push(`Subscription.${name} @streamed: ${z.prettifyError(parsed.error)}`);
       continue;
     }
     const kind = directive.name.value === "live" ? "live" : "relayed";

@@ -3,6 +3,7 @@
  * have missed one (the owner is gone, or the client too slow) is told by EVENTS_MISSED, and begins anew.
  */
 import { AppError } from "@continuo/errors";
+import { createCounter } from "@continuo/process";
 import { type EventSink, eventsMissed, type Leave } from "../subgraph/streamed-operation.ts";
 import type { SubgraphAnswer } from "../subgraph/subgraph-client.ts";
 import { type SubgraphError, toSubgraphError, UNAVAILABLE } from "../subgraph/subgraph-error.ts";
@@ -31,12 +32,18 @@ interface Operation {
   leave: Leave;
 }
 
-/** Operations that one session has at owners: each is a socket there. */
-const PER_SESSION = 20;
+/** Each may be a socket at an owner. */
+const PER_SESSION = 50;
 /** For so long an owner that is away is tried again, before whoever waits is told. */
 const BEGIN_WITHIN_MS = 10_000;
 /** Events that wait for a slow client. */
 const MAX_WAITING = 200;
+
+const count = createCounter(
+  "continuo_streamed_total",
+  "Subscriptions that their owner streams: BEGUN there, JOINED by more who ask alike, RETRIED, BROKEN by the owner, OVERFLOWED by a slow client.",
+  ["outcome"],
+);
 
 /** `backoffMs`: how long to wait after the nth failure in a row. */
 export function createStreamedOperations(options: {
@@ -47,8 +54,13 @@ export function createStreamedOperations(options: {
   const shared = new Map<string, Operation>();
   const counts = new Map<string, number>();
 
-  function begin({ sessionId, key, begin }: StreamedQuestion): Operation {
-    counts.set(sessionId, (counts.get(sessionId) ?? 0) + 1);
+  function take(sessionId: string, more: number): void {
+    const counted = (counts.get(sessionId) ?? 0) + more;
+    if (counted > 0) counts.set(sessionId, counted);
+    else counts.delete(sessionId);
+  }
+
+  function begin({ key, begin }: StreamedQuestion): Operation {
     const sinks = new Set<Sink>();
     const giveUpAt = performance.now() + beginWithinMs;
     let failures = 0;
@@ -58,9 +70,6 @@ export function createStreamedOperations(options: {
     function leave(): void {
       clearTimeout(retry);
       leaveOwner();
-      const left = (counts.get(sessionId) ?? 1) - 1;
-      if (left > 0) counts.set(sessionId, left);
-      else counts.delete(sessionId);
       if (key !== undefined) shared.delete(key);
     }
 
@@ -72,9 +81,11 @@ export function createStreamedOperations(options: {
         end(errors) {
           if (errors.includes(UNAVAILABLE) && performance.now() < giveUpAt) {
             failures += 1;
+            count({ outcome: "RETRIED" });
             retry = setTimeout(attempt, backoffMs(failures));
             return;
           }
+          if (errors.length > 0) count({ outcome: "BROKEN" });
           const told = [...sinks];
           sinks.clear();
           leave();
@@ -91,14 +102,20 @@ export function createStreamedOperations(options: {
 
   return (question) => (sink) => {
     const { sessionId, key } = question;
-    const running = key === undefined ? undefined : shared.get(key);
-    if (!running && (counts.get(sessionId) ?? 0) >= PER_SESSION) {
+    if ((counts.get(sessionId) ?? 0) >= PER_SESSION) {
       sink.end([toSubgraphError(tooMany())]);
       return () => undefined;
     }
+    take(sessionId, 1);
+    const running = key === undefined ? undefined : shared.get(key);
+    count({ outcome: running ? "JOINED" : "BEGUN" });
     const { sinks, leave } = running ?? begin(question);
     sinks.add(sink);
+    let isThere = true;
     return () => {
+      if (!isThere) return;
+      isThere = false;
+      take(sessionId, -1);
       if (sinks.delete(sink) && sinks.size === 0) leave();
     };
   };
@@ -132,6 +149,7 @@ export function openStreamedEvents<Event>(options: {
   });
 
   function miss(): void {
+    count({ outcome: "OVERFLOWED" });
     waiting.length = 0;
     ended ??= [eventsMissed()];
     leave();

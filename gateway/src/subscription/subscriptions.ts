@@ -13,6 +13,7 @@ import { openCursorStream } from "./cursor-stream.ts";
 import { createReadings, type Reading } from "./readings.ts";
 import { openRelayStream } from "./relay-stream.ts";
 import { createRuns, type OperationRequest, type Run, sourceOf } from "./run.ts";
+import { sharedCallerOf } from "./scope.ts";
 import { StreamError } from "./stream-error.ts";
 import { createStreamedOperations, openStreamedEvents } from "./streamed.ts";
 
@@ -91,12 +92,14 @@ export function createSubscriptions(options: {
     if ("streamed" in reads) {
       const question = reads.questionOf(first.variables);
       const { plan, client } = first.subscription;
+      const { scope, shared } = reads.streamed;
+      const alike = sharedCallerOf(scope, viewer) ?? { caller, key: JSON.stringify(caller) };
       // Others may have joined it.
-      const lasting = { caller, requestId: context.requestId };
+      const lasting = { caller: alike.caller, requestId: context.requestId };
       return openStreamedEvents({
         join: joinStreamed({
           sessionId: viewer.sessionId,
-          key: reads.streamed.shared ? JSON.stringify([caller, plan.source.subgraph, question]) : undefined,
+          key: shared ? JSON.stringify([alike.key, plan.source.subgraph, question]) : undefined,
           begin: (sink) => client.subscribe(question, lasting, sink),
         }),
         async complete({ data, errors }, signal) {
