@@ -44,7 +44,7 @@ import { serveTickets } from "./ticket/serve-tickets.ts";
 import { createTrustedDocuments, loadManifest } from "./trusted-documents/trusted-documents.ts";
 import { createTickets } from "./ticket/tickets.ts";
 
-const openStreams = createGauge("continuo_streams_open", "Sockets and event streams that are open.", []);
+const openStreams = createGauge("continuo_streams_open", "Sockets and event streams that are open.", ["transport"]);
 const revocationAge = createGauge(
   "continuo_revocation_age_seconds",
   "How long ago the revocation log was read to its end; from 3 s on each operation waits for a read.",
@@ -135,7 +135,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     }),
   );
   health.add("revocations", async () => feed.isCurrent());
-  stack.use(openStreams.watch(() => [[{}, registry.count()]]));
+  stack.use(openStreams.watch(() => [...registry.counts()].map(([transport, open]) => [{ transport }, open])));
   stack.use(revocationAge.watch(() => [[{}, feed.ageMs() / 1_000]]));
   const measure = stack.use(measureOperations("gateway"));
 

@@ -50,18 +50,23 @@ describe("a gateway's metrics", () => {
     expect(await valueOf(series)).toBe(before + 1);
   });
 
-  it("tell how many streams are open, and how fresh the knowledge of revocations is", async () => {
+  it("tell how many streams are open, what they were told, why they ended, and how fresh the knowledge of revocations is", async () => {
     const client = createClient({
       url: house.socketUrl,
       webSocketImpl: WebSocket,
       connectionParams: { authorization: `Bearer ${await house.token(house.join())}` },
     });
-    const before = await valueOf("continuo_streams_open");
+    const open = 'continuo_streams_open{transport="SOCKET"}';
+    const told = 'continuo_live_events_total{transport="SOCKET"}';
+    const left = 'continuo_streams_closed_total{transport="SOCKET",reason="CLIENT"}';
+    const [before, toldBefore, leftBefore] = [await valueOf(open), await valueOf(told), await valueOf(left)];
     const changes = client.iterate({ query: "subscription { stateChanges { to } }" });
     await changes.next();
-    expect(await valueOf("continuo_streams_open")).toBe(before + 1);
+    expect(await valueOf(open)).toBe(before + 1);
+    expect(await valueOf(told)).toBe(toldBefore + 1);
     await client.dispose();
-    await vi.waitFor(async () => expect(await valueOf("continuo_streams_open")).toBe(before));
+    await vi.waitFor(async () => expect(await valueOf(open)).toBe(before));
+    await vi.waitFor(async () => expect(await valueOf(left)).toBe(leftBefore + 1));
     const age = await valueOf("continuo_revocation_age_seconds");
     expect(age).toBeGreaterThan(0);
     expect(age).toBeLessThan(3);

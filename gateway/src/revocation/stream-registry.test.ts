@@ -12,7 +12,12 @@ interface Stream extends SessionStream {
 /** A stream of a session; `isOpen: false`: it is closing already. */
 function stream(sid: string, posture: SessionClaims["posture"] = "STRICT", isOpen = true): Stream {
   const heard: string[] = [];
-  return { session: { sid, posture }, heard, end: ({ reason }: AppError) => heard.push(reason) > 0 && isOpen };
+  return {
+    transport: "SOCKET",
+    session: { sid, posture },
+    heard,
+    end: ({ reason }: AppError) => heard.push(reason) > 0 && isOpen,
+  };
 }
 
 it("ends every stream of a session once, and counts those that it closed", () => {

@@ -1,12 +1,14 @@
 /** The open streams of each session (sockets, event streams), so that an ended session's can be told why and closed. */
 import { AppError } from "@continuo/errors";
 import { sessionEnded } from "../errors.ts";
+import type { StreamTransport } from "../stream-metrics.ts";
 import { revocationUnknown } from "./revocation-feed.ts";
 import type { RevocationSet } from "./revocation-set.ts";
 import type { SessionClaims } from "./standing.ts";
 
 /** What the registry needs of a stream. */
 export interface SessionStream {
+  readonly transport: StreamTransport;
   /** As the latest token says that it has shown. */
   readonly session: SessionClaims;
   /** Tells each open operation why, and closes; false when it is closing already. Never throws. */
@@ -20,8 +22,8 @@ export interface StreamRegistry {
    */
   add(stream: SessionStream): void;
   remove(stream: SessionStream): void;
-  /** How many are open. */
-  count(): number;
+  /** How many are open, by what they come over. */
+  counts(): ReadonlyMap<StreamTransport, number>;
   /** Ends every stream of a session and returns how many that closed. */
   endSession(sessionId: string, endReason: string): number;
   /** Ends the streams of those sessions whose policy keeps none open while revocations cannot be known. */
@@ -57,7 +59,12 @@ export function createStreamRegistry(revocations: Pick<RevocationSet, "endReason
       bySession.set(sid, streams.add(stream));
     },
     remove,
-    count: () => [...bySession.values()].reduce((sum, { size }) => sum + size, 0),
+    counts() {
+      const counts = new Map<StreamTransport, number>();
+      for (const streams of bySession.values())
+        for (const { transport } of streams) counts.set(transport, (counts.get(transport) ?? 0) + 1);
+      return counts;
+    },
     endSession(sessionId, endReason) {
       const why = sessionEnded(endReason);
       return [...(bySession.get(sessionId) ?? [])].filter((stream) => end(stream, why)).length;

@@ -33,9 +33,10 @@ import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import { countEvent } from "../stream-metrics.ts";
 import { lastWords } from "../subscription/stream-error.ts";
 import type { OperationRequest } from "../subscription/run.ts";
-import { type Connection, createConnection, GOING_AWAY } from "./connection.ts";
+import { type Connection, createConnection } from "./connection.ts";
 import { admitBy, isCredential } from "./credential.ts";
 import { never, untilLeft } from "./leaving.ts";
 
@@ -65,6 +66,7 @@ interface Run {
   readonly onLeft: () => void;
 }
 
+const SOCKET = { transport: "SOCKET" } as const;
 const MAX_MESSAGE_BYTES = 256 * 1024;
 const INIT_WITHIN_MS = 3_000;
 const PING_EVERY_MS = 12_000;
@@ -93,6 +95,7 @@ export function createSocketServer(options: {
   // The protocol server hands back the same objects, which is how each finds what belongs to it.
   const runs = new WeakMap<ExecutionArgs, Run>();
   const answers = new WeakMap<object, FormattedExecutionResult>();
+  const connections = new WeakMap<WebSocket, Connection>();
 
   const protocol = makeServer<Payload, SocketState>({
     connectionInitWaitTimeout: INIT_WITHIN_MS,
@@ -132,6 +135,7 @@ export function createSocketServer(options: {
   function streamOf({ extra, subscriptions }: SocketContext): SessionStream {
     const { connection } = extra;
     return {
+      ...SOCKET,
       get session() {
         if (!extra.session) throw new Error("a socket is registered once it has a session");
         return extra.session.admission.claims;
@@ -188,6 +192,7 @@ export function createSocketServer(options: {
     const args = { schema: schema(), document: operation.document, operationName: payload.operationName ?? null };
     const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
     const send = (event: ExecutionResult): Promise<void> => {
+      countEvent(SOCKET);
       const json = event.errors ? withRequestId(requestId, () => toJson(event)) : toJson(event);
       return extra.connection.transport.send(`${head}${json}}`);
     };
@@ -227,6 +232,7 @@ export function createSocketServer(options: {
         },
       }),
     };
+    connections.set(socket, state.connection);
     const closed = protocol.opened(state.connection.transport, state);
     socket.once("close", (code, reason) => {
       if (state.session) registry.remove(state.session.stream);
@@ -246,7 +252,7 @@ export function createSocketServer(options: {
       const sockets = [...upgrades.clients];
       const allClosed = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve))));
       for (let from = 0; from < sockets.length; from += CLOSE_BATCH) {
-        for (const socket of sockets.slice(from, from + CLOSE_BATCH)) socket.close(GOING_AWAY, "GOING_AWAY");
+        for (const socket of sockets.slice(from, from + CLOSE_BATCH)) connections.get(socket)?.goAway();
         if (from + CLOSE_BATCH < sockets.length) await delay(20);
       }
       await Promise.race([allClosed, delay(CLOSE_WITHIN_MS)]);

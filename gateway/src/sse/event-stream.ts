@@ -4,6 +4,7 @@
  */
 import { once } from "node:events";
 import { PassThrough, type Readable } from "node:stream";
+import { countClosed } from "../stream-metrics.ts";
 import type { Framing } from "./framing.ts";
 
 export interface EventStream {
@@ -13,15 +14,18 @@ export interface EventStream {
   readonly signal: AbortSignal;
   /** Sends a text. Resolves when there is room for the next, so that a slow client slows its own stream down. */
   send(text: string): Promise<void>;
-  /** Ends it with these words. False when it had ended. */
-  end(words: string): boolean;
+  /** Ends it with these words, for a reason that is counted. False when it had ended. */
+  end(words: string, reason: string): boolean;
   /** Ends in a way that makes clients come back. */
   interrupt(reason: string): void;
 }
 
-/** Starts one. `beforePing` may end it instead; a client that does not read is cut off. `exp` is NumericDate seconds. */
+/**
+ * Starts one. `beforePing` may end it instead; a client that reads nothing from one ping to the next is cut off. `exp` is
+ * NumericDate seconds.
+ */
 export function createEventStream(options: {
-  framing: Pick<Framing, "opening" | "ping" | "interruption">;
+  framing: Pick<Framing, "transport" | "opening" | "ping" | "interruption">;
   exp: number;
   pingEveryMs: number;
   beforePing: () => void;
@@ -33,16 +37,24 @@ export function createEventStream(options: {
   let isStalled = false;
 
   const keepalive = setInterval(() => {
-    if (isStalled) return void body.destroy();
+    if (isStalled) {
+      stop("TOO_SLOW");
+      return void body.destroy();
+    }
     beforePing();
     isStalled = body.writableNeedDrain;
     write(framing.ping);
   }, pingEveryMs);
   const expiry = setTimeout(() => interrupt("TOKEN_EXPIRED"), Math.max(0, exp * 1000 - Date.now()));
 
-  body.once("close", stop);
+  body.once("close", () => stop("CLIENT"));
+  body.on("drain", () => {
+    isStalled = false;
+  });
 
-  function stop(): void {
+  function stop(reason: string): void {
+    if (signal.aborted) return;
+    countClosed({ transport: framing.transport, reason });
     clearInterval(keepalive);
     clearTimeout(expiry);
     ended.abort();
@@ -52,15 +64,15 @@ export function createEventStream(options: {
     if (!signal.aborted) body.write(text);
   }
 
-  function end(words: string): boolean {
+  function end(words: string, reason: string): boolean {
     if (signal.aborted) return false;
     body.end(words);
-    stop();
+    stop(reason);
     return true;
   }
 
   function interrupt(reason: string): void {
-    end(framing.interruption(reason));
+    end(framing.interruption(reason), reason);
   }
 
   write(framing.opening);

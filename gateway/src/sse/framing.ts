@@ -3,8 +3,10 @@
  * protocol), or as parts (Apollo's multipart subscription protocol 1.0, what Apollo Client asks for over HTTP).
  */
 import type { GraphQLFormattedError } from "graphql";
+import type { StreamTransport } from "../stream-metrics.ts";
 
 export interface Framing {
+  readonly transport: StreamTransport;
   readonly contentType: string;
   /** Some browsers hold the headers back until something follows them. */
   readonly opening: string;
@@ -23,6 +25,7 @@ const nextEvent = (json: string): string => `event: next\ndata: ${json}\n\n`;
 const faultOf = (error: GraphQLFormattedError): string => JSON.stringify({ errors: [error] });
 
 export const EVENT_STREAM: Framing = {
+  transport: "EVENT_STREAM",
   contentType: "text/event-stream; charset=utf-8",
   opening: ":\n\n",
   ping: ":\n\n",
@@ -47,6 +50,7 @@ const BOUNDARY = "\r\n--graphql";
 const part = (json: string): string => `\r\ncontent-type: application/json\r\n\r\n${json}${BOUNDARY}`;
 
 export const MULTIPART: Framing = {
+  transport: "MULTIPART",
   contentType: 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
   opening: BOUNDARY + part("{}"),
   ping: part("{}"),

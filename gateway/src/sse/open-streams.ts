@@ -6,6 +6,7 @@ import { type Operation, toJson } from "../operations.ts";
 import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import { countEvent, type StreamTransport } from "../stream-metrics.ts";
 import { createEventStream, type EventStream } from "./event-stream.ts";
 import type { Framing } from "./framing.ts";
 
@@ -31,8 +32,10 @@ export function createOpenStreams(options: {
   return {
     open(claims, { framing, requestId, lastWords }) {
       const session: SessionStream = {
+        transport: framing.transport,
         session: claims,
-        end: (why) => withRequestId(requestId, () => stream.end(lastWords(formatGraphQLError(toGraphQLError(why))))),
+        end: (why) =>
+          withRequestId(requestId, () => stream.end(lastWords(formatGraphQLError(toGraphQLError(why))), why.reason)),
       };
       const stream = createEventStream({
         framing,
@@ -66,11 +69,14 @@ export function createOpenStreams(options: {
 export async function runOperation(
   operation: Operation,
   signal: AbortSignal,
-  next: (result: string) => Promise<void>,
+  { transport, next }: { transport: StreamTransport; next: (result: string) => Promise<void> },
 ): Promise<void> {
   if ("answer" in operation) return next(JSON.stringify(await operation.answer(signal)));
   const events = await operation.open(signal);
   if (signal.aborted) return void (await events.return?.());
   signal.addEventListener("abort", () => void events.return?.());
-  for await (const event of events) await next(toJson(event));
+  for await (const event of events) {
+    countEvent({ transport });
+    await next(toJson(event));
+  }
 }

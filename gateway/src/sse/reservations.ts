@@ -93,7 +93,8 @@ export function createReservations({ streams, logger }: { streams: OpenStreams; 
         if (signal.aborted) return;
         withRequestId(asked, () => {
           if (!("document" in operation)) return refuse(operation);
-          runOperation(operation, signal, (result) => send(next(result))).then(
+          const { transport } = EVENT_STREAM;
+          runOperation(operation, signal, { transport, next: (result) => send(next(result)) }).then(
             () => finish(""),
             (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId: asked }))),
           );

@@ -107,14 +107,15 @@ export function serveEventStreams(
     if ("document" in operation && method === "GET" && isMutation(operation.document, asked.operationName))
       return reply.code(405).header("allow", "POST").send();
     const framing = framingFor(request);
-    const { next, complete } = framing;
+    const { transport, next, complete } = framing;
     const stream = streams.open(claims, { framing, requestId, lastWords: (why) => framing.fault(why) + complete });
     withRequestId(requestId, () => {
       const refuse = (errors: readonly GraphQLError[]): void =>
-        void stream.end(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })) + complete);
+        void stream.end(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })) + complete, "COMPLETE");
       if (!("document" in operation)) return refuse(operation);
-      runOperation(operation, stream.signal, (result) => stream.send(next(result))).then(
-        () => stream.end(complete),
+      const running = { transport, next: (result: string) => stream.send(next(result)) };
+      runOperation(operation, stream.signal, running).then(
+        () => stream.end(complete, "COMPLETE"),
         (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId }))),
       );
     });

@@ -4,6 +4,7 @@
  * read more. Not an async generator, whose `return` would wait for the next event before it lets go.
  */
 import type { PokeListener } from "@continuo/signals";
+import { countCoalesced } from "../stream-metrics.ts";
 
 /** What a read found. `event` is asked for only when the page is passed on. */
 export interface CursorPage<Event> {
@@ -50,6 +51,11 @@ export async function openCursorStream<Event>(
   // One for all the stream's life, which each read moves on: to begin one is dear when there are thousands.
   const recheck = setTimeout(due, recheckMs * (0.75 + random() / 2));
 
+  function poked(): void {
+    if (isDue) countCoalesced({});
+    due();
+  }
+
   function due(): void {
     isDue = true;
     wake?.();
@@ -62,7 +68,7 @@ export async function openCursorStream<Event>(
 
   async function listen(): Promise<AsyncDisposable> {
     try {
-      return await options.listen({ onPoke: due, onGap: dueSoon });
+      return await options.listen({ onPoke: poked, onGap: dueSoon });
     } catch (cause) {
       clearTimeout(recheck);
       throw cause;

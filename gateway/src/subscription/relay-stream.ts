@@ -2,6 +2,8 @@
  * Turns texts of a relay into a stream of events: those that came while the last were read are read together. There is
  * nothing to catch up from, so what a slow client or an owner that is away leaves behind is gone.
  */
+import { countDropped } from "../stream-metrics.ts";
+
 export interface RelayPage<Event> {
   /** Nothing in it is for this client: it is not passed on. */
   readonly isEmpty: boolean;
@@ -33,7 +35,10 @@ export async function openRelayStream<Event>(
 
   const listening = await options.listen((text) => {
     waiting.push(text);
-    if (waiting.length > MAX_WAITING) waiting.shift();
+    if (waiting.length > MAX_WAITING) {
+      waiting.shift();
+      countDropped({});
+    }
     wake();
   });
 

@@ -1,3 +1,4 @@
+import { metrics } from "@continuo/process";
 import { relayTopic } from "@continuo/signals";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "../fixtures/eventually.ts";
@@ -100,7 +101,11 @@ describe("a stream of what is relayed", () => {
       },
       isOutage: () => false,
     });
+    const dropped = async (): Promise<number> =>
+      Number(/^continuo_relay_dropped_total (\d+)$/m.exec(await metrics.text())?.[1] ?? 0);
+    const before = await dropped();
     for (let index = 0; index < 250; index += 1) send(String(index));
+    expect(await dropped()).toBe(before + 50);
     expect((await stream.next()).value).toBe(50);
     expect(reads[0]?.[0]).toBe("50");
     for (let round = 0; round < 3; round += 1) await stream.next();

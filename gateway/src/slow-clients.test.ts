@@ -1,0 +1,117 @@
+/**
+ * A client that does not read for a while, at a socket and over HTTP (multipart differs in framing alone): nothing is read for
+ * it meanwhile, and nothing is lost.
+ */
+import { metrics } from "@continuo/process";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { eventually } from "./fixtures/eventually.ts";
+import { type House, type Person, startHouse } from "./fixtures/house.ts";
+
+const STATE = "subscription { stateChanges { from to entries { key value } } }";
+const BIG = "x".repeat(1024 * 1024);
+/** What is told later than this has not been told. */
+const A_WHILE_MS = 250;
+const MISSED = 20;
+
+let house: House;
+beforeAll(async () => {
+  house = await startHouse({ waits: { recheckMs: 60_000 } });
+});
+afterAll(() => house[Symbol.asyncDispose]());
+
+interface Reader {
+  /** What has come, as text. */
+  readonly text: () => string;
+  pause(): void;
+  resume(): void;
+  leave(): void;
+}
+
+async function overSocket(person: Person): Promise<Reader> {
+  const socket = new WebSocket(house.socketUrl, "graphql-transport-ws");
+  let text = "";
+  socket.on("message", (data) => {
+    if (Buffer.isBuffer(data)) text += data.toString();
+  });
+  await once(socket, "open");
+  const authorization = `Bearer ${await house.token(person)}`;
+  socket.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
+  await once(socket, "message");
+  socket.send(JSON.stringify({ type: "subscribe", id: "1", payload: { query: STATE } }));
+  return {
+    text: () => text,
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    leave: () => socket.terminate(),
+  };
+}
+
+async function overHttp(person: Person): Promise<Reader> {
+  const headers = {
+    accept: "text/event-stream",
+    authorization: `Bearer ${await house.token(person)}`,
+    "content-type": "application/json",
+  };
+  const asked = request(`${house.url}/graphql/stream`, { method: "POST", headers });
+  asked.end(JSON.stringify({ query: STATE }));
+  const answer = await new Promise<IncomingMessage>((resolve) => asked.once("response", resolve));
+  let text = "";
+  answer.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+  answer.on("error", () => undefined);
+  return {
+    text: () => text,
+    pause: () => answer.pause(),
+    resume: () => answer.resume(),
+    leave: () => answer.destroy(),
+  };
+}
+
+/** The `[from, to]` of each event. */
+const rangesIn = (text: string): string[][] =>
+  [...text.matchAll(/"from":(?:"(\w+)"|null),"to":"(\w+)"/g)].map(([, from = "", to = ""]) => [from, to]);
+
+async function valueOf(series: string): Promise<number> {
+  const line = (await metrics.text()).split("\n").find((each) => each.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1) ?? 0);
+}
+
+it.each([
+  ["SOCKET", overSocket],
+  ["EVENT_STREAM", overHttp],
+])("is told of all that it missed in one event, once it reads again: %s", async (transport, open) => {
+  const person = house.join();
+  const told = `continuo_live_events_total{transport="${transport}"}`;
+  const [toldBefore, coalescedBefore] = [await valueOf(told), await valueOf("continuo_live_coalesced_total")];
+  const reader = await open(person);
+  await eventually(() => expect(rangesIn(reader.text())).toHaveLength(1));
+  reader.pause();
+
+  const reads = (): number => house.state.pulls.length;
+  let written = 0;
+  const isReadFor = async (value: string): Promise<boolean> => {
+    const before = reads();
+    await house.write(person, `k${written}`, value);
+    written += 1;
+    for (let waitedMs = 0; waitedMs < A_WHILE_MS && reads() === before; waitedMs += 10)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    return reads() > before;
+  };
+  // As far as the machine's own buffers reach.
+  while (await isReadFor(BIG));
+  const before = reads();
+  for (let missed = 0; missed < MISSED; missed += 1) await house.write(person, `k${written++}`, "small");
+  expect(reads()).toBe(before);
+  expect(await valueOf("continuo_live_coalesced_total")).toBeGreaterThanOrEqual(coalescedBefore + MISSED);
+
+  reader.resume();
+  await eventually(() => expect(reader.text()).toContain(`"to":"s${written}"`));
+  const ranges = rangesIn(reader.text());
+  expect(["", ...ranges.map(([, to]) => to)]).toEqual([...ranges.map(([from]) => from), `s${written}`]);
+  expect(ranges.length).toBeLessThan(written - MISSED + 2);
+  expect(await valueOf(told)).toBe(toldBefore + ranges.length);
+  reader.leave();
+  await eventually(async () => expect(await valueOf(`continuo_streams_open{transport="${transport}"}`)).toBe(0));
+});
