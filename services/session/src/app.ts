@@ -108,7 +108,6 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
   const revocations = createRevocations({
     store: createRevocationStore(pool, prisma),
     announce,
-    createId: newId,
     now,
   });
 
@@ -129,7 +128,7 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
     stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
     devices: createDevices({ store: devices, announce, now }),
     revocations,
-    undoSignOut: createUndoSignOut({ store: createUndoStore(pool), announce, createId: newId, now }),
+    undoSignOut: createUndoSignOut({ store: createUndoStore(pool), announce, now }),
     startSession: createStartSession({
       grants,
       policies,

@@ -68,7 +68,7 @@ export async function startWorkers(
 
   const start = {
     "apply-policies": async () => {
-      const activation = createActivation({ store: createActivationStore(pool), announce, createId: newId, now });
+      const activation = createActivation({ store: createActivationStore(pool), announce, now });
       await jobs.work(applyPolicies, createApplyPolicies(activation), { concurrency: 1 });
       await jobs.every(applyPolicies, { everyMs: APPLY_EVERY_MS });
     },
@@ -93,7 +93,7 @@ export async function startWorkers(
       await jobs.work(deliverNotice, createDeliverNotice(delivery), { concurrency: DELIVER_CONCURRENCY });
     },
     "expire-sessions": async () => {
-      await jobs.work(expireSessions, createExpireSessions({ store, announce, createId: newId, now }), {
+      await jobs.work(expireSessions, createExpireSessions({ store, announce, now }), {
         concurrency: 1,
       });
       await jobs.every(expireSessions, { everyMs: EXPIRE_EVERY_MS });

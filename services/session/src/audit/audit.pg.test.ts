@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { Pool, type PoolClient } from "pg";
-import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { faultOf, type Person, type SignedIn } from "../person.fixture.ts";
@@ -108,7 +107,7 @@ describe("an event and what it tells of", () => {
   }
   const isRefused = async (answer: ReturnType<Person["startSession"]>): Promise<void> =>
     expect(faultOf(await answer)).toBe("INTERNAL_SERVER_ERROR UNEXPECTED");
-  const expire = () => createRevocationJobsStore(pool).expire(system.clock.now, [newId()]);
+  const expire = () => createRevocationJobsStore(pool).expire(system.clock.now, 1);
 
   it("are one commit at sign-in", async () => {
     const person = system.person();

@@ -2,7 +2,6 @@ import { acrSuffices } from "@continuo/access";
 import fc from "fast-check";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { v4 as newId } from "uuid";
 import { WorkerEnv } from "../env.ts";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, tokensIn } from "../person.fixture.ts";
@@ -29,7 +28,6 @@ beforeAll(async () => {
       revoked: async (seq) => void announced.revoked.push(seq),
       devicesChanged: async (userId) => void announced.users.push(userId),
     },
-    createId: newId,
     now: () => system.clock.now,
   });
 });
@@ -338,8 +336,7 @@ describe("an activation that is cut short", () => {
     const { ids } = await populate(system.admin, applicationId, crowd, system.clock.now);
     const { version } = await activation.draft(applicationId, draft);
     await store.flip(applicationId, version, system.clock.now);
-    const outboxIds = Array.from({ length: 30 }, () => newId());
-    expect(await store.move(applicationId, system.clock.now, 4, outboxIds)).toMatchObject({
+    expect(await store.move(applicationId, system.clock.now, 4)).toMatchObject({
       users: expect.any(Number),
     });
     expect(await store.behind(system.clock.now)).toEqual([applicationId]);

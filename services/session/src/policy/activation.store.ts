@@ -103,7 +103,7 @@ WITH ${RULE},
 SELECT (SELECT count(*) FROM moved)::int AS moved,
        (SELECT coalesce(json_agg(json_build_object('userId', user_id, 'deviceRev', device_rev)), '[]') FROM head) AS changed`;
 
-/** As MOVE, after it; $4 outbox ids. Ends what lapses now, and what is more than the limit. */
+/** As MOVE, after it: ends what lapses now, and what is more than the limit. */
 export const END = `
 WITH ${RULE},
   standing AS MATERIALIZED (
@@ -121,7 +121,7 @@ WITH ${RULE},
     UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
      WHERE h.user_id IN (SELECT target.user_id FROM target)
     RETURNING h.user_id, h.device_rev),
-  ${endSessions({ state: "OF_TARGET", now: "$2", actor: "NULL", outboxIds: "$4", condition: "true" })}
+  ${endSessions({ state: "OF_TARGET", now: "$2", actor: "NULL", condition: "true" })}
 SELECT json_build_object('IDLE', (SELECT count(*) FROM ended WHERE reason = 'IDLE'),
                          'ABSOLUTE', (SELECT count(*) FROM ended WHERE reason = 'ABSOLUTE'),
                          'EVICTED', (SELECT count(*) FROM ended WHERE reason = 'EVICTED')) AS ended,
@@ -251,7 +251,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
         return "ACTIVATED";
       }),
 
-    move: (applicationId, now, sessions, outboxIds) =>
+    move: (applicationId, now, sessions) =>
       inTransaction(pool, async (client): Promise<Batch> => {
         // Each statement sees what was committed before it began: with the locks held, that is all there is of these users.
         const locked = await client.query<{ userId: string }>({
@@ -268,7 +268,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
         const second = await client.query<Record<string, unknown>>({
           name: "end-by-policy",
           text: END,
-          values: [applicationId, now, users, outboxIds],
+          values: [applicationId, now, users],
         });
         const [moved, ended] = [Moved.parse(first.rows[0]), Ended.parse(second.rows[0])];
         const revs = new Map([...moved.changed, ...ended.changed].map(({ userId, deviceRev }) => [userId, deviceRev]));

@@ -58,8 +58,8 @@ export interface ActivationStore {
   /** Reads only, from one snapshot; undefined when there is no such application. */
   forecast(applicationId: string, rules: PolicyRules | Policy, now: Date): Promise<Forecast | undefined>;
   flip(applicationId: string, version: number, now: Date): Promise<Flip>;
-  /** Moves some of those who are behind the active version, in one transaction. `outboxIds`: three for each session looked at. */
-  move(applicationId: string, now: Date, sessions: number, outboxIds: readonly string[]): Promise<Batch>;
+  /** Moves some of those who are behind the active version, in one transaction. */
+  move(applicationId: string, now: Date, sessions: number): Promise<Batch>;
   /** The applications with a live session that is behind. */
   behind(now: Date): Promise<string[]>;
 }
@@ -95,17 +95,15 @@ const SESSIONS_AT_ONCE = 100;
 export function createActivation(options: {
   store: ActivationStore;
   announce: RevocationAnnouncer;
-  createId: () => string;
   now: () => Date;
 }): Activation {
-  const { store, announce, createId, now } = options;
+  const { store, announce, now } = options;
 
   async function moveAll(applicationId: string, { signal, onProgress }: Watch): Promise<Progress> {
     let sofar: Progress = { users: 0, moved: 0, ended: { IDLE: 0, ABSOLUTE: 0, EVICTED: 0 } };
     for (;;) {
       if (signal?.aborted) return sofar;
-      const outboxIds = Array.from({ length: 3 * SESSIONS_AT_ONCE }, () => createId());
-      const batch = await store.move(applicationId, now(), SESSIONS_AT_ONCE, outboxIds);
+      const batch = await store.move(applicationId, now(), SESSIONS_AT_ONCE);
       if (batch.users === 0) return sofar;
       await Promise.all([
         batch.seq === null ? undefined : announce.revoked(batch.seq),

@@ -105,8 +105,8 @@ export const addPolicyCommands: AddCommands = (program, run) => {
 
 async function openActivation(operator: Operator): Promise<Activation> {
   const { pool } = await operator.database();
-  const { announce, createId, now } = operator;
-  return createActivation({ store: createActivationStore(pool), announce, createId, now });
+  const { announce, now } = operator;
+  return createActivation({ store: createActivationStore(pool), announce, now });
 }
 
 async function oneOf(

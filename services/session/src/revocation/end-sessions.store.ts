@@ -16,8 +16,6 @@ export interface EndSessionsSql {
   readonly now: string;
   /** uuid or null: the user who did it; a parameter, or a column of `target`. */
   readonly actor: string;
-  /** uuid[]: one id for each row of the outbox that may be written, that is for each kind and key in `target`. */
-  readonly outboxIds: string;
   /** What must still be true of session `s` once its lock is held. */
   readonly condition: string;
   /** A device that the statement stamps itself (a row is changed once in a statement): an expression, default none. */
@@ -29,14 +27,7 @@ export interface EndSessionsSql {
  * `seq` comes from the single head row, whose lock is held until the commit: so no reader of the log can see a number
  * before all lower ones.
  */
-export function endSessions({
-  state,
-  now,
-  actor,
-  outboxIds,
-  condition,
-  exceptDevice = "NULL",
-}: EndSessionsSql): string {
+export function endSessions({ state, now, actor, condition, exceptDevice = "NULL" }: EndSessionsSql): string {
   return `
   ended AS (
     UPDATE session.sessions AS s
@@ -74,9 +65,10 @@ export function endSessions({
     RETURNING seq, user_id, session_ids),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
-    SELECT (${outboxIds}::uuid[])[entry.place::int], '${fanOutRevocation.name}',
-           ${fanOutPayload("log_head.before + entry.place")}, ${now}::timestamptz
-      FROM entry, log_head),
+    SELECT gen_random_uuid(), '${fanOutRevocation.name}',
+           ${fanOutPayload("jsonb_agg(log_head.before + entry.place ORDER BY entry.place)")}, ${now}::timestamptz
+      FROM entry, log_head
+    HAVING count(*) > 0),
   noted AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
     SELECT ended.user_id, ${now}::timestamptz, 'SESSION_ENDED', ended.id, ended.device_id, ended.actor_id,

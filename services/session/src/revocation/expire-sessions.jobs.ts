@@ -25,8 +25,8 @@ export interface Expired {
 }
 
 export interface ExpiryStore {
-  /** Ends up to `outboxIds.length` sessions whose deadline is past, those lapsed longest first. Users that are being changed wait for the next round. */
-  expire(now: Date, outboxIds: readonly string[]): Promise<Expired>;
+  /** Ends up to `count` sessions whose deadline is past, those lapsed longest first. Users that are being changed wait for the next round. */
+  expire(now: Date, count: number): Promise<Expired>;
 }
 
 const BATCH = 200;
@@ -35,14 +35,12 @@ const BATCH = 200;
 export function createExpireSessions(options: {
   store: ExpiryStore;
   announce: RevocationAnnouncer;
-  createId: () => string;
   now: () => Date;
 }): JobHandler<z.infer<typeof Payload>> {
-  const { store, announce, createId, now } = options;
+  const { store, announce, now } = options;
   return async (_payload, { signal, logger }) => {
     while (!signal.aborted) {
-      const outboxIds = Array.from({ length: BATCH }, () => createId());
-      const { found, ended, seq, users } = await store.expire(now(), outboxIds);
+      const { found, ended, seq, users } = await store.expire(now(), BATCH);
       if (seq !== null) {
         logger.info({ ended }, "sessions have expired");
         await announce.revoked(seq);

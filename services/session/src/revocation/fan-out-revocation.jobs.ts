@@ -5,7 +5,7 @@ import type { RevocationAnnouncer } from "./revocation.ts";
 
 const Payload = z.object({ seqs: z.array(z.number().int().positive()).min(1) });
 
-/** Written to the outbox with each revocation. */
+/** Written to the outbox with the revocations of a statement. */
 export const fanOutRevocation = defineJob({
   name: "fan-out-revocation",
   schema: Payload,
@@ -14,8 +14,8 @@ export const fanOutRevocation = defineJob({
   merge: (payloads) => ({ seqs: payloads.flatMap(({ seqs }) => seqs) }),
 });
 
-/** The payload for the revocation at `seq`, as an SQL expression. */
-export const fanOutPayload = (seq: string): string => `jsonb_build_object('seqs', jsonb_build_array(${seq}))`;
+/** The payload for the revocations at `seqs`, a jsonb array, as an SQL expression. */
+export const fanOutPayload = (seqs: string): string => `jsonb_build_object('seqs', ${seqs})`;
 
 /** A revocation that has been told. */
 export interface Told {

@@ -9,7 +9,7 @@ import type { FanOutStore } from "./fan-out-revocation.jobs.ts";
 
 const hasLapsed = (now: string): string => `least(s.idle_deadline, s.absolute_deadline) <= ${now}::timestamptz`;
 
-/** $1 now, $2 outbox ids, as many as sessions at most. Activity may have moved a deadline meanwhile: asked again under the lock. */
+/** $1 now, $2 how many sessions at most. Activity may have moved a deadline meanwhile: asked again under the lock. */
 const EXPIRE = `
 WITH lapsed AS MATERIALIZED (
     SELECT s.id, s.user_id,
@@ -17,11 +17,11 @@ WITH lapsed AS MATERIALIZED (
       FROM session.sessions AS s
      WHERE s.state = 'ACTIVE' AND ${hasLapsed("$1")}
      ORDER BY least(s.idle_deadline, s.absolute_deadline)
-     LIMIT cardinality($2::uuid[])),
+     LIMIT $2::int),
   ${lockedHeads("SELECT lapsed.user_id FROM lapsed", "LEAVE")},
   target AS (
     SELECT lapsed.id, lapsed.user_id, 'SESSION' AS kind, lapsed.id::text AS key, lapsed.reason FROM lapsed),
-  ${endSessions({ state: "EXPIRED", now: "$1", actor: "NULL", outboxIds: "$2", condition: hasLapsed("$1") })}
+  ${endSessions({ state: "EXPIRED", now: "$1", actor: "NULL", condition: hasLapsed("$1") })}
 ${endedBatch("lapsed")}`;
 
 /**
@@ -83,11 +83,11 @@ const ToldRow = z.object({
 /** What the jobs of revocation need of Postgres. */
 export function createRevocationJobsStore(pool: Pool): ExpiryStore & FanOutStore {
   return {
-    async expire(now, outboxIds) {
+    async expire(now, count) {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "expire-sessions",
         text: EXPIRE,
-        values: [now, outboxIds],
+        values: [now, count],
       });
       return EndedBatch.parse(rows[0]);
     },

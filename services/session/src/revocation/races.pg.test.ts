@@ -1,5 +1,5 @@
 import { Pool } from "pg";
-import { v4 as randomId, v7 as newId } from "uuid";
+import { v4 as randomId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { hold, lockWaiters } from "../lock.fixture.ts";
@@ -22,12 +22,11 @@ afterAll(async () => {
 const rowsOf = async (text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
   (await system.admin.query<Record<string, unknown>>(text, values)).rows;
 const Page = z.object({ revocations: z.array(z.object({ seq: z.number() })) });
-const ids = (count: number): string[] => Array.from({ length: count }, () => newId());
 const stateOf = async ({ viewer }: SignedIn): Promise<unknown> =>
   (await rowsOf("SELECT state FROM session.sessions WHERE id = $1", [viewer.sessionId]))[0]?.["state"];
 /** Whatever earlier tests left in the application whose sessions end soonest. */
 const clearBank = (): Promise<unknown> =>
-  createRevokeWhereStore(pool).revoke({ applicationId: "bank" }, ids(100), system.clock.now, system.clock.now);
+  createRevokeWhereStore(pool).revoke({ applicationId: "bank" }, 100, system.clock.now, system.clock.now);
 const SIGN_OUT_OTHERS = "mutation { signOutOtherDevices { receipt { seq sessionsEnded } } }";
 
 describe("two revocations at once", () => {
@@ -42,7 +41,7 @@ describe("two revocations at once", () => {
       ),
       createRevokeWhereStore(pool).revoke(
         { userId: person.userId, sessionId: others[0]?.viewer.sessionId },
-        ids(1),
+        1,
         system.clock.now,
         system.clock.now,
       ),
@@ -53,7 +52,7 @@ describe("two revocations at once", () => {
               (SELECT count(*)::int FROM session.auth_events AS e
                 WHERE e.session_id = s.id AND e.type = 'SESSION_ENDED') AS noted,
               (SELECT count(*)::int FROM session.revocations AS r
-                 JOIN session.outbox AS o ON o.topic = 'fan-out-revocation' AND o.payload -> 'seqs' = jsonb_build_array(r.seq)
+                 JOIN session.outbox AS o ON o.topic = 'fan-out-revocation' AND o.payload -> 'seqs' @> to_jsonb(r.seq)
                 WHERE s.id = ANY (r.session_ids)) AS posted
          FROM session.sessions AS s WHERE s.user_id = $1 AND s.id <> $2`,
       [person.userId, laptop.viewer.sessionId],
@@ -93,7 +92,7 @@ describe("expiry", () => {
       id: byHand.viewer.sessionId,
     });
     system.clock.advance(6_001);
-    await createRevocationJobsStore(pool).expire(system.clock.now, ids(10));
+    await createRevocationJobsStore(pool).expire(system.clock.now, 10);
     const traces = async ({ viewer: { sessionId, deviceId } }: SignedIn): Promise<unknown> =>
       rowsOf(
         `SELECT r.kind, r.key = $1::text AS "isKey", r.user_id = s.user_id AS "isTheirs", r.session_ids = ARRAY[$1::uuid] AS "isAlone", r.restores,
@@ -107,7 +106,7 @@ describe("expiry", () => {
            LEFT JOIN session.grants AS g ON g.session_id = s.id
            LEFT JOIN session.devices AS d ON d.id = s.device_id
            LEFT JOIN session.user_heads AS h ON h.user_id = s.user_id
-           LEFT JOIN session.outbox AS o ON o.payload -> 'seqs' = jsonb_build_array(r.seq)
+           LEFT JOIN session.outbox AS o ON o.payload -> 'seqs' @> to_jsonb(r.seq)
            LEFT JOIN session.auth_events AS e ON e.session_id = s.id AND e.type = 'SESSION_ENDED'
           WHERE s.id = $1::uuid`,
         [sessionId, deviceId],
@@ -131,7 +130,7 @@ describe("expiry", () => {
     );
     await using _ = moving;
     system.clock.advance(2);
-    const expiring = createRevocationJobsStore(pool).expire(system.clock.now, ids(10));
+    const expiring = createRevocationJobsStore(pool).expire(system.clock.now, 10);
     await lockWaiters(system.admin, 1);
     await moving[Symbol.asyncDispose]();
     expect(await expiring).toMatchObject({ ended: 0, seq: null });
@@ -204,14 +203,14 @@ describe("the locks of grants", () => {
       "expiry",
       () => {
         system.clock.advance(6_001);
-        return createRevocationJobsStore(pool).expire(system.clock.now, ids(40));
+        return createRevocationJobsStore(pool).expire(system.clock.now, 40);
       },
     ],
     [
       "an operator",
       ({ viewer: { userId } }) => {
         const { now } = system.clock;
-        return createRevokeWhereStore(pool).revoke({ userId, applicationId: "bank" }, ids(40), now, now);
+        return createRevokeWhereStore(pool).revoke({ userId, applicationId: "bank" }, 40, now, now);
       },
     ],
   ])(
@@ -245,7 +244,7 @@ describe("the locks of people", () => {
     await using _ = held;
     const { now } = system.clock;
     const store = createRevokeWhereStore(pool);
-    const both = [1, 2].map(() => store.revoke({ applicationId: "bank" }, ids(40), now, now));
+    const both = [1, 2].map(() => store.revoke({ applicationId: "bank" }, 40, now, now));
     await lockWaiters(system.admin, 2);
     const free = await rowsOf("SELECT FROM session.user_heads WHERE user_id = ANY ($1) FOR UPDATE SKIP LOCKED", [
       others,

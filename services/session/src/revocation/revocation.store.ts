@@ -7,13 +7,13 @@ import { endSessions } from "./end-sessions.store.ts";
 import type { Ended, RevocationStore, RevokeCommand, Selector } from "./revocation.ts";
 
 /**
- * $1 now, $2 outbox ids, $3 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far
+ * $1 now, $2 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far
  * as they are there; `with_approved`: what was approved in `session` too; `asked_in`: a session that must be live itself.
  */
 const REVOKE = `
 WITH RECURSIVE
   command AS MATERIALIZED (
-    SELECT given.place, c.* FROM unnest($3::text[]) WITH ORDINALITY AS given (json, place), json_to_record(given.json::json) AS c (
+    SELECT given.place, c.* FROM unnest($2::text[]) WITH ORDINALITY AS given (json, place), json_to_record(given.json::json) AS c (
              user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
              except_device uuid, with_approved boolean, epoch int)),
   live AS MATERIALIZED (
@@ -33,7 +33,7 @@ WITH RECURSIVE
        AND (command.asked_in IS NULL OR EXISTS (
              SELECT FROM live AS own WHERE own.id = command.asked_in AND own.user_id = command.user_id))),
   ${advancedHeads("SELECT target.user_id FROM target")},
-  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", outboxIds: "$2", condition: "true" })}
+  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })}
 SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
        logged.seq, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
        (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
@@ -56,11 +56,7 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
     const rows = await changeUsers<RevokeCommand, RevokeRow>(pool, commands, (together) => ({
       name: "revoke",
       text: REVOKE,
-      values: [
-        now,
-        together.map(({ outboxId }) => outboxId),
-        together.map((command) => JSON.stringify(columnsOf(command))),
-      ],
+      values: [now, together.map((command) => JSON.stringify(columnsOf(command)))],
     }));
     return rows.map(({ seq, deviceRev, sessionIds, deviceIds }): Ended | undefined =>
       seq === null

@@ -65,7 +65,6 @@ export interface RevokeCommand {
   readonly reason: EndReason;
   /** Who asked for it, in a session that must still be live; null when it was ourselves. */
   readonly actor: Pick<Viewer, "userId" | "sessionId"> | null;
-  readonly outboxId: string;
   readonly now: Date;
 }
 
@@ -116,14 +115,13 @@ const SEQ = /^[1-9]\d{0,14}$/;
 /** A place in the log as clients write it; undefined for what is none. */
 export const parseSeq = (text: string): number | undefined => (SEQ.test(text) ? Number(text) : undefined);
 
-/** Wires the use cases. `createId` gives the outbox row its id. */
+/** Wires the use cases. */
 export function createRevocations(options: {
   store: RevocationStore;
   announce: RevocationAnnouncer;
-  createId: () => string;
   now: () => Date;
 }): Revocations {
-  const { store, announce, createId, now } = options;
+  const { store, announce, now } = options;
 
   async function revoke(
     userId: string,
@@ -131,7 +129,7 @@ export function createRevocations(options: {
     reason: EndReason,
     actor: RevokeCommand["actor"],
   ): Promise<Ended | undefined> {
-    const ended = await store.revoke({ userId, selector, reason, actor, outboxId: createId(), now: now() });
+    const ended = await store.revoke({ userId, selector, reason, actor, now: now() });
     if (ended === undefined) return undefined;
     await Promise.all([announce.revoked(ended.seq), announce.devicesChanged(userId, ended.deviceRev)]);
     return ended;

@@ -28,16 +28,16 @@ const LIST = `
 SELECT ${sessionColumns("s")} FROM session.sessions AS s
  WHERE ${MATCHES} ORDER BY s.last_active_at DESC, s.id LIMIT $12`;
 
-/** $12 kind, $13 key, $14 outbox ids, $15 begun at. Heads are waited for, by user id; what still matches behind their locks is ended. */
+/** $12 kind, $13 key, $14 how many at most, $15 begun at. Heads are waited for, by user id; what still matches behind their locks is ended. */
 const REVOKE = `
 WITH found AS MATERIALIZED (
     SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} AND s.started_at <= $15::timestamptz
      ORDER BY s.user_id, s.id
-     LIMIT cardinality($14::uuid[])),
+     LIMIT $14::int),
   ${lockedHeads("SELECT found.user_id FROM found")},
   target AS (
     SELECT found.id, found.user_id, $12::text AS kind, $13::text AS key, 'ADMINISTRATOR' AS reason FROM found),
-  ${endSessions({ state: "REVOKED", now: "$1", actor: "NULL", outboxIds: "$14", condition: "true" })}
+  ${endSessions({ state: "REVOKED", now: "$1", actor: "NULL", condition: "true" })}
 ${endedBatch("found")}`;
 
 const Counted = z.object({
@@ -60,11 +60,11 @@ export function createRevokeWhereStore(pool: Pool): RevokeWhereStore {
       return rows.map((row) => Session.parse(row));
     },
 
-    async revoke(filter, outboxIds, begunAt, now) {
+    async revoke(filter, count, begunAt, now) {
       const { kind, key } = selectorOf(filter);
       const { rows } = await pool.query<Record<string, unknown>>({
         text: REVOKE,
-        values: [now, ...valuesOf(filter), kind, key, outboxIds, begunAt],
+        values: [now, ...valuesOf(filter), kind, key, count, begunAt],
       });
       return EndedBatch.parse(rows[0]);
     },

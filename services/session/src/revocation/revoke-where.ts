@@ -64,8 +64,8 @@ export interface RevokeWhereStore {
   list(filter: SessionFilter, limit: number, now: Date): Promise<Session[]>;
   /** Writes nothing. */
   count(filter: SessionFilter, now: Date): Promise<Count>;
-  /** Ends up to `outboxIds.length` of those that had started by `begunAt`, with a row in the log for each user concerned. */
-  revoke(filter: SessionFilter, outboxIds: readonly string[], begunAt: Date, now: Date): Promise<Batch>;
+  /** Ends up to `count` of those that had started by `begunAt`, with a row in the log for each user concerned. */
+  revoke(filter: SessionFilter, count: number, begunAt: Date, now: Date): Promise<Batch>;
 }
 
 /** What came of it. `lastSeq` is the newest place in the log; null when nothing was there to end. */
@@ -87,13 +87,12 @@ const BATCH = 100;
 export function createRevokeWhere(options: {
   store: RevokeWhereStore;
   announce: RevocationAnnouncer;
-  createId: () => string;
   now: () => Date;
 }): (
   filter: SessionFilter,
   options?: { progress?: (ended: number) => void; signal?: AbortSignal },
 ) => Promise<RevokedWhere> {
-  const { store, announce, createId, now } = options;
+  const { store, announce, now } = options;
 
   return async (filter, { progress, signal } = {}) => {
     const begunAt = now();
@@ -101,8 +100,7 @@ export function createRevokeWhere(options: {
     let sessionsEnded = 0;
     let lastSeq: number | null = null;
     for (;;) {
-      const outboxIds = Array.from({ length: BATCH }, () => createId());
-      const batch = await store.revoke(filter, outboxIds, begunAt, now());
+      const batch = await store.revoke(filter, BATCH, begunAt, now());
       if (batch.seq !== null) {
         lastSeq = batch.seq;
         await announce.revoked(batch.seq);

@@ -1,4 +1,3 @@
-import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createRevokeWhere, SessionFilter } from "./revoke-where.ts";
 import { createRevokeWhereStore } from "./revoke-where.store.ts";
@@ -100,7 +99,7 @@ describe("an operator's filter", () => {
   const revokeWhere = (batches: number[] = []) => {
     const store = createRevokeWhereStore(system.admin);
     const announce = { revoked: async () => undefined, devicesChanged: async () => undefined };
-    const revoke = createRevokeWhere({ store, announce, createId: newId, now: () => system.clock.now });
+    const revoke = createRevokeWhere({ store, announce, now: () => system.clock.now });
     return (filter: SessionFilter) => revoke(filter, { progress: (ended) => batches.push(ended) });
   };
 
@@ -166,7 +165,7 @@ describe("an operator's filter", () => {
     const later: SignedIn[] = [];
     const revoke = createRevokeWhere({
       // A batch at a time of one session.
-      store: { ...store, revoke: (filter, [one = ""], ...times) => store.revoke(filter, [one], ...times) },
+      store: { ...store, revoke: (filter, _count, ...times) => store.revoke(filter, 1, ...times) },
       announce: {
         revoked: async () => {
           system.clock.advance(1);
@@ -174,7 +173,6 @@ describe("an operator's filter", () => {
         },
         devicesChanged: async () => undefined,
       },
-      createId: newId,
       now: () => system.clock.now,
     });
     const progress = (): void => stopping.abort();

@@ -6,7 +6,7 @@ import { fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 import type { UndoOutcome, UndoStore } from "./undo.ts";
 
 /**
- * $1 user, $2 now, $3 seq, $4 since, $5 outbox id, $6 session that asks. A session comes back with its newest grant alone:
+ * $1 user, $2 now, $3 seq, $4 since, $5 session that asks. A session comes back with its newest grant alone:
  * the others were dead before it was ended. Locks are taken in the order of `end-sessions.store.ts`.
  */
 const UNDO = `
@@ -16,7 +16,7 @@ WITH ${seenHead("$1")},
      WHERE r.seq = $3::bigint AND r.user_id = $1::uuid AND r.actor_id = $1::uuid
        AND r.reason = 'SIGNED_OUT_REMOTELY' AND r.restores IS NULL
        AND EXISTS (SELECT FROM session.sessions AS s
-                    WHERE s.id = $6::uuid AND s.user_id = $1::uuid AND s.started_at <= r.at
+                    WHERE s.id = $5::uuid AND s.user_id = $1::uuid AND s.started_at <= r.at
                       AND ${isLive("s", "$2::timestamptz")})),
   verdict AS MATERIALIZED (
     SELECT CASE
@@ -74,7 +74,7 @@ WITH ${seenHead("$1")},
     RETURNING seq),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
-    SELECT $5::uuid, '${fanOutRevocation.name}', ${fanOutPayload("logged.seq")}, $2::timestamptz FROM logged),
+    SELECT gen_random_uuid(), '${fanOutRevocation.name}', ${fanOutPayload("jsonb_build_array(logged.seq)")}, $2::timestamptz FROM logged),
   noted AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
     SELECT $1::uuid, $2::timestamptz, 'SESSIONS_RESTORED', restored.id, restored.device_id, $1::uuid,
@@ -106,11 +106,11 @@ const Sessions = z.array(
 /** Undoing sign-outs in Postgres. */
 export function createUndoStore(pool: Pool): UndoStore {
   return {
-    async undo({ userId, sessionId, seq, since, outboxId, now }) {
+    async undo({ userId, sessionId, seq, since, now }) {
       const row = await changeUser<UndoRow>(pool, userId, {
         name: "undo-sign-out",
         text: UNDO,
-        values: [userId, now, seq, since, outboxId, sessionId],
+        values: [userId, now, seq, since, sessionId],
       });
       if (row.kind !== "UNDONE") return { kind: row.kind };
       return {

@@ -53,7 +53,6 @@ export interface UndoStore {
     readonly sessionId: string;
     readonly seq: number;
     readonly since: Date;
-    readonly outboxId: string;
     readonly now: Date;
   }): Promise<UndoOutcome>;
 }
@@ -71,17 +70,16 @@ export interface Undo {
 export function createUndoSignOut(options: {
   store: UndoStore;
   announce: RevocationAnnouncer;
-  createId: () => string;
   now: () => Date;
 }): (viewer: Viewer, seq: string) => Promise<Undo> {
-  const { store, announce, createId, now } = options;
+  const { store, announce, now } = options;
 
   return async ({ userId, sessionId }, seq) => {
     const at = now();
     const since = new Date(at.getTime() - UNDO_WINDOW_MS);
     const place = parseSeq(seq);
     if (place === undefined) throw receiptNotFound();
-    const outcome = await store.undo({ userId, sessionId, seq: place, since, outboxId: createId(), now: at });
+    const outcome = await store.undo({ userId, sessionId, seq: place, since, now: at });
     switch (outcome.kind) {
       case "NOT_FOUND":
         throw receiptNotFound();

@@ -63,7 +63,7 @@ function signIn(userId: string, policy: Policy): StartCommand {
     jkt: null,
     parentId: null,
     place: { ipPrefix: null, country: null },
-    outboxIds: Array.from({ length: LIMIT }, () => newId()),
+    evictions: LIMIT,
     now,
   };
 }

@@ -34,14 +34,14 @@ export const addSessionCommands: AddCommands = (program, run) => {
       run(async (operator, { options }) => {
         const filter = parseOptions(SessionFilter, named(options));
         const { pool } = await operator.database();
-        const { announce, createId, now, signal } = operator;
+        const { announce, now, signal } = operator;
         const store = createRevokeWhereStore(pool);
         const count = await store.count(filter, now());
         if (operator.dryRun) return { value: { ...count, dryRun: true } };
         if (count.sessions > 0) {
           await operator.confirm(`Sign out ${count.sessions} sessions of ${count.users} people?`);
         }
-        const revoke = createRevokeWhere({ store, announce, createId, now });
+        const revoke = createRevokeWhere({ store, announce, now });
         const { isComplete, ...done } = await revoke(filter, {
           signal,
           progress: (ended) => operator.progress("sessions signed out", ended, Math.max(ended, count.sessions)),

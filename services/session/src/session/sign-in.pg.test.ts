@@ -178,7 +178,7 @@ describe("the policy's limit", () => {
     for (const session of newer) await session.refresh();
     const logged = await rowsOf(
       `SELECT r.kind, r.reason, o.topic FROM session.revocations AS r
-         JOIN session.outbox AS o ON o.payload -> 'seqs' = jsonb_build_array(r.seq)
+         JOIN session.outbox AS o ON o.payload -> 'seqs' @> to_jsonb(r.seq)
         WHERE r.user_id = $1 AND r.session_ids = ARRAY[$2::uuid]`,
       [person.userId, oldest.viewer.sessionId],
     );

@@ -8,7 +8,7 @@ import { Session } from "./session.ts";
 import { isLive, sessionColumns } from "./session.store.ts";
 
 /**
- * $1 user, $2 now, $3 jti, $4 its expiry, $5 application, $6 policy version, $7 max sessions, $8 evict?, $9 outbox ids,
+ * $1 user, $2 now, $3 jti, $4 its expiry, $5 application, $6 policy version, $7 max sessions, $8 evict?, $9 evictions at most,
  * $10 device id given, $11 new device id, $12 detected name, $13 platform,
  * $14 session id, $15 origin, $16 acr, $17 amr, $18 auth time, $19 idle seconds, $20 idle and $21 absolute deadline,
  * $22 grant id, $23 key id, $24 salt, $25 thumbprint of the device's key, $26 parent session,
@@ -89,12 +89,11 @@ WITH ${seenHead("$1")},
              UNION ALL
             SELECT live.id, live.user_id, 'EVICTED', live.place FROM live
              WHERE NOT live.replaced AND live.place >= $7::int) AS leaving
-     ORDER BY leaving.place LIMIT cardinality($9::uuid[])),
+     ORDER BY leaving.place LIMIT $9::int),
   ${endSessions({
     state: "REVOKED",
     now: "$2",
     actor: "$1",
-    outboxIds: "$9",
     condition: "true",
     exceptDevice: "SELECT device.id FROM device",
   })}
@@ -142,7 +141,7 @@ function valuesOf(command: StartCommand): unknown[] {
     policy.version,
     policy.maxSessions,
     policy.atLimit === "EVICT_OLDEST",
-    command.outboxIds,
+    command.evictions,
     device.id ?? null,
     command.newDeviceId,
     device.name,

@@ -37,8 +37,8 @@ export interface StartCommand {
   readonly jkt: string | null;
   /** The session in which this one was approved: it must be the user's and live, and is not outlived. */
   readonly parentId: string | null;
-  /** One for each session that may have to make room. */
-  readonly outboxIds: readonly string[];
+  /** How many sessions may have to make room at most. */
+  readonly evictions: number;
   readonly now: Date;
 }
 
@@ -123,7 +123,7 @@ export function createStartSession(options: {
       salt: randomBytes(SALT_BYTES),
       jkt: jkt ?? null,
       parentId: claims.parent ?? null,
-      outboxIds: Array.from({ length: EVICTIONS_AT_ONCE }, () => createId()),
+      evictions: EVICTIONS_AT_ONCE,
       now: at,
     });
     switch (outcome.kind) {
