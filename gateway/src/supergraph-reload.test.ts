@@ -35,6 +35,13 @@ const withDearClock = (sdl: string): string =>
 /** Changes of state are told under another topic. */
 const elsewhere = (sdl: string): string => sdl.replace(`topic: "state:{userId}"`, `topic: "elsewhere:{userId}"`);
 
+/** What was relayed is streamed by its owner. */
+const streamed = (sdl: string): string =>
+  sdl
+    .replace(`["@live", "@relayed"]`, `["@live", "@relayed", "@streamed"]`)
+    .replace("directive @relayed", "directive @streamed on FIELD_DEFINITION\n\ndirective @relayed")
+    .replace(`@relayed(query: "relayedChanges", topic: "relay:{userId}")`, "@streamed");
+
 describe("a gateway", () => {
   let directory: string;
   let house: House;
@@ -167,6 +174,31 @@ describe("a gateway", () => {
     );
     await eventually(() => expect(stays.results).toHaveLength(2));
     expect([over.results.length, stays.failure(), phone.closes]).toEqual([1, undefined, []]);
+    await replaceBy(other());
+  });
+
+  it("subscribes at an owner that streams by itself; a break there is told, and the session's end is heard there", async () => {
+    await replaceBy(other(streamed));
+    const ada = house.join();
+    await using phone = createTestClient(house.socketUrl, await house.token(ada));
+    const run = async (): Promise<Running> => {
+      const live = phone.run("subscription { relayedChanges { payload device { syncStatus { ackedRev } } } }");
+      const told = { payload: { type: "SET", value: "streamed" }, device: { syncStatus: { ackedRev: 1 } } };
+      await eventually(() => expect(live.results).toEqual([{ data: { relayedChanges: [told] } }]));
+      expect(house.state.streaming).toBe(1);
+      return live;
+    };
+    const ended = (live: Running, reason: string): Promise<void> =>
+      eventually(() => {
+        expect(live.failure()).toMatchObject([{ extensions: { reason } }]);
+        expect(house.state.streaming).toBe(0);
+      });
+    const first = await run();
+    house.proxies["user-state"].cut();
+    await ended(first, "EVENTS_MISSED");
+    const second = await run();
+    await house.revoke(ada.sessionId, "SIGNED_OUT");
+    await ended(second, "SESSION_ENDED");
     await replaceBy(other());
   });
 
