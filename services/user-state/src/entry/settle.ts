@@ -6,19 +6,10 @@
 import { AppError } from "@continuo/errors";
 import { applyOp, effectiveStamp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
 import type { RejectReason } from "@continuo/merge/protocol";
+import { isErased, mayMeetForgotten, meetsNothing, stateOfNothing, typeOf, type Forgotten } from "./fence.ts";
 import type { Fault, JudgedOp, SoundOp } from "./op.ts";
 import { mayBecome, remaining, tighter, usageAfter, type Usage } from "./quota.ts";
-import {
-  bytesOf,
-  isShown,
-  kindNamed,
-  KINDS_THAT_STAY,
-  KINDS_WITH_GENERATIONS,
-  textStateOf,
-  type Amount,
-  type Unit,
-  type UnitName,
-} from "./unit.ts";
+import { bytesOf, isShown, kindNamed, textStateOf, type Amount, type Unit, type UnitName } from "./unit.ts";
 
 /** One push, as a replica sends it. */
 export interface Push {
@@ -41,15 +32,10 @@ export interface Answer {
 }
 
 /** What a push meets, read under the lock of the user's head row. */
-export interface Before {
+export interface Before extends Forgotten {
   readonly epoch: string;
   readonly rev: number;
-  readonly prunedRev: number;
-  /** The revision of the last erasure by namespace; `*` for that of all of them. */
-  readonly erased: Readonly<Record<string, number>>;
   readonly clientsPrunedBefore: Date | null;
-  /** The server's clock, milliseconds since the epoch; it never goes back. */
-  readonly serverNow: number;
   readonly usage: Usage;
   /** Undefined for a replica that never pushed or acknowledged. */
   readonly client: { readonly deviceId: string; readonly lastSeq: number } | undefined;
@@ -111,9 +97,6 @@ export interface Settlement {
   /** By the tightest quota that the push met. */
   readonly quotaRemaining: Amount;
 }
-
-/** Tombstones younger than this are never pruned, so only older changes can meet a pruned one. */
-export const TOMBSTONE_LIFE_MS = 90 * 24 * 3_600_000;
 
 /** Names a unit within one user. */
 export function unitId({ namespace, key, field }: UnitName): string {
@@ -314,43 +297,6 @@ function relay({ op, kind, payload }: SoundOp, { clientId, clientNow }: Push, { 
   return { status: "APPLIED", stamp, relayed: { namespace, key, field, kind, payload, stamp, schemaVersion } };
 }
 
-/**
- * Where nothing stands. A replica that has read all there is may know of a unit that was forgotten since: it goes on in
- * the generation that it knows.
- */
-function stateOfNothing({ kind, payload, op }: SoundOp, { prunedRev }: Before): Json {
-  const { initial } = kindNamed(kind);
-  const generation = generationOf(payload);
-  const isKnown = prunedRev > 0 && op.baseRev >= prunedRev && generation > 0;
-  return isKnown && (kind === "DRAFT" || kind === "TEXT") && isObject(initial) ? { ...initial, generation } : initial;
-}
-
-/** Whether an op finds nothing where a forgotten removal may have been: no unit, or no such member. */
-function meetsNothing({ kind, payload }: SoundOp, standing: Unit | undefined): boolean {
-  if (standing === undefined) return true;
-  return (
-    kind === "MAP" && typeOf(payload) === "SET" && kindNamed(kind).standing(standing.state, payload, "").length === 0
-  );
-}
-
-/**
- * The write fence: had a removal not been forgotten, this change might have lost against it. By time, a change younger
- * than any forgotten removal would have won, so that forgetting is invisible to it. A generation does not go by time:
- * there, whoever has not read of its end, and knew of it, comes too late.
- */
-function mayMeetForgotten({ kind, payload, op }: SoundOp, stamp: Stamp, { prunedRev, serverNow }: Before): boolean {
-  if (prunedRev === 0 || KINDS_THAT_STAY.includes(kind)) return false;
-  const knew = op.seen !== null || generationOf(payload) > 0;
-  const isBehind = op.baseRev < prunedRev;
-  const isOld = stamp.ms <= serverNow - TOMBSTONE_LIFE_MS;
-  return isOld ? op.seen !== null || isBehind : KINDS_WITH_GENERATIONS.includes(kind) && knew && isBehind;
-}
-
-/** Whether the author had not heard of an erasure: not by time, so that no clock brings anything back. */
-function isErased({ namespace, baseRev }: SoundOp["op"], { erased }: Before): boolean {
-  return baseRev < Math.max(erased["*"] ?? 0, (Object.hasOwn(erased, namespace) ? erased[namespace] : 0) ?? 0);
-}
-
 /** Whether there is something in it that may be forgotten once every replica has heard of it. */
 function remembersRemoval({ kind, state }: { kind: KindName; state: Json }, deleted: boolean): boolean {
   const forgotten = kindNamed(kind).prune?.(state, Number.MAX_SAFE_INTEGER) ?? state;
@@ -384,18 +330,4 @@ function duplicate(seq: number, first: Answer | undefined): Outcome {
     losers: [],
     first: first ?? null,
   };
-}
-
-function typeOf(payload: Json): Json | undefined {
-  return isObject(payload) ? payload["type"] : undefined;
-}
-
-/** Which generation of a draft or a text, or epoch of a progress, an op is for. */
-function generationOf(payload: Json): number {
-  const generation = isObject(payload) ? (payload["generation"] ?? payload["epoch"]) : undefined;
-  return typeof generation === "number" ? generation : 0;
-}
-
-function isObject(value: Json): value is { readonly [name: string]: Json } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -4,7 +4,7 @@
  */
 import { KINDS, type Json } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
-import { TOMBSTONE_LIFE_MS } from "../entry/settle.ts";
+import { TOMBSTONE_LIFE_MS } from "../entry/fence.ts";
 
 export interface RetentionStore {
   /** Deletes answers kept since before `cutoff`, at most `limit`; returns how many. */
