@@ -5,7 +5,6 @@ import {
   execute,
   type ExecutionResult,
   getOperationAST,
-  getVariableValues,
   GraphQLError,
   type GraphQLFormattedError,
   type GraphQLSchema,
@@ -23,6 +22,7 @@ import { LRUCache } from "lru-cache";
 import type { SubgraphContext } from "./context.ts";
 import { formatError } from "./format-error.ts";
 import { logErrors } from "./observe-operation.ts";
+import { compileVariables } from "./variables.ts";
 
 export interface OperationRequest {
   readonly query: string;
@@ -131,7 +131,7 @@ function createRun(schema: GraphQLSchema, document: DocumentNode, operationName:
 }
 
 /**
- * Undefined when the compiler does not know what is in it. Variables are read by graphql itself and reach the compiled
+ * Undefined when the compiler does not know what is in it. Variables are read as graphql does and reach the compiled
  * function as they are: the compiler would read defaults in its own way, and input types within themselves without end.
  */
 function compile(schema: GraphQLSchema, document: DocumentNode, operationName: string | undefined): Run | undefined {
@@ -139,16 +139,15 @@ function compile(schema: GraphQLSchema, document: DocumentNode, operationName: s
   if (definitions.length > 0 && !schema.getType(ANY)) return undefined;
   const compiled = compileQuery(schema, visit(document, { VariableDefinition: asAny }), operationName);
   if (!isCompiledQuery(compiled)) return undefined;
+  const readVariables = compileVariables(schema, definitions);
   return (contextValue, variables = {}) => {
-    const { coerced, errors } = getVariableValues(schema, definitions, variables, { maxErrors: MOST_ERRORS });
+    const { coerced, errors } = readVariables(variables);
     return errors ? { errors } : compiled.query(undefined, contextValue, coerced);
   };
 }
 
 /** The scalar of representations, which takes any value as it is. */
 const ANY = "_Any";
-/** As graphql has it. */
-const MOST_ERRORS = 50;
 
 function asAny({ kind, variable }: VariableDefinitionNode): VariableDefinitionNode {
   return { kind, variable, type: { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: ANY } } };
