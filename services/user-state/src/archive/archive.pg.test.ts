@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -281,24 +281,42 @@ describe("an import", () => {
       ops: [
         { seq: 1, namespace: "things", key: "k", field: "title", value: "theirs", stamp: { ms: later, counter: 9 } },
         { seq: 2, namespace: "things", key: "k", field: "tips", payload: { type: "ADD", element: "c" } },
+        ...Array.from({ length: 20 }, (_, index) => ({ seq: 3 + index, key: "busy", value: index })),
       ],
     });
+    const { headRev } = await other.pull();
     const file = await fileOf(await linesOf(one));
     expect(await operate("import", "--user", userOf(other), "--file", file)).toMatchObject({ code: 3 });
     expect(await operate("import", "--user", userOf(other), "--file", file, "--yes")).toMatchObject({ code: 0 });
     const { entries } = await other.sibling().pull();
     const valueOf = (field: string) => entries.find((entry) => entry.key === "k" && entry.field === field)?.value;
     expect([valueOf("title"), valueOf("tips"), valueOf("chapter")]).toEqual(["theirs", ["b", "c"], 7]);
+
+    // Whoever had read all there was before it came had not seen any of it.
+    const remove = { seq: 23, namespace: "things", key: "k", field: "tips", payload: { type: "REMOVE", element: "b" } };
+    expect((await other.push({ baseRev: headRev, ops: [remove] })).outcomes[0]?.current).toEqual(["b", "c"]);
   });
 
   it("of this very history changes nothing: what was deleted since stays deleted", async () => {
     const phone = createReplica(system);
-    await phone.push({ ops: [{ seq: 1, value: "x" }] });
+    const tips = { namespace: "things", key: "k", field: "tips" };
+    await phone.push({
+      ops: [
+        { seq: 1, value: "x" },
+        { seq: 2, ...tips, payload: { type: "ADD", element: "a" } },
+      ],
+    });
     const file = await fileOf(await linesOf(phone));
-    await phone.push({ baseRev: 1, ops: [{ seq: 2, payload: { type: "DELETE" } }] });
+    await phone.push({
+      baseRev: 2,
+      ops: [
+        { seq: 3, payload: { type: "DELETE" } },
+        { seq: 4, ...tips, payload: { type: "REMOVE", element: "a" } },
+      ],
+    });
     expect(await operate("import", "--user", userOf(phone), "--file", file)).toMatchObject({
       code: 0,
-      value: { merged: 0, unchanged: 1 },
+      value: { merged: 0, unchanged: 2 },
     });
     expect(await shownTo(phone)).toBe("[]");
   });
@@ -396,4 +414,5 @@ it("an export is the operator's alone to read", async () => {
   const file = fileFor();
   await operate("export", "--user", userOf(phone), "--file", file);
   expect((await readFile(file, "utf8")).split("\n")).toHaveLength(5);
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
 });
