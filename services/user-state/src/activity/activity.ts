@@ -10,10 +10,9 @@ import type { Unit, UnitName } from "../entry/unit.ts";
 import { isStored, kindOf, type Namespaces } from "../namespace/namespace.ts";
 import { liftChange, liftUnit } from "../namespace/versions.ts";
 import {
-  isAsked,
+  closingOf,
   isHeldElsewhere,
   isLast,
-  isOpenBelow,
   LEASE_MS,
   leaseOf,
   newestOf,
@@ -203,19 +202,13 @@ export function changing({ store, announce, newId }: ActivityOptions) {
   };
 }
 
-/**
- * Once nobody is asked any more for what it has, the unit is closed to all but the last fence, whatever was decided: so a
- * take-over that broke off in the middle is finished by whatever its devices say next. Whoever let its time pass is told.
- */
 function settled<Result>(unit: Closing, met: Situation, { activities, result }: Decision<Result>): Settled<Result> {
-  const stored = new Map(activities.map((each) => [each.id, each]));
-  const all = [...new Map([...met.activities, ...activities].map((each) => [each.id, each])).values()];
-  const fence = newestOf(all)?.fence ?? 0;
-  if (all.some((each) => isAsked(each, met.now)) || !isOpenBelow(fence, met.unit, unit))
-    return { activities, result, closeTo: null };
-  for (const each of all)
-    if (each.flush?.fence === fence && each.flush.doneAt === null) stored.set(each.id, { ...each, rev: met.rev });
-  return { activities: [...stored.values()], result, closeTo: fence };
+  const all = new Map([...met.activities, ...activities].map((each) => [each.id, each]));
+  const { closeTo, late } = closingOf([...all.values()], met.unit, unit, met.now);
+  const stored = new Map(
+    [...activities, ...late.map((each) => ({ ...each, rev: met.rev }))].map((each) => [each.id, each]),
+  );
+  return { activities: [...stored.values()], result, closeTo };
 }
 
 /** What a client names, as it is stored. Throws BAD_USER_INPUT for what is no unit that is kept. */
@@ -265,6 +258,17 @@ export function asRead(activity: Activity, { activities, now }: Situation): Read
   return { ...activity, newestFence: newestOf([...activities, activity])?.fence ?? 0, now };
 }
 
+/** Open from now on, for ACTIVITY_LIFE_MS; without a lease. */
+export function opened(
+  { kind, title, uris, namespace, key, field }: Content & UnitName,
+  { now, rev }: Situation,
+  by: Pick<Activity, "id" | "deviceId" | "stamp" | "at">,
+): Activity {
+  const about = { kind, title, uris, namespace, key, field };
+  const expiresAt = later(now, ACTIVITY_LIFE_MS);
+  return { ...by, ...about, expiresAt, endedAt: null, rev, fence: null, leaseUntil: null, flush: null };
+}
+
 export function later(now: Date, ms: number): Date {
   return new Date(now.getTime() + ms);
 }
@@ -283,7 +287,7 @@ function publish(
   published: Content & UnitName & { id: string; deviceId: string; stamp: Instant; clientNow: number },
 ): Decision<ReadActivity> {
   const { now, rev, activities, unit } = met;
-  const { id, deviceId, stamp, clientNow, kind, title, uris, namespace, key, field } = published;
+  const { id, deviceId, stamp, clientNow } = published;
   const own = activities.find((each) => each.deviceId === deviceId);
   const isRepeated = own !== undefined && compareInstants(own.stamp, stamp) === 0;
   // As old as the device's clock says, and not of the future: `effectiveStamp` has the why.
@@ -296,19 +300,7 @@ function publish(
   const isGranted = !isMine && !isHeldElsewhere(newest, deviceId, now);
   const fence = isGranted ? nextFence(newest, unit) : (own?.fence ?? null);
   const next: Activity = {
-    id: own?.id ?? id,
-    deviceId,
-    kind,
-    title,
-    uris,
-    namespace,
-    key,
-    field,
-    stamp,
-    at,
-    expiresAt: later(now, ACTIVITY_LIFE_MS),
-    endedAt: null,
-    rev,
+    ...opened(published, met, { id: own?.id ?? id, deviceId, stamp, at }),
     fence,
     leaseUntil: isGranted || isMine ? later(now, LEASE_MS) : (own?.leaseUntil ?? null),
     flush: isGranted ? null : (own?.flush ?? null),

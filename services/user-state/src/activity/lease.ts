@@ -83,8 +83,24 @@ export interface Closing extends UnitName {
   readonly schemaVersion: number;
 }
 
+/**
+ * Once nobody is asked any more for what it has, a unit is closed to all but the last fence, whatever was decided: so a
+ * take-over that broke off in the middle is finished by whatever its devices say next. `closeTo` is null while there is
+ * nothing to do, `late` are those who let their time pass and are to hear of it.
+ */
+export function closingOf<Each extends Leased>(
+  all: readonly Each[],
+  unit: Unit | undefined,
+  name: Closing,
+  now: Date,
+): { readonly closeTo: number | null; readonly late: readonly Each[] } {
+  const fence = newestOf(all)?.fence ?? 0;
+  if (all.some((each) => isAsked(each, now)) || !isOpenBelow(fence, unit, name)) return { closeTo: null, late: [] };
+  return { closeTo: fence, late: all.filter(({ flush }) => flush?.fence === fence && flush.doneAt === null) };
+}
+
 /** Whether what comes under a fence older than `fence` still moves a unit; nothing is older than the first. */
-export function isOpenBelow(fence: number, unit: Unit | undefined, name: Closing): boolean {
+function isOpenBelow(fence: number, unit: Unit | undefined, name: Closing): boolean {
   const kind = unit?.kind ?? name.kind;
   return fence > 1 && kind === "PROGRESS" && fence > ((unit && progressOf(unit).fence) ?? 0);
 }

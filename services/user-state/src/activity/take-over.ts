@@ -15,6 +15,7 @@ import {
   changing,
   isOpen,
   later,
+  opened,
   unitOf,
   view,
   type Activity,
@@ -123,24 +124,11 @@ function begin(
   const asked = activities.find((each) => each.deviceId !== deviceId && isAsked(each, now)) ?? holder;
   const soonest = later(now, flushMs);
   const until = asked?.flush && isAsked(asked, now) && asked.flush.until < soonest ? asked.flush.until : soonest;
-  const { kind, title, uris, namespace, key, field } = target;
+  const stamp = { ms: now.getTime(), counter: 0 };
   const taken: Activity = {
-    id: own?.id ?? id,
-    deviceId,
-    kind,
-    title,
-    uris,
-    namespace,
-    key,
-    field,
-    stamp: { ms: now.getTime(), counter: 0 },
-    at: now,
-    expiresAt: later(now, ACTIVITY_LIFE_MS),
-    endedAt: null,
-    rev,
+    ...opened(target, met, { id: own?.id ?? id, deviceId, stamp, at: now }),
     fence,
     leaseUntil: later(now, LEASE_MS),
-    flush: null,
   };
   const told = new Map<string, Activity>();
   if (newest !== undefined) told.set(newest.id, { ...newest, rev });
