@@ -9,6 +9,7 @@ import { DEVICE_CHANGED, SIGN_IN, STATE_CHANGES } from "./operations.ts";
 import type { RunningProcess } from "./process.ts";
 import { tellStory } from "./story.ts";
 import { startSystem, type System } from "./system.ts";
+import { describeUsers } from "./users.suite.ts";
 
 const opened = new AsyncDisposableStack();
 let system: System;
@@ -28,6 +29,7 @@ test("the story holds over real processes, with Postgres carrying pokes and jobs
   expect(steps.at(-1)).toMatch(/^and erase it/);
 });
 
+describeUsers(() => ({ system, adminUrl }));
 describeBadInput(() => system);
 describeCanaries("Postgres", () => ({ system, adminUrl, redisUrl: undefined }));
 

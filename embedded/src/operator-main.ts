@@ -1,8 +1,18 @@
 /** What `npm run continuo` runs: one command of the operator, on the installation that the environment names, else on this folder's. */
+import { runOperator as runOfIdentity } from "@continuo/identity/operator";
 import { interruptible } from "@continuo/operator";
-import { runOperator } from "@continuo/session/operator";
+import { runOperator as runOfSession } from "@continuo/session/operator";
 import { operatorEnvironment } from "./operator.ts";
 
+/** The nouns that identity has; session has all others. */
+const OF_IDENTITY: ReadonlySet<string | undefined> = new Set(["users"]);
+
+const argv = process.argv.slice(2);
+const noun = argv.find((word) => !word.startsWith("-"));
 process.exitCode = await interruptible((signal) =>
-  runOperator(process.argv.slice(2), { signal, source: () => operatorEnvironment(process.env) }),
+  OF_IDENTITY.has(noun)
+    ? runOfIdentity(argv, { signal, source: () => operatorEnvironment(process.env, "identity") })
+    : runOfSession(argv, { signal, source: () => operatorEnvironment(process.env) }),
 );
+if (noun === undefined || noun === "help")
+  process.stdout.write("\nBeside these: users, who may sign in. npm run continuo -- users --help\n");

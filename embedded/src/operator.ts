@@ -10,9 +10,10 @@ import { databaseUrls, roomEnvironments } from "./rooms.ts";
 import { loadSecrets } from "./secrets.ts";
 
 type Source = Readonly<Record<string, string | undefined>>;
+type Room = "identity" | "session" | "userState";
 
 /** The environment for a command of `room`. Throws SetupError E_NOT_RUNNING. */
-export async function operatorEnvironment(source: Source, room: "session" | "userState" = "session"): Promise<Source> {
+export async function operatorEnvironment(source: Source, room: Room = "session"): Promise<Source> {
   if (namesRole(source["DATABASE_URL"])) return source;
   const env = loadEnv(source);
   const directory = resolve(env.DATA_DIRECTORY);
@@ -40,11 +41,8 @@ function namesRole(databaseUrl: string | undefined): boolean {
   return Object.values(ROLES).some((role) => role === username);
 }
 
-function notRunning(directory: string, room: "session" | "userState"): SetupError {
-  const needed =
-    room === "session"
-      ? "DATABASE_URL (role continuo_session) and MASTER_KEY"
-      : `DATABASE_URL (role ${ROLES.userState})`;
+function notRunning(directory: string, room: Room): SetupError {
+  const needed = `DATABASE_URL (role ${ROLES[room]})${room === "session" ? " and MASTER_KEY" : ""}`;
   return new SetupError(
     "E_NOT_RUNNING",
     `Nothing runs on the data in ${directory}, and DATABASE_URL names no other installation.`,

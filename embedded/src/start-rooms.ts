@@ -40,7 +40,7 @@ export async function startRooms(options: {
   const logger = createLogger({ name: "continuo", level });
   const pokes = await open("pokes", () => startPokes({ databaseUrl, redisUrl, logger }));
   const parts = [
-    open("identity", () => startIdentity(identityEnv)),
+    open("identity", () => startIdentity(identityEnv, { pokes })),
     open("session", () => startSession(sessionEnv, { pokes })),
     open("user-state", () => startUserState(userStateEnv, { pokes })),
     open("session workers", () =>

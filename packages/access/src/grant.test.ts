@@ -39,7 +39,9 @@ async function forge(changes: Record<string, unknown>, header: Record<string, un
 describe("a grant", () => {
   test("says what identity signed", async () => {
     const grant = await createGrantSigner(ours.privateJwk).sign(claims, NOW);
-    expect(await verifier.verify(grant, NOW)).toEqual({ ...claims, exp: SECONDS + GRANT_LIFE_SECONDS });
+    expect(await verifier.verify(grant, NOW)).toEqual({ epoch: 0, ...claims, exp: SECONDS + GRANT_LIFE_SECONDS });
+    const later = await createGrantSigner(ours.privateJwk).sign({ ...claims, epoch: 2 }, NOW);
+    expect(await verifier.verify(later, NOW)).toMatchObject({ epoch: 2 });
   });
 
   test("waits a minute for its session, and no longer", async () => {

@@ -17,7 +17,8 @@ const TYPE = "continuo-grant+jwt";
 
 /**
  * What identity vouches for. `jti` makes it single-use; times are NumericDate seconds. `parent` is the session in which
- * somebody approved this sign-in (a code on a TV, a transfer): the new session descends from it.
+ * somebody approved this sign-in (a code on a TV, a transfer): the new session descends from it. `epoch` is the user's,
+ * which is raised when they are disabled: what was vouched for before is void. Absent in grants from before there was one.
  */
 export const GrantClaims = z.object({
   jti: z.uuid(),
@@ -27,12 +28,13 @@ export const GrantClaims = z.object({
   auth_time: z.number().int(),
   exp: z.number().int(),
   parent: z.uuid().optional(),
+  epoch: z.number().int().nonnegative().default(0),
 });
 export type GrantClaims = z.infer<typeof GrantClaims>;
 
 export interface GrantSigner {
   /** A grant for `sub`, good for GRANT_LIFE_SECONDS. */
-  sign(claims: Omit<GrantClaims, "exp">, now: Date): Promise<string>;
+  sign(claims: Omit<z.input<typeof GrantClaims>, "exp">, now: Date): Promise<string>;
 }
 
 export interface GrantVerifier {

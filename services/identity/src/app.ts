@@ -2,6 +2,8 @@
 import { createGrantSigner, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
+import { endUserSessions, eraseUserState, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
+import { startJobs } from "@continuo/signals/jobs";
 import { DateTime, loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { availableParallelism } from "node:os";
 import { v7 as newId } from "uuid";
@@ -9,6 +11,7 @@ import type { Context } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { Env } from "./env.ts";
 import { createGrants } from "./grant/grant.ts";
+import { SCHEMA } from "./outbox.ts";
 import { createPasswordHasher } from "./password/argon2id.ts";
 import { passwordResolvers } from "./password/password.resolvers.ts";
 import { createPasswordStore } from "./password/password.store.ts";
@@ -22,8 +25,13 @@ import { createUsers } from "./user/user.ts";
 const HASHES_AT_ONCE = Math.min(availableParallelism(), 3);
 const HASHES_WAITING = 100;
 
-/** Opens the database and the port, and serves until it is disposed of. */
-export async function startApp(env: Env): Promise<Subgraph> {
+export interface Overrides {
+  /** Those of the process, where it is more than this service. */
+  readonly pokes?: Pokes;
+}
+
+/** Opens database, pokes and port, and serves until it is disposed of; hands over what the outbox has. */
+export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Promise<Subgraph> {
   const logger = createLogger({ name: "identity", level: env.LOG_LEVEL });
   const health = createHealth();
   await using opening = new AsyncDisposableStack();
@@ -39,6 +47,12 @@ export async function startApp(env: Env): Promise<Subgraph> {
   );
   await assertMigrated(pool);
   health.add("database", async () => pool.query("SELECT 1"));
+  // Here, and in no worker of its own: it has something to do when somebody is disabled.
+  const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
+  const pokes = shared ?? opening.use(await startPokes(bus));
+  const jobs = opening.use(await startJobs(bus));
+  const definitions = [endUserSessions, eraseUserState];
+  opening.use(await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions, pokes, logger }));
 
   const now = (): Date => new Date();
   const hasher = createPasswordHasher({ parallel: HASHES_AT_ONCE, waiting: HASHES_WAITING });

@@ -1,17 +1,31 @@
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 
+const shared = {
+  LOG_LEVEL: envTypes.logLevel,
+  DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_identity."),
+  REDIS_URL: envTypes.redisUrl,
+};
+
 /** The environment of the identity process. */
 export const Env = z.object({
   HOST: envTypes.host,
   PORT: envTypes.port.default(4101).describe("Port to listen on."),
-  LOG_LEVEL: envTypes.logLevel,
-  DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_identity."),
+  ...shared,
   DATABASE_POOL_SIZE: envTypes.databasePoolSize,
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   GRANT_PRIVATE_KEY: envTypes.jwk.describe("Signs sign-in grants; the session subgraph holds its public half."),
 });
 export type Env = z.output<typeof Env>;
 
+/** The environment of an operator's command. */
+const OperatorEnv = z.object({ ...shared, LOG_LEVEL: shared.LOG_LEVEL.removeDefault().default("warn") });
+export type OperatorEnv = z.output<typeof OperatorEnv>;
+
+type Source = Readonly<Record<string, string | undefined>>;
+
 /** Reads this process's environment. Throws EnvError with every problem at once. */
-export const loadEnv = (source?: Readonly<Record<string, string | undefined>>): Env => parseEnv(Env, source);
+export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
+
+/** As `loadEnv`, for an operator's command. */
+export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);

@@ -8,6 +8,9 @@ import {
   type GrantVerifier,
   type Jwk,
 } from "@continuo/access";
+import { createLogger } from "@continuo/process";
+import { endUserSessions, type UserEvent } from "@continuo/signals";
+import { startJobs } from "@continuo/signals/jobs";
 import { createTestGateway, testViewer, type TestAnswer, type TestGateway } from "@continuo/subgraph/testing";
 import { createTestDatabase, startFaultProxy, targetOf, throughProxy } from "@continuo/testkit";
 import { Pool } from "pg";
@@ -15,6 +18,7 @@ import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startApp } from "./app.ts";
 import { loadEnv, type Env } from "./env.ts";
+import { createStandingStore } from "./user/standing.store.ts";
 import { createPasswordHasher } from "./password/argon2id.ts";
 import { seed } from "./seed.ts";
 
@@ -175,6 +179,21 @@ describe("a person", () => {
     await pool.query("UPDATE identity.users SET disabled_at = now() WHERE id = $1", [sub]);
     expect((await as(viewer(sub), "{ me { id } }")).data).toEqual({ me: null });
   });
+});
+
+test("that somebody was disabled reaches whoever works on it, though nobody was told that there is something", async () => {
+  await signUp("disabled@example.com");
+  const { sub, epoch } = await grantOf(await signIn("disabled@example.com"));
+  expect(epoch).toBe(0);
+  const logger = createLogger({ name: "test", level: "silent" });
+  await using jobs = await startJobs({ databaseUrl, logger });
+  const heard = Promise.withResolvers<UserEvent>();
+  await using _ = await jobs.work(endUserSessions, async (event) => heard.resolve(event));
+  await createStandingStore(pool).disable(sub, new Date(), [0]);
+  expect(await heard.promise).toEqual({ userId: sub, epoch: 1, because: "DISABLED" });
+  expect(refusal(await signIn("disabled@example.com"))).toEqual([
+    { code: "UNAUTHENTICATED", reason: "CREDENTIALS_INVALID" },
+  ]);
 });
 
 describe("a caller other than the gateway", () => {

@@ -5,6 +5,7 @@ import { z } from "zod";
 export const JobName = z.enum([
   "apply-policies",
   "deliver-notices",
+  "end-user-sessions",
   "expire-sessions",
   "fan-out-revocation",
   "retain",

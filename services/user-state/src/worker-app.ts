@@ -1,9 +1,14 @@
 /** The composition root of the user-state worker: what may follow later. */
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
+import { eraseUserState } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
+import { v7 as uuidv7 } from "uuid";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { WorkerEnv } from "./env.ts";
+import { createEraseUserState } from "./erasure/erase-user-state.jobs.ts";
+import { createErase } from "./erasure/erasure.ts";
+import { createErasureStore } from "./erasure/erasure.store.ts";
 import { startRetention } from "./retention/retention.jobs.ts";
 import { createRetention } from "./retention/retention.ts";
 import { createRetentionStore } from "./retention/retention.store.ts";
@@ -26,6 +31,10 @@ export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   await assertMigrated(pool);
   const jobs = stack.use(await startJobs({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
   stack.use(await startRetention(jobs, createRetention({ store: createRetentionStore(pool), now: () => new Date() })));
+  // Nobody is told: whoever could be has been signed out.
+  const nobody = { state: () => undefined, activities: () => undefined };
+  const erase = createErase({ store: createErasureStore(pool), newEpoch: uuidv7, announce: nobody });
+  await jobs.work(eraseUserState, createEraseUserState(erase));
   if (env.HEALTH_PORT !== undefined) {
     const health = createHealth();
     health.add("database", async () => pool.query("SELECT 1"));

@@ -7,6 +7,8 @@ import { GRANT_LIFE_SECONDS, type GrantSigner } from "@continuo/access";
 /** Who has just proved to be whom, and how. */
 export interface Authentication {
   readonly userId: string;
+  /** The user's, as it was when they had proved themself. */
+  readonly epoch: number;
   /** Assurance level, NIST SP 800-63B-4: `aal1` for one factor. */
   readonly acr: string;
   /** Methods, RFC 8176: `pwd`. */
@@ -26,9 +28,12 @@ export interface Grants {
 /** `newId` gives each grant the UUID that makes it single-use. */
 export function createGrants(signer: GrantSigner, newId: () => string): Grants {
   return {
-    async issue({ userId, acr, amr }, now) {
+    async issue({ userId, epoch, acr, amr }, now) {
       const seconds = Math.floor(now.getTime() / 1000);
-      const grant = await signer.sign({ jti: newId(), sub: userId, acr, amr: [...amr], auth_time: seconds }, now);
+      const grant = await signer.sign(
+        { jti: newId(), sub: userId, epoch, acr, amr: [...amr], auth_time: seconds },
+        now,
+      );
       return { grant, expiresAt: new Date((seconds + GRANT_LIFE_SECONDS) * 1000) };
     },
   };

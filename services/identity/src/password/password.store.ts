@@ -23,7 +23,10 @@ const START_ATTEMPT = `
   SELECT id AS "authenticatorId", user_id AS "userId", secret, set_config('synchronous_commit', 'off', true) FROM attempt`;
 
 const SUCCEED = `
-  UPDATE identity.authenticators SET failures = 0, last_used_at = greatest(last_used_at, $2) WHERE id = $1`;
+  UPDATE identity.authenticators a SET failures = 0, last_used_at = greatest(a.last_used_at, $2)
+  FROM identity.users u
+  WHERE a.id = $1 AND a.revoked_at IS NULL AND u.id = a.user_id AND u.disabled_at IS NULL
+  RETURNING u.epoch`;
 
 const REHASH = `
   UPDATE identity.authenticators SET secret = $3 WHERE id = $1 AND secret = $2`;
@@ -48,7 +51,12 @@ export function createPasswordStore(pool: Pool): PasswordStore {
       return row ? { authenticatorId: row.authenticatorId, userId: row.userId, secret: row.secret } : null;
     },
     async succeed(authenticatorId, at) {
-      await pool.query({ name: "password_succeed", text: SUCCEED, values: [authenticatorId, at] });
+      const { rows } = await pool.query<{ epoch: number }>({
+        name: "password_succeed",
+        text: SUCCEED,
+        values: [authenticatorId, at],
+      });
+      return rows[0]?.epoch ?? null;
     },
     async rehash(authenticatorId, from, to) {
       await pool.query({ name: "password_rehash", text: REHASH, values: [authenticatorId, from, to] });

@@ -58,8 +58,11 @@ export interface PasswordStore {
    * Null when nobody can sign in so: unknown, disabled, revoked or locked.
    */
   startAttempt(email: string): Promise<Attempt | null>;
-  /** The attempt was right: its owner starts again from no failures. */
-  succeed(authenticatorId: string, at: Date): Promise<void>;
+  /**
+   * The attempt was right: its owner starts again from no failures. Gives the epoch of the user, for the grant; null when
+   * they were disabled or deleted, or the password revoked, since it started.
+   */
+  succeed(authenticatorId: string, at: Date): Promise<number | null>;
   /** Replaces one hash of the same password by another, unless it has changed meanwhile. */
   rehash(authenticatorId: string, from: string, to: string): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import { AppError } from "@continuo/errors";
 import { describe, expect, test } from "vitest";
+import type { Grants } from "../grant/grant.ts";
 import { createPasswordHasher } from "./argon2id.ts";
 import type { Attempt, PasswordStore } from "./password.ts";
 import { createSignIn } from "./sign-in.ts";
@@ -11,12 +12,12 @@ const hasher = createPasswordHasher({ parallel: 1, waiting: 0, cost });
 const secret = await hasher.hash(PASSWORD);
 
 /** One person who can try, or nobody; and a record of everything that was done. */
-function signInWith(attempt: Attempt | null, working = hasher) {
+function signInWith(attempt: Attempt | null, working = hasher, epoch: number | null = 3) {
   const done: string[] = [];
   const store: PasswordStore = {
     createPerson: async () => void done.push("create"),
     startAttempt: async () => (done.push("start"), attempt),
-    succeed: async (id, at) => void done.push(`succeed ${id} ${at.toISOString()}`),
+    succeed: async (id, at) => (done.push(`succeed ${id} ${at.toISOString()}`), epoch),
     rehash: async (id, from) => void done.push(`rehash ${id} ${from === secret}`),
   };
   const recording = {
@@ -24,8 +25,8 @@ function signInWith(attempt: Attempt | null, working = hasher) {
     verify: async (phc: string | null, password: string) => (done.push("work"), working.verify(phc, password)),
   };
   const grants = {
-    issue: async ({ userId, acr, amr }: { userId: string; acr: string; amr: readonly string[] }) => ({
-      grant: `${userId} ${acr} ${amr.join()}`,
+    issue: async ({ userId, epoch, acr, amr }: Parameters<Grants["issue"]>[0]) => ({
+      grant: `${userId} ${epoch} ${acr} ${amr.join()}`,
       expiresAt: NOW,
     }),
   };
@@ -38,10 +39,17 @@ describe("signing in", () => {
   test("with the right password gives a grant and forgets earlier failures", async () => {
     const { done, signIn } = signInWith(ada);
     expect(await signIn({ email: "ada@example.com", password: PASSWORD })).toEqual({
-      grant: "ada aal1 pwd",
+      grant: "ada 3 aal1 pwd",
       expiresAt: NOW,
     });
     expect(done).toEqual(["start", "work", "succeed a1 2026-11-24T06:00:00.000Z"]);
+  });
+
+  test("with the right password of somebody who is disabled meanwhile gets the answer of a wrong one", async () => {
+    const { signIn } = signInWith(ada, hasher, null);
+    await expect(signIn({ email: "ada@example.com", password: PASSWORD })).rejects.toMatchObject({
+      reason: "CREDENTIALS_INVALID",
+    });
   });
 
   test("renews a hash made at another cost", async () => {

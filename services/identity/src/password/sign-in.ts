@@ -20,12 +20,15 @@ export function createSignIn(options: {
   return async ({ email, password }) => {
     const attempt = await store.startAttempt(email);
     const { matches, isOutdated } = await hasher.verify(attempt?.secret ?? null, password);
-    if (attempt === null || !matches) {
-      throw new AppError("UNAUTHENTICATED", "CREDENTIALS_INVALID", "The e-mail address or the password is wrong.");
-    }
+    if (attempt === null || !matches) throw credentialsInvalid();
     const { authenticatorId, userId, secret } = attempt;
-    await store.succeed(authenticatorId, now());
+    const epoch = await store.succeed(authenticatorId, now());
+    if (epoch === null) throw credentialsInvalid();
     if (isOutdated) await store.rehash(authenticatorId, secret, await hasher.hash(password));
-    return grants.issue({ userId, acr: "aal1", amr: ["pwd"] }, now());
+    return grants.issue({ userId, epoch, acr: "aal1", amr: ["pwd"] }, now());
   };
+}
+
+function credentialsInvalid(): AppError {
+  return new AppError("UNAUTHENTICATED", "CREDENTIALS_INVALID", "The e-mail address or the password is wrong.");
 }

@@ -16,6 +16,8 @@ export const SecurityEventType = z.enum([
   "DEVICE_KEY_BOUND",
   "DEVICE_RENAMED",
   "GRANT_AHEAD",
+  "USER_DISABLED",
+  "USER_DELETED",
 ]);
 export type SecurityEventType = z.infer<typeof SecurityEventType>;
 

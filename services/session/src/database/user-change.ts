@@ -15,7 +15,7 @@ export interface UserChangeRow {
 
 /** CTE `seen`: the user's head as this statement sees it. `user` is a parameter such as `$1`. */
 export const seenHead = (user: string): string =>
-  `seen AS MATERIALIZED (SELECT user_id, device_rev FROM session.user_heads WHERE user_id = ${user}::uuid)`;
+  `seen AS MATERIALIZED (SELECT user_id, device_rev, sign_in_epoch FROM session.user_heads WHERE user_id = ${user}::uuid)`;
 
 /**
  * CTEs `seen`, `locked` and `head`, for a statement about the users of `command (user_id, epoch, …)`: advances the head of

@@ -47,6 +47,7 @@ function signIn(userId: string, policy: Policy): StartCommand {
     userId,
     jti: newId(),
     jtiExpiresAt: later,
+    signInEpoch: 0,
     policy,
     sessionId: newId(),
     origin: "PASSWORD",

@@ -15,6 +15,8 @@ export const EndReason = z.enum([
   "REPLACED",
   "REFRESH_TOKEN_REUSED",
   "ADMINISTRATOR",
+  "USER_DISABLED",
+  "USER_DELETED",
 ]);
 export type EndReason = z.infer<typeof EndReason>;
 

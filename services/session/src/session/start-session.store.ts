@@ -12,7 +12,7 @@ import { isLive, sessionColumns } from "./session.store.ts";
  * $10 device id given, $11 new device id, $12 detected name, $13 platform,
  * $14 session id, $15 origin, $16 acr, $17 amr, $18 auth time, $19 idle seconds, $20 idle and $21 absolute deadline,
  * $22 grant id, $23 key id, $24 salt, $25 thumbprint of the device's key, $26 parent session,
- * $27 address prefix, $28 country.
+ * $27 address prefix, $28 country, $29 epoch of the sign-in.
  *
  * The device is the one with this key; without it the given one, if it is the user's and has no key; else a new one. A
  * session on the same device in the same application makes room for its successor first, and counts towards no limit.
@@ -38,6 +38,7 @@ WITH ${seenHead("$1")},
   verdict AS MATERIALIZED (
     SELECT CASE
              WHEN EXISTS (SELECT FROM session.redeemed_grants AS r WHERE r.jti = $3::uuid) THEN 'GRANT_USED'
+             WHEN (SELECT sign_in_epoch FROM seen) > $29::int THEN 'GRANT_VOID'
              WHEN $26::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM parent) THEN 'PARENT_ENDED'
              WHEN NOT $8::boolean AND (SELECT count(*) FROM live WHERE NOT replaced) >= $7::int
                THEN 'SESSION_LIMIT_REACHED'
@@ -64,10 +65,12 @@ WITH ${seenHead("$1")},
   started AS (
     INSERT INTO session.sessions AS s
            (id, user_id, device_id, application_id, origin, acr, amr, auth_time, policy_version, idle_seconds,
-            started_at, idle_deadline, absolute_deadline, last_active_at, parent_id, ip_prefix, country)
+            started_at, idle_deadline, absolute_deadline, last_active_at, parent_id, ip_prefix, country,
+            sign_in_epoch)
     SELECT $14::uuid, $1::uuid, device.id, $5, $15, $16, $17::text[], $18::timestamptz, $6::int, $19::int,
            $2::timestamptz, $20::timestamptz,
-           least($21::timestamptz, (SELECT absolute_deadline FROM parent)), $2::timestamptz, $26::uuid, $27, $28
+           least($21::timestamptz, (SELECT absolute_deadline FROM parent)), $2::timestamptz, $26::uuid, $27, $28,
+           $29::int
       FROM device
     RETURNING ${sessionColumns("s")}),
   "authorization" AS (
@@ -161,5 +164,6 @@ function valuesOf(command: StartCommand): unknown[] {
     command.parentId,
     command.place.ipPrefix,
     command.place.country,
+    command.signInEpoch,
   ];
 }

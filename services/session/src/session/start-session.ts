@@ -18,6 +18,8 @@ export interface StartCommand {
   /** The sign-in grant's id and end of life: good once. */
   readonly jti: string;
   readonly jtiExpiresAt: Date;
+  /** The user's, as it was when they signed in: void when identity has raised it since. */
+  readonly signInEpoch: number;
   readonly policy: Policy;
   readonly sessionId: string;
   readonly origin: "PASSWORD" | "PASSKEY" | "TRANSFER";
@@ -52,6 +54,7 @@ export type StartOutcome =
       readonly evictedSeq: number | null;
     }
   | { readonly kind: "GRANT_USED" }
+  | { readonly kind: "GRANT_VOID" }
   | { readonly kind: "PARENT_ENDED" }
   | { readonly kind: "SESSION_LIMIT_REACHED" };
 
@@ -76,8 +79,8 @@ const SALT_BYTES = 16;
 const EVICTIONS_AT_ONCE = 100;
 
 /**
- * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID (also when the session that approved it has ended),
- * GRANT_EXPIRED, GRANT_USED, DPOP_REQUIRED; NOT_FOUND/APPLICATION_NOT_FOUND;
+ * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID (also when the session that approved it has ended, or the user
+ * was disabled since), GRANT_EXPIRED, GRANT_USED, DPOP_REQUIRED; NOT_FOUND/APPLICATION_NOT_FOUND;
  * STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A refused start does not use the grant up.
  */
 export function createStartSession(options: {
@@ -108,6 +111,7 @@ export function createStartSession(options: {
       userId: claims.sub,
       jti: claims.jti,
       jtiExpiresAt: new Date(claims.exp * 1_000),
+      signInEpoch: claims.epoch,
       policy,
       sessionId: createId(),
       origin: originOf(claims),
@@ -129,6 +133,8 @@ export function createStartSession(options: {
     switch (outcome.kind) {
       case "GRANT_USED":
         throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
+      case "GRANT_VOID":
+        throw grantVoid();
       case "PARENT_ENDED":
         throw new AppError("UNAUTHENTICATED", "GRANT_INVALID", "The session that approved this sign-in has ended.");
       case "SESSION_LIMIT_REACHED":
@@ -147,6 +153,11 @@ export function createStartSession(options: {
       }
     }
   };
+}
+
+/** UNAUTHENTICATED/GRANT_INVALID: of before the user was disabled or deleted. */
+export function grantVoid(): AppError {
+  return new AppError("UNAUTHENTICATED", "GRANT_INVALID", "This sign-in is not good any more: sign in again.");
 }
 
 /** How the session came about: approved in another one, or by what the person did here. */

@@ -8,13 +8,14 @@ import type { StepUpOutcome, StepUpStore } from "./step-up.ts";
 /**
  * $1 user, $2 now, $3 session, $4 grant id, $5 its generation, $6 jti, $7 its expiry, $8 acr, $9 amr, $10 auth time,
  * $11 policy version, $12 idle seconds, $13 idle and $14 absolute deadline, $15 new grant id, $16 key id, $17 salt,
- * $18 thumbprint of the key proven, or null. The log tells gateways of the grant that is over: its access tokens with it.
+ * $18 thumbprint of the key proven, or null, $19 epoch of the sign-in. The session keeps the epoch that it began with. The log tells gateways of the grant that is over: its access tokens with it.
  */
 const STEP_UP = `
 WITH ${seenHead("$1")},
   verdict AS MATERIALIZED (
     SELECT CASE
              WHEN EXISTS (SELECT FROM session.redeemed_grants AS r WHERE r.jti = $6::uuid) THEN 'GRANT_USED'
+             WHEN (SELECT sign_in_epoch FROM seen) > $19::int THEN 'GRANT_VOID'
              WHEN NOT EXISTS (
                SELECT FROM session.grants AS g JOIN session.sessions AS s ON s.id = g.session_id
                 WHERE g.id = $4::uuid AND g.generation = $5::int AND g.state = 'ACTIVE'
@@ -104,6 +105,7 @@ export function createStepUpStore(pool: Pool): StepUpStore {
           keyId,
           salt,
           command.jkt,
+          command.signInEpoch,
         ],
       });
       if (row.kind !== "STEPPED_UP") return { kind: row.kind };

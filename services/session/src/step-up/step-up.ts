@@ -9,6 +9,7 @@ import type { Logger } from "@continuo/process";
 import type { RevocationAnnouncer } from "../revocation/revocation.ts";
 import { assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import { sessionEnded, type Session } from "../session/session.ts";
+import { grantVoid } from "../session/start-session.ts";
 import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
 import {
@@ -27,6 +28,8 @@ export interface StepUpCommand {
   /** The sign-in grant's id and end of life: good once. */
   readonly jti: string;
   readonly jtiExpiresAt: Date;
+  /** The user's, as it was when they signed in again. */
+  readonly signInEpoch: number;
   readonly acr: string;
   readonly amr: readonly string[];
   readonly authTime: Date;
@@ -49,6 +52,7 @@ export type StepUpOutcome =
       readonly seq: number;
     }
   | { readonly kind: "GRANT_USED" }
+  | { readonly kind: "GRANT_VOID" }
   /** Somebody else rotated or ended it meanwhile. */
   | { readonly kind: "CHANGED" };
 
@@ -105,6 +109,7 @@ export function createStepUp(options: {
         policy,
         jti: claims.jti,
         jtiExpiresAt: new Date(claims.exp * 1_000),
+        signInEpoch: claims.epoch,
         acr: claims.acr,
         amr: claims.amr,
         authTime: new Date(claims.auth_time * 1_000),
@@ -118,6 +123,8 @@ export function createStepUp(options: {
       switch (outcome.kind) {
         case "GRANT_USED":
           throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
+        case "GRANT_VOID":
+          throw grantVoid();
         case "CHANGED":
           continue;
         case "STEPPED_UP":

@@ -10,6 +10,7 @@ import {
   type Replica as Copy,
 } from "@continuo/replica";
 import { KINDS } from "@continuo/merge";
+import { createLogger } from "@continuo/process";
 import { EntryMessage, PushResponse, StateBatch } from "@continuo/merge/protocol";
 import { Pool } from "pg";
 import { randomUUID } from "node:crypto";
@@ -18,6 +19,9 @@ import { z } from "zod";
 import { addMedia, createPlayer } from "../activity/activity.fixture.ts";
 import { createNamespaceStore } from "../namespace/namespace.store.ts";
 import { publish } from "../namespace/publication.ts";
+import { createEraseUserState } from "./erase-user-state.jobs.ts";
+import { createErase } from "./erasure.ts";
+import { createErasureStore } from "./erasure.store.ts";
 import { createReplica, shown, startSystem, type GraphAnswer, type Replica, type System } from "../system.fixture.ts";
 
 let system: System;
@@ -94,6 +98,35 @@ describe("an erasure", () => {
       [phone.caller.viewer.userId],
     );
     expect(head.rows).toEqual([{ usage: {}, entries: 0, bytes: "0" }]);
+  });
+
+  it("of a deleted user leaves nothing, nor what came between identity saying so and saying it again", async () => {
+    await using stack = new AsyncDisposableStack();
+    const pool = stack.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (opened) => opened.end());
+    const nobody = { state: () => undefined, activities: () => undefined };
+    const hear = createEraseUserState(
+      createErase({ store: createErasureStore(pool), newEpoch: randomUUID, announce: nobody }),
+    );
+    const phone = createReplica(system);
+    const { userId } = phone.caller.viewer;
+    for (const value of ["before", "by a token that was still good"]) {
+      // A device that has heard of the erasure.
+      const { rows } = await system.admin.query("SELECT rev::int FROM user_state.user_heads WHERE user_id = $1", [
+        userId,
+      ]);
+      await phone.sibling().push({ baseRev: rows[0]?.rev ?? 0, ops: [{ seq: 1, value }] });
+      expect(await tablesWith(userId)).toContain("state_entries");
+      await hear(
+        { userId, epoch: 1, because: "DELETED" },
+        {
+          jobId: randomUUID(),
+          attempt: 1,
+          signal: new AbortController().signal,
+          logger: createLogger({ name: "test", level: "silent" }),
+        },
+      );
+      expect(await tablesWith(userId)).toEqual(["user_heads"]);
+    }
   });
 
   it("is for somebody who has just signed in, and of namespaces that exist", async () => {

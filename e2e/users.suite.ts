@@ -1,0 +1,60 @@
+/** What becomes of a person's devices and state when an operator disables their user, enables it again, and deletes it. */
+import { runOperator } from "@continuo/identity/operator";
+import { randomUUID } from "node:crypto";
+import { PassThrough } from "node:stream";
+import { Client } from "pg";
+import { expect, test } from "vitest";
+import { createDevice, signUp } from "./device.ts";
+import { eventually, refusal } from "./graph-client.ts";
+import { STATE_CHANGES } from "./operations.ts";
+import type { System } from "./system.ts";
+
+/** Registers the test, on a system that is running when it runs; `adminUrl` is of its database. */
+export function describeUsers(running: () => { readonly system: System; readonly adminUrl: string }): void {
+  test("who is disabled is out everywhere and comes back to their state; who is deleted leaves none", async () => {
+    const { system, adminUrl } = running();
+    const [gateway] = system.urls;
+    const users = async (verb: string): Promise<number> => {
+      const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() };
+      const source = async () => system.environments.identity;
+      return runOperator(["users", verb, "--user", person.email, "--yes", "--json"], { source, streams });
+    };
+    const person = await signUp(gateway);
+    const phone = createDevice({ gateway, name: "Phone", platform: "PHONE" });
+    const laptop = createDevice({ gateway, name: "Laptop", platform: "LAPTOP" });
+    for (const device of [phone, laptop]) await device.signIn(person);
+    const key = randomUUID();
+    await phone.pull();
+    phone.change(`notes/${key}/body`, "mine");
+    await phone.push();
+    const lives = [phone, laptop].map((device) => device.goLive());
+    for (const live of lives) await live.watch(STATE_CHANGES).until("the first batch", () => true);
+
+    expect(await users("disable")).toBe(0);
+    for (const live of lives)
+      expect(await live.closed).toMatchObject({ code: 4403, reason: "SESSION_ENDED: USER_DISABLED" });
+    for (const device of [phone, laptop]) {
+      expect(await refusal(device.refresh())).toMatchObject({ reason: "SESSION_ENDED" });
+      expect(await refusal(device.signIn(person))).toMatchObject({ reason: "CREDENTIALS_INVALID" });
+    }
+
+    expect(await users("enable")).toBe(0);
+    await laptop.signIn(person);
+    await laptop.pull();
+    expect(laptop.state.get(`notes/${key}/body`)).toBe("mine");
+
+    await using last = laptop.goLive();
+    await last.watch(STATE_CHANGES).until("the first batch", () => true);
+    expect(await users("delete")).toBe(0);
+    expect(await last.closed).toMatchObject({ code: 4403, reason: "SESSION_ENDED: USER_DELETED" });
+    expect(await refusal(laptop.signIn(person))).toMatchObject({ reason: "CREDENTIALS_INVALID" });
+    const client = new Client({ connectionString: adminUrl });
+    await client.connect();
+    await eventually(
+      "nothing of their state",
+      async () => (await client.query("SELECT FROM user_state.state_entries WHERE key = $1", [key])).rowCount,
+      (count) => count === 0,
+    );
+    await client.end();
+  });
+}

@@ -1,0 +1,5 @@
+/** One command of the operator, on the installation that the environment names. */
+import { interruptible } from "@continuo/operator";
+import { runOperator } from "./operator-app.ts";
+
+process.exitCode = await interruptible((signal) => runOperator(process.argv.slice(2), { signal }));

@@ -1,0 +1,49 @@
+import { endUserSessions, eraseUserState, type UserEvent } from "@continuo/signals";
+import type { Pool } from "pg";
+import { z } from "zod";
+import type { StandingStore, UserStanding } from "./standing.ts";
+
+const COLUMNS = `u.id, u.email, u.created_at AS "createdAt", u.disabled_at AS "disabledAt"`;
+
+const FIND = `SELECT ${COLUMNS} FROM identity.users AS u WHERE u.id::text = lower($1) OR u.email = $1`;
+
+/** CTE: an event about the user of the CTE `changed (id, epoch)`, on each topic, for each of the delays (seconds). */
+const posted = (topics: string, delays: string, because: UserEvent["because"]): string => `
+  posted AS (
+    INSERT INTO identity.outbox (id, topic, payload, due_at)
+    SELECT gen_random_uuid(), topic,
+           jsonb_build_object('userId', changed.id, 'epoch', changed.epoch, 'because', '${because}'),
+           now() + delay * interval '1 second'
+      FROM changed CROSS JOIN unnest(${topics}::text[]) AS topic CROSS JOIN unnest(${delays}::int[]) AS delay)`;
+
+/** $1 id, $2 when, $3 topics, $4 delays. */
+const DISABLE = `
+WITH changed AS (
+    UPDATE identity.users AS u
+       SET epoch = u.epoch + (u.disabled_at IS NULL)::int, disabled_at = coalesce(u.disabled_at, $2::timestamptz)
+     WHERE u.id = $1 RETURNING u.epoch, ${COLUMNS}),${posted("$3", "$4", "DISABLED")}
+SELECT id, email, "createdAt", "disabledAt" FROM changed`;
+
+const ENABLE = `UPDATE identity.users AS u SET disabled_at = NULL WHERE u.id = $1 RETURNING ${COLUMNS}`;
+
+/** $1 id, $2 topics, $3 delays. What a user signs in by goes with them. */
+const REMOVE = `
+WITH changed AS (
+    DELETE FROM identity.users AS u WHERE u.id = $1 RETURNING u.epoch + 1 AS epoch, ${COLUMNS}),${posted("$2", "$3", "DELETED")}
+SELECT id, email, "createdAt", "disabledAt" FROM changed`;
+
+const Standing = z.object({ id: z.uuid(), email: z.string(), createdAt: z.date(), disabledAt: z.date().nullable() });
+
+/** What operators do with users, in Postgres. */
+export function createStandingStore(pool: Pool): StandingStore {
+  async function one(text: string, values: unknown[]): Promise<UserStanding | undefined> {
+    const { rows } = await pool.query<Record<string, unknown>>({ text, values });
+    return rows[0] && Standing.parse(rows[0]);
+  }
+  return {
+    find: (key) => one(FIND, [key]),
+    disable: (id, at, delays) => one(DISABLE, [id, at, [endUserSessions.name], delays]),
+    enable: (id) => one(ENABLE, [id]),
+    remove: (id, delays) => one(REMOVE, [id, [endUserSessions.name, eraseUserState.name], delays]),
+  };
+}

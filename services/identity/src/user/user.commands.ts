@@ -1,0 +1,69 @@
+/** `users …`: who may sign in, for an operator. */
+import { parseOptions } from "@continuo/operator";
+import type { Command } from "commander";
+import { z } from "zod";
+import type { AddCommands, Operator } from "../operator.ts";
+import { createStandingStore } from "./standing.store.ts";
+import { createStandings, UserKey, type Standings } from "./standing.ts";
+
+const Options = z.object({ user: UserKey });
+
+export const addUserCommands: AddCommands = (program, run) => {
+  const users = program.command("users").description("Who may sign in.");
+
+  ofUser(users.command("show"))
+    .description("Show a user, and since when they are disabled.")
+    .action(
+      run(async (operator, { options }) => {
+        const { user } = parseOptions(Options, options);
+        return { value: await (await openStandings(operator)).find(user) };
+      }),
+    );
+
+  ofUser(users.command("disable"))
+    .description("Let nobody sign in as a user, and end every session of theirs. What is kept of them stays.")
+    .addHelpText("after", "\nExample: users disable --user ada@example.com --dry-run")
+    .action(
+      run(async (operator, { options }) => {
+        const { user } = parseOptions(Options, options);
+        const standings = await openStandings(operator);
+        const found = await standings.find(user);
+        if (operator.dryRun) return { value: { ...found, dryRun: true } };
+        await operator.confirm(`Disable ${found.email}, and end their sessions?`);
+        return { value: await standings.disable(found.id) };
+      }),
+    );
+
+  ofUser(users.command("enable"))
+    .description("Let a user who was disabled sign in again. Their former sessions stay ended.")
+    .action(
+      run(async (operator, { options }) => {
+        const { user } = parseOptions(Options, options);
+        const standings = await openStandings(operator);
+        const found = await standings.find(user);
+        if (operator.dryRun) return { value: { ...found, dryRun: true } };
+        return { value: await standings.enable(found.id) };
+      }),
+    );
+
+  ofUser(users.command("delete"))
+    .description("Delete a user for good: how they sign in, every session, and all their state.")
+    .addHelpText("after", "\nExample: users delete --user ada@example.com --dry-run")
+    .action(
+      run(async (operator, { options }) => {
+        const { user } = parseOptions(Options, options);
+        const standings = await openStandings(operator);
+        const found = await standings.find(user);
+        if (operator.dryRun) return { value: { ...found, dryRun: true } };
+        await operator.confirm(`Delete ${found.email}, their sessions and their state for good?`);
+        return { value: { ...(await standings.remove(found.id)), deleted: true } };
+      }),
+    );
+};
+
+const ofUser = (command: Command): Command => command.requiredOption("--user <id or address>", "this one");
+
+async function openStandings(operator: Operator): Promise<Standings> {
+  const { pool } = await operator.database();
+  return createStandings({ store: createStandingStore(pool), posted: () => operator.posted(), now: operator.now });
+}

@@ -1,0 +1,118 @@
+/** Identity's word that a user was disabled or deleted, as it comes: late, twice, out of order, in the middle of sign-ins. */
+import { createLogger } from "@continuo/process";
+import type { UserEvent } from "@continuo/signals";
+import { Pool } from "pg";
+import { v7 as newId } from "uuid";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { faultOf, type Person } from "../person.fixture.ts";
+import { startSystem, type System } from "../system.fixture.ts";
+import { createEndUserSessions } from "./end-user-sessions.jobs.ts";
+import { createEndUserSessionsStore } from "./end-user-sessions.store.ts";
+
+const opened = new AsyncDisposableStack();
+let system: System;
+/** Does the job, as a worker would; resolves to the places in the log that were announced. */
+let hear: (userId: string, epoch: number, because?: UserEvent["because"]) => Promise<number[]>;
+beforeAll(async () => {
+  system = opened.use(await startSystem());
+  const pool = opened.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (each) => each.end());
+  const store = createEndUserSessionsStore(pool);
+  hear = async (userId, epoch, because = "DISABLED") => {
+    const announced: number[] = [];
+    const handle = createEndUserSessions({
+      store,
+      announce: { revoked: async (seq) => void announced.push(seq), devicesChanged: async () => undefined },
+      now: () => system.clock.now,
+    });
+    const context = { jobId: newId(), attempt: 1, signal: new AbortController().signal };
+    await handle({ userId, epoch, because }, { ...context, logger: createLogger({ name: "test", level: "silent" }) });
+    return announced;
+  };
+});
+afterAll(() => opened.disposeAsync());
+
+const grantOf = ({ userId }: Person, epoch: number): Promise<string> => system.grant({ sub: userId, epoch });
+const rows = async (sql: string, userId: string): Promise<unknown[]> => (await system.admin.query(sql, [userId])).rows;
+const live = (userId: string): Promise<unknown[]> =>
+  rows("SELECT sign_in_epoch FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", userId);
+
+describe("a user who was disabled", () => {
+  it("has no session any more, in whichever application, and is told why; others go on", async () => {
+    const person = system.person();
+    const sessions = [await person.signIn(), await person.signIn({ applicationId: "bank" })];
+    const bystander = await system.person().signIn();
+    expect(await hear(person.userId, 1)).toEqual([expect.any(Number)]);
+    for (const session of sessions) {
+      const answer = await session.tryRefresh();
+      expect(faultOf(answer)).toBe("UNAUTHENTICATED SESSION_ENDED");
+      expect(answer.errors?.[0]?.extensions.details).toEqual({ endReason: "USER_DISABLED" });
+    }
+    await bystander.refresh();
+    const log =
+      "SELECT kind, reason, actor_id, cardinality(session_ids) AS ended FROM session.revocations WHERE user_id = $1";
+    expect(await rows(log, person.userId)).toEqual([
+      { kind: "USER", reason: "USER_DISABLED", actor_id: null, ended: 2 },
+    ]);
+    const events = "SELECT type, count(*)::int FROM session.auth_events WHERE user_id = $1 GROUP BY type ORDER BY type";
+    expect(await rows(events, person.userId)).toEqual([
+      { type: "SESSION_ENDED", count: 2 },
+      { type: "SESSION_STARTED", count: 2 },
+      { type: "USER_DISABLED", count: 1 },
+    ]);
+  });
+
+  it("opens no session by a sign-in of before, whether or not anybody knew of them, and does by one of after", async () => {
+    const [known, unknown] = [system.person(), system.person()];
+    await known.signIn();
+    for (const person of [known, unknown]) {
+      const early = await grantOf(person, 0);
+      await hear(person.userId, 1);
+      expect(faultOf(await person.startSession({ grant: early }))).toBe("UNAUTHENTICATED GRANT_INVALID");
+      const back = await person.signIn({ grant: await grantOf(person, 1) });
+      // A sign-in of before is too old for a step-up, too.
+      expect(faultOf(await back.tryStepUp(await grantOf(person, 0)))).toBe("UNAUTHENTICATED GRANT_INVALID");
+      expect(await live(person.userId)).toEqual([{ sign_in_epoch: 1 }]);
+    }
+  });
+
+  it("stays out and stays in as it is, when the event comes twice, late or behind a newer one", async () => {
+    const person = system.person();
+    await person.signIn({ grant: await grantOf(person, 0) });
+    // Enabled again, they sign in before anybody here has heard that they were disabled.
+    const back = await person.signIn({ grant: await grantOf(person, 2) });
+    expect(await hear(person.userId, 2)).toHaveLength(1);
+    for (const epoch of [2, 1]) expect(await hear(person.userId, epoch)).toEqual([]);
+    const tokens = await back.refresh();
+    expect(await hear(person.userId, 2)).toEqual([]);
+    await back.refresh(tokens.refreshToken);
+    expect(await live(person.userId)).toEqual([{ sign_in_epoch: 2 }]);
+    expect(await hear(person.userId, 3, "DELETED")).toHaveLength(1);
+    expect(faultOf(await back.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
+    const types = "SELECT type FROM session.auth_events WHERE user_id = $1 AND type LIKE 'USER_%' ORDER BY seq";
+    expect(await rows(types, person.userId)).toEqual([{ type: "USER_DISABLED" }, { type: "USER_DELETED" }]);
+  });
+
+  it("goes on with nothing that a step-up has made younger", async () => {
+    const person = system.person();
+    const session = await person.signIn();
+    const stepped = await session.tryStepUp(await grantOf(person, 1));
+    expect(stepped.errors).toBeUndefined();
+    await hear(person.userId, 1);
+    expect(await live(person.userId)).toEqual([]);
+  });
+
+  it("keeps no session that began at the same moment, whoever is first", async () => {
+    const person = system.person();
+    const grants = await Promise.all(Array.from({ length: 30 }, (_, turn) => grantOf(person, turn % 3 === 0 ? 1 : 0)));
+    const answers = await Promise.all([
+      ...grants.slice(0, 15).map((grant) => person.startSession({ grant })),
+      hear(person.userId, 1).then(() => undefined),
+      ...grants.slice(15).map((grant) => person.startSession({ grant })),
+    ]);
+    const faults = new Set(answers.map((answer) => answer && faultOf(answer)));
+    expect([...faults].filter((fault) => fault !== undefined && fault !== "UNAUTHENTICATED GRANT_INVALID")).toEqual([]);
+    const left = await live(person.userId);
+    expect(left.length).toBeGreaterThan(0);
+    expect(left).toEqual(left.map(() => ({ sign_in_epoch: 1 })));
+  });
+});

@@ -1,0 +1,52 @@
+import type { Pool } from "pg";
+import { z } from "zod";
+import { changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { isLive } from "../session/session.store.ts";
+import { endSessions } from "./end-sessions.store.ts";
+import type { EndUserSessionsStore } from "./end-user-sessions.jobs.ts";
+
+/** $1 user, $2 now, $3 epoch, $4 reason. A user of whom there is no head has one from now on: it bars who comes late. */
+const END = `
+WITH ${seenHead("$1")},
+  target AS MATERIALIZED (
+    SELECT s.id, s.user_id, 'USER' AS kind, s.user_id::text AS key, $4::text AS reason
+      FROM session.sessions AS s
+     WHERE s.user_id = $1::uuid AND s.sign_in_epoch < $3::int AND ${isLive("s", "$2::timestamptz")}),
+  due AS MATERIALIZED (SELECT coalesce((SELECT sign_in_epoch FROM seen), 0) < $3::int AS is_due),
+  head AS (
+    INSERT INTO session.user_heads AS h (user_id, epoch, device_rev, sign_in_epoch)
+    SELECT $1::uuid, 1, 1, $3::int FROM due WHERE is_due
+        ON CONFLICT (user_id) DO UPDATE
+       SET device_rev = h.device_rev + 1, epoch = h.epoch + 1, sign_in_epoch = EXCLUDED.sign_in_epoch
+     WHERE h.device_rev = (SELECT device_rev FROM seen)
+    RETURNING h.user_id, h.device_rev),
+  ${endSessions({ state: "REVOKED", now: "$2", actor: "NULL", condition: "true" })},
+  audited AS (
+    INSERT INTO session.auth_events (user_id, at, type) SELECT head.user_id, $2::timestamptz, $4::text FROM head)
+SELECT due.is_due AND head.user_id IS NULL AS moved, due.is_due AS "isDue", head.device_rev AS "deviceRev",
+       (SELECT seq FROM logged) AS seq, (SELECT count(*) FROM ended) AS sessions
+  FROM due LEFT JOIN head ON true`;
+
+interface EndRow extends UserChangeRow {
+  readonly isDue: boolean;
+}
+
+const Ended = z.object({
+  deviceRev: z.coerce.number(),
+  sessions: z.coerce.number(),
+  seq: z.coerce.number().nullable(),
+});
+
+/** The end of a user's sessions in Postgres. */
+export function createEndUserSessionsStore(pool: Pool): EndUserSessionsStore {
+  return {
+    async end({ userId, epoch, reason, now }) {
+      const row = await changeUser<EndRow>(pool, userId, {
+        name: "end-user-sessions",
+        text: END,
+        values: [userId, now, epoch, reason],
+      });
+      return row.isDue ? Ended.parse(row) : undefined;
+    },
+  };
+}
