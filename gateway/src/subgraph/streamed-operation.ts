@@ -21,7 +21,7 @@ import {
 export interface EventSink<Sent> {
   /** An event, which others may hold too. */
   next(sent: Sent): void;
-  /** The last word. No errors: the subgraph has completed it. `UNAVAILABLE`: it has not begun. */
+  /** The last word. No errors: the subgraph has completed it. `UNAVAILABLE`: it has not begun; `EVENTS_MISSED`: it broke. */
   end(errors: readonly SubgraphError[]): void;
 }
 
@@ -32,14 +32,12 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 const CONNECT_WITHIN_MS = 2_000;
 const ACK_WITHIN_MS = 3_000;
 const PING_EVERY_MS = 12_000;
-const RETURN_WITHIN_MS = 2_000;
 
-/** Something may have happened that nobody was told. Whoever comes back waits, each for another time of up to two seconds. */
-export function eventsMissed(): SubgraphError {
-  const details = { retryAfterMs: Math.round(Math.random() * RETURN_WITHIN_MS) };
-  const message = "Events may have been missed: read anew what you show, and subscribe again.";
-  return { message, extensions: { code: "UNAVAILABLE", reason: "EVENTS_MISSED", details } };
-}
+/** It broke: something may have happened that nobody was told. */
+export const EVENTS_MISSED: SubgraphError = {
+  message: "Events may have been missed: read anew what you show, and subscribe again.",
+  extensions: { code: "UNAVAILABLE", reason: "EVENTS_MISSED" },
+};
 
 /** Begins it at the subgraph whose base is `url`. `credentials` are asked for when it connects, and for each ping. */
 export function beginRemote(options: {
@@ -71,7 +69,7 @@ export function beginRemote(options: {
     if (isOver) return;
     logger.warn({ err: causeOf(cause) }, "a streamed subscription broke");
     leave();
-    end([hasBegun ? eventsMissed() : UNAVAILABLE]);
+    end([hasBegun ? EVENTS_MISSED : UNAVAILABLE]);
   }
 
   /** A socket that is silent is not closed by anybody else. */

@@ -441,10 +441,15 @@ describe("when the owner's socket is gone", () => {
   it("in peace too, as no client has to know why it misses something", async () => {
     await using server = await startStockServer({ schema: stockSchema(() => market.listen("ada")) });
     const live = createLive(clientAt(server.url));
-    const events = await live.subscribe(someone());
+    const query = "subscription { allPrices { who } }";
+    const all = await Promise.all(Array.from({ length: 4 }, () => live.subscribe(someone(), query)));
     await eventually(() => expect(market.listeners.size).toBe(1));
     for (const socket of server.sockets.clients) socket.close(1000, "Normal Closure");
-    expect(await endOf(events)).toBe("EVENTS_MISSED");
+    const failures = await Promise.all(all.map(failureOf));
+    const told = failures.flatMap((thrown) => (thrown instanceof StreamError ? thrown.errors : []));
+    expect(told.map(({ extensions }) => extensions["reason"])).toEqual(all.map(() => "EVENTS_MISSED"));
+    // They do not come back all at once.
+    expect(new Set(told.map(({ extensions }) => JSON.stringify(extensions))).size).toBeGreaterThan(1);
     expect(market.begun).toBe(1);
   });
 

@@ -4,7 +4,7 @@
  */
 import { AppError } from "@continuo/errors";
 import { createCounter } from "@continuo/process";
-import { type EventSink, eventsMissed, type Leave } from "../subgraph/streamed-operation.ts";
+import { EVENTS_MISSED, type EventSink, type Leave } from "../subgraph/streamed-operation.ts";
 import type { SubgraphAnswer } from "../subgraph/subgraph-client.ts";
 import { type SubgraphError, toSubgraphError, UNAVAILABLE } from "../subgraph/subgraph-error.ts";
 import { StreamError } from "./stream-error.ts";
@@ -36,6 +36,8 @@ interface Operation {
 const PER_SESSION = 50;
 /** For so long an owner that is away is tried again, before whoever waits is told. */
 const BEGIN_WITHIN_MS = 10_000;
+/** Who missed something comes back within this time, each at another. */
+const RETURN_WITHIN_MS = 2_000;
 /** Events that wait for a slow client. */
 const MAX_WAITING = 200;
 
@@ -125,6 +127,14 @@ function tooMany(): AppError {
   return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${PER_SESSION} streamed at a time.`);
 }
 
+function missed(): SubgraphError {
+  const { message, extensions } = EVENTS_MISSED;
+  return {
+    message,
+    extensions: { ...extensions, details: { retryAfterMs: Math.round(Math.random() * RETURN_WITHIN_MS) } },
+  };
+}
+
 /** Opens a stream of what `join` tells; `complete` makes an event of it. */
 export function openStreamedEvents<Event>(options: {
   join: (sink: Sink) => Leave;
@@ -143,7 +153,7 @@ export function openStreamedEvents<Event>(options: {
       wake();
     },
     end(errors) {
-      ended ??= errors;
+      ended ??= errors.includes(EVENTS_MISSED) ? [missed()] : errors;
       wake();
     },
   });
@@ -151,7 +161,7 @@ export function openStreamedEvents<Event>(options: {
   function miss(): void {
     count({ outcome: "OVERFLOWED" });
     waiting.length = 0;
-    ended ??= [eventsMissed()];
+    ended ??= [missed()];
     leave();
   }
 
