@@ -24,17 +24,18 @@ export interface Child<Ready> extends AsyncDisposable {
 
 const STOP_MS = 5_000;
 
-/** Starts `program` (a module that calls `serveParent`) and resolves when it is ready. */
+/** Starts `program` (a module that calls `serveParent`) and resolves when it is ready; `env` is what it gets beside ours. */
 export async function startChild<Schema extends z.ZodType>(
   program: URL,
   settings: unknown,
   Ready: Schema,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Child<z.output<Schema>>> {
   const child = fork(program, {
     serialization: "advanced",
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     // As ours run, and as peers say that they should; nobody is told of it.
-    env: { ...process.env, NODE_ENV: "production", APOLLO_TELEMETRY_DISABLED: "true" },
+    env: { ...process.env, NODE_ENV: "production", APOLLO_TELEMETRY_DISABLED: "true", ...env },
   });
   const exited = once(child, "exit").then(([code, signal]: unknown[]) => `ended (${String(code ?? signal)})`);
 

@@ -17,6 +17,7 @@ import { refresh } from "./benchmarks/refresh.ts";
 import { revoke } from "./benchmarks/revoke.ts";
 import { revokeToClose, revokeToCloseAmongFew } from "./benchmarks/revoke-to-close.ts";
 import { sessionDeviceQuery } from "./benchmarks/session-device-query.ts";
+import { connectAndLeave, subscriptionMemory } from "./benchmarks/subscription-memory.ts";
 import type { Benchmark, Effort } from "./contender.ts";
 import { measuresOf, ratioOf, takeTurns, type Series } from "./measure.ts";
 import { formatTable, type Comparison } from "./report.ts";
@@ -38,6 +39,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   gatewayList,
   gatewayFanOutToFew,
   gatewayFanOut,
+  subscriptionMemory,
+  connectAndLeave,
   push1,
   push20,
   pull,

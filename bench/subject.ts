@@ -12,6 +12,7 @@ import { loadSecrets } from "../embedded/src/secrets.ts";
 import { migrate, startEmbeddedPostgres } from "../packages/database/src/index.ts";
 import { createLogger } from "../packages/process/src/index.ts";
 import { freePort } from "../packages/testkit/src/index.ts";
+import { inspectable, type Inspectable } from "./inspector.ts";
 import { APPLICATION } from "./people.ts";
 
 export interface Subject extends AsyncDisposable {
@@ -27,7 +28,9 @@ export interface Subject extends AsyncDisposable {
   readonly databaseUrl: string;
   readonly postgresPid: number;
   /** The processes that a request runs through. */
-  readonly processes: { readonly gateway: readonly number[]; readonly services: readonly number[] };
+  readonly processes: { readonly gateway: readonly [number]; readonly services: readonly number[] };
+  /** The gateway's process. */
+  readonly inspected: Inspectable;
   /** For whoever takes the gateway's place. Where the subgraphs are in one process with it, it starts the same as processes. */
   openSubgraphs(stack: AsyncDisposableStack): Promise<Subgraphs>;
   /** The last warnings and errors that its processes logged, for when something fails. */
@@ -70,7 +73,14 @@ export async function openSubject(layout: Layout): Promise<Subject> {
   );
   const databaseUrl = postgres.adminUrl;
   const start = layout === "PROCESSES" ? startProcesses : startOneProcess;
-  const { origin, grantKey, gateway, processes, running, openServer } = await start(databaseUrl, directory, opening);
+  const inspectorPort = await freePort();
+  const env = inspectable(inspectorPort);
+  const { origin, grantKey, gateway, processes, running, openServer } = await start(
+    databaseUrl,
+    directory,
+    env,
+    opening,
+  );
   await query(databaseUrl, "INSERT INTO session.applications (id, name, created_at) VALUES ($1, 'Bench', now())", [
     APPLICATION,
   ]);
@@ -90,6 +100,7 @@ export async function openSubject(layout: Layout): Promise<Subject> {
     databaseUrl,
     postgresPid: postgres.pid,
     processes,
+    inspected: { pid: processes.gateway[0], inspectorPort },
     async openSubgraphs(stack) {
       const pids: number[] = [];
       const subgraphs: Record<string, { url: string; api: string }> = {};
@@ -133,6 +144,7 @@ function readText(path: string): Promise<string> {
 async function startProcesses(
   databaseUrl: string,
   _directory: string,
+  gatewayEnv: Environment,
   opening: AsyncDisposableStack,
 ): Promise<Started> {
   const secret = randomBytes(18).toString("base64url");
@@ -140,7 +152,7 @@ async function startProcesses(
   const log = createLogger({ name: "bench", level: "warn" });
   await migrate({ adminUrl: databaseUrl, rolePasswords, log });
   const system = opening.use(
-    await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords), logLevel: "warn" }),
+    await startSystem({ databaseUrl: databaseUrls(databaseUrl, rolePasswords), logLevel: "warn", gatewayEnv }),
   );
   const [gateway] = system.gateways;
   const services = Object.values(system.subgraphs).flat();
@@ -161,6 +173,7 @@ async function startProcesses(
 async function startOneProcess(
   databaseUrl: string,
   directory: string,
+  env: Environment,
   opening: AsyncDisposableStack,
 ): Promise<Started> {
   const file = join(directory, "secrets.json");
@@ -170,7 +183,7 @@ async function startOneProcess(
     await startProcess({
       name: "continuo",
       file: "embedded/src/main.ts",
-      env: { DATABASE_URL: databaseUrl, DATA_DIRECTORY: directory, PORT: String(port), LOG_LEVEL: "warn" },
+      env: { DATABASE_URL: databaseUrl, DATA_DIRECTORY: directory, PORT: String(port), LOG_LEVEL: "warn", ...env },
     }),
   );
   await continuo.says(/Continuo is ready/);
