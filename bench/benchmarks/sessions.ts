@@ -46,8 +46,8 @@ export async function openOnce(
   );
 }
 
-/** A turn of what cannot be repeated, in operations. */
-export const OPERATIONS_ONCE = 320;
+/** A turn of what cannot be repeated, in operations: a second or so, so that what follows a revocation is counted too. */
+export const OPERATIONS_ONCE = 1_600;
 
 /** A GraphQL operation as an HTTP request to `/graphql`; the answer must hold `expect`. */
 export function graphqlRequest(

@@ -1,10 +1,10 @@
 /** An operation made ready to run: its plan and the shape of its answer, as functions. */
 import type { PlanNode } from "@apollo/query-planner";
+import { compileVariables } from "@continuo/variables";
 import {
   type DocumentNode,
   type ExecutionResult,
   type FragmentDefinitionNode,
-  getVariableValues,
   type GraphQLError,
   type GraphQLSchema,
   Kind,
@@ -51,11 +51,11 @@ export function compileOperation(
   const conditions = conditionsOf(document, operation);
   const complete = compilePlan(plan, { ...scope, conditions });
   const shapeFor = compileShapes(schema, document, operation, conditions);
+  const readVariables = compileVariables(schema, variableDefinitions);
 
   return {
     check(variables) {
-      if (variableDefinitions.length === 0) return [];
-      return getVariableValues(schema, variableDefinitions, variables).errors ?? [];
+      return readVariables(variables).errors ?? [];
     },
     async run({ variables, context }, { data, errors: known } = { data: {}, errors: [] }) {
       const shape = shapeFor(variables);

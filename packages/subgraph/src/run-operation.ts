@@ -22,7 +22,7 @@ import { LRUCache } from "lru-cache";
 import type { SubgraphContext } from "./context.ts";
 import { formatError } from "./format-error.ts";
 import { logErrors } from "./observe-operation.ts";
-import { compileVariables } from "./variables.ts";
+import { compileVariables } from "@continuo/variables";
 
 export interface OperationRequest {
   readonly query: string;

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { SetupError } from "../setup-error.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./embedded-postgres.ts";
+import { disownPid } from "./postmaster.ts";
 import { isRunning, programOf } from "./process-table.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
@@ -142,6 +143,12 @@ describe("an embedded Postgres", () => {
     await using server = await start();
     expect(server.port).not.toBe(squatter.port);
     expect(await notes(server.adminUrl)).toContain("first");
+  });
+
+  it("leaves a pid file alone that its server has just taken away", async () => {
+    const cluster = { directory: join(home, "cluster") };
+    await expect(stat(join(cluster.directory, "postmaster.pid"))).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(disownPid(cluster)).resolves.toBeUndefined();
   });
 
   it("starts although the number in its pid file now belongs to another program", async () => {

@@ -58,14 +58,20 @@ export async function findPostmaster(
 /**
  * A pid file may name a process that is not this server: its number was reused after a reboot, or the directory is a copy.
  * Postgres would refuse to start. Only the number is replaced: Postgres uses the rest of the file to see that no child of
- * the old postmaster still touches its shared memory.
+ * the old postmaster still touches its shared memory. A postmaster that is just ending takes its file away itself.
  */
 export async function disownPid(cluster: Pick<Cluster, "directory">): Promise<void> {
   const file = pidFile(cluster);
-  const { mode, uid, gid } = await stat(file);
-  await writeFile(`${file}.new`, (await readFile(file, "utf8")).replace(/^\d+/, String(NO_PID)), { mode });
+  const found = await Promise.all([stat(file), readFile(file, "utf8")]).catch(ignoreMissing);
+  if (!found) return;
+  const [{ mode, uid, gid }, text] = found;
+  await writeFile(`${file}.new`, text.replace(/^\d+/, String(NO_PID)), { mode });
   await chown(`${file}.new`, uid, gid);
   await rename(`${file}.new`, file);
+}
+
+function ignoreMissing(cause: NodeJS.ErrnoException): undefined {
+  if (cause.code !== "ENOENT") throw cause;
 }
 
 /** Starts a postmaster on `port`; it may still be recovering when this returns. */

@@ -29,10 +29,10 @@ WITH fresh AS (
      WHERE d.id = concerned.device_id)
 SELECT user_id AS "userId", device_rev AS "deviceRev" FROM head`;
 
-/** $1 replica, $2 after, $3 since, $4 now. One snapshot: the head is never behind the page. */
-const READ_PAGE = `
+/** $1 replica, $2 now, $3 where `from` begins. One snapshot: the head is never behind the page. */
+const readPage = (from: string): string => `
 WITH heard AS (
-    INSERT INTO session.gateway_replicas AS g (name, heard_at) VALUES ($1, $4::timestamptz)
+    INSERT INTO session.gateway_replicas AS g (name, heard_at) VALUES ($1, $2::timestamptz)
         ON CONFLICT (name) DO UPDATE SET heard_at = EXCLUDED.heard_at
      WHERE g.heard_at < EXCLUDED.heard_at - interval '${HEARD_EVERY_MS} milliseconds')
 SELECT head.seq AS head, entry.*
@@ -41,10 +41,12 @@ SELECT head.seq AS head, entry.*
     SELECT r.seq, CASE WHEN r.restores IS NULL THEN 'ENDED' ELSE 'RESTORED' END AS effect, r.session_ids AS "sessionIds",
            CASE WHEN r.kind = 'GRANT' THEN ARRAY[r.key] ELSE '{}' END AS "grantIds", r.reason, r.at
       FROM session.revocations AS r
-     WHERE r.seq > $2::bigint AND r.at > $3::timestamptz
+     WHERE ${from}
      ORDER BY r.seq LIMIT ${PAGE + 1}) AS entry ON true
  WHERE head.id = 1
  ORDER BY entry.seq`;
+const PAGE_AFTER = readPage("r.seq > $3::bigint");
+const PAGE_SINCE = readPage("r.at > $3::timestamptz");
 
 const Changed = z.object({ userId: z.uuid(), deviceRev: z.coerce.number() });
 const Head = z.object({ head: z.coerce.number() });
@@ -70,13 +72,11 @@ export function createFeedStore(pool: Pool): FeedStore {
     },
 
     async page(replica, from, now) {
-      const after = "after" in from ? from.after : 0;
-      const since = "since" in from ? from.since : "-infinity";
-      const { rows } = await pool.query<Record<string, unknown>>({
-        name: "read-revocations",
-        text: READ_PAGE,
-        values: [replica, after, since, now],
-      });
+      const { rows } = await pool.query<Record<string, unknown>>(
+        "after" in from
+          ? { name: "revocations-after", text: PAGE_AFTER, values: [replica, now, from.after] }
+          : { name: "revocations-since", text: PAGE_SINCE, values: [replica, now, from.since] },
+      );
       const entries = rows.filter((row) => row["seq"] !== null).map((row) => Entry.parse(row));
       return {
         head: Head.parse(rows[0]).head,

@@ -39,13 +39,14 @@ WITH entry AS MATERIALIZED (
   concerned AS MATERIALIZED (
     SELECT told.seq, told.restores, s.id, s.device_id, s.application_id
       FROM told JOIN session.sessions AS s ON s.id = ANY (told.session_ids)),
+  live AS MATERIALIZED (
+    SELECT told.seq, s.device_id FROM told JOIN session.sessions AS s ON s.user_id = told.user_id
+     WHERE ${isLive("s", "$2::timestamptz")}),
   noted AS (
     INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
     SELECT told.seq, 'device:' || other.device_id, $2::timestamptz
       FROM told
-     CROSS JOIN LATERAL (
-       SELECT DISTINCT s.device_id FROM session.sessions AS s
-        WHERE s.user_id = told.user_id AND ${isLive("s", "$2::timestamptz")}) AS other
+     CROSS JOIN LATERAL (SELECT DISTINCT live.device_id FROM live WHERE live.seq = told.seq) AS other
      WHERE NOT EXISTS (SELECT FROM concerned WHERE concerned.seq = told.seq AND concerned.device_id = other.device_id)
         ON CONFLICT DO NOTHING
     RETURNING seq),

@@ -25,16 +25,16 @@ WITH ${seenHead("$1")},
      UNION ALL
     SELECT d.id, d.jkt FROM session.devices AS d WHERE d.id = $10::uuid AND d.user_id = $1::uuid AND d.jkt IS NULL
      ORDER BY jkt NULLS LAST LIMIT 1),
+  -- By the user alone: an index by application too would be taken for the better one, and is all of the application.
+  theirs AS MATERIALIZED (
+    SELECT s.* FROM session.sessions AS s WHERE s.user_id = $1::uuid AND ${isLive("s", "$2::timestamptz")}),
   live AS MATERIALIZED (
     SELECT s.id, s.user_id, coalesce(s.device_id = (SELECT id FROM known), false) AS replaced,
            row_number() OVER (
              PARTITION BY coalesce(s.device_id = (SELECT id FROM known), false)
              ORDER BY s.started_at DESC, s.id DESC) AS place
-      FROM session.sessions AS s
-     WHERE s.user_id = $1::uuid AND s.application_id = $5 AND ${isLive("s", "$2::timestamptz")}),
-  parent AS MATERIALIZED (
-    SELECT s.id, s.absolute_deadline FROM session.sessions AS s
-     WHERE s.id = $26::uuid AND s.user_id = $1::uuid AND ${isLive("s", "$2::timestamptz")}),
+      FROM theirs AS s WHERE s.application_id = $5),
+  parent AS MATERIALIZED (SELECT s.id, s.absolute_deadline FROM theirs AS s WHERE s.id = $26::uuid),
   verdict AS MATERIALIZED (
     SELECT CASE
              WHEN EXISTS (SELECT FROM session.redeemed_grants AS r WHERE r.jti = $3::uuid) THEN 'GRANT_USED'

@@ -1,6 +1,6 @@
 import { buildSchema, getOperationAST, getVariableValues, GraphQLError, GraphQLScalarType, parse } from "graphql";
 import { expect, it } from "vitest";
-import { compileVariables } from "./variables.ts";
+import { compileVariables } from "./compile-variables.ts";
 
 const schema = buildSchema(`
   scalar Even
