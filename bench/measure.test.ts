@@ -1,6 +1,6 @@
 import { array, assert, double, property } from "fast-check";
 import { describe, expect, test } from "vitest";
-import { measuresOf, median, ratioOf, spread, spreadOf, takeTurns, type Series } from "./measure.ts";
+import { measuresOf, median, ratioOf, spread, spreadOf, takeTurns, type Series, type Turn } from "./measure.ts";
 
 const series = (name: string, ...values: number[]): Series => ({
   name,
@@ -86,12 +86,13 @@ describe("a ratio", () => {
 describe("turns", () => {
   test("go round: A B A B, the first round uncounted", async () => {
     const order: string[] = [];
-    const found = await takeTurns([{ name: "A" }, { name: "B" }], 2, async ({ name }) => {
+    const turn = async ({ name }: { name: string }): Promise<Turn> => {
       order.push(name);
       return { "ops/s": order.length };
-    });
-    expect(order.join(" ")).toBe("A B A B A B");
-    expect(found).toEqual([series("A", 3, 5), series("B", 4, 6)]);
+    };
+    const found = await takeTurns([{ name: "A" }, { name: "B" }], 2, turn, async () => void order.push("warm"));
+    expect(order.join(" ")).toBe("A B warm A B A B");
+    expect(found).toEqual([series("A", 4, 6), series("B", 5, 7)]);
   });
 
   test("end with the first that fails", async () => {

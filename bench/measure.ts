@@ -58,11 +58,12 @@ export function ratioOf(ours: Series, yardstick: Series, measure: string): Sprea
   return ratios.length > 0 && ratios.length === ours.turns.length ? spread(ratios) : undefined;
 }
 
-/** A B A B …: each contender once a round, for `rounds` rounds, after one round that does not count. */
+/** A B A B …: each contender once a round, for `rounds` rounds, after one round that does not count and then `warmedUp`. */
 export async function takeTurns<Contender extends { readonly name: string }>(
   contenders: readonly Contender[],
   rounds: number,
   turn: (contender: Contender) => Promise<Turn>,
+  warmedUp: () => Promise<void> = async () => undefined,
 ): Promise<Series[]> {
   const series = contenders.map((contender) => ({ contender, name: contender.name, turns: new Array<Turn>() }));
   for (let round = 0; round <= rounds; round += 1) {
@@ -70,6 +71,7 @@ export async function takeTurns<Contender extends { readonly name: string }>(
       const found = await turn(contender);
       if (round > 0) turns.push(found);
     }
+    if (round === 0) await warmedUp();
   }
   return series.map(({ name, turns }) => ({ name, turns }));
 }

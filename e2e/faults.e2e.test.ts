@@ -174,14 +174,14 @@ test("the gateway and Postgres killed under a person of the simulator's, whose n
   const [gateway] = system.gateways;
   await using ground = await openGround();
   const rage = async (load: Load): Promise<void> => {
-    await load(5);
+    await load(2);
     await gateway.stop("SIGKILL");
     await gateway.start();
-    await load(5);
+    await load(2);
     await killPostgres(postgres, "SIGKILL");
-    await load(5);
+    await load(2);
   };
-  const [report] = await liveThrough(ground, { seeds: [1], steps: 60, rage });
+  const [report] = await liveThrough(ground, { seeds: [1], steps: 30, rage });
   const { changes = 0, settled = 0, faults } = report ?? {};
   expect(Math.min(changes, settled, faults?.LOSE_ANSWER ?? 0, faults?.LOSE_REQUEST ?? 0)).toBeGreaterThan(0);
 });

@@ -155,7 +155,7 @@ describe("a socket", () => {
   });
 
   it("closes at its token's expiry otherwise, with the reason", async () => {
-    const { closed } = await connect(await house.token(house.join(), { expiresIn: 1 }));
+    const { closed } = await connect(await house.token(house.join(), { expiresIn: 2 }));
     const [code, reason] = await closed;
     expect([code, String(reason)]).toEqual([4403, "TOKEN_EXPIRED"]);
   });
