@@ -61,7 +61,7 @@ describe("what is relayed", () => {
     const live = phone.run(LIVE);
     await listening(1);
     await house.revoke(ada.sessionId, "SIGNED_OUT");
-    await eventually(() => expect(live.failure() ?? live.isComplete()).toBeTruthy());
+    await eventually(() => expect(live.failure()).toMatchObject([{ extensions: { reason: "SESSION_ENDED" } }]));
     await listening(0);
     await relay(ada, "too late");
     expect(house.state.relayed).toEqual([]);
