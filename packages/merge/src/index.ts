@@ -2,7 +2,16 @@ export { applyOp, type Arrival, type Op } from "./apply-op.ts";
 export { nextInstant, shiftInstant } from "./clock.ts";
 export type { DraftView } from "./draft.ts";
 export { effectiveStamp, type Moment } from "./effective-stamp.ts";
-export { isJson, isText, jsonBytes, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, type Json } from "./json.ts";
+export {
+  isJson,
+  isText,
+  jsonBytes,
+  MAX_NAME_CHARACTERS,
+  MAX_VALUE_BYTES,
+  MAX_VALUE_DEPTH,
+  utf8Bytes,
+  type Json,
+} from "./json.ts";
 export {
   expire,
   KIND_NAMES,

@@ -26,9 +26,15 @@ export function isText(text: string): boolean {
 
 /** The size of a value as JSON, in bytes of UTF-8. */
 export function jsonBytes(value: Json): number {
-  return encoder.encode(JSON.stringify(value)).length;
+  return utf8Bytes(JSON.stringify(value));
 }
 
+/** The size of a text, in bytes of UTF-8. Most is ASCII, and that need not be encoded to be counted. */
+export function utf8Bytes(text: string): number {
+  return BEYOND_ASCII.test(text) ? encoder.encode(text).length : text.length;
+}
+
+const BEYOND_ASCII = /[\u0080-\uffff]/;
 const encoder = new TextEncoder();
 
 /** The order of names: by UTF-16 code units, the same everywhere. */

@@ -6,7 +6,7 @@
 import { STATES } from "@continuo/merge/protocol";
 import type { Json } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
-import { mayBecome, remaining, usageAfter, type Usage } from "../entry/quota.ts";
+import { grown, growthOf, mayBecome, remaining, type Usage } from "../entry/quota.ts";
 import { unitId } from "../entry/settle.ts";
 import { bytesOf, isShown, kindNamed, viewOf, type Amount, type Unit, type UnitName } from "../entry/unit.ts";
 import { isStored, kindOf, type Namespace, type Namespaces } from "../namespace/namespace.ts";
@@ -128,12 +128,13 @@ export async function takeIn(
       const left =
         quota && namespace && remaining(held, unit.namespace, { user: quota, namespace: namespace.definition.quota });
       const joined = join(unit, standing, { namespace, shift, rev: rev + 1, serverNow: met.serverNow });
-      const isTooMuch = "change" in joined && left !== undefined && !mayBecome(standing, joined.change, unit, left);
+      const growth = growthOf(unit, standing, "change" in joined ? joined.change : standing);
+      const isTooMuch = "change" in joined && left !== undefined && !mayBecome(standing, joined.change, growth, left);
       const taken: Taken = isTooMuch ? { reason: "OVER_QUOTA" } : joined;
       if ("change" in taken) {
         counts.merged += 1;
         rev += 1;
-        held = usageAfter(held, unit, standing, taken.change);
+        held = grown(held, unit.namespace, growth);
         changes.push(taken.change);
       } else if ("reason" in taken) {
         counts.refused += 1;

@@ -10,16 +10,25 @@ export interface Usage extends Amount {
   readonly namespaces: Readonly<Record<string, Amount>>;
 }
 
-/** `usage` after a unit became another; undefined is nothing. */
+/** What it adds to what a person keeps when a unit becomes another; undefined is nothing. */
+export function growthOf(name: UnitName, before: Weighed | undefined, after: Weighed | undefined): Amount {
+  return difference(weightOf(after, name), weightOf(before, name));
+}
+
+/** `usage` with so much more in a namespace. */
+export function grown(usage: Usage, namespace: string, growth: Amount): Usage {
+  const ofNamespace = sum(usageOf(usage, namespace), growth);
+  return { ...sum(usage, growth), namespaces: { ...usage.namespaces, [namespace]: ofNamespace } };
+}
+
+/** `usage` after a unit became another. */
 export function usageAfter(
   usage: Usage,
   name: UnitName,
   before: Weighed | undefined,
   after: Weighed | undefined,
 ): Usage {
-  const growth = difference(weightOf(after, name), weightOf(before, name));
-  const ofNamespace = sum(usageOf(usage, name.namespace), growth);
-  return { ...sum(usage, growth), namespaces: { ...usage.namespaces, [name.namespace]: ofNamespace } };
+  return grown(usage, name.namespace, growthOf(name, before, after));
 }
 
 /** What is left of the tighter of two quotas; negative when one was lowered. */
@@ -33,9 +42,8 @@ export function tighter(one: Amount, other: Amount): Amount {
   return { entries: Math.min(one.entries, other.entries), bytes: Math.min(one.bytes, other.bytes) };
 }
 
-/** Whether a unit may become another with this much left. */
-export function mayBecome(before: Unit | undefined, after: Unit, name: UnitName, left: Amount): boolean {
-  const growth = difference(weightOf(after, name), weightOf(before, name));
+/** Whether a unit may become another with this much left, by the growth that it is. */
+export function mayBecome(before: Unit | undefined, after: Unit, growth: Amount, left: Amount): boolean {
   if (growth.entries > 0 && left.entries < growth.entries) return false;
   if (growth.bytes <= 0 || left.bytes >= growth.bytes) return true;
   return growth.entries === 0 && (isOfFixedSize(after) || viewBytes(after) <= viewBytes(before));

@@ -8,7 +8,7 @@ import { applyOp, effectiveStamp, type Json, type KindName, type Loser, type Sta
 import type { RejectReason } from "@continuo/merge/protocol";
 import { isErased, mayMeetForgotten, meetsNothing, stateOfNothing, typeOf, type Forgotten } from "./fence.ts";
 import type { Fault, JudgedOp, SoundOp } from "./op.ts";
-import { mayBecome, remaining, tighter, usageAfter, type Usage } from "./quota.ts";
+import { grown, growthOf, mayBecome, remaining, tighter, type Usage } from "./quota.ts";
 import { bytesOf, isShown, kindNamed, textStateOf, type Amount, type Unit, type UnitName } from "./unit.ts";
 
 /** One push, as a replica sends it. */
@@ -145,7 +145,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     const { status, stamp, fault, losers = [], change } = verdict;
     if (change !== undefined) {
       ({ rev } = change);
-      usage = usageAfter(usage, op, standing, change);
+      usage = verdict.usage ?? usage;
       serverNow = Math.max(serverNow, change.ms);
       changes.set(id, change);
     }
@@ -221,6 +221,8 @@ interface Verdict {
   readonly fault?: Fault;
   readonly losers?: readonly Loser[];
   readonly change?: Change;
+  /** After the change. */
+  readonly usage?: Usage;
   readonly relayed?: Relayed;
 }
 
@@ -282,12 +284,13 @@ function settleOp(
     appended: appendedTo(standing, after, rev),
   };
   const left = remaining(usage, op.namespace, { user: where.quota, namespace: sound.quota });
-  if (!mayBecome(standing, change, op, left))
+  const growth = growthOf(op, standing, change);
+  if (!mayBecome(standing, change, growth, left))
     return refuse({
       reason: "OVER_QUOTA",
       message: `Of the quota ${Math.max(0, left.entries)} entries and ${Math.max(0, left.bytes)} bytes are left.`,
     });
-  return { status: outcome, stamp, losers, change };
+  return { status: outcome, stamp, losers, change, usage: grown(usage, op.namespace, growth) };
 }
 
 /** Nothing stands in its way, and it stands nowhere. */
