@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startSessionBehindGateway } from "./session-behind-gateway.ts";
 
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const RESOURCE_SECRET = "cnt_cs_resource";
 /** Of a confidential application that may not introspect. */
 const OTHER_SECRET = "cnt_cs_other+%&:";
@@ -18,6 +19,9 @@ let newGrant: () => Promise<string>;
 
 /** A public application, as browsers and phones are. */
 const app: oauth.Client = { client_id: "continuo" };
+/** A confidential one that signs what it says of itself, and may introspect. */
+const keyed: oauth.Client = { client_id: "keyed" };
+let key: oauth.PrivateKey;
 /** A resource server that may introspect. */
 const resource: oauth.Client = { client_id: "resource" };
 
@@ -29,6 +33,19 @@ beforeAll(async () => {
     `INSERT INTO session.applications (id, name, created_at, secret_hash, may_introspect)
      VALUES ('resource', 'Resource', now(), $1, true), ('other', 'Other', now(), $2, false)`,
     [RESOURCE_SECRET, OTHER_SECRET].map((secret) => createHash("sha256").update(secret).digest()),
+  );
+  const pair = await oauth.generateKeyPair("ES256");
+  key = { key: pair.privateKey, kid: "of-today" };
+  const jwk = { ...(await crypto.subtle.exportKey("jwk", pair.publicKey)), kid: "of-today" };
+  await door.admin.query(
+    `INSERT INTO session.applications (id, name, created_at, jwks, may_introspect)
+     VALUES ('keyed', 'Keyed', now(), $1, true)`,
+    [{ keys: [jwk] }],
+  );
+  await door.admin.query(
+    `INSERT INTO session.policies
+     SELECT (jsonb_populate_record(p, '{"application_id": "keyed"}')).*
+       FROM session.policies AS p WHERE application_id = 'continuo'`,
   );
   const issuer = new URL(url);
   as = await oauth.processDiscoveryResponse(
@@ -100,6 +117,8 @@ const refused = (error: string, reason: string): object => ({
 
 describe("oauth4webapi", () => {
   it("finds out where everything is, and what can be done there", () => {
+    const confidential = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+    const algorithms = ["ES256", "Ed25519", "EdDSA"];
     expect(as).toMatchObject({
       issuer: url,
       token_endpoint: `${url}/oauth/token`,
@@ -109,9 +128,13 @@ describe("oauth4webapi", () => {
       grant_types_supported: ["refresh_token", JWT_BEARER],
       response_types_supported: [],
       scopes_supported: ["account"],
-      token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
-      introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-      dpop_signing_alg_values_supported: ["ES256", "Ed25519", "EdDSA"],
+      token_endpoint_auth_methods_supported: ["none", ...confidential],
+      token_endpoint_auth_signing_alg_values_supported: algorithms,
+      revocation_endpoint_auth_methods_supported: ["none", ...confidential],
+      revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+      introspection_endpoint_auth_methods_supported: confidential,
+      introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+      dpop_signing_alg_values_supported: algorithms,
     });
   });
 
@@ -165,6 +188,34 @@ describe("oauth4webapi", () => {
     expect((await refresh(token, oauth.DPoP(app, keyPair))).token_type).toBe("dpop");
   });
 
+  it("signs what it says of itself, to start, to refresh, to ask and to revoke", async () => {
+    const [form, signed] = [{ assertion: await newGrant(), device_name: "A server" }, oauth.PrivateKeyJwt(key)];
+    const began = await oauth.genericTokenEndpointRequest(as, keyed, signed, JWT_BEARER, form, loopback);
+    const started = await oauth.processGenericTokenEndpointResponse(as, keyed, began);
+    const again = oauth.refreshTokenGrantRequest(as, keyed, signed, String(started.refresh_token), loopback);
+    const { access_token } = await oauth.processRefreshTokenResponse(as, keyed, await again);
+    const about = async (): Promise<oauth.IntrospectionResponse> => {
+      const response = await oauth.introspectionRequest(as, keyed, signed, access_token, loopback);
+      return oauth.processIntrospectionResponse(as, keyed, response);
+    };
+    expect(await about()).toMatchObject({ active: true, client_id: "keyed" });
+    const revoking = oauth.revocationRequest(as, keyed, signed, access_token, loopback);
+    await oauth.processRevocationResponse(await revoking);
+    expect(await about()).toEqual({ active: false });
+  });
+
+  it("is refused when its signature is another's, or for another server", async () => {
+    const { privateKey } = await oauth.generateKeyPair("ES256");
+    const foreign = oauth.PrivateKeyJwt({ key: privateKey, kid: "of-today" });
+    const elsewhere = oauth.PrivateKeyJwt(key, {
+      [oauth.modifyAssertion]: (_header, payload) => void (payload["aud"] = as.token_endpoint),
+    });
+    for (const bad of [foreign, elsewhere]) {
+      const response = await oauth.introspectionRequest(as, keyed, bad, "junk", loopback);
+      expect([response.status, await response.json()]).toEqual([400, refused("invalid_client", "CLIENT_INVALID")]);
+    }
+  });
+
   it("as a resource server, verifies an access token by our published keys alone", async () => {
     const { access_token } = await start();
     const request = new Request(`${url}/anything`, { headers: { authorization: `Bearer ${access_token}` } });
@@ -204,6 +255,14 @@ describe("openid-client", () => {
     await openid.tokenRevocation(client, fresh.access_token);
     expect(await openid.tokenIntrospection(rs, fresh.access_token)).toEqual({ active: false });
   });
+
+  it("signs what it says of itself", async () => {
+    const options = { algorithm: "oauth2" as const, execute: [openid.allowInsecureRequests] };
+    const client = await openid.discovery(new URL(url), "keyed", undefined, openid.PrivateKeyJwt(key), options);
+    const form = { assertion: await newGrant(), device_name: "A server" };
+    const { access_token } = await openid.genericGrantRequest(client, JWT_BEARER, form);
+    expect(await openid.tokenIntrospection(client, access_token)).toMatchObject({ active: true, client_id: "keyed" });
+  });
 });
 
 describe("the token endpoint", () => {
@@ -230,6 +289,20 @@ describe("the token endpoint", () => {
       400,
       "invalid_client",
       "CLIENT_INVALID",
+    ],
+    [
+      "nothing signed by a client that has keys",
+      { grant_type: "refresh_token", client_id: "keyed" },
+      400,
+      "invalid_client",
+      "CLIENT_INVALID",
+    ],
+    [
+      "two kinds of authentication",
+      { client_id: "keyed", client_secret: "x", client_assertion: "a", client_assertion_type: ASSERTION_TYPE },
+      400,
+      "invalid_request",
+      "CLIENT_AUTHENTICATION_AMBIGUOUS",
     ],
     [
       "a secret from a client that has none",

@@ -25,6 +25,7 @@ afterAll(() => stack.disposeAsync());
 const START = "mutation ($input: StartSessionInput!) { startSession(input: $input) { accessToken refreshToken } }";
 const REFRESH = "mutation ($token: String!) { refreshSession(refreshToken: $token) { accessToken refreshToken } }";
 const SESSION = "{ viewer { session { id } } }";
+const ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const Tokens = z.object({ accessToken: z.string(), refreshToken: z.string() });
 const Known = z.object({ data: z.object({ viewer: z.object({ session: z.object({ id: z.uuid() }) }) }) });
 const Line = z.looseObject({ name: z.string(), msg: z.string() });
@@ -141,6 +142,11 @@ const REFUSED: [string, () => Promise<Response>, string][] = [
     "UNAUTHENTICATED CLIENT_INVALID",
   ],
   [
+    "a client that shows an assertion of nobody's",
+    () => form("/oauth/token", { client_assertion: secret("assertion.of.nobody"), client_assertion_type: ASSERTION }),
+    "UNAUTHENTICATED CLIENT_INVALID",
+  ],
+  [
     "junk for a refresh token",
     () =>
       form("/oauth/token", {
@@ -172,6 +178,15 @@ describe("a refusal", () => {
       expect([...secrets].filter((text) => log.includes(text))).toEqual([]);
     },
   );
+
+  it("of a client says to us what it does not say to the client", async () => {
+    const response = await form("/oauth/token", { client_id: "continuo", client_secret: secret("needless") });
+    expect(await response.text()).not.toContain("shows one");
+    const requestId = response.headers.get("x-request-id");
+    const lines = readFileSync(file, "utf8").trim().split("\n");
+    const found = lines.map((line) => Line.parse(JSON.parse(line))).filter((line) => line["requestId"] === requestId);
+    expect(found).toContainEqual(expect.objectContaining({ name: "session", why: "it has no secret, and shows one" }));
+  });
 
   it("of somebody who is signed in leads to the session", async () => {
     const token = (await signIn()).accessToken;

@@ -4,7 +4,7 @@
  */
 import { HeaderMap } from "@apollo/server";
 import { unwrapResolverError } from "@apollo/server/errors";
-import { DPOP_ALGORITHMS } from "@continuo/access";
+import { SIGNATURE_ALGORITHMS } from "@continuo/access";
 import { AppError, type ErrorCode, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { currentRequestId } from "./request-id.ts";
@@ -89,7 +89,7 @@ function statusOf(thrown: unknown, error: AppError): number {
 function challenge({ code, reason, message, details }: AppError, isBound: boolean): Record<string, string> {
   const error = challengeOf(code, reason);
   if (error === undefined) return {};
-  const algorithms = `algs="${DPOP_ALGORITHMS.join(" ")}"`;
+  const algorithms = `algs="${SIGNATURE_ALGORITHMS.join(" ")}"`;
   if (reason === "SIGN_IN_REQUIRED") return { "www-authenticate": `Bearer, DPoP ${algorithms}` };
   const isDpop = isBound || reason.startsWith("DPOP_");
   const parameters = [

@@ -1,5 +1,5 @@
 /** What an OAuth client finds out about this installation by itself (RFC 8414). */
-import { DPOP_ALGORITHMS } from "@continuo/access";
+import { SIGNATURE_ALGORITHMS } from "@continuo/access";
 
 /** Where clients look (RFC 8414 section 3). */
 export const METADATA_PATH = "/.well-known/oauth-authorization-server";
@@ -8,7 +8,8 @@ export const TOKEN_PATH = "/oauth/token";
 export const REVOCATION_PATH = "/oauth/revoke";
 export const INTROSPECTION_PATH = "/oauth/introspect";
 
-const SECRET_METHODS = ["client_secret_basic", "client_secret_post"];
+/** How confidential clients authenticate: by the secret or by the keys that they are registered with. */
+const CONFIDENTIAL = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /** The document. There is no authorization endpoint: sessions start with identity's sign-in grant (RFC 7523). */
 export function metadataOf(options: { issuer: string; publicUrl: string; keysPath: string }): object {
@@ -22,9 +23,12 @@ export function metadataOf(options: { issuer: string; publicUrl: string; keysPat
     response_types_supported: [],
     grant_types_supported: ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
     scopes_supported: ["account"],
-    token_endpoint_auth_methods_supported: ["none", ...SECRET_METHODS],
-    revocation_endpoint_auth_methods_supported: ["none", ...SECRET_METHODS],
-    introspection_endpoint_auth_methods_supported: SECRET_METHODS,
-    dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
+    token_endpoint_auth_methods_supported: ["none", ...CONFIDENTIAL],
+    token_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
+    revocation_endpoint_auth_methods_supported: ["none", ...CONFIDENTIAL],
+    revocation_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
+    introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
+    introspection_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
+    dpop_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
   };
 }

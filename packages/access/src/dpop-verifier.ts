@@ -6,10 +6,8 @@ import { AppError } from "@continuo/errors";
 import { createHash, createPublicKey, verify, type KeyObject } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
+import { fitsJwk, isPrivateJwk, jwkThumbprint, PublicJwk, SIGNATURE_ALGORITHMS } from "./public-jwk.ts";
 import { sameUri } from "./same-uri.ts";
-
-/** Signatures that a proof may carry, as `algs` and `dpop_signing_alg_values_supported` list them. */
-export const DPOP_ALGORITHMS = ["ES256", "Ed25519", "EdDSA"] as const;
 
 /** How far a proof's `iat` may be from our clock, when no nonce of ours dates it. Seconds. */
 export const DPOP_CLOCK_SECONDS = 60;
@@ -60,7 +58,6 @@ export interface DpopVerifier {
 
 const MAX_PROOF_LENGTH = 4_096;
 const COMPACT_JWS = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
-const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 const CACHED_KEYS = 50_000;
 
 const Header = z.object({
@@ -79,13 +76,6 @@ const Claims = z.object({
   ath: z.string().optional(),
   nonce: z.string().optional(),
 });
-
-const coordinate = z.string().regex(/^[\w-]{43}$/);
-const PublicJwk = z.discriminatedUnion("crv", [
-  z.object({ kty: z.literal("EC"), crv: z.literal("P-256"), x: coordinate, y: coordinate }),
-  z.object({ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: coordinate }),
-]);
-type PublicJwk = z.infer<typeof PublicJwk>;
 
 /** A verifier that keeps imported keys, as a device signs with one. `acceptsNonce` knows our nonces; `now` is milliseconds. */
 export function createDpopVerifier(options: {
@@ -119,13 +109,13 @@ export function createDpopVerifier(options: {
       // 5. An asymmetric signature that is accepted here.
       check(
         "alg",
-        DPOP_ALGORITHMS.some((alg) => alg === header.alg),
-        `alg is none of ${DPOP_ALGORITHMS.join(", ")}`,
+        SIGNATURE_ALGORITHMS.some((alg) => alg === header.alg),
+        `alg is none of ${SIGNATURE_ALGORITHMS.join(", ")}`,
       );
       // 7. No private part in the key; and a key that fits the algorithm.
-      check("jwk", !PRIVATE_MEMBERS.some((member) => member in header.jwk), "jwk holds a private key");
+      check("jwk", !isPrivateJwk(header.jwk), "jwk holds a private key");
       const jwk = orRefuse("jwk", "jwk is no P-256 or Ed25519 key", () => PublicJwk.parse(header.jwk));
-      check("alg", (jwk.crv === "P-256") === (header.alg === "ES256"), "alg does not fit the key");
+      check("alg", fitsJwk(header.alg, jwk), "alg does not fit the key");
       // 8. and 9. Made for this method and address.
       check("htm", claims.htm === method, `htm is not ${method}`);
       check("htu", sameUri(claims.htu, url), `htu is not ${url}`);
@@ -134,7 +124,7 @@ export function createDpopVerifier(options: {
       if (claims.nonce !== undefined && !acceptsNonce(claims.nonce)) throw nonceRequired();
       if (!hasNonce && Math.abs(now() / 1000 - claims.iat) > DPOP_CLOCK_SECONDS) throw nonceRequired({ check: "iat" });
       // 12. With a token: made for it, and by the key that it is bound to.
-      const jkt = thumbprint(jwk);
+      const jkt = jwkThumbprint(jwk);
       if (accessToken) {
         check("ath", claims.ath === sha256(accessToken.value), "ath is not the hash of the access token");
         check("jkt", accessToken.jkt === undefined || accessToken.jkt === jkt, "the token is bound to another key");
@@ -185,12 +175,6 @@ function isSigned(key: KeyObject, signed: string, signature: string): boolean {
   const isEd25519 = key.asymmetricKeyType === "ed25519";
   const given = isEd25519 ? key : { key, dsaEncoding: "ieee-p1363" as const };
   return verify(isEd25519 ? null : "sha256", Buffer.from(signed), given, Buffer.from(signature, "base64url"));
-}
-
-/** RFC 7638: the required members in order, without space. */
-function thumbprint(jwk: PublicJwk): string {
-  const { crv, kty, x } = jwk;
-  return sha256(JSON.stringify(jwk.kty === "EC" ? { crv, kty, x, y: jwk.y } : { crv, kty, x }));
 }
 
 function sha256(text: string): string {

@@ -3,7 +3,6 @@ export { Acr, ACR_ORDER, acrSuffices } from "./acr.ts";
 export { circumstancesOf, viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
   createDpopVerifier,
-  DPOP_ALGORITHMS,
   DPOP_CLOCK_SECONDS,
   nonceRequired,
   proofInvalid,
@@ -30,3 +29,4 @@ export {
 } from "./internal-identity.ts";
 export { createJwtSigner, type JwtSigner } from "./jwt-signer.ts";
 export { generateKey, type Jwk } from "./keys.ts";
+export { fitsJwk, isPrivateJwk, jwkThumbprint, PublicJwk, SIGNATURE_ALGORITHMS } from "./public-jwk.ts";

@@ -1,5 +1,6 @@
 export { OperatorFault } from "./fault.ts";
 export { interruptible } from "./interruptible.ts";
+export { readJson } from "./json-file.ts";
 export {
   parseOptions,
   type AddCommands,

@@ -9,8 +9,9 @@ import { createLocalJWKSet } from "jose";
 import { v4 as newDeviceId, v7 as newId } from "uuid";
 import { createActivity } from "./activity/activity.ts";
 import { createActivityStore } from "./activity/activity.store.ts";
-import { createClientAuthentication } from "./application/application.ts";
 import { createApplicationStore } from "./application/application.store.ts";
+import { createAssertionStore } from "./application/assertion.store.ts";
+import { createClientAuthentication } from "./application/client-authentication.ts";
 import { createAnnouncer } from "./announce.ts";
 import { createAuditRoutes } from "./audit-routes.ts";
 import { createAuditStore } from "./audit/audit.store.ts";
@@ -178,7 +179,12 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
         now,
       }),
     }),
-    authenticate: createClientAuthentication(createApplicationStore(pool, prisma)),
+    authenticate: createClientAuthentication({
+      applications: createApplicationStore(pool, prisma),
+      assertions: createAssertionStore(pool),
+      issuer: env.TOKEN_ISSUER,
+      now,
+    }),
     logger,
   });
 

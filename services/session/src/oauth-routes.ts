@@ -3,7 +3,11 @@ import { circumstancesOf } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { isOutage, type SubgraphOptions } from "@continuo/subgraph";
-import { clientInvalid, type AuthenticatedClient, type ClientCredentials } from "./application/application.ts";
+import {
+  clientInvalid,
+  type AuthenticatedClient,
+  type ClientCredentials,
+} from "./application/client-authentication.ts";
 import type { Context } from "./context.ts";
 import { credentialsOf, parseForm } from "./oauth/client-request.ts";
 import type { ClientRequest, OAuth } from "./oauth/oauth.ts";
@@ -33,7 +37,8 @@ export function createOAuthRoutes(options: {
         const fault = asAppError(thrown);
         if (fault.code === "INTERNAL_SERVER_ERROR")
           request.log.error({ err: thrown, requestId: request.id }, "request failed");
-        else logger.info({ code: fault.code, reason: fault.reason, requestId: request.id }, "refused");
+        else
+          logger.info({ code: fault.code, reason: fault.reason, why: whyOf(fault), requestId: request.id }, "refused");
         const { status, body } = toOAuthRefusal(fault);
         if (body.error !== "invalid_client") return reply.code(status).send(body);
         // RFC 6749 section 5.2: the challenge is for whoever tried that way; others would have a browser ask for a password.
@@ -45,7 +50,7 @@ export function createOAuthRoutes(options: {
         scope.post(path, { onRequest: async (request) => void (await callerOf(request)) }, async (request, reply) => {
           const form = parseForm(typeof request.body === "string" ? request.body : "");
           const credentials = credentialsOf(request.headers.authorization, form);
-          if (credentials === undefined) throw clientInvalid();
+          if (credentials === undefined) throw clientInvalid("it says nothing of itself");
           const client = await authenticate(credentials);
           const { jkt, ipPrefix } = circumstancesOf(await callerOf(request));
           const result = await answer({ client, form, jkt, ipPrefix, logger: logger.child({ requestId: request.id }) });
@@ -57,6 +62,12 @@ export function createOAuthRoutes(options: {
       serve("/oauth/introspect", (request) => oauth.introspect(request));
     });
   };
+}
+
+/** What the answer does not say: all that is wrong with a client's authentication has one answer. */
+function whyOf({ reason, cause }: AppError): string | undefined {
+  if (reason !== "CLIENT_INVALID" || !(cause instanceof Error)) return undefined;
+  return cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause.message;
 }
 
 function asAppError(thrown: unknown): AppError {

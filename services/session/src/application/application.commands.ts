@@ -1,14 +1,16 @@
 /** `applications …`: OAuth clients, for an operator. */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { parseOptions } from "@continuo/operator";
+import { parseOptions, readJson } from "@continuo/operator";
 import type { AddCommands, Operator } from "../operator.ts";
-import { ApplicationInput, createApplications, LogoutUri, type Applications } from "./applications.ts";
+import { ApplicationInput, createApplications, LogoutUri, type Applications, type KeyChange } from "./applications.ts";
 import { createApplicationStore } from "./application.store.ts";
+import { ClientKeys, keyIdsOf } from "./client-keys.ts";
 
 const AddOptions = z.object({
   name: z.string(),
   confidential: z.boolean().default(false),
+  keys: z.string().optional(),
   mayIntrospect: z.boolean().default(false),
   logoutUri: z.string().optional(),
 });
@@ -26,20 +28,26 @@ export const addApplicationCommands: AddCommands = (program, run) => {
     .description("Register one. Nobody can sign in to it before it has an active policy.")
     .requiredOption("--name <name>", "as people are shown it")
     .option("--confidential", "it runs on a server and keeps a secret, which is shown once")
+    .option("--keys <path>", "or authenticates by these keys: a JWK Set of public ones; - for standard input")
     .option("--may-introspect", "it may ask about tokens (RFC 7662)")
     .option("--logout-uri <uri>", "where it hears of its ended sessions")
     .addHelpText("after", '\nExample: applications add orders --name "Orders" --confidential --may-introspect')
     .action(
       run(async (operator, { args, options }) => {
-        const { name, confidential, mayIntrospect, logoutUri } = parseOptions(AddOptions, options);
+        const { name, confidential, keys, mayIntrospect, logoutUri } = parseOptions(AddOptions, options);
+        const jwks = keys === undefined ? null : await keysIn(keys);
         const input = parseOptions(ApplicationInput, {
           id: args[0],
           name,
-          isConfidential: confidential,
+          isConfidential: confidential || jwks !== null,
+          jwks,
           mayIntrospect,
           backchannelLogoutUri: logoutUri ?? null,
         });
-        if (operator.dryRun) return { value: { ...input, dryRun: true } };
+        if (operator.dryRun) {
+          const { jwks: _, ...rest } = input;
+          return { value: { ...rest, keyIds: jwks === null ? null : keyIdsOf(jwks), dryRun: true } };
+        }
         const { application, secret } = await (await openApplications(operator)).add(input);
         return { value: { ...application, ...(secret !== null && { secret }) } };
       }),
@@ -59,6 +67,30 @@ export const addApplicationCommands: AddCommands = (program, run) => {
     );
 
   applications
+    .command("set-keys <id> <file>")
+    .description(
+      "Have a confidential application authenticate by these keys, instead of its former ones or its secret.",
+    )
+    .addHelpText(
+      "after",
+      "\nThe file is a JWK Set of public keys; - for standard input. To rotate, set the former and the next one, have the" +
+        "\napplication sign with the next, then set that alone.\nExample: applications set-keys orders jwks.json --dry-run",
+    )
+    .action(
+      run(async (operator, { args }) => {
+        const [id, file] = parseOptions(z.tuple([z.string(), z.string()]), args);
+        const jwks = await keysIn(file);
+        const opened = await openApplications(operator);
+        const change = await opened.tryKeys(id, jwks);
+        if (operator.dryRun) return { value: { id, ...change, dryRun: true } };
+        const lost = lostBy(change);
+        if (lost !== undefined) await operator.confirm(`${id} cannot authenticate ${lost} any more. Go on?`);
+        await opened.setKeys(id, jwks);
+        return { value: { id, ...change } };
+      }),
+    );
+
+  applications
     .command("set-logout-uri <id> [uri]")
     .description("Say where an application hears of its ended sessions; without an address, nowhere.")
     .action(
@@ -70,6 +102,15 @@ export const addApplicationCommands: AddCommands = (program, run) => {
       }),
     );
 };
+
+async function keysIn(path: string): Promise<ClientKeys> {
+  return parseOptions(ClientKeys, await readJson(path, "keys"));
+}
+
+function lostBy({ removed, replacesSecret }: KeyChange): string | undefined {
+  if (replacesSecret) return "by its secret";
+  return removed.length === 0 ? undefined : `by ${removed.join(", ")}`;
+}
 
 async function openApplications(operator: Operator): Promise<Applications> {
   const { pool, prisma } = await operator.database();

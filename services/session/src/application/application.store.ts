@@ -1,9 +1,9 @@
 import type { Pool } from "pg";
-import type { PrismaClient } from "../database/generated/client.ts";
+import { Prisma, type PrismaClient } from "../database/generated/client.ts";
 import { Application, type ApplicationStore } from "./application.ts";
 
 const FIND = `
-SELECT id, name, created_at AS "createdAt", secret_hash AS "secretHash", may_introspect AS "mayIntrospect",
+SELECT id, name, created_at AS "createdAt", secret_hash AS "secretHash", jwks, may_introspect AS "mayIntrospect",
        backchannel_logout_uri AS "backchannelLogoutUri"
   FROM session.applications WHERE id = $1`;
 
@@ -21,9 +21,15 @@ export function createApplicationStore(pool: Pool, prisma: PrismaClient): Applic
       return rows.map((row) => Application.parse(row));
     },
 
-    async add({ secretHash, ...application }) {
+    async add({ secretHash, jwks, ...application }) {
       const { count } = await prisma.application.createMany({
-        data: [{ ...application, secretHash: secretHash === null ? null : Buffer.from(secretHash) }],
+        data: [
+          {
+            ...application,
+            secretHash: secretHash === null ? null : Buffer.from(secretHash),
+            jwks: jwks ?? Prisma.DbNull,
+          },
+        ],
         skipDuplicates: true,
       });
       return count === 1;
@@ -33,6 +39,14 @@ export function createApplicationStore(pool: Pool, prisma: PrismaClient): Applic
       const { count } = await prisma.application.updateMany({
         where: { id, secretHash: { not: null } },
         data: { secretHash: Buffer.from(secretHash) },
+      });
+      return count === 1;
+    },
+
+    async replaceJwks(id, jwks) {
+      const { count } = await prisma.application.updateMany({
+        where: { id, OR: [{ secretHash: { not: null } }, { jwks: { not: Prisma.DbNull } }] },
+        data: { jwks, secretHash: null },
       });
       return count === 1;
     },

@@ -1,10 +1,11 @@
 /**
- * An application: an OAuth client (RFC 6749 section 2) under whose policy sessions live. One with a secret is
- * confidential and shows it with each request; the others are public, and their name is all that they say.
+ * An application: an OAuth client (RFC 6749 section 2) under whose policy sessions live. One with a secret or with keys is
+ * confidential and proves with each request that it has them; the others are public, and their name is all that they say.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
+import { ClientKeys } from "./client-keys.ts";
 
 /** What an application is called in requests: its client_id. */
 export const ApplicationId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "lower-case letters, digits, . _ -");
@@ -14,8 +15,10 @@ export const Application = z.object({
   id: z.string(),
   name: z.string(),
   createdAt: z.date(),
-  /** SHA-256 of its secret; null for a public client. */
+  /** SHA-256 of its secret; null when it has none. */
   secretHash: z.custom<Uint8Array>((value) => value instanceof Uint8Array).nullable(),
+  /** What its assertions are signed with; null when it has none. Who has keys has no secret. */
+  jwks: ClientKeys.nullable(),
   /** May ask about tokens (RFC 7662). */
   mayIntrospect: z.boolean(),
   /** Told of each of its sessions that ends. */
@@ -32,8 +35,10 @@ export interface ApplicationStore {
   /** By id. */
   list(): Promise<Application[]>;
   add(application: Application): Promise<boolean>;
-  /** False also for one that has no secret: it does not become confidential by the way. */
+  /** False also for one that has no secret: it does not become confidential by the way, nor give up its keys. */
   replaceSecretHash(id: string, secretHash: Uint8Array): Promise<boolean>;
+  /** In place of its keys or its secret. False also for one that has neither. */
+  replaceJwks(id: string, jwks: ClientKeys): Promise<boolean>;
   setLogoutUri(id: string, uri: string | null): Promise<boolean>;
 }
 
@@ -47,47 +52,13 @@ export function createClientSecret(randomBytes: (count: number) => Buffer): { se
   return { secret, secretHash: hashOf(secret) };
 }
 
-/** What a client says of itself. */
-export interface ClientCredentials {
-  readonly id: string;
-  readonly secret?: string | undefined;
-}
-
-/** An application as far as its requests go. */
-export type AuthenticatedClient = Pick<Application, "id" | "mayIntrospect">;
-
-/**
- * The application that shows these credentials. Throws UNAUTHENTICATED/CLIENT_INVALID, the same for an unknown one, a
- * wrong secret, none where one is needed, and one where none is. Public clients are asked for once: they stay, as they
- * are (`ApplicationStore`), and their name is all that they say.
- */
-export function createClientAuthentication(
-  store: Pick<ApplicationStore, "find">,
-): (credentials: ClientCredentials) => Promise<AuthenticatedClient> {
-  const publicClients = new Map<string, AuthenticatedClient>();
-  return async ({ id, secret }) => {
-    const known = secret === undefined ? publicClients.get(id) : undefined;
-    if (known) return known;
-    const found = ApplicationId.safeParse(id).success ? await store.find(id) : undefined;
-    if (found === undefined || !isShown(secret, found.secretHash)) throw clientInvalid();
-    const client = { id, mayIntrospect: found.mayIntrospect };
-    if (found.secretHash === null) publicClients.set(id, client);
-    return client;
-  };
-}
-
-/** UNAUTHENTICATED/CLIENT_INVALID. */
-export function clientInvalid(): AppError {
-  return new AppError("UNAUTHENTICATED", "CLIENT_INVALID", "The client is unknown, or its secret is wrong or missing.");
-}
-
 /** UNAUTHENTICATED/TOKEN_NOT_YOURS. */
 export function tokenNotYours(): AppError {
   return new AppError("UNAUTHENTICATED", "TOKEN_NOT_YOURS", "The token was given to another client.");
 }
 
-function isShown(secret: string | undefined, secretHash: Uint8Array | null): boolean {
-  if (secretHash === null || secret === undefined) return secretHash === null && secret === undefined;
+/** In the same time, right or wrong. */
+export function isSecret(secret: string, secretHash: Uint8Array): boolean {
   return timingSafeEqual(hashOf(secret), secretHash);
 }
 

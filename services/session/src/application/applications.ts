@@ -2,6 +2,7 @@
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
 import { ApplicationId, createClientSecret, type Application, type ApplicationStore } from "./application.ts";
+import { ClientKeys, keyIdsOf } from "./client-keys.ts";
 
 /** Where an application hears of its ended sessions: https, or a loopback address for trying it out. */
 export const LogoutUri = z.string().refine((text) => {
@@ -11,14 +12,19 @@ export const LogoutUri = z.string().refine((text) => {
   return hash === "" && (protocol === "https:" || (protocol === "http:" && isHere));
 }, "must be an https address without a fragment (OpenID Connect Back-Channel Logout 1.0 section 2.2)");
 
-/** An application as an operator describes it. */
+/** An application as an operator describes it. A confidential one without keys gets a secret. */
 export const ApplicationInput = z
   .object({
     id: ApplicationId,
     name: z.string().trim().min(1).max(128),
     isConfidential: z.boolean(),
+    jwks: ClientKeys.nullable(),
     mayIntrospect: z.boolean(),
     backchannelLogoutUri: LogoutUri.nullable(),
+  })
+  .refine(({ isConfidential, jwks }) => isConfidential || jwks === null, {
+    path: ["jwks"],
+    error: "only a confidential application has keys",
   })
   .refine(({ isConfidential, mayIntrospect }) => isConfidential || !mayIntrospect, {
     path: ["mayIntrospect"],
@@ -27,19 +33,40 @@ export const ApplicationInput = z
 export type ApplicationInput = z.infer<typeof ApplicationInput>;
 
 /** An application as an operator sees it. */
-export interface ApplicationSummary extends ApplicationInput {
+export interface ApplicationSummary extends Omit<ApplicationInput, "jwks"> {
+  /** What its keys are called; null when it has none. */
+  readonly keyIds: readonly string[] | null;
   readonly createdAt: Date;
+}
+
+/** What becomes of an application's keys, by their names. */
+export interface KeyChange {
+  readonly keyIds: readonly string[];
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  /** Whether it had a secret until now. */
+  readonly replacesSecret: boolean;
 }
 
 export interface Applications {
   list(): Promise<ApplicationSummary[]>;
   /**
-   * Registers one, and returns the secret of a confidential one. Nobody can sign in to it before a policy of it is
+   * Registers one, and returns the secret of a confidential one that has no keys. Nobody can sign in to it before a policy of it is
    * active. Throws CONFLICT/APPLICATION_EXISTS.
    */
   add(input: ApplicationInput): Promise<{ application: ApplicationSummary; secret: string | null }>;
-  /** The former secret is refused from now on. Throws NOT_FOUND/APPLICATION_NOT_FOUND, CONFLICT/APPLICATION_PUBLIC. */
+  /**
+   * The former secret is refused from now on. Throws NOT_FOUND/APPLICATION_NOT_FOUND, CONFLICT: APPLICATION_PUBLIC,
+   * APPLICATION_HAS_KEYS.
+   */
   rotateSecret(id: string): Promise<string>;
+  /** What `setKeys` would change. Throws as it does. */
+  tryKeys(id: string, keys: ClientKeys): Promise<KeyChange>;
+  /**
+   * From now on it authenticates by these keys, and by nothing that it had before. Throws NOT_FOUND/APPLICATION_NOT_FOUND,
+   * CONFLICT/APPLICATION_PUBLIC.
+   */
+  setKeys(id: string, keys: ClientKeys): Promise<void>;
   /** Null for none. Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
   setLogoutUri(id: string, uri: string | null): Promise<void>;
 }
@@ -52,11 +79,17 @@ export function createApplications(options: {
 }): Applications {
   const { store, randomBytes, now } = options;
 
+  async function find(id: string): Promise<Application> {
+    const found = await store.find(id);
+    if (found === undefined) throw notFound();
+    return found;
+  }
+
   return {
     list: async () => (await store.list()).map((application) => summaryOf(application)),
 
     async add({ isConfidential, ...input }) {
-      const made = isConfidential ? createClientSecret(randomBytes) : undefined;
+      const made = isConfidential && input.jwks === null ? createClientSecret(randomBytes) : undefined;
       const application = { ...input, createdAt: now(), secretHash: made?.secretHash ?? null };
       if (!(await store.add(application)))
         throw new AppError("CONFLICT", "APPLICATION_EXISTS", "There is an application with this id already.");
@@ -66,8 +99,30 @@ export function createApplications(options: {
     async rotateSecret(id) {
       const { secret, secretHash } = createClientSecret(randomBytes);
       if (await store.replaceSecretHash(id, secretHash)) return secret;
-      if ((await store.find(id)) === undefined) throw notFound();
-      throw new AppError("CONFLICT", "APPLICATION_PUBLIC", "A public application has no secret to replace.");
+      if ((await find(id)).jwks === null) throw isPublic();
+      throw new AppError(
+        "CONFLICT",
+        "APPLICATION_HAS_KEYS",
+        "The application has keys, which are better than a secret.",
+      );
+    },
+
+    async tryKeys(id, keys) {
+      const found = await find(id);
+      if (!isConfidential(found)) throw isPublic();
+      const [before, after] = [found.jwks === null ? [] : keyIdsOf(found.jwks), keyIdsOf(keys)];
+      return {
+        keyIds: after,
+        added: after.filter((kid) => !before.includes(kid)),
+        removed: before.filter((kid) => !after.includes(kid)),
+        replacesSecret: found.secretHash !== null,
+      };
+    },
+
+    async setKeys(id, keys) {
+      if (await store.replaceJwks(id, keys)) return;
+      await find(id);
+      throw isPublic();
     },
 
     async setLogoutUri(id, uri) {
@@ -76,10 +131,19 @@ export function createApplications(options: {
   };
 }
 
-function summaryOf({ secretHash, ...application }: Application): ApplicationSummary {
-  return { ...application, isConfidential: secretHash !== null };
+function summaryOf(application: Application): ApplicationSummary {
+  const { secretHash: _, jwks, ...rest } = application;
+  return { ...rest, isConfidential: isConfidential(application), keyIds: jwks === null ? null : keyIdsOf(jwks) };
+}
+
+function isConfidential({ secretHash, jwks }: Application): boolean {
+  return secretHash !== null || jwks !== null;
 }
 
 function notFound(): AppError {
   return new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
+}
+
+function isPublic(): AppError {
+  return new AppError("CONFLICT", "APPLICATION_PUBLIC", "A public application has nothing to authenticate with.");
 }

@@ -3,7 +3,8 @@
  * It judges the form alone: whether the client is who it says is the application's to know.
  */
 import { AppError } from "@continuo/errors";
-import type { ClientCredentials } from "../application/application.ts";
+import { CLIENT_ASSERTION_TYPE } from "../application/client-assertion.ts";
+import { clientInvalid, type ClientCredentials } from "../application/client-authentication.ts";
 
 /** Parameters by name, each at most once. */
 export type Form = ReadonlyMap<string, string>;
@@ -28,16 +29,30 @@ export function required(form: Form, name: string): string {
 const BASIC = /^Basic +([A-Za-z0-9+/]+=*)$/i;
 
 /**
- * Credentials by client_secret_basic, client_secret_post, or client_id alone. Throws BAD_USER_INPUT:
- * CLIENT_AUTHENTICATION_AMBIGUOUS when there are two, AUTHORIZATION_INVALID; undefined when there are none.
+ * Credentials by client_secret_basic, client_secret_post, private_key_jwt, or client_id alone; undefined when there are none.
+ * Throws BAD_USER_INPUT: CLIENT_AUTHENTICATION_AMBIGUOUS when there are two, AUTHORIZATION_INVALID, PARAMETER_MISSING;
+ * UNAUTHENTICATED/CLIENT_INVALID for an assertion of another type.
  */
 export function credentialsOf(authorization: string | undefined, form: Form): ClientCredentials | undefined {
   const id = form.get("client_id");
   const secret = form.get("client_secret");
-  if (authorization === undefined) return id === undefined ? undefined : { id, secret };
-  const basic = fromBasic(authorization);
-  if (secret === undefined && (id === undefined || id === basic.id)) return basic;
-  throw new AppError("BAD_USER_INPUT", "CLIENT_AUTHENTICATION_AMBIGUOUS", "The client authenticates in two ways.");
+  const assertion = assertionOf(form);
+  const basic = authorization === undefined ? undefined : fromBasic(authorization);
+  const ways = [basic, secret, assertion].filter((way) => way !== undefined).length;
+  if (ways > 1 || (basic !== undefined && id !== undefined && id !== basic.id))
+    throw new AppError("BAD_USER_INPUT", "CLIENT_AUTHENTICATION_AMBIGUOUS", "The client authenticates in two ways.");
+  if (basic !== undefined) return basic;
+  if (assertion !== undefined) return { id, assertion };
+  return id === undefined ? undefined : { id, secret };
+}
+
+/** RFC 7521 section 4.2: both parameters, or neither. */
+function assertionOf(form: Form): string | undefined {
+  if (!form.has("client_assertion") && !form.has("client_assertion_type")) return undefined;
+  const type = required(form, "client_assertion_type");
+  const assertion = required(form, "client_assertion");
+  if (type !== CLIENT_ASSERTION_TYPE) throw clientInvalid("an assertion of another type");
+  return assertion;
 }
 
 /** Both halves are form-encoded before they are joined (RFC 6749 section 2.3.1). */

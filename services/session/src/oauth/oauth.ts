@@ -4,7 +4,8 @@
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import { tokenNotYours, type AuthenticatedClient } from "../application/application.ts";
+import { tokenNotYours } from "../application/application.ts";
+import type { AuthenticatedClient } from "../application/client-authentication.ts";
 import { DeviceInput } from "../device/device.ts";
 import { expiryOf, type Session } from "../session/session.ts";
 import type { StartSessionRequest } from "../session/start-session.ts";

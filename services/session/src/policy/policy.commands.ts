@@ -1,7 +1,6 @@
 /** `policies …`: drafts, dry runs and activations, for an operator. */
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { OperatorFault, parseOptions, type Report } from "@continuo/operator";
+import { OperatorFault, parseOptions, readJson, type Report } from "@continuo/operator";
 import type { AddCommands, Operator } from "../operator.ts";
 import { createActivation, type Activation, type Forecast } from "./activation.ts";
 import { createActivationStore } from "./activation.store.ts";
@@ -123,14 +122,8 @@ async function oneOf(
 /** The rules in a file, over those in force. */
 async function rulesIn(activation: Activation, applicationId: string, path: string): Promise<PolicyRules> {
   const active = (await activation.list(applicationId)).find(({ state }) => state === "ACTIVE");
-  let changes: unknown;
-  try {
-    changes = JSON.parse(await readFile(path === "-" ? "/dev/stdin" : path, "utf8"));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new OperatorFault("E_USAGE", `The rules cannot be read: ${why}.`, "Give a file of JSON.");
-  }
-  return parseOptions(PolicyRules, { ...(active && RulesAlone.parse(active)), ...parseOptions(Changes, changes) });
+  const changes = parseOptions(Changes, await readJson(path, "rules"));
+  return parseOptions(PolicyRules, { ...(active && RulesAlone.parse(active)), ...changes });
 }
 
 const reportOf = (forecast: Forecast): Report => ({ value: forecast, text: textOf(forecast) });

@@ -32,9 +32,17 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   const store = createRetentionStore(pool);
   const inDays = (days: number): Date => new Date(system.clock.now.getTime() + days * DAY_MS);
 
-  const nothing = { redeemedGrants: 0, revocations: 0, endedSessions: 0, outbox: 0, gatewayReplicas: 0, authEvents: 0 };
+  await pool.query("INSERT INTO session.used_client_assertions (id, good_until) VALUES ('x', $1)", [system.clock.now]);
+  const none = { redeemedGrants: 0, usedClientAssertions: 0, revocations: 0, endedSessions: 0 };
+  const nothing = { ...none, outbox: 0, gatewayReplicas: 0, authEvents: 0 };
   expect(await store.forget(inDays(0))).toEqual(nothing);
-  expect(await store.forget(inDays(2))).toEqual({ ...nothing, redeemedGrants: 2, outbox: 1, gatewayReplicas: 1 });
+  expect(await store.forget(inDays(2))).toEqual({
+    ...nothing,
+    redeemedGrants: 2,
+    usedClientAssertions: 1,
+    outbox: 1,
+    gatewayReplicas: 1,
+  });
   expect(await store.forget(inDays(29))).toEqual(nothing);
   expect(await store.forget(inDays(31))).toEqual({ ...nothing, revocations: 1 });
   expect(await store.forget(inDays(91))).toEqual({ ...nothing, endedSessions: 1 });

@@ -4,11 +4,20 @@ import { RETENTION_MS, type RetentionStore } from "./retention.ts";
 const BATCH = 2_000;
 
 /** What goes row by row. Security events are a chain: they go from its front alone, and the database sees to that. */
-type RowKind = Exclude<keyof typeof RETENTION_MS, "authEvents">;
+const ROW_KINDS = [
+  "redeemedGrants",
+  "usedClientAssertions",
+  "revocations",
+  "endedSessions",
+  "outbox",
+  "gatewayReplicas",
+] as const;
+type RowKind = (typeof ROW_KINDS)[number];
 
 /** What goes: a table, its key, and the condition with `$1` as the moment before which it is past. */
 const RULES: Readonly<Record<RowKind, { table: string; key: string; past: string }>> = {
   redeemedGrants: { table: "redeemed_grants", key: "jti", past: "expires_at < $1" },
+  usedClientAssertions: { table: "used_client_assertions", key: "id", past: "good_until < $1" },
   revocations: { table: "revocations", key: "seq", past: "at < $1" },
   endedSessions: { table: "sessions", key: "id", past: "state <> 'ACTIVE' AND ended_at < $1" },
   outbox: { table: "outbox", key: "id", past: "enqueued_at < $1" },
@@ -50,7 +59,7 @@ export function createRetentionStore(pool: Pool): RetentionStore {
     async forget(now) {
       const pastOf = (kind: keyof typeof RETENTION_MS): Date => new Date(now.getTime() - RETENTION_MS[kind]);
       const deleted: Record<string, number> = {};
-      for (const name of ["redeemedGrants", "revocations", "endedSessions", "outbox", "gatewayReplicas"] as const) {
+      for (const name of ROW_KINDS) {
         deleted[name] = await forgetOne(name, pastOf(name));
       }
       deleted["authEvents"] = await forgetAuthEvents(pastOf("authEvents"));

@@ -11,6 +11,8 @@ const DAY_MS = 24 * 3_600_000;
 export const RETENTION_MS = {
   /** Past the grant's own expiry, for clocks that disagree. */
   redeemedGrants: 5 * 60_000,
+  /** Past its last moment, likewise. */
+  usedClientAssertions: 5 * 60_000,
   revocations: 30 * DAY_MS,
   endedSessions: 90 * DAY_MS,
   /** Since the hand-over to the queue. */

@@ -1,7 +1,6 @@
 /** `namespaces …`: what applications publish, for an operator. */
-import { readFile } from "node:fs/promises";
 import { NamespaceDefinition } from "@continuo/namespace";
-import { OperatorFault } from "@continuo/operator";
+import { OperatorFault, readJson } from "@continuo/operator";
 import { z } from "zod";
 import type { AddCommands, Operator } from "../operator.ts";
 import type { NamespaceStore } from "./namespace.ts";
@@ -58,17 +57,7 @@ async function openStore(operator: Operator): Promise<NamespaceStore & Publicati
 
 /** Throws E_USAGE with each problem. */
 async function definitionsIn(file: string): Promise<readonly NamespaceDefinition[]> {
-  let given: unknown;
-  try {
-    given = JSON.parse(await readFile(file === "-" ? "/dev/stdin" : file, "utf8"));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new OperatorFault(
-      "E_USAGE",
-      `The definitions cannot be read: ${why}.`,
-      "Give a file that is there, as JSON.",
-    );
-  }
+  const given = await readJson(file, "definitions");
   const parsed = z
     .array(NamespaceDefinition)
     .min(1)

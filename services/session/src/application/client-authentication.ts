@@ -1,0 +1,84 @@
+/** Whether a client is who it says (RFC 6749 section 2.3): by a secret, by an assertion, or, when it is public, by its name. */
+import { createHash } from "node:crypto";
+import { AppError } from "@continuo/errors";
+import { ApplicationId, isSecret, type Application, type ApplicationStore } from "./application.ts";
+import { claimedBy, verifyClientAssertion, type ClientAssertion } from "./client-assertion.ts";
+
+/** What a client says of itself. The id beside an assertion is what `client_id` says, if it does. */
+export type ClientCredentials =
+  | { readonly id: string; readonly secret?: string | undefined }
+  | { readonly id?: string | undefined; readonly assertion: string };
+
+/** An application as far as its requests go. */
+export type AuthenticatedClient = Pick<Application, "id" | "mayIntrospect">;
+
+export interface AssertionStore {
+  /** Remembers one, for all replicas; false when it is known already. One statement. */
+  use(id: Uint8Array, goodUntil: Date): Promise<boolean>;
+}
+
+/**
+ * The application that shows these credentials. Throws UNAUTHENTICATED/CLIENT_INVALID, in the same words for an unknown
+ * one and for one that does not show what it is registered with: nothing, its secret, or an assertion by its key that
+ * nobody has shown before. Public clients are asked for once: they stay, as they are (`ApplicationStore`), and their name is
+ * all that they say.
+ */
+export function createClientAuthentication(options: {
+  applications: Pick<ApplicationStore, "find">;
+  assertions: AssertionStore;
+  issuer: string;
+  now: () => Date;
+}): (credentials: ClientCredentials) => Promise<AuthenticatedClient> {
+  const { applications, assertions, issuer, now } = options;
+  const publicClients = new Map<string, AuthenticatedClient>();
+
+  async function find(id: string | undefined): Promise<Application> {
+    const found = ApplicationId.safeParse(id).success && id !== undefined ? await applications.find(id) : undefined;
+    if (found === undefined) throw clientInvalid("unknown");
+    return found;
+  }
+
+  async function byName(id: string, secret: string | undefined): Promise<AuthenticatedClient> {
+    const known = secret === undefined ? publicClients.get(id) : undefined;
+    if (known) return known;
+    const { mayIntrospect, secretHash, jwks } = await find(id);
+    if (jwks !== null) throw clientInvalid("it has keys, and shows no assertion");
+    if (secretHash === null && secret !== undefined) throw clientInvalid("it has no secret, and shows one");
+    if (secretHash !== null && !isSecret(secret ?? "", secretHash)) throw clientInvalid("not its secret");
+    const client = { id, mayIntrospect };
+    if (secretHash === null) publicClients.set(id, client);
+    return client;
+  }
+
+  async function byAssertion(assertion: string, named: string | undefined): Promise<AuthenticatedClient> {
+    const clientId = claimedBy(assertion);
+    if (named !== undefined && named !== clientId) throw clientInvalid("the assertion is not by client_id");
+    const { id, mayIntrospect, jwks } = await find(clientId);
+    if (jwks === null) throw clientInvalid("it has no keys, and shows an assertion");
+    const good = await verifyClientAssertion(assertion, { clientId: id, keys: jwks, issuer, now: now() }).catch(
+      (cause) => {
+        throw clientInvalid("the assertion is not good", cause);
+      },
+    );
+    if (!(await assertions.use(idOf(good), good.goodUntil))) throw clientInvalid("the assertion was used before");
+    return { id, mayIntrospect };
+  }
+
+  return (credentials) =>
+    "assertion" in credentials
+      ? byAssertion(credentials.assertion, credentials.id)
+      : byName(credentials.id, credentials.secret);
+}
+
+/** UNAUTHENTICATED/CLIENT_INVALID. `why` is for our log alone. */
+export function clientInvalid(why: string, cause?: unknown): AppError {
+  const message = "The client is unknown, or does not authenticate as it is registered.";
+  return new AppError("UNAUTHENTICATED", "CLIENT_INVALID", message, { cause: new Error(why, { cause }) });
+}
+
+/** Of one size whatever a client calls them, and each client's its own. */
+function idOf({ clientId, jti }: ClientAssertion): Buffer {
+  return createHash("sha256")
+    .update(JSON.stringify([clientId, jti]))
+    .digest();
+}
