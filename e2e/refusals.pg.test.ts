@@ -1,10 +1,13 @@
 /** What is refused is recorded, by gateway and session: which case, under the request id that the client got, and no secret. */
 import { sendLogsTo } from "@continuo/process";
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { request, type IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { startSessionBehindGateway, type SessionBehindGateway } from "./session-behind-gateway.ts";
@@ -26,6 +29,7 @@ const START = "mutation ($input: StartSessionInput!) { startSession(input: $inpu
 const REFRESH = "mutation ($token: String!) { refreshSession(refreshToken: $token) { accessToken refreshToken } }";
 const SESSION = "{ viewer { session { id } } }";
 const ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const PROTOCOL = "graphql-transport-ws";
 const Tokens = z.object({ accessToken: z.string(), refreshToken: z.string() });
 const Known = z.object({ data: z.object({ viewer: z.object({ session: z.object({ id: z.uuid() }) }) }) });
 const Line = z.looseObject({ name: z.string(), msg: z.string() });
@@ -56,6 +60,28 @@ async function signIn(): Promise<z.infer<typeof Tokens>> {
   for (const token of Object.values(data.startSession)) secret(token);
   return data.startSession;
 }
+
+/** Asks for a socket, as a client would that reads the answer's headers. The stream is open when it got one. */
+async function upgrade(
+  path: string,
+  headers: Record<string, string>,
+): Promise<{ status: number; requestId: string; stream?: Duplex }> {
+  const handshake = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
+  const key = { "sec-websocket-key": randomBytes(16).toString("base64"), "sec-websocket-protocol": PROTOCOL };
+  const asked = request(door.url + path, { headers: { ...handshake, ...key, ...headers } }).end();
+  const answered = Promise.withResolvers<{ status: number; requestId: string; stream?: Duplex }>();
+  const said = ({ statusCode = 0, headers: got }: IncomingMessage): { status: number; requestId: string } => ({
+    status: statusCode,
+    requestId: String(got["x-request-id"]),
+  });
+  asked.once("response", (response) => answered.resolve(said(response.resume())));
+  asked.once("upgrade", (response, stream) => answered.resolve({ ...said(response), stream }));
+  asked.once("error", answered.reject);
+  return answered.promise;
+}
+
+/** A text frame of a client (RFC 6455 section 5.2), masked with zeros; up to 125 bytes. */
+const masked = (text: string): Buffer => Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0, ...Buffer.from(text)]);
 
 /** What was logged as refused under a request id. */
 const refusals = (requestId: string | null): unknown[] =>
@@ -178,6 +204,35 @@ describe("a refusal", () => {
       expect([...secrets].filter((text) => log.includes(text))).toEqual([]);
     },
   );
+
+  it.each([
+    ["a page of elsewhere", "/graphql", { origin: "https://evil.example.com" }, 403, "FORBIDDEN ORIGIN_NOT_ALLOWED"],
+    ["a path that has no socket", "/elsewhere", {}, 404, "NOT_FOUND ROUTE_UNKNOWN"],
+  ])(
+    "of a socket leaves one too, under the id that its client gave or got: %s",
+    async (_what, path, more, status, why) => {
+      const requestId = randomUUID();
+      const answers = [await upgrade(path, more), await upgrade(path, { ...more, "x-request-id": requestId })];
+      expect(answers).toMatchObject([
+        { status, requestId: expect.stringMatching(/^[\w-]{36}$/) },
+        { status, requestId },
+      ]);
+      for (const answer of answers) expect(refusals(answer.requestId)).toEqual([`gateway: ${why}`]);
+    },
+  );
+
+  it("of a token on an open socket leaves one, under the id of the request that opened it", async () => {
+    const requestId = randomUUID();
+    const answer = await upgrade("/graphql", { "x-request-id": requestId });
+    expect(answer).toMatchObject({ status: 101, requestId });
+    const payload = { authorization: `Bearer ${secret("junk-on-a-socket")}` };
+    answer.stream?.write(masked(JSON.stringify({ type: "connection_init", payload })));
+    // The frame that closes it.
+    if (answer.stream) await once(answer.stream, "data");
+    answer.stream?.destroy();
+    expect(refusals(requestId)).toEqual(["gateway: UNAUTHENTICATED TOKEN_INVALID"]);
+    expect(readFileSync(file, "utf8")).not.toContain("junk-on-a-socket");
+  });
 
   it("of a client says to us what it does not say to the client", async () => {
     const response = await form("/oauth/token", { client_id: "continuo", client_secret: secret("needless") });

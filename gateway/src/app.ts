@@ -242,6 +242,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     allowedOrigins: env.ALLOWED_ORIGINS,
     networkOf,
     perNetwork: env.SOCKETS_PER_NETWORK,
+    logger,
   });
   if (env.HEALTH_PORT !== undefined)
     stack.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, health }));

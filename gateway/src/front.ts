@@ -13,7 +13,6 @@ import Fastify, {
   type FastifyRequest,
 } from "fastify";
 import { GraphQLError } from "graphql";
-import { randomUUID } from "node:crypto";
 import { cameFrom, type Admission, type Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
@@ -21,7 +20,7 @@ import { toHttpFault } from "./errors.ts";
 import type { Documents } from "./limits/documents.ts";
 import { logRefusal } from "./refusals.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
-import { withRequestId } from "./request-id.ts";
+import { newRequestId, withRequestId } from "./request-id.ts";
 import { rewriteUrl, TOKEN_HEADER } from "./sse/address.ts";
 import { isRecord } from "./subgraph/subgraph-error.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
@@ -35,7 +34,6 @@ const REQUEST_WITHIN_MS = 30_000;
 const CHECK_EVERY_MS = 2_000;
 /** RFC 9449 section 8.2. */
 const NONCE_HEADER = "dpop-nonce";
-const REQUEST_ID = /^[\w-]{1,64}$/;
 const PREFLIGHT_SECONDS = 600;
 
 /** The HTTP server, without routes of its own that need the graph; not listening yet. */
@@ -57,10 +55,7 @@ export async function createFront(options: {
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_WITHIN_MS,
     http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
-    genReqId: ({ headers }) => {
-      const given = headers[REQUEST_ID_HEADER];
-      return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
-    },
+    genReqId: newRequestId,
   });
   http.addHook("onRequest", async (request, reply) => {
     reply.headers({

@@ -39,6 +39,7 @@ const connect = (closeWithinMs?: number): Connection =>
     pingEveryMs: PING_EVERY_MS,
     beforePing: () => undefined,
     answerPing: async (payload) => payload,
+    requestId: "of-the-upgrade",
     logger: createLogger({ name: "test", level: "silent" }),
     ...(closeWithinMs !== undefined && { closeWithinMs }),
   });

@@ -41,10 +41,12 @@ export function createConnection(options: {
   pingEveryMs: number;
   beforePing: () => void;
   answerPing: (payload: Record<string, unknown> | undefined) => Promise<Record<string, unknown> | undefined>;
+  /** Of the request that opened it. */
+  requestId: string;
   logger: Logger;
   closeWithinMs?: number;
 }): Connection {
-  const { socket, pingEveryMs, beforePing, answerPing, logger, closeWithinMs = CLOSE_WITHIN_MS } = options;
+  const { socket, pingEveryMs, beforePing, answerPing, requestId, logger, closeWithinMs = CLOSE_WITHIN_MS } = options;
   let isAlive = true;
   let endedBy: string | undefined;
   let written = 0;
@@ -67,7 +69,7 @@ export function createConnection(options: {
     socket.on(sign, () => {
       isAlive = true;
     });
-  socket.on("error", (cause) => logger.debug({ err: cause }, "socket failed"));
+  socket.on("error", (cause) => logger.debug({ err: cause, requestId }, "socket failed"));
   socket.once("close", () => {
     countClosed({ transport: "SOCKET", reason: endedBy ?? "CLIENT" });
     clearInterval(keepalive);
@@ -92,13 +94,13 @@ export function createConnection(options: {
   /** What a frame's handling threw says how the socket ends. */
   function closeFor(thrown: unknown): void {
     if (isAppError(thrown)) {
-      logRefusal(logger, thrown);
+      logRefusal(logger, thrown, { requestId });
       return close(codeOf(thrown), closeReason(thrown), thrown.reason);
     }
     // graphql-ws throws this for a message that only a server may send.
     if (thrown instanceof Error && thrown.message.startsWith("Unexpected message of type"))
       return close(CloseCode.BadRequest, "Invalid message received", "PROTOCOL");
-    logger.error({ err: thrown }, "a socket message could not be handled");
+    logger.error({ err: thrown, requestId }, "a socket message could not be handled");
     close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
   }
 

@@ -3,6 +3,7 @@
  * `connection_init`, the session again with each operation and before each ping. A socket outlives its token only by a
  * fresh one of the same session, sent in a ping: the pong says for how many seconds it is good.
  */
+import { REQUEST_ID_HEADER } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { ExecutionArgs, ExecutionResult, FormattedExecutionResult, GraphQLError, GraphQLSchema } from "graphql";
@@ -30,7 +31,7 @@ import {
 } from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
-import { withRequestId } from "../request-id.ts";
+import { upgradeIdOf, withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
 import { countEvent } from "../stream-metrics.ts";
@@ -217,6 +218,7 @@ export function createSocketServer(options: {
     return result;
   }
 
+  upgrades.on("headers", (headers, request) => headers.push(`${REQUEST_ID_HEADER}: ${upgradeIdOf(request)}`));
   upgrades.on("connection", (socket: WebSocket, request: IncomingMessage) => {
     const state: SocketState = {
       requestIds: new Map(),
@@ -224,6 +226,7 @@ export function createSocketServer(options: {
       connection: createConnection({
         socket,
         pingEveryMs,
+        requestId: upgradeIdOf(request),
         logger,
         answerPing: (payload) => renew(state, payload),
         beforePing() {

@@ -1,11 +1,28 @@
 /** Who may open a WebSocket at all: the path, the browser's origin, and room for one more. */
+import { REQUEST_ID_HEADER } from "@continuo/access";
+import type { Logger } from "@continuo/process";
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { NetworkOf } from "../rate-limit/network.ts";
+import { logRefusal } from "../refusals.ts";
+import { upgradeIdOf } from "../request-id.ts";
 import type { SocketServer } from "./socket-server.ts";
 
 const MAX_SOCKETS = 20_000;
 const RETRY_AFTER_SECONDS = 10;
+
+/** How it is answered, and logged. */
+const REFUSALS = {
+  path: { status: "404 Not Found", code: "NOT_FOUND", reason: "ROUTE_UNKNOWN" },
+  origin: { status: "403 Forbidden", code: "FORBIDDEN", reason: "ORIGIN_NOT_ALLOWED" },
+  full: { status: "503 Service Unavailable", code: "UNAVAILABLE", reason: "GATEWAY_FULL" },
+  network: {
+    status: `429 Too Many Requests\r\nretry-after: ${RETRY_AFTER_SECONDS}`,
+    code: "RATE_LIMITED",
+    reason: "TOO_MANY_SOCKETS",
+  },
+} as const;
+type Refusal = (typeof REFUSALS)[keyof typeof REFUSALS];
 
 /**
  * Lets upgrade requests to `/graphql` through to the socket server, and answers the others over HTTP. `perNetwork` are the
@@ -14,9 +31,9 @@ const RETRY_AFTER_SECONDS = 10;
 export function serveUpgrades(
   http: Server,
   sockets: SocketServer,
-  options: { allowedOrigins: readonly string[]; networkOf: NetworkOf; perNetwork: number },
+  options: { allowedOrigins: readonly string[]; networkOf: NetworkOf; perNetwork: number; logger: Logger },
 ): void {
-  const { allowedOrigins, networkOf, perNetwork } = options;
+  const { allowedOrigins, networkOf, perNetwork, logger } = options;
   const open = new Map<string, number>();
 
   /** What is taken is given back. */
@@ -29,12 +46,12 @@ export function serveUpgrades(
     };
   }
 
-  function refusalOf({ url = "", headers }: IncomingMessage, network: string | undefined): string | undefined {
-    if (url.split("?")[0] !== "/graphql") return "404 Not Found";
-    if (!isAllowedOrigin(headers.origin, headers.host, allowedOrigins)) return "403 Forbidden";
-    if (sockets.size >= MAX_SOCKETS) return "503 Service Unavailable";
+  function refusalOf({ url = "", headers }: IncomingMessage, network: string | undefined): Refusal | undefined {
+    if (url.split("?")[0] !== "/graphql") return REFUSALS.path;
+    if (!isAllowedOrigin(headers.origin, headers.host, allowedOrigins)) return REFUSALS.origin;
+    if (sockets.size >= MAX_SOCKETS) return REFUSALS.full;
     const isFull = network !== undefined && perNetwork > 0 && (open.get(network) ?? 0) >= perNetwork;
-    return isFull ? `429 Too Many Requests\r\nretry-after: ${RETRY_AFTER_SECONDS}` : undefined;
+    return isFull ? REFUSALS.network : undefined;
   }
 
   http.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
@@ -42,7 +59,10 @@ export function serveUpgrades(
     const network = networkOf(request);
     const refusal = refusalOf(request, network);
     if (refusal !== undefined) {
-      stream.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+      const requestId = upgradeIdOf(request);
+      logRefusal(logger, refusal, { requestId });
+      const head = `HTTP/1.1 ${refusal.status}\r\n${REQUEST_ID_HEADER}: ${requestId}`;
+      stream.end(`${head}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }
     if (network !== undefined) stream.once("close", take(network));
