@@ -44,6 +44,8 @@ import { createSyncStatusStore } from "./sync-status/sync-status.store.ts";
 const NAME = "user-state";
 /** Pulls and pushes that may wait for their turn, for each that has it; a page takes a few milliseconds. */
 const QUEUE_PER_TURN = 32;
+/** Pushes under way, for each connection that they may take: they share statements, and while some are written others are settled. */
+const PUSHES_PER_TURN = 4;
 const PATIENCE_MS = 2_000;
 /** Of all connections, those that exports may hold for as long as they are read. */
 const SHARE_OF_EXPORTS = 0.2;
@@ -82,6 +84,25 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
       logger.warn({ err: cause }, "a change was not announced");
     });
   };
+  // Neither reading nor writing takes all connections.
+  const concurrency = Math.ceil(env.DATABASE_POOL_SIZE * 0.75);
+  const share = {
+    concurrency,
+    queue: concurrency * QUEUE_PER_TURN,
+    patienceMs: PATIENCE_MS,
+    now: () => performance.now(),
+    random: Math.random,
+  };
+  const pulls = createBulkhead(share);
+  /** What takes a connection; of pushes those that share a statement take one. */
+  const writes = createBulkhead(share);
+  const pushes = createBulkhead({ ...share, concurrency: concurrency * PUSHES_PER_TURN });
+  stack.use(
+    waiting.watch(() => [
+      [{ work: "pull" }, pulls.waiting()],
+      [{ work: "push" }, pushes.waiting() + writes.waiting()],
+    ]),
+  );
   const namespaces = createNamespaces({ store: createNamespaceStore(pool), now: () => performance.now() });
   const relay = createRelay({
     seals: createSeals(env.CURSOR_KEY, Date.now),
@@ -90,7 +111,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     now: () => performance.now(),
   });
   const entries = createEntries({
-    store: createEntryStore(pool),
+    store: createEntryStore(pool, (work) => writes.run(work)),
     namespaces,
     relay,
     quota: { entries: env.QUOTA_ENTRIES, bytes: env.QUOTA_BYTES },
@@ -105,25 +126,13 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     cursors: createCursors(env.CURSOR_KEY),
     newEpoch: uuidv7,
   });
-  const monotonic = (): number => performance.now();
-  // Neither reading nor writing takes all connections.
-  const concurrency = Math.ceil(env.DATABASE_POOL_SIZE * 0.75);
-  const share = { concurrency, queue: concurrency * QUEUE_PER_TURN, patienceMs: PATIENCE_MS };
-  const pulls = createBulkhead({ ...share, now: monotonic, random: Math.random });
-  const pushes = createBulkhead({ ...share, now: monotonic, random: Math.random });
-  stack.use(
-    waiting.watch(() => [
-      [{ work: "pull" }, pulls.waiting()],
-      [{ work: "push" }, pushes.waiting()],
-    ]),
-  );
   const longPoll = createLongPoll({
     pull: (viewer, request) => stream.pull(viewer, request),
     enter: (gone) => pulls.enter(gone),
     subscribe: (userId, listener) => pokes.subscribe(stateTopic(userId), listener),
     limits: MAX_WAITING,
-    now: monotonic,
-    random: Math.random,
+    now: share.now,
+    random: share.random,
   });
   const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
@@ -131,16 +140,14 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
   /** Not the wait for a device that is asked in between: that holds nothing. */
   const activityStore: typeof activitiesIn = {
     ...activitiesIn,
-    decide: (request, decide) => pushes.run(() => activitiesIn.decide(request, decide)),
+    decide: (request, decide) => writes.run(() => activitiesIn.decide(request, decide)),
     changes: (userId, since, first) => pulls.run(() => activitiesIn.changes(userId, since, first)),
     read: (userId) => pulls.run(() => activitiesIn.read(userId)),
   };
   const exports = createBulkhead({
+    ...share,
     concurrency: Math.max(1, Math.floor(env.DATABASE_POOL_SIZE * SHARE_OF_EXPORTS)),
     queue: 2,
-    patienceMs: PATIENCE_MS,
-    now: monotonic,
-    random: Math.random,
   });
   const now = (): Date => new Date();
   const ofActivities = {

@@ -24,10 +24,15 @@ const PASSING = new Set(["40001", "40P01", "55P03", "57014"]);
 type Request = Parameters<EntryStore["settle"]>[0];
 type Decide = Parameters<EntryStore["settle"]>[1];
 
-/** Entries in the `user_state` schema, through `pool`. */
-export function createEntryStore(pool: Pool): EntryStore {
-  const read = gather((asked: readonly { userId: string; push: Push }[]) => readStandings(pool, asked));
-  const write = gather((settled: readonly Settled[]) => writeTogether(pool, settled));
+/** Runs what takes a connection, when there is one for it. */
+type InTurn = <Result>(work: () => Promise<Result>) => Promise<Result>;
+
+/** Entries in the `user_state` schema, through `pool`. Throws what `inTurn` throws; then nothing was settled. */
+export function createEntryStore(pool: Pool, inTurn: InTurn = (work) => work()): EntryStore {
+  const read = gather((asked: readonly { userId: string; push: Push }[]) => inTurn(() => readStandings(pool, asked)));
+  const write = gather((settled: readonly Settled[]) =>
+    writeTogether((some) => inTurn(() => writeSettlements(pool, some)), settled),
+  );
 
   /** Undefined when it takes the lock to say what becomes of the push: somebody else was faster, or it would be refused. */
   async function settleUnlocked(request: Request, decide: Decide): Promise<Settlement | undefined> {
@@ -47,12 +52,12 @@ export function createEntryStore(pool: Pool): EntryStore {
   return {
     async settle(request, decide) {
       try {
-        return (await settleUnlocked(request, decide)) ?? (await settleLocked(pool, request, decide));
+        return (await settleUnlocked(request, decide)) ?? (await inTurn(() => settleLocked(pool, request, decide)));
       } catch (cause) {
         throw isPassing(cause) ? new PassingFault("the push was undone", { cause }) : cause;
       }
     },
-    look: (request) => lookAtHead(pool, request),
+    look: (request) => inTurn(() => lookAtHead(pool, request)),
   };
 }
 
@@ -60,22 +65,24 @@ function isPassing(cause: unknown): boolean {
   return cause instanceof DatabaseError && cause.code !== undefined && PASSING.has(cause.code);
 }
 
+type Write = (settled: readonly Settled[]) => Promise<boolean[]>;
+
 /** Of one user the first alone: it moves the head, and what the others settled is upon that before it. */
-async function writeTogether(pool: Pool, settled: readonly Settled[]): Promise<(boolean | Error)[]> {
+async function writeTogether(write: Write, settled: readonly Settled[]): Promise<(boolean | Error)[]> {
   const firsts = [...new Map(settled.toReversed().map((each) => [each.userId, each])).values()];
-  const written = await writeEach(pool, firsts);
+  const written = await writeEach(write, firsts);
   return settled.map((each) => written[firsts.indexOf(each)] ?? false);
 }
 
 /** A fault undoes all of them, and does not say whose it is: then each is written alone, and fails alone. */
-async function writeEach(pool: Pool, settled: readonly Settled[]): Promise<(boolean | Error)[]> {
+async function writeEach(write: Write, settled: readonly Settled[]): Promise<(boolean | Error)[]> {
   try {
-    return await writeSettlements(pool, settled);
+    return await write(settled);
   } catch (cause) {
     if (settled.length === 1 || !(cause instanceof DatabaseError)) throw cause;
     return Promise.all(
       settled.map((each) =>
-        writeSettlements(pool, [each]).then(
+        write([each]).then(
           ([isWritten = false]) => isWritten,
           (fault: Error) => fault,
         ),

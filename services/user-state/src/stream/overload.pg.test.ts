@@ -159,6 +159,40 @@ describe("pulls that wait", () => {
   });
 });
 
+describe("pushes that meet a lock", () => {
+  it("leave a connection to whoever reads, more of them than there are", async () => {
+    const phone = createReplica(system);
+    const epoch = await phone.epoch();
+    const others = Array.from({ length: POOL_SIZE * 3 }, () => phone.sibling());
+    const reader = createReplica(system);
+    await reader.pull();
+    const waiting = async (): Promise<unknown> => {
+      const { rows } = await system.admin.query(
+        `SELECT count(*)::int AS count FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'continuo-user-state' AND wait_event_type = 'Lock'`,
+      );
+      return rows[0].count;
+    };
+    const holder = await system.admin.connect();
+    let pushes: ReturnType<Replica["push"]>[];
+    try {
+      await holder.query("BEGIN");
+      await holder.query("SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE", [
+        phone.caller.viewer.userId,
+      ]);
+      pushes = others.map((each) => each.push({ epoch, ops: [{ seq: 1, value: 1 }] }));
+      await expect.poll(waiting).toBe(POOL_SIZE - 1);
+      const first = await Promise.race([reader.pull(), ...pushes]);
+      expect(first).toMatchObject({ entries: [] });
+      expect(await waiting()).toBe(POOL_SIZE - 1);
+    } finally {
+      await holder.query("ROLLBACK");
+      holder.release();
+    }
+    for (const { outcomes } of await Promise.all(pushes)) expect(outcomes).toMatchObject([{ status: "APPLIED" }]);
+  });
+});
+
 describe("devices that all say at once what they do", () => {
   it("are told to come again beyond those that have a turn or wait for it, while others read", async () => {
     await addMedia(system);
