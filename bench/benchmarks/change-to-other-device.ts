@@ -3,6 +3,8 @@ import { startChild } from "../child.ts";
 import { openContender, type Benchmark } from "../contender.ts";
 import { openGraphQLClient } from "../drivers/graphql-client.ts";
 import { openReplicas, startSessions } from "../people.ts";
+import { query } from "../subject.ts";
+import { CREATE_TOLD } from "../yardsticks/statements.ts";
 
 const PEOPLE = 100;
 const SOCKETS_EACH = 10;
@@ -14,7 +16,12 @@ export const changeToOtherDevice: Benchmark = {
   name: "change-to-other-device",
   what: () => `${CHANGES} changes a round, one after the other, ${PEOPLE * SOCKETS_EACH} sockets connected`,
   async open(subject, _effort, stack) {
-    await using client = openGraphQLClient(subject.graphqlUrl, CONNECTIONS);
+    const { databaseUrl, graphqlUrl } = subject;
+    await query(databaseUrl, CREATE_TOLD);
+    await using client = openGraphQLClient(graphqlUrl, CONNECTIONS);
+    const bare = stack.use(
+      await startChild(new URL("../yardsticks/bare-ws.ts", import.meta.url), { databaseUrl }, z.string()),
+    );
     const hocuspocus = stack.use(await startChild(new URL("../peers/hocuspocus.ts", import.meta.url), {}, z.string()));
     const people = await startSessions(client, subject, { people: PEOPLE, sessionsEach: SOCKETS_EACH + 1 });
     const authors = people.flatMap(([author]) => author ?? []);
@@ -27,7 +34,15 @@ export const changeToOtherDevice: Benchmark = {
           ...one,
           name: "continuo",
           driver: "push-to-receive",
-          options: { url: subject.graphqlUrl, replicas, others },
+          options: { url: graphqlUrl, replicas, others },
+        }),
+      ),
+      stack.use(
+        await openContender(subject, {
+          ...one,
+          name: "ws + NOTIFY",
+          driver: "raw-change",
+          options: { url: bare.ready, databaseUrl, people: PEOPLE, socketsEach: SOCKETS_EACH },
         }),
       ),
       stack.use(

@@ -1,7 +1,6 @@
 /**
- * A bare `ws` server that closes a socket when Postgres says so: a client names itself in the URL, and a NOTIFY with that
- * name closes it with 4403. No tokens, no log, no receipts: the least that a revocation can be. What comes on the other
- * channel it sends to all sockets: the least that an event can be.
+ * A bare `ws` server that does to sockets what Postgres says: a client says in the URL by which name, and a NOTIFY closes all
+ * of that name with 4403, or tells them something. No tokens, no log, no receipts: the least that a revocation or an event can be.
  */
 import { once } from "node:events";
 import { Client } from "pg";
@@ -14,21 +13,25 @@ const Settings = z.object({ databaseUrl: z.string() });
 
 serveParent(async (settings) => {
   const { databaseUrl } = Settings.parse(settings);
-  const sockets = new Map<string, WebSocket>();
+  const sockets = new Map<string, Set<WebSocket>>();
   const listener = new Client({ connectionString: databaseUrl, application_name: "bench-bare-ws" });
   listener.on("error", () => undefined);
   await listener.connect();
   listener.on("notification", ({ channel, payload = "" }) => {
-    if (channel === CLOSE_CHANNEL) sockets.get(payload)?.close(4403, "SESSION_ENDED");
-    else for (const socket of sockets.values()) socket.send(JSON.stringify({ value: payload }));
+    const [name = "", ...words] = payload.split(" ");
+    const text = JSON.stringify({ value: words.join(" ") });
+    for (const socket of sockets.get(name) ?? [])
+      if (channel === CLOSE_CHANNEL) socket.close(4403, "SESSION_ENDED");
+      else socket.send(text);
   });
   await listener.query(`LISTEN ${CLOSE_CHANNEL}; LISTEN ${TELL_CHANNEL}`);
 
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   server.on("connection", (socket, { url = "/" }) => {
     const name = url.slice(1);
-    sockets.set(name, socket);
-    socket.on("close", () => sockets.delete(name));
+    const named = sockets.get(name) ?? new Set();
+    sockets.set(name, named.add(socket));
+    socket.on("close", () => named.delete(socket) && named.size === 0 && sockets.delete(name));
   });
   await once(server, "listening");
   const address = server.address();

@@ -154,11 +154,11 @@ export const CREATE_TOLD = `
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE TABLE IF NOT EXISTS bench.told (value text, at timestamptz NOT NULL DEFAULT now())`;
 
-/** Writes a value down and tells it to everybody, in one statement. */
-export const tellAll = (value: string): QueryConfig => ({
-  name: "tell-all",
+/** Writes a value down and tells it to the sockets of that name, in one statement. */
+export const tell = (name: string, value: string): QueryConfig => ({
+  name: "tell",
   text: `
-WITH told AS (INSERT INTO bench.told (value) VALUES ($1) RETURNING value)
-SELECT pg_notify('${TELL_CHANNEL}', value) FROM told`,
-  values: [value],
+WITH told AS (INSERT INTO bench.told (value) VALUES ($2) RETURNING value)
+SELECT pg_notify('${TELL_CHANNEL}', $1 || ' ' || value) FROM told`,
+  values: [name, value],
 });
