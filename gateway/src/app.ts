@@ -32,7 +32,7 @@ import { revocationPages, startRevocations } from "./revocation/start-revocation
 import { createStanding } from "./revocation/standing.ts";
 import { createStreamRegistry } from "./revocation/stream-registry.ts";
 import { createDocuments } from "./limits/documents.ts";
-import { startServer } from "./server.ts";
+import { createServer } from "./server.ts";
 import { startTokenVerifier } from "./signing-keys.ts";
 import { createSocketServer } from "./socket/socket-server.ts";
 import { serveUpgrades } from "./socket/upgrade.ts";
@@ -188,15 +188,12 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const trusted = createTrustedDocuments(manifest, !isDevelopment);
   const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
   const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
-  const server = stack.adopt(
-    await startServer({ graph, activity, standing, limits, rates, measure, isDevelopment, logger }),
-    (started) => started.stop(),
-  );
+  const server = createServer({ graph, documents, activity, standing, limits, rates, measure, isDevelopment });
   const http = stack.adopt(
     await createFront({ health, nonces, allowedOrigins: env.ALLOWED_ORIGINS, logger }),
     (front) => front.close(),
   );
-  serveGraphQL(http, { server, admissions, documents, trusted, networkOf, logger });
+  serveGraphQL(http, { server, admissions, trusted, networkOf, logger });
   serveCheck(http, admissions);
   serveAccount(http, { session, userState, admissions, rates, networkOf });
   serveTickets(http, { admissions, tickets, rates, networkOf });

@@ -2,31 +2,27 @@
  * The shape of every error that leaves the gateway: code, reason, details, request id; over HTTP and over WebSocket alike.
  * What is neither ours nor GraphQL's complaint about the request is a bug: masked here, logged where it happens.
  */
-import { HeaderMap } from "@apollo/server";
-import { unwrapResolverError } from "@apollo/server/errors";
 import { SIGNATURE_ALGORITHMS } from "@continuo/access";
-import { AppError, type ErrorCode, HTTP_STATUS, isAppError, requestFaultReason } from "@continuo/errors";
+import { AppError, type ErrorCode, HTTP_STATUS, isAppError } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { currentRequestId } from "./request-id.ts";
 import { isErrorCode, longestRetryAfterMs, UNEXPECTED } from "./subgraph/subgraph-error.ts";
 
-/** For ApolloServer's `formatError`. */
-export function formatError(formatted: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
-  const { path, locations } = formatted;
+/** Puts an error into words for its client. */
+export function formatGraphQLError(error: GraphQLError): GraphQLFormattedError {
+  const { message, path, locations, extensions } = error;
   const place = { ...(path && { path }), ...(locations && { locations }) };
-  const cause = unwrapResolverError(thrown);
+  const cause = causeOf(error);
   if (isAppError(cause)) return { message: cause.message, ...place, extensions: extensionsOf(cause) };
-  const { code, reason, details } = formatted.extensions ?? {};
-  const fault = reason === undefined ? requestFaultReason(code) : undefined;
-  if (fault !== undefined) return shape(formatted.message, place, { code: "BAD_USER_INPUT", reason: fault });
+  const { code, reason, details } = extensions;
   if (isErrorCode(code) && typeof reason === "string")
-    return shape(formatted.message, place, { code, reason, ...(details !== undefined && { details }) });
+    return shape(message, place, { code, reason, ...(details !== undefined && { details }) });
   return shape(UNEXPECTED.message, place, UNEXPECTED.extensions);
 }
 
-/** Shapes an error for the socket, where Apollo does not. */
-export function formatGraphQLError(error: GraphQLError): GraphQLFormattedError {
-  return formatError(error.toJSON(), error);
+/** What went wrong where it was thrown. */
+export function causeOf(error: GraphQLError): unknown {
+  return error.originalError ?? error;
 }
 
 /** An AppError in GraphQL's clothes. */
@@ -43,16 +39,40 @@ export function sessionEnded(endReason: string): AppError {
   return new AppError("UNAUTHENTICATED", "SESSION_ENDED", "The session has ended.", { details: { endReason } });
 }
 
-/** A request that GraphQL itself finds at fault. */
-export function requestFault(reason: string, message: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason, http: { status: 400 } } });
+/** How an error that ends a whole operation goes out over HTTP. */
+export interface HttpHead {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const heads = new WeakMap<GraphQLError, HttpHead>();
+
+/** How it goes out; undefined for an error of an operation that ran. */
+export function headOf(error: GraphQLError): HttpHead | undefined {
+  return heads.get(error);
+}
+
+function withHead(error: GraphQLError, head: HttpHead): GraphQLError {
+  heads.set(error, head);
+  return error;
+}
+
+/** A request that GraphQL itself finds at fault; HTTP 400 if nothing else is said. */
+export function requestFault(reason: string, message: string, head: HttpHead = { status: 400 }): GraphQLError {
+  return withHead(new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason } }), head);
+}
+
+/** What graphql itself says of a request, by our reason: HTTP 400. A scalar of ours says itself what is wrong with a value. */
+export function asFault(reason: string, error: GraphQLError): GraphQLError {
+  const { message, nodes, source, positions, originalError } = error;
+  const place = { nodes: nodes ?? null, source: source ?? null, positions: positions ?? null };
+  const fault = isAppError(originalError) ? { originalError } : { extensions: { code: "BAD_USER_INPUT", reason } };
+  return withHead(new GraphQLError(message, { ...place, ...fault }), { status: 400 });
 }
 
 /** An AppError that ends a whole operation: over HTTP with its status and challenge too, of a token that `isBound` to a key or not. */
 export function operationRefused(error: AppError, isBound = false): GraphQLError {
-  const { code, reason, details } = error;
-  const http = { status: HTTP_STATUS[code], headers: new HeaderMap(Object.entries(challenge(error, isBound))) };
-  return new GraphQLError(error.message, { extensions: { code, reason, ...(details && { details }), http } });
+  return withHead(toGraphQLError(error), { status: HTTP_STATUS[error.code], headers: challenge(error, isBound) });
 }
 
 /** The answer to a whole HTTP request that failed before or around GraphQL. */

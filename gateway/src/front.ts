@@ -1,9 +1,8 @@
 /** The public HTTP front: GraphQL, health, the signing keys, CORS, and the door to the sockets. */
-import type { ApolloServer } from "@apollo/server";
 import fastifyCors from "@fastify/cors";
-import { fastifyApolloHandler } from "@as-integrations/fastify";
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { AppError } from "@continuo/errors";
+import { mediaTypeFor, type Parameters, readBody, readUrl } from "@continuo/graphql-over-http";
 import type { Health, Logger } from "@continuo/process";
 import Fastify, {
   LogController,
@@ -12,17 +11,15 @@ import Fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from "fastify";
-import { GraphQLError } from "graphql";
 import { cameFrom, type Admission, type Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
-import type { Documents } from "./limits/documents.ts";
 import { logRefusal } from "./refusals.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
 import { newRequestId, withRequestId } from "./request-id.ts";
+import type { Server } from "./server.ts";
 import { rewriteUrl, TOKEN_HEADER } from "./sse/address.ts";
-import { isRecord } from "./subgraph/subgraph-error.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -35,6 +32,8 @@ const CHECK_EVERY_MS = 2_000;
 /** RFC 9449 section 8.2. */
 const NONCE_HEADER = "dpop-nonce";
 const PREFLIGHT_SECONDS = 600;
+/** Headers of Apollo's clients that no page may send without a preflight. */
+const PREFLIGHTED = ["apollo-require-preflight", "x-apollo-operation-name"];
 
 /** The HTTP server, without routes of its own that need the graph; not listening yet. */
 export async function createFront(options: {
@@ -108,71 +107,66 @@ export async function createFront(options: {
 export function serveGraphQL(
   http: FastifyInstance,
   options: {
-    server: ApolloServer<GatewayContext>;
+    server: Server;
     admissions: Admissions;
-    documents: Documents;
     trusted: TrustedDocuments;
     networkOf: NetworkOf;
     logger: Logger;
   },
 ): void {
-  const { server, admissions, documents, trusted, networkOf, logger } = options;
+  const { server, admissions, trusted, networkOf, logger } = options;
   const admitted = new WeakMap<FastifyRequest, Admission>();
-  const handle = fastifyApolloHandler(server, {
-    context: async (request, reply) => {
-      const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
-      const network = networkOf(request.raw);
-      return {
-        caller: cameFrom(caller, network),
-        ...(claims && { grant: { grantId: claims.gid, generation: claims.gen }, session: claims }),
-        network,
-        isPassive: isPrefetch(request),
-        ...(proof && { proof }),
-        requestId: request.id,
-        logger: logger.child({ requestId: request.id }),
-        signal: untilGone(reply),
-      };
-    },
-  });
+
+  function contextOf(request: FastifyRequest, reply: FastifyReply): GatewayContext {
+    const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
+    const network = networkOf(request.raw);
+    return {
+      caller: cameFrom(caller, network),
+      ...(claims && { grant: { grantId: claims.gid, generation: claims.gen }, session: claims }),
+      network,
+      isPassive: isPrefetch(request),
+      ...(proof && { proof }),
+      requestId: request.id,
+      logger: logger.child({ requestId: request.id }),
+      signal: untilGone(reply),
+    };
+  }
+
   http.route({
     method: ["GET", "POST"],
     url: GRAPHQL_PATH,
     onRequest: async (request) => {
       admitted.set(request, await admit(admissions, request, GRAPHQL_PATH));
     },
-    async preHandler(request) {
-      const text = trusted.textOf(request.body ?? request.query);
-      if (text === undefined) return;
-      assertReadable(documents, text);
-      withText(request, text);
-    },
-    handler(request, reply) {
-      return withRequestId(request.id, () => handle.call(http, request, reply));
+    async handler(request, reply) {
+      const mediaType = mediaTypeFor(request.headers.accept);
+      const asked = readParameters(request);
+      const operation = { ...asked, query: trusted.textOf(asked) ?? "" };
+      const isRead = request.method === "GET";
+      const answer = (): ReturnType<Server["answer"]> =>
+        server.answer(operation, contextOf(request, reply), { isRead });
+      const { status, headers, body } = await withRequestId(request.id, answer);
+      return reply.code(status).headers(headers).header("content-type", mediaType).send(JSON.stringify(body));
     },
   });
 }
 
-/** Throws AppError for a document that is too much; what else is wrong with it, the server says. */
-function assertReadable(documents: Documents, text: string): void {
-  try {
-    documents.read(text);
-  } catch (cause) {
-    if (!(cause instanceof GraphQLError)) throw cause;
-  }
+/** Throws BAD_USER_INPUT/REQUEST_INVALID. */
+function readParameters(request: FastifyRequest): Parameters {
+  if (couldBeForged(request))
+    throw new AppError(
+      "BAD_USER_INPUT",
+      "REQUEST_INVALID",
+      "Any page can have a browser send this (CSRF): post JSON, or send a header apollo-require-preflight.",
+    );
+  return request.method === "GET" ? readUrl(request.query) : readBody(request.body);
 }
 
-/** Puts the text in the place of its hash: the server knows no manifest. */
-function withText(request: FastifyRequest, text: string): void {
-  const { body, raw } = request;
-  if (isRecord(body) && ("documentId" in body || "extensions" in body)) {
-    const { documentId: _hash, extensions: _persisted, ...others } = body;
-    request.body = { ...others, query: text };
-  }
-  const url = new URL(raw.url ?? "", "http://gateway");
-  if (request.method !== "GET" || !(url.searchParams.has("documentId") || url.searchParams.has("extensions"))) return;
-  url.searchParams.set("query", text);
-  url.searchParams.delete("extensions");
-  raw.url = url.pathname + url.search;
+/** Whether a browser sends such a request for any page, without asking us first (Fetch standard, section 2.2.2). */
+function couldBeForged({ headers }: FastifyRequest): boolean {
+  const [type = ""] = headers["content-type"]?.split(";") ?? [];
+  if (type.trim().toLowerCase() === "application/json") return false;
+  return !PREFLIGHTED.some((name) => headers[name]);
 }
 
 /** Aborted when the client leaves before it has its answer. (Fastify's own `signal` ends with the body of the request.) */

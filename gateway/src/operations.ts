@@ -2,7 +2,6 @@
  * Operations that come in over a stream (a socket, an event stream): judged, prepared, started, and put into words.
  * Subscriptions run here, queries and mutations in the ordinary server, with the same answers as over HTTP.
  */
-import type { ApolloServer } from "@apollo/server";
 import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLError } from "graphql";
@@ -12,6 +11,7 @@ import { formatGraphQLError, toGraphQLError } from "./errors.ts";
 import { logRefusal } from "./refusals.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import { withRequestId } from "./request-id.ts";
+import type { Server } from "./server.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { OperationRequest } from "./subscription/run.ts";
@@ -46,7 +46,7 @@ export function tooManyOperations(): AppError {
 
 /** Wires it. */
 export function createOperations(options: {
-  server: ApolloServer<GatewayContext>;
+  server: Server;
   subscriptions: Subscriptions;
   standing: Standing;
   rates: Pick<RateLimits, "operation">;
@@ -57,7 +57,7 @@ export function createOperations(options: {
 
   function start(prepared: PreparedOperation, request: OperationRequest, context: GatewayContext): Operation {
     const { document } = prepared;
-    const { query, operationName, variables } = request;
+    const { operationName } = request;
     const until = (signal: AbortSignal | undefined): GatewayContext => ({ ...context, ...(signal && { signal }) });
     if ("open" in prepared)
       return {
@@ -71,14 +71,7 @@ export function createOperations(options: {
     return {
       document,
       answer: (signal) =>
-        withRequestId(context.requestId, async () => {
-          const named = operationName == null ? {} : { operationName };
-          const { body } = await server.executeOperation(
-            { query, ...named, ...(variables && { variables: { ...variables } }) },
-            { contextValue: until(signal) },
-          );
-          return body.kind === "single" ? body.singleResult : {};
-        }),
+        withRequestId(context.requestId, async () => (await server.answer(request, until(signal))).body),
     };
   }
 

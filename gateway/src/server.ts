@@ -1,172 +1,228 @@
-/** ApolloServer over the graph: parses, validates, runs and shapes queries and mutations, from HTTP and from sockets. */
-import { ApolloServer, type ApolloServerPlugin, type GraphQLResponse } from "@apollo/server";
-import { unwrapResolverError } from "@apollo/server/errors";
-import {
-  ApolloServerPluginCacheControlDisabled,
-  ApolloServerPluginInlineTraceDisabled,
-  ApolloServerPluginLandingPageDisabled,
-  ApolloServerPluginSchemaReportingDisabled,
-  ApolloServerPluginUsageReportingDisabled,
-} from "@apollo/server/plugin/disabled";
+/**
+ * Answers queries and mutations, from HTTP and from sockets: reads and validates a text once, judges each time who asks for
+ * how much, runs the plan and puts what came of it into words. Knows no transport.
+ */
 import { circumstancesOf } from "@continuo/access";
 import { AppError, isAppError, outcomeOf } from "@continuo/errors";
-import type { Logger, OperationMetrics } from "@continuo/process";
-import { type GraphQLFormattedError, type OperationDefinitionNode, OperationTypeNode } from "graphql";
+import type { OperationMetrics } from "@continuo/process";
+import {
+  type DocumentNode,
+  type FormattedExecutionResult,
+  getOperationAST,
+  GraphQLError,
+  type GraphQLFormattedError,
+  NoSchemaIntrospectionCustomRule,
+  type OperationDefinitionNode,
+  OperationTypeNode,
+  specifiedRules,
+  validate,
+} from "graphql";
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 import { assertMayChange } from "./dpop/proofs.ts";
-import { formatError, operationRefused, requestFault, toSeconds } from "./errors.ts";
-import { apolloLogger } from "./graph/apollo-logger.ts";
-import { toApolloGateway } from "./graph/apollo-gateway.ts";
-import type { LiveGraph } from "./graph/graph.ts";
+import { asFault, causeOf, formatGraphQLError, headOf, operationRefused, requestFault, toSeconds } from "./errors.ts";
+import type { Graph, LiveGraph } from "./graph/graph.ts";
+import type { Documents } from "./limits/documents.ts";
 import { limitExceeded, type Limits } from "./limits/limits.ts";
-import { longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
+import type { Answer } from "./plan/operation.ts";
 import { askingOf, isRelease, type RateLimits } from "./rate-limit/rate-limits.ts";
 import { logRefusal } from "./refusals.ts";
 import type { Standing } from "./revocation/standing.ts";
+import { isRecord, longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
 
-/** Started, and not yet reachable: the front and the sockets hand operations to it. */
-export async function startServer(options: {
-  graph: LiveGraph;
-  activity: Activity;
-  standing: Standing;
-  limits: Limits;
-  rates: Pick<RateLimits, "operation">;
-  measure: Pick<OperationMetrics, "begin">;
-  isDevelopment: boolean;
-  logger: Logger;
-}): Promise<ApolloServer<GatewayContext>> {
-  const { graph, limits, isDevelopment, logger } = options;
-  const server = new ApolloServer<GatewayContext>({
-    gateway: toApolloGateway(graph),
-    introspection: isDevelopment,
-    hideSchemaDetailsFromClientErrors: !isDevelopment,
-    includeStacktraceInErrorResponses: false,
-    csrfPrevention: true,
-    allowBatchedHttpRequests: false,
-    persistedQueries: false,
-    maxRecursiveSelections: true,
-    parseOptions: { maxTokens: limits.tokens },
-    stopOnTerminationSignals: false,
-    formatError,
-    logger: apolloLogger(logger),
-    plugins: [
-      ApolloServerPluginCacheControlDisabled(),
-      ApolloServerPluginInlineTraceDisabled(),
-      ApolloServerPluginLandingPageDisabled(),
-      ApolloServerPluginSchemaReportingDisabled(),
-      ApolloServerPluginUsageReportingDisabled(),
-      operations(options),
-    ],
-  });
-  await server.start();
-  return server;
+/** What is asked for, as its client sent it. */
+interface ServerRequest {
+  readonly query: string;
+  readonly operationName?: string | null | undefined;
+  readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
+  readonly extensions?: unknown;
 }
 
-/** Refuses what cannot be run here, notes activity, measures, and writes one log line an operation. */
-function operations(options: {
-  graph: LiveGraph;
-  activity: Activity;
-  standing: Standing;
+/** An answer, and how it goes out over HTTP. */
+export interface Answered {
+  readonly body: FormattedExecutionResult;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface Server {
+  /** Never rejects. `isRead`: nothing may be changed by it. */
+  answer(request: ServerRequest, context: GatewayContext, how?: { readonly isRead?: boolean }): Promise<Answered>;
+}
+
+/** What is known of an operation by its end. */
+interface Seen {
+  operation?: OperationDefinitionNode;
+  cost?: number;
+}
+
+/** Wires it. */
+export function createServer(options: {
+  graph: Pick<LiveGraph, "current">;
+  documents: Documents;
+  activity: Pick<Activity, "note">;
+  standing: Pick<Standing, "assert">;
   limits: Pick<Limits, "cost">;
   rates: Pick<RateLimits, "operation">;
   measure: Pick<OperationMetrics, "begin">;
-}): ApolloServerPlugin<GatewayContext> {
-  const { graph, activity, standing, limits, rates, measure } = options;
+  isDevelopment: boolean;
+}): Server {
+  const { graph, documents, activity, standing, limits, rates, measure, isDevelopment } = options;
+  const rules = isDevelopment ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
+  const validOn = new WeakMap<Graph, WeakSet<DocumentNode>>();
+
+  /** What is wrong with a document. */
+  function faultsOf(on: Graph, document: DocumentNode): readonly GraphQLError[] {
+    const valid = validOn.get(on) ?? new WeakSet();
+    if (valid.has(document)) return [];
+    const faults = validate(on.schema, document, rules, { hideSuggestions: !isDevelopment });
+    if (faults.length === 0) validOn.set(on, valid.add(document));
+    return faults.map((fault) => asFault("DOCUMENT_INVALID", fault));
+  }
+
+  async function judge(
+    on: Graph,
+    operation: OperationDefinitionNode,
+    asked: { document: DocumentNode; name: string | undefined; variables: Readonly<Record<string, unknown>> },
+    context: GatewayContext,
+    seen: Seen,
+  ): Promise<void> {
+    const { document, name, variables } = asked;
+    const { session } = context;
+    if (!isRelease(operation)) await rates.operation(askingOf(context));
+    seen.cost = on.costs.of(document, name, variables);
+    if (seen.cost > limits.cost) throw limitExceeded("cost", limits.cost, seen.cost);
+    on.access.assert(document, name, session);
+    if (operation.operation !== OperationTypeNode.MUTATION) return;
+    assertProven(context);
+    if (session) await standing.assert(session, "CHANGE");
+  }
+
+  /** Throws what ends the operation. */
+  async function run(request: ServerRequest, context: GatewayContext, isRead: boolean, seen: Seen): Promise<Answer> {
+    if (request.query === "") throw withoutText(request.extensions);
+    const document = readDocument(documents, request.query);
+    // It ends on the graph that it began on, also when another has come since.
+    const on = graph.current();
+    const errors = faultsOf(on, document);
+    if (errors.length > 0) return { errors };
+    const name = request.operationName ?? undefined;
+    const variables = request.variables ?? {};
+    const operation = getOperationAST(document, name);
+    if (!operation) throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${name ?? ""}".`);
+    seen.operation = operation;
+    if (isRead && operation.operation !== OperationTypeNode.QUERY) throw readsOnly();
+    if (operation.operation === OperationTypeNode.SUBSCRIPTION)
+      throw requestFault(
+        "SUBSCRIPTION_OVER_HTTP",
+        "Subscriptions run over a WebSocket (graphql-transport-ws), as server-sent events (/graphql/stream), or multipart.",
+      );
+    await judge(on, operation, { document, name, variables }, context, seen);
+    if (!isPassive(operation, context)) activity.note(context);
+    return on.answer(document, name, variables, context);
+  }
+
   return {
-    async requestDidStart() {
+    async answer(request, context, { isRead = false } = {}) {
       const startedAt = performance.now();
       const end = measure.begin();
-      let cost: number | undefined;
-      return {
-        async didResolveOperation({ document, operation, request, contextValue, schema }) {
-          if (!operation)
-            throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${request.operationName ?? ""}".`);
-          if (operation.operation === OperationTypeNode.SUBSCRIPTION)
-            throw requestFault(
-              "SUBSCRIPTION_OVER_HTTP",
-              "Subscriptions run over a WebSocket (graphql-transport-ws), as server-sent events (/graphql/stream), or multipart.",
-            );
-          if (!isRelease(operation)) await refusing(() => rates.operation(askingOf(contextValue)));
-          const { access, costs } = graph.of(schema);
-          const { session } = contextValue;
-          const name = request.operationName ?? undefined;
-          await refusing(async () => {
-            cost = costs.of(document, name, request.variables ?? {});
-            if (cost > limits.cost) throw limitExceeded("cost", limits.cost, cost);
-            access.assert(document, name, session);
-          }, session?.cnf !== undefined);
-          if (operation.operation === OperationTypeNode.MUTATION) await assertMayMutate(contextValue, standing);
-          if (!isPassive(operation, contextValue)) activity.note(contextValue);
-        },
-        async didEncounterErrors({ errors, contextValue }) {
-          for (const error of errors) {
-            const cause = unwrapResolverError(error);
-            const isKnown = isAppError(cause) || error.extensions["code"] !== undefined || !error.originalError;
-            if (!isKnown) contextValue.logger.error({ err: cause }, "operation failed");
-          }
-        },
-        async willSendResponse({ operationName, operation, contextValue, errors, response }) {
-          const retryAfterMs = longestRetryAfterMs(errors ?? []);
-          if (retryAfterMs > 0) response.http.headers.set("retry-after", toSeconds(retryAfterMs));
-          const { caller, logger } = contextValue;
-          const who = caller.kind === "viewer" ? { sessionId: caller.viewer.sessionId } : {};
-          end(operation?.operation ?? "none", outcomeOf(errorsIn(response.body)));
-          for (const refusal of refusalsIn(response.body)) logRefusal(logger, refusal, who);
-          logger.info(
-            {
-              operation: operationName ?? operation?.operation,
-              cost,
-              ms: Math.round((performance.now() - startedAt) * 10) / 10,
-              caller: caller.kind,
-              ...who,
-              ...(errors && { errors: errors.length }),
-            },
-            "operation",
-          );
-        },
-      };
+      const seen: Seen = {};
+      const result = await run(request, context, isRead, seen).catch((thrown: unknown) => ({
+        errors: [asGraphQLError(thrown, context)],
+      }));
+      const { errors = [] } = result;
+      for (const error of errors) logBug(error, context);
+      const answered = inWords(result);
+      report(answered.body.errors ?? [], seen, context, performance.now() - startedAt);
+      end(seen.operation?.operation ?? "none", outcomeOf(answered.body.errors));
+      return answered;
     },
   };
+}
+
+/** Throws what is wrong with it, as it is told. */
+function readDocument(documents: Documents, text: string): DocumentNode {
+  try {
+    return documents.read(text);
+  } catch (cause) {
+    throw cause instanceof GraphQLError ? asFault("DOCUMENT_INVALID", cause) : cause;
+  }
+}
+
+/** Stock clients know this message, and send the text instead. */
+function withoutText(extensions: unknown): GraphQLError {
+  if (isRecord(extensions) && "persistedQuery" in extensions)
+    return requestFault("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported", { status: 200 });
+  return requestFault("REQUEST_INVALID", "The request must have a query.");
+}
+
+function readsOnly(): GraphQLError {
+  return requestFault("REQUEST_INVALID", "A GET can only be a query.", { status: 405, headers: { allow: "POST" } });
+}
+
+/** What ended an operation. What is neither a refusal nor GraphQL's own complaint is a bug. */
+function asGraphQLError(thrown: unknown, { session }: GatewayContext): GraphQLError {
+  if (thrown instanceof GraphQLError) return thrown;
+  if (isAppError(thrown)) return operationRefused(thrown, session?.cnf !== undefined);
+  const originalError = thrown instanceof Error ? thrown : new Error("something else was thrown", { cause: thrown });
+  return new GraphQLError(originalError.message, { originalError });
+}
+
+function logBug(error: GraphQLError, { logger }: GatewayContext): void {
+  const cause = causeOf(error);
+  const isKnown = isAppError(cause) || error.extensions["code"] !== undefined || !error.originalError;
+  if (!isKnown) logger.error({ err: cause }, "operation failed");
+}
+
+function inWords({ data, errors }: Answer): Answered {
+  if (!errors) return { body: { data: data ?? null }, status: 200, headers: {} };
+  const told = errors.map(formatGraphQLError);
+  const ran = data !== undefined;
+  const head = errors.map(headOf).find((head) => head !== undefined);
+  const retryAfterMs = longestRetryAfterMs(told);
+  return {
+    body: { errors: told, ...(ran && { data }) },
+    status: head?.status ?? (ran ? 200 : 500),
+    headers: { ...head?.headers, ...(retryAfterMs > 0 && { "retry-after": toSeconds(retryAfterMs) }) },
+  };
+}
+
+/** One log line an operation, and one for each kind of its refusals. */
+function report(
+  errors: readonly GraphQLFormattedError[],
+  { operation, cost }: Seen,
+  { caller, logger }: GatewayContext,
+  ms: number,
+): void {
+  const who = caller.kind === "viewer" ? { sessionId: caller.viewer.sessionId } : {};
+  for (const refusal of refusalsIn(errors)) logRefusal(logger, refusal, who);
+  logger.info(
+    {
+      operation: operation?.name?.value ?? operation?.operation,
+      cost,
+      ms: Math.round(ms * 10) / 10,
+      caller: caller.kind,
+      ...who,
+      ...(errors.length > 0 && { errors: errors.length }),
+    },
+    "operation",
+  );
 }
 
 /** An answer with more kinds of errors than this says nothing more by naming them all. */
 const MOST_REFUSALS = 10;
 
 /** The kinds of errors in an answer, as its client is told of them. */
-function refusalsIn(body: GraphQLResponse["body"]): { code?: unknown; reason?: unknown }[] {
+function refusalsIn(errors: readonly GraphQLFormattedError[]): { code?: unknown; reason?: unknown }[] {
   const kinds = new Map(
-    errorsIn(body).map(({ extensions = {} }) => [
-      JSON.stringify([extensions["code"], extensions["reason"]]),
-      extensions,
-    ]),
+    errors.map(({ extensions = {} }) => [JSON.stringify([extensions["code"], extensions["reason"]]), extensions]),
   );
   return [...kinds.values()].slice(0, MOST_REFUSALS);
-}
-
-function errorsIn(body: GraphQLResponse["body"]): readonly GraphQLFormattedError[] {
-  return body.kind === "single" ? (body.singleResult.errors ?? []) : [];
 }
 
 /** Marked so by the client (`@passive`), or by its browser: polling and prefetching keep no session from idling out. */
 function isPassive({ directives }: OperationDefinitionNode, context: GatewayContext): boolean {
   return context.isPassive === true || (directives?.some(({ name }) => name.value === "passive") ?? false);
-}
-
-async function assertMayMutate(context: GatewayContext, standing: Standing): Promise<void> {
-  assertProven(context);
-  if (!context.session) return;
-  const { session } = context;
-  await refusing(() => standing.assert(session, "CHANGE"));
-}
-
-/** What is thrown there ends the operation. */
-async function refusing(check: () => Promise<void>, isBound = false): Promise<void> {
-  try {
-    await check();
-  } catch (cause) {
-    throw isAppError(cause) ? operationRefused(cause, isBound) : cause;
-  }
 }
 
 /**
@@ -175,10 +231,6 @@ async function refusing(check: () => Promise<void>, isBound = false): Promise<vo
  */
 function assertProven({ caller, proof }: GatewayContext): void {
   if (circumstancesOf(caller).jkt === undefined) return;
-  try {
-    if (!proof) throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a proof: send it over HTTP.");
-    assertMayChange(proof);
-  } catch (cause) {
-    throw isAppError(cause) ? operationRefused(cause) : cause;
-  }
+  if (!proof) throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a proof: send it over HTTP.");
+  assertMayChange(proof);
 }

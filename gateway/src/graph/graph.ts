@@ -64,10 +64,6 @@ export interface Graph {
 /** The graph that serves now. Another takes its place whole; whoever began on the former ends on it. */
 export interface LiveGraph {
   current(): Graph;
-  /** The graph whose schema this is. */
-  of(schema: GraphQLSchema): Graph;
-  /** Calls `listener` just before another graph is the current one, until the result is called. */
-  onReplace(listener: (graph: Graph) => void): () => void;
   /** Makes `next` ready for the operations in use, then puts it in the place of the current one in one step. */
   replace(next: Graph): Promise<void>;
 }

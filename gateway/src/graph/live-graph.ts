@@ -1,28 +1,16 @@
-import { getOperationAST, GraphQLError, type GraphQLSchema, parse, validate } from "graphql";
+import { getOperationAST, GraphQLError, parse, validate } from "graphql";
 import { setImmediate as turn } from "node:timers/promises";
 import type { KnownOperation } from "../plan/per-document.ts";
 import type { Graph, LiveGraph } from "./graph.ts";
 
 /** `documents` are texts of clients that each graph is made ready for before it serves, `first` among them. */
 export async function createLiveGraph(first: Graph, documents: readonly string[] = []): Promise<LiveGraph> {
-  const listeners = new Set<(graph: Graph) => void>();
-  // A graph that was replaced is forgotten with the last request that runs on it.
-  const graphs = new WeakMap<GraphQLSchema, Graph>([[first.schema, first]]);
   const trusted = documents.map((text) => ({ text, name: undefined }));
   let current = first;
   await warm(first, trusted);
 
   return {
     current: () => current,
-    of(schema) {
-      const graph = graphs.get(schema);
-      if (!graph) throw new Error("a schema is of a graph that never served");
-      return graph;
-    },
-    onReplace(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
     async replace(next) {
       const inUse = current.known();
       await warm(next, [...trusted, ...inUse]);
@@ -32,8 +20,6 @@ export async function createLiveGraph(first: Graph, documents: readonly string[]
         next,
         current.known().filter((operation) => !seen.has(keyOf(operation))),
       );
-      graphs.set(next.schema, next);
-      for (const listener of listeners) listener(next);
       current = next;
     },
   };

@@ -9,7 +9,7 @@ import {
   OperationTypeNode,
 } from "graphql";
 import type { GatewayContext } from "../context.ts";
-import { requestFault } from "../errors.ts";
+import { asFault, requestFault } from "../errors.ts";
 import type { SourceEvent, SubscriptionPlan } from "../graph/graph.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
 import { copy, type Data } from "./data.ts";
@@ -22,7 +22,7 @@ import { compileRewrites } from "./rewrite.ts";
 type Name = string | undefined;
 
 export interface Executor {
-  /** Answers a query or a mutation. Throws GraphQLError when there is no plan for it. */
+  /** Answers a query or a mutation; without data when the variables are at fault. Throws GraphQLError when there is no plan for it. */
   answer(document: DocumentNode, name: Name, variables: Readonly<Data>, context: GatewayContext): Promise<Answer>;
   /** Throws GraphQLError when there is no plan for it. */
   planSubscription(document: DocumentNode, name: Name): SubscriptionPlan;
@@ -78,7 +78,8 @@ export function createExecutor(scope: {
       const operation = prepare(document, name);
       if ("source" in operation) throw requestFault("OPERATION_UNKNOWN", "The document has no such query or mutation.");
       const errors = operation.check(variables);
-      return errors.length > 0 ? { errors } : operation.run({ variables, context });
+      if (errors.length > 0) return { errors: errors.map((error) => asFault("VARIABLES_INVALID", error)) };
+      return operation.run({ variables, context });
     },
     planSubscription(document, name) {
       const subscription = prepare(document, name);

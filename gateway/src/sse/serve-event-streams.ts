@@ -6,6 +6,7 @@
  * without bound.
  */
 import { AppError } from "@continuo/errors";
+import { readBody, readUrl } from "@continuo/graphql-over-http";
 import type { Logger } from "@continuo/process";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type DocumentNode, getOperationAST, type GraphQLError, OperationTypeNode } from "graphql";
@@ -27,29 +28,7 @@ import { EVENT_STREAM, type Framing, framingOf } from "./framing.ts";
 import { createOpenStreams, runOperation } from "./open-streams.ts";
 import { createReservations } from "./reservations.ts";
 
-const Variables = z.record(z.string(), z.unknown());
-const Body = z.object({
-  query: z.string().default(""),
-  documentId: z.string().optional(),
-  extensions: z.unknown().optional(),
-  operationName: z.string().nullish(),
-  variables: Variables.nullish(),
-});
-/** GraphQL over HTTP, section 5.1: in a URL the variables are JSON. */
-const Url = Body.extend({
-  variables: z
-    .string()
-    .transform((text, context) => {
-      try {
-        return Variables.parse(JSON.parse(text));
-      } catch {
-        context.addIssue("not a JSON object");
-        return z.NEVER;
-      }
-    })
-    .optional(),
-});
-const Parameters = z.object({
+const Search = z.object({
   ticket: z.string().optional(),
   token: z.string().optional(),
   operationId: z.string().optional(),
@@ -81,7 +60,7 @@ export function serveEventStreams(
 
   /** Before the body is read. */
   async function admitRequest(request: FastifyRequest): Promise<void> {
-    const { ticket } = parse(Parameters, request.query);
+    const { ticket } = parse(Search, request.query);
     const admission = await (ticket === undefined
       ? admit(admissions, request, pathOf(request))
       : admissions.redeem(ticket));
@@ -100,8 +79,7 @@ export function serveEventStreams(
     const sender = senderOf(request);
     const { claims } = sender.admission;
     const { id: requestId, method } = request;
-    const asked = method === "GET" ? parse(Url, request.query) : parse(Body, request.body);
-    if (asked.query === "" && asked.documentId === undefined && asked.extensions === undefined) throw incomplete();
+    const asked = method === "GET" ? readUrl(request.query) : readBody(request.body);
     await rates.connection({ sessionId: claims.sid });
     const operation = await operations.prepare(asked, sender);
     if ("document" in operation && method === "GET" && isMutation(operation.document, asked.operationName))
@@ -125,7 +103,7 @@ export function serveEventStreams(
   /** An operation for a stream that another request fetches. */
   async function accept(request: FastifyRequest, reply: FastifyReply, token: string): Promise<FastifyReply> {
     const sender = senderOf(request);
-    const asked = parse(Body, request.body);
+    const asked = readBody(request.body);
     const operationId = parse(OperationId, isRecord(asked.extensions) ? asked.extensions["operationId"] : undefined);
     const reservation = reservations.find(token, sender.admission);
     // What is wrong with it arrives over the stream too: stock clients take any other status for a broken stream, and
@@ -180,7 +158,7 @@ export function serveEventStreams(
     url: STREAM_PATH,
     onRequest: admitRequest,
     async handler(request, reply) {
-      const operationId = parse(OperationId, parse(Parameters, request.query).operationId);
+      const operationId = parse(OperationId, parse(Search, request.query).operationId);
       reservations.find(tokenOf(request) ?? "", senderOf(request).admission).stop(operationId);
       return reply.code(200).send();
     },
@@ -195,7 +173,7 @@ function pathOf({ originalUrl }: FastifyRequest): string {
 }
 
 function tokenOf({ headers, query }: FastifyRequest): string | undefined {
-  return headers[TOKEN_HEADER]?.toString() ?? parse(Parameters, query).token;
+  return headers[TOKEN_HEADER]?.toString() ?? parse(Search, query).token;
 }
 
 /** Where nothing but streams is served, one may be named anywhere among what is accepted. */

@@ -13,7 +13,7 @@ import {
   type VariableDefinitionNode,
 } from "graphql";
 import { LRUCache } from "lru-cache";
-import { requestFault, toGraphQLError } from "../errors.ts";
+import { asFault, requestFault, toGraphQLError } from "../errors.ts";
 import type { Graph, LiveGraph, SubscriptionPlan } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
 import { limitExceeded } from "../limits/limits.ts";
@@ -186,13 +186,4 @@ function createCache(): LRUCache<string, Planned> {
 
 function isConditional({ directives }: SelectionNode): boolean {
   return directives?.some(({ name }) => name.value === "skip" || name.value === "include") ?? false;
-}
-
-function asFault(reason: string, { message, nodes, source, positions }: GraphQLError): GraphQLError {
-  return new GraphQLError(message, {
-    nodes: nodes ?? null,
-    source: source ?? null,
-    positions: positions ?? null,
-    extensions: { code: "BAD_USER_INPUT", reason },
-  });
 }

@@ -9,13 +9,15 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 
+type Asked = { readonly query: string; readonly documentId?: string | undefined; readonly extensions?: unknown };
+
 export interface TrustedDocuments {
   /**
    * The text that a request asks for: whole (`query`), by `documentId` (GraphQL over HTTP), or by
    * `extensions.persistedQuery.sha256Hash`. Undefined when it names none.
    * Throws BAD_USER_INPUT: PERSISTED_QUERY_NOT_FOUND, DOCUMENT_NOT_TRUSTED.
    */
-  textOf(request: unknown): string | undefined;
+  textOf(request: Asked): string | undefined;
 }
 
 /** Texts by their hash, in hexadecimal. */
@@ -53,8 +55,7 @@ export function createTrustedDocuments(manifest: Manifest | undefined, only: boo
   const trusted = new Set(texts?.values());
   return {
     textOf(request) {
-      if (!isRecord(request)) return undefined;
-      const text = typeof request["query"] === "string" && request["query"] !== "" ? request["query"] : undefined;
+      const text = request.query === "" ? undefined : request.query;
       const hash = hashIn(request);
       if (!texts || (text === undefined && hash === undefined)) return text;
       if (text === undefined) return texts.get(hash ?? "") ?? notFound();
@@ -64,11 +65,9 @@ export function createTrustedDocuments(manifest: Manifest | undefined, only: boo
   };
 }
 
-function hashIn({ documentId, extensions }: Readonly<Record<string, unknown>>): string | undefined {
+function hashIn({ documentId, extensions }: Asked): string | undefined {
   if (typeof documentId === "string") return documentId.replace(/^sha256:/, "");
-  // In a URL they are JSON.
-  const parsed: unknown = typeof extensions === "string" ? parseJson(extensions) : extensions;
-  const persisted = isRecord(parsed) ? parsed["persistedQuery"] : undefined;
+  const persisted = isRecord(extensions) ? extensions["persistedQuery"] : undefined;
   const hash = isRecord(persisted) ? persisted["sha256Hash"] : undefined;
   return typeof hash === "string" ? hash : undefined;
 }

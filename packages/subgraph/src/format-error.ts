@@ -2,34 +2,47 @@
  * Shapes every error that leaves a service: code, reason, details; never a stack, SQL or a subgraph's inner words.
  * What is not an AppError is GraphQL's own complaint about the request, a dependency that is away, or a bug that is masked.
  */
-import { unwrapResolverError } from "@apollo/server/errors";
-import { isAppError, requestFaultReason } from "@continuo/errors";
-import type { GraphQLFormattedError } from "graphql";
+import { isAppError } from "@continuo/errors";
+import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import { isOutage } from "./outage.ts";
 
-/** For ApolloServer's `formatError`. */
-export function formatError(formatted: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
-  const error = unwrapResolverError(thrown);
-  const place = {
-    ...(formatted.path && { path: formatted.path }),
-    ...(formatted.locations && { locations: formatted.locations }),
-  };
-  if (isAppError(error)) {
-    const { code, reason, details } = error;
-    return { message: error.message, ...place, extensions: { code, reason, ...(details && { details }) } };
+/** GraphQL's complaints about a request, by our reasons: nothing was run. */
+export type FaultReason = "DOCUMENT_INVALID" | "VARIABLES_INVALID" | "OPERATION_UNKNOWN" | "REQUEST_INVALID";
+
+/** Shapes an error of an operation that ran. */
+export function formatError(error: GraphQLError): GraphQLFormattedError {
+  const { message, extensions } = wordsFor(causeOf(error));
+  return { message, ...placeOf(error), extensions };
+}
+
+/** Shapes what is wrong with a request. */
+export function formatFault(error: GraphQLError, reason: FaultReason): GraphQLFormattedError {
+  // A scalar of ours says itself what is wrong with a value.
+  if (isAppError(error.originalError)) return formatError(error);
+  return { message: error.message, ...placeOf(error), extensions: { code: "BAD_USER_INPUT", reason } };
+}
+
+/** What went wrong where it was thrown. */
+export function causeOf(error: GraphQLError): unknown {
+  return error.originalError ?? error;
+}
+
+function placeOf({ path, locations }: GraphQLError): Pick<GraphQLFormattedError, "path" | "locations"> {
+  return { ...(path && { path }), ...(locations && { locations }) };
+}
+
+function wordsFor(cause: unknown): Required<Pick<GraphQLFormattedError, "message" | "extensions">> {
+  if (isAppError(cause)) {
+    const { message, code, reason, details } = cause;
+    return { message, extensions: { code, reason, ...(details && { details }) } };
   }
-  const reason = requestFaultReason(formatted.extensions?.["code"]);
-  if (reason !== undefined)
-    return { message: formatted.message, ...place, extensions: { code: "BAD_USER_INPUT", reason } };
-  if (isOutage(error))
+  if (isOutage(cause))
     return {
       message: "A part of the service cannot be reached right now.",
-      ...place,
       extensions: { code: "UNAVAILABLE", reason: "DEPENDENCY_UNAVAILABLE" },
     };
   return {
     message: "Something went wrong on our side.",
-    ...place,
     extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
   };
 }

@@ -1,6 +1,5 @@
 export { requireApplication, requireService, requireViewer, type SubgraphContext } from "./context.ts";
 export { DateTime } from "./date-time.ts";
-export { formatError } from "./format-error.ts";
 export { isOutage } from "./outage.ts";
 export { parseInput } from "./parse-input.ts";
 export { buildSchema, loadTypeDefs, type SubgraphResolvers } from "./schema.ts";

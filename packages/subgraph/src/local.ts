@@ -2,9 +2,8 @@
 import type { FastifyInstance } from "fastify";
 import type { ExecutionResult } from "graphql";
 import type { Readable } from "node:stream";
-import type { SubgraphContext } from "./context.ts";
-import type { ObserveOperation } from "./observe-operation.ts";
-import type { OperationAnswer, OperationRequest, RunOperation } from "./run-operation.ts";
+import type { Answer } from "./answer.ts";
+import type { OperationAnswer, OperationRequest } from "./run-operation.ts";
 import type { Events, Streams, StreamScope } from "./streams.ts";
 
 interface Route {
@@ -30,28 +29,15 @@ export interface Local {
 }
 
 /** The local side of what `http` serves. */
-export function createLocal<Context extends SubgraphContext>(options: {
-  http: FastifyInstance;
-  run: RunOperation<Context>;
-  streams: Streams;
-  observe: ObserveOperation;
-  context: (scope: Pick<SubgraphContext, "caller" | "requestId" | "signal" | "answered">) => Context;
-}): Local {
-  const { http, run, streams, observe, context } = options;
+export function createLocal(options: { http: FastifyInstance; answer: Answer; streams: Streams }): Local {
+  const { http, answer, streams } = options;
   return {
     async graphql(request, { caller, requestId, signal }) {
-      const end = observe();
       const answered = Promise.withResolvers<void>();
-      const contextValue = context({ caller, requestId, ...(signal && { signal }), answered: answered.promise });
-      const kind = request.query.startsWith("mutation") ? "mutation" : "query";
-      let errors: OperationAnswer["errors"];
       try {
-        const answer = await run(request, contextValue);
-        ({ errors } = answer);
-        return answer;
+        return await answer(request, { caller, requestId, ...(signal && { signal }), answered: answered.promise });
       } finally {
         // Whatever happens, who waits for the end of the request hears of it.
-        end({ kind, operationName: request.operationName, errors }, contextValue);
         answered.resolve();
       }
     },

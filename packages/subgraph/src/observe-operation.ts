@@ -1,9 +1,9 @@
 /** What is measured and logged of an operation: one line with its duration, and bugs with their cause, which no client sees. */
-import { unwrapResolverError } from "@apollo/server/errors";
 import { isAppError, outcomeOf } from "@continuo/errors";
 import type { OperationMetrics } from "@continuo/process";
 import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import type { SubgraphContext } from "./context.ts";
+import { causeOf } from "./format-error.ts";
 
 interface Observed {
   readonly kind: Parameters<ReturnType<OperationMetrics["begin"]>>[0];
@@ -35,7 +35,7 @@ export function observeOperations(operations: OperationMetrics): ObserveOperatio
 
 export function logErrors(errors: readonly GraphQLError[], { logger }: SubgraphContext): void {
   for (const error of errors) {
-    const cause = unwrapResolverError(error);
+    const cause = causeOf(error);
     if (isAppError(cause)) logger.info({ code: cause.code, reason: cause.reason, err: cause.cause }, cause.message);
     else if (error.originalError) logger.error({ err: cause }, "resolver failed");
   }

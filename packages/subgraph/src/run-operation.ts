@@ -1,5 +1,4 @@
 /** Runs operations: each text is read and judged once, and what comes again and again is compiled to functions. */
-import { ApolloServerErrorCode } from "@apollo/server/errors";
 import {
   type DocumentNode,
   execute,
@@ -20,24 +19,25 @@ import {
 import { compileQuery, isCompiledQuery } from "graphql-jit";
 import { LRUCache } from "lru-cache";
 import type { SubgraphContext } from "./context.ts";
-import { formatError } from "./format-error.ts";
+import { type FaultReason, formatError, formatFault } from "./format-error.ts";
 import { logErrors } from "./observe-operation.ts";
 import { compileVariables } from "@continuo/variables";
 
 export interface OperationRequest {
   readonly query: string;
-  readonly variables?: Record<string, unknown> | undefined;
-  readonly operationName?: string | undefined;
+  readonly variables?: Record<string, unknown> | null | undefined;
+  readonly operationName?: string | null | undefined;
 }
 
 export interface OperationAnswer {
-  readonly data?: Record<string, unknown> | null;
   readonly errors?: readonly GraphQLFormattedError[];
+  readonly data?: Record<string, unknown> | null;
 }
 
 /** Never rejects: what is wrong is in the answer. Logs bugs. */
 export type RunOperation<Context> = (request: OperationRequest, contextValue: Context) => Promise<OperationAnswer>;
 
+type Name = OperationRequest["operationName"];
 type Run = (
   contextValue: unknown,
   variables: OperationRequest["variables"],
@@ -45,7 +45,7 @@ type Run = (
 
 /** Nothing was run, as the request is at fault. */
 export interface Fault {
-  readonly fault: ApolloServerErrorCode;
+  readonly fault: FaultReason;
   readonly errors: readonly GraphQLError[];
 }
 
@@ -57,21 +57,21 @@ const COMPILED_FROM = 3;
 
 /** Remembers the latest 1,000 texts. */
 export function createRunOperation<Context extends SubgraphContext>(schema: GraphQLSchema): RunOperation<Context> {
-  const known = new LRUCache<string, Map<string | undefined, Run | Fault>>({
+  const known = new LRUCache<string, Map<Name, Run | Fault>>({
     max: TEXTS,
     maxSize: CHARACTERS,
     sizeCalculation: (_runs, text) => text.length + 1,
   });
 
   function prepare({ query, operationName }: OperationRequest): Run | Fault {
-    const operations = known.get(query) ?? new Map<string | undefined, Run | Fault>();
+    const operations = known.get(query) ?? new Map<Name, Run | Fault>();
     const prepared = operations.get(operationName) ?? read(query, operationName);
     if (operations.size === 0) known.set(query, operations);
     operations.set(operationName, prepared);
     return prepared;
   }
 
-  function read(query: string, operationName: string | undefined): Run | Fault {
+  function read(query: string, operationName: Name): Run | Fault {
     const read = readOperation(schema, { query, operationName });
     return "fault" in read ? read : createRun(schema, read.document, operationName);
   }
@@ -81,22 +81,21 @@ export function createRunOperation<Context extends SubgraphContext>(schema: Grap
     if (typeof run !== "function") return run;
     const result = await run(contextValue, request.variables);
     if (result.data !== undefined) return result;
-    return { errors: result.errors ?? [], fault: ApolloServerErrorCode.BAD_USER_INPUT };
+    return { errors: result.errors ?? [], fault: "VARIABLES_INVALID" };
   }
 
   return async (request, contextValue) => {
     const outcome = await answer(request, contextValue);
     if (outcome.errors) logErrors(outcome.errors, contextValue);
-    if ("fault" in outcome) return { errors: formatFault(outcome) };
+    if ("fault" in outcome) return { errors: formatFaults(outcome) };
     const { data = null, errors } = outcome;
-    return errors ? { data, errors: errors.map((error) => formatError(error.toJSON(), error)) } : { data };
+    return errors ? { errors: errors.map(formatError), data } : { data };
   };
 }
 
 /** What is wrong with a request, as it leaves the subgraph. */
-export function formatFault({ fault, errors }: Fault): GraphQLFormattedError[] {
-  const extensions = { code: fault };
-  return errors.map((error) => formatError({ ...error.toJSON(), extensions }, error));
+export function formatFaults({ fault, errors }: Fault): GraphQLFormattedError[] {
+  return errors.map((error) => formatFault(error, fault));
 }
 
 /** Parses and validates an operation. */
@@ -107,18 +106,18 @@ export function readOperation(
   try {
     const document = parse(query);
     const errors = validate(schema, document, RULES);
-    if (errors.length > 0) return { errors, fault: ApolloServerErrorCode.GRAPHQL_VALIDATION_FAILED };
+    if (errors.length > 0) return { errors, fault: "DOCUMENT_INVALID" };
     const operation = getOperationAST(document, operationName);
     if (operation) return { document, operation };
     const unknown = new GraphQLError(`Unknown operation named "${operationName ?? ""}".`);
-    return { errors: [unknown], fault: ApolloServerErrorCode.OPERATION_RESOLUTION_FAILURE };
+    return { errors: [unknown], fault: "OPERATION_UNKNOWN" };
   } catch (cause) {
     if (!(cause instanceof GraphQLError)) throw cause;
-    return { errors: [cause], fault: ApolloServerErrorCode.GRAPHQL_PARSE_FAILED };
+    return { errors: [cause], fault: "DOCUMENT_INVALID" };
   }
 }
 
-function createRun(schema: GraphQLSchema, document: DocumentNode, operationName: string | undefined): Run {
+function createRun(schema: GraphQLSchema, document: DocumentNode, operationName: Name): Run {
   const interpret: Run = (contextValue, variableValues) =>
     execute({ schema, document, operationName, contextValue, variableValues });
   let run = interpret;
@@ -134,14 +133,14 @@ function createRun(schema: GraphQLSchema, document: DocumentNode, operationName:
  * Undefined when the compiler does not know what is in it. Variables are read as graphql does and reach the compiled
  * function as they are: the compiler would read defaults in its own way, and input types within themselves without end.
  */
-function compile(schema: GraphQLSchema, document: DocumentNode, operationName: string | undefined): Run | undefined {
+function compile(schema: GraphQLSchema, document: DocumentNode, operationName: Name): Run | undefined {
   const definitions = getOperationAST(document, operationName)?.variableDefinitions ?? [];
   if (definitions.length > 0 && !schema.getType(ANY)) return undefined;
-  const compiled = compileQuery(schema, visit(document, { VariableDefinition: asAny }), operationName);
+  const compiled = compileQuery(schema, visit(document, { VariableDefinition: asAny }), operationName ?? undefined);
   if (!isCompiledQuery(compiled)) return undefined;
   const readVariables = compileVariables(schema, definitions);
-  return (contextValue, variables = {}) => {
-    const { coerced, errors } = readVariables(variables);
+  return (contextValue, variables) => {
+    const { coerced, errors } = readVariables(variables ?? {});
     return errors ? { errors } : compiled.query(undefined, contextValue, coerced);
   };
 }

@@ -86,7 +86,7 @@ export function serveStreams(
     onError(_context, _id, _payload, errors) {
       for (const { originalError } of errors)
         if (originalError) logger.error({ err: originalError }, "a streamed subscription failed");
-      return errors.map((error) => (error.originalError ? formatError(error.toJSON(), error) : error.toJSON()));
+      return errors.map((error) => (error.originalError ? formatError(error) : error.toJSON()));
     },
   });
 

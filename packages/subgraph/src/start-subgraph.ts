@@ -2,15 +2,9 @@
  * Starts a subgraph: GraphQL over HTTP for the gateway alone, plus liveness, readiness and metrics.
  * It knows who is calling; what a caller may do is each use case's to decide.
  */
-import { ApolloServer, type ApolloServerPlugin, HeaderMap } from "@apollo/server";
-import {
-  ApolloServerPluginCacheControlDisabled,
-  ApolloServerPluginInlineTraceDisabled,
-  ApolloServerPluginUsageReportingDisabled,
-} from "@apollo/server/plugin/disabled";
-import { fastifyApolloDrainPlugin, fastifyApolloHandler } from "@as-integrations/fastify";
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
 import { HTTP_STATUS, isAppError } from "@continuo/errors";
+import { mediaTypeFor, readBody } from "@continuo/graphql-over-http";
 import { measureOperations, metrics, type Health, type Logger } from "@continuo/process";
 import Fastify, {
   LogController,
@@ -22,11 +16,11 @@ import Fastify, {
 import type { DocumentNode } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
-import { formatError } from "./format-error.ts";
+import { createAnswer } from "./answer.ts";
 import { createLocal, type Local } from "./local.ts";
-import { logErrors, type ObserveOperation, observeOperations } from "./observe-operation.ts";
+import { observeOperations } from "./observe-operation.ts";
 import { isOutage } from "./outage.ts";
-import { createRunOperation, type RunOperation } from "./run-operation.ts";
+import { createRunOperation } from "./run-operation.ts";
 import { buildSchema, type SubgraphResolvers } from "./schema.ts";
 import { serveStreams } from "./serve-streams.ts";
 import { createStreams } from "./streams.ts";
@@ -59,6 +53,8 @@ export interface Subgraph extends AsyncDisposable {
 const BODY_LIMIT_BYTES = 1024 * 1024;
 /** Longer than any client's keep-alive, so that the gateway never writes into a socket that we are closing. */
 const KEEP_ALIVE_MS = 65_000;
+/** What takes longer to finish when we close is cut off. */
+const FINISH_WITHIN_MS = 10_000;
 const REQUEST_ID = /^[\w-]{1,64}$/;
 
 /** Opens the port and serves. Closing turns readiness off, finishes what is under way, then closes the port. */
@@ -85,26 +81,11 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const observe = observeOperations(opening.use(measureOperations(name)));
   const schema = buildSchema(options.typeDefs, options.resolvers, options);
   const run = createRunOperation<Context>(schema);
-  const apollo = new ApolloServer<Context>({
-    schema,
-    introspection: false,
-    includeStacktraceInErrorResponses: false,
-    stopOnTerminationSignals: false,
-    persistedQueries: false,
-    logger: { debug: () => {}, info: () => {}, warn: (text) => logger.warn(text), error: (text) => logger.error(text) },
-    formatError,
-    plugins: [
-      // It would watch every field.
-      ApolloServerPluginCacheControlDisabled(),
-      ApolloServerPluginInlineTraceDisabled(),
-      ApolloServerPluginUsageReportingDisabled(),
-      fastifyApolloDrainPlugin(http),
-      operations({ run, observe }),
-    ],
+  opening.defer(async () => {
+    const patience = setTimeout(() => http.server.closeAllConnections(), FINISH_WITHIN_MS);
+    await http.close();
+    clearTimeout(patience);
   });
-  await apollo.start();
-  // Its drain plugin closes `http`, which finishes what is under way.
-  opening.defer(async () => apollo.stop());
   let isClosing = false;
   opening.defer(() => {
     isClosing = true;
@@ -149,6 +130,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
 
   const contextFor = (scope: Omit<SubgraphContext, "logger">): Context =>
     options.context({ ...scope, logger: logger.child({ requestId: scope.requestId }) });
+  const answer = createAnswer({ run, observe, context: contextFor });
   const callers = new WeakMap<FastifyRequest, Caller>();
   http.post(
     "/graphql",
@@ -158,14 +140,16 @@ export async function startSubgraph<Context extends SubgraphContext>(
         callers.set(request, await callerOf(request));
       },
     },
-    fastifyApolloHandler(apollo, {
-      context: async (request, reply) =>
-        contextFor({
-          caller: callers.get(request) ?? { kind: "anonymous" },
-          requestId: request.id,
-          ...lifeOf(reply),
-        }),
-    }),
+    async (request, reply) => {
+      const mediaType = mediaTypeFor(request.headers.accept);
+      const asked = readBody(request.body);
+      const caller = callers.get(request) ?? { kind: "anonymous" };
+      const answered = await answer(asked, { caller, requestId: request.id, ...lifeOf(reply) });
+      return reply
+        .code("data" in answered ? 200 : HTTP_STATUS.BAD_USER_INPUT)
+        .header("content-type", mediaType)
+        .send(JSON.stringify(answered));
+    },
   );
   const streams = createStreams(schema, contextFor);
   if (streams.exist) opening.use(serveStreams(http.server, { schema, streams, identity, logger }));
@@ -173,7 +157,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const address = await http.listen({ host, port });
   logger.info({ address }, `${name} is listening`);
 
-  const local = createLocal({ http, run, streams, observe, context: contextFor });
+  const local = createLocal({ http, answer, streams });
   const opened = opening.move();
   return { url: `${address}/graphql`, local, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }
@@ -223,30 +207,5 @@ function asFault(thrown: unknown): {
     status: 500,
     message: "Something went wrong on our side.",
     extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
-  };
-}
-
-/** Hands what is to be executed to `run`, and observes all that comes. */
-function operations<Context extends SubgraphContext>(options: {
-  run: RunOperation<Context>;
-  observe: ObserveOperation;
-}): ApolloServerPlugin<Context> {
-  const { run, observe } = options;
-  return {
-    async requestDidStart() {
-      const end = observe();
-      return {
-        async responseForOperation({ source, request: { variables, operationName }, contextValue }) {
-          const singleResult = await run({ query: source, variables, operationName }, contextValue);
-          const http = { status: "data" in singleResult ? 200 : 400, headers: new HeaderMap() };
-          return { http, body: { kind: "single", singleResult } };
-        },
-        didEncounterErrors: async ({ errors, contextValue }) => logErrors(errors, contextValue),
-        async willSendResponse({ operationName, operation, contextValue, response: { body } }) {
-          const errors = body.kind === "single" ? body.singleResult.errors : undefined;
-          end({ kind: operation?.operation ?? "none", operationName, errors }, contextValue);
-        },
-      };
-    },
   };
 }

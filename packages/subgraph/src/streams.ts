@@ -2,7 +2,6 @@
  * Subscriptions that a subgraph runs by itself (`@streamed`): read like any operation, then run for as long as somebody wants
  * them. Knows no transport.
  */
-import { ApolloServerErrorCode } from "@apollo/server/errors";
 import type { Caller } from "@continuo/access";
 import {
   type DocumentNode,
@@ -14,9 +13,9 @@ import {
   subscribe,
 } from "graphql";
 import type { SubgraphContext } from "./context.ts";
-import { formatError } from "./format-error.ts";
+import { formatError, formatFault } from "./format-error.ts";
 import { logErrors } from "./observe-operation.ts";
-import { formatFault, type OperationRequest, readOperation } from "./run-operation.ts";
+import { formatFaults, type OperationRequest, readOperation } from "./run-operation.ts";
 
 /** Who asks, and how it is found in the logs. */
 export interface StreamScope {
@@ -47,10 +46,9 @@ export function createStreams(
     exist: fields.some((field) => field.subscribe !== undefined),
     read(request) {
       const read = readOperation(schema, request);
-      if ("fault" in read) return formatFault(read).map(toGraphQLError);
+      if ("fault" in read) return formatFaults(read).map(toGraphQLError);
       if (read.operation.operation === OperationTypeNode.SUBSCRIPTION) return read.document;
-      const errors = [new GraphQLError("Only subscriptions are streamed.")];
-      return formatFault({ errors, fault: ApolloServerErrorCode.BAD_REQUEST }).map(toGraphQLError);
+      return [toGraphQLError(formatFault(new GraphQLError("Only subscriptions are streamed."), "REQUEST_INVALID"))];
     },
     async begin(document, { variables, operationName }, { signal, ...scope }) {
       const leaving = new AbortController();
@@ -80,7 +78,7 @@ function inOurWords({ data, errors }: ExecutionResult, context: SubgraphContext)
   const known = data === undefined ? {} : { data };
   if (!errors) return known;
   logErrors(errors, context);
-  return { ...known, errors: errors.map((error) => toGraphQLError(formatError(error.toJSON(), error))) };
+  return { ...known, errors: errors.map((error) => toGraphQLError(formatError(error))) };
 }
 
 function toGraphQLError({ message, path, extensions }: GraphQLFormattedError): GraphQLError {
