@@ -1,6 +1,7 @@
 /** A subgraph over pooled HTTP connections, with deadlines and a limit to the size of an answer. */
 import { AppError } from "@continuo/errors";
 import { Pool } from "undici";
+import { dispatch } from "./dispatch.ts";
 import type { SubgraphTransport, TransportRequest } from "./transport.ts";
 
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
@@ -33,31 +34,26 @@ export function createHttpTransport(url: string, streamWithinMs: number): Subgra
   });
 
   /** The connection's own timers cost less than a signal; but they do not run for whoever waits for a connection. */
-  function signalOf({ signal, withinMs }: TransportRequest): { signal?: AbortSignal } {
+  function signalOf({ signal, withinMs }: TransportRequest): AbortSignal | undefined {
     const { running, pending } = pool.stats;
-    if (running + pending < CONNECTIONS) return signal ? { signal } : {};
+    if (running + pending < CONNECTIONS) return signal;
     const deadline = AbortSignal.timeout(withinMs);
-    return { signal: signal ? AbortSignal.any([signal, deadline]) : deadline };
+    return signal ? AbortSignal.any([signal, deadline]) : deadline;
   }
 
   return {
     async send(request) {
       const { method, path, headers, body, withinMs, waits = false } = request;
       if (waits && waiting.stats.running + waiting.stats.pending >= WAITING_CONNECTIONS) throw tooManyWait();
-      const reply = await (waits ? waiting : pool).request({
+      const options = {
         method,
         path: `${base}${path}`,
         headers: { accept: "application/json", ...headers },
         ...(body !== undefined && { body }),
         headersTimeout: withinMs,
         bodyTimeout: withinMs,
-        ...signalOf(request),
-      });
-      return {
-        status: reply.statusCode,
-        text: await reply.body.text(),
-        header: (name) => reply.headers[name]?.toString(),
       };
+      return dispatch(waits ? waiting : pool, options, signalOf(request));
     },
     async stream({ path, headers }) {
       const reply = await streams.request({ method: "GET", path: `${base}${path}`, headers: { ...headers } });

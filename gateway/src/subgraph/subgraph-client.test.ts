@@ -100,6 +100,21 @@ it("stops when nobody waits any more", async () => {
   expect(await client.graphql({ query: "{ a }" }, { ...SCOPE, signal: aborting.signal })).toMatchObject(unavailable);
 });
 
+it("stops when nobody waits any more for a connection either", async () => {
+  const aborting = new AbortController();
+  let held = 0;
+  const { client, asked } = await serve(() => {
+    held += 1;
+    if (held === 64) aborting.abort();
+  });
+  const ask = (scope = SCOPE): ReturnType<typeof client.graphql> => client.graphql({ query: "{ a }" }, scope);
+  const holding = Array.from({ length: 64 }, () => ask());
+  expect(await ask({ ...SCOPE, signal: aborting.signal })).toMatchObject(unavailable);
+  expect(asked()).toBe(64);
+  await client[Symbol.asyncDispose]();
+  await Promise.all(holding);
+});
+
 it.each([
   ["a proxy's error page", 502, "<html>", unavailable],
   ["something that is not GraphQL", 200, "<html>", unexpected],
