@@ -2,8 +2,8 @@
 import { expect } from "vitest";
 import type { z } from "zod";
 import type { CountingSocket, Member, SocketEnd } from "./crowd.ts";
-import { ask } from "./graph-client.ts";
-import { SIGN_OUT_DEVICE } from "./operations.ts";
+import { ask, eventually } from "./graph-client.ts";
+import { RECEIPT, SIGN_OUT_DEVICE } from "./operations.ts";
 import type { System } from "./system.ts";
 
 /** Nothing here is as slow as this; what is measured is printed. Milliseconds. */
@@ -48,10 +48,29 @@ export async function cutOff(sockets: readonly CountingSocket[], why: string, at
   return latencies;
 }
 
-/** The laptop signs the phone out: how long after that each of its sockets closed. */
+/** The receipt, once it is complete, says that so many sockets were closed, by every gateway its own. */
+export async function confirmed(
+  system: System,
+  { accessToken }: Member,
+  { receipt }: SignOut,
+  sockets: number,
+): Promise<void> {
+  const { revocationReceipt } = await eventually(
+    "a complete receipt",
+    () => ask(system.urls[0], RECEIPT, { seq: receipt?.seq }, accessToken),
+    (answer) => answer.revocationReceipt.completedAt !== null,
+  );
+  expect(revocationReceipt.pendingReplicas).toEqual([]);
+  expect(revocationReceipt.acks.reduce((sum, ack) => sum + ack.socketsClosed, 0)).toBe(sockets);
+  expect(revocationReceipt.acks).toHaveLength(system.urls.length);
+}
+
+/** The laptop signs the phone out, and has it confirmed: how long after that each of its sockets closed. */
 export async function signOutPhone([laptop, phone]: readonly [Member, Member], system: System): Promise<number[]> {
   const { signOutDevice } = await ask(system.urls[0], SIGN_OUT_DEVICE, { id: phone.deviceId }, laptop.accessToken);
-  return cutOff(phone.sockets, "SIGNED_OUT_REMOTELY", await atOf(signOutDevice));
+  const latencies = await cutOff(phone.sockets, "SIGNED_OUT_REMOTELY", await atOf(signOutDevice));
+  await confirmed(system, laptop, signOutDevice, phone.sockets.length);
+  return latencies;
 }
 
 /** Prints the median and the 99th percentile. */

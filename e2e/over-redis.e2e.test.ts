@@ -8,6 +8,7 @@ import { pairsOf, say, signOutPhone } from "./cut-off.ts";
 import { tellStory } from "./story.ts";
 import { startSystem, type System } from "./system.ts";
 import { describeTakeOver } from "./take-over.suite.ts";
+import { describeUsers } from "./users.suite.ts";
 
 const binary = findRedisServer();
 const given = inject("redisUrl");
@@ -39,6 +40,8 @@ describe.skipIf(binary === undefined && given === null)("scaled out over Redis",
     expect(await replicasThatConfirmed(adminUrl)).toBe(2);
   });
 
+  // From identity's outbox by a queue in Redis to session's worker, and by a poke in Redis to both gateways.
+  describeUsers(() => ({ system, adminUrl }));
   describeTakeOver(() => system);
   describeCanaries("Redis", () => ({ system, adminUrl, redisUrl }));
 

@@ -4,9 +4,9 @@ import { randomUUID } from "node:crypto";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Crowd, type CountingSocket, gather, type Member } from "./crowd.ts";
-import { atOf, cutOff, endOf, pairsOf, say, signOutPhone, type SignOut } from "./cut-off.ts";
+import { atOf, cutOff, endOf, pairsOf, say, signOutPhone } from "./cut-off.ts";
 import { ask, eventually, GraphError } from "./graph-client.ts";
-import { PULL, PUSH, RECEIPT, SIGN_OUT_DEVICE, SIGN_OUT_EVERYWHERE } from "./operations.ts";
+import { PULL, PUSH, SIGN_OUT_EVERYWHERE } from "./operations.ts";
 import { startProcess } from "./process.ts";
 import { startSystem, type System } from "./system.ts";
 
@@ -54,9 +54,7 @@ describe("a thousand sockets at two gateways", () => {
 
     const device: number[] = [];
     for (const [laptop, phone] of pairs.slice(0, 10)) {
-      const { signOutDevice } = await askAs(laptop, SIGN_OUT_DEVICE, { id: phone.deviceId });
-      device.push(...(await cutOff(phone.sockets, "SIGNED_OUT_REMOTELY", await atOf(signOutDevice))));
-      await confirmed(laptop, signOutDevice, phone.sockets.length);
+      device.push(...(await signOutPhone([laptop, phone], system)));
       for (const socket of phone.sockets) others.delete(socket);
     }
 
@@ -238,18 +236,6 @@ async function outcomeOf(work: Promise<unknown>): Promise<string> {
     if (cause instanceof GraphError) return `${cause.code} ${cause.reason}`;
     throw cause;
   }
-}
-
-/** The receipt, once it is complete, says what was seen. */
-async function confirmed(member: Member, { receipt }: SignOut, sockets: number): Promise<void> {
-  const { revocationReceipt } = await eventually(
-    "a complete receipt",
-    () => askAs(member, RECEIPT, { seq: receipt?.seq }),
-    (answer) => answer.revocationReceipt.completedAt !== null,
-  );
-  expect(revocationReceipt.pendingReplicas).toEqual([]);
-  expect(revocationReceipt.acks.reduce((sum, ack) => sum + ack.socketsClosed, 0)).toBe(sockets);
-  expect(revocationReceipt.acks).toHaveLength(2);
 }
 
 async function acksOf(kinds: string[]): Promise<{ confirmed: number[]; sockets: number; latencies: number[] }> {

@@ -9,11 +9,21 @@ import { eventually, refusal } from "./graph-client.ts";
 import { STATE_CHANGES } from "./operations.ts";
 import type { System } from "./system.ts";
 
+/** How many sockets each gateway closed when a user's sessions ended; by their e-mail address. */
+const CLOSED = `
+SELECT a.replica, a.sockets_closed AS closed
+  FROM session.revocation_acks AS a JOIN session.revocations AS r USING (seq) JOIN identity.users AS u ON u.id = r.user_id
+ WHERE u.email = $1 AND r.reason = 'USER_DISABLED'`;
+
 /** Registers the test, on a system that is running when it runs; `adminUrl` is of its database. */
 export function describeUsers(running: () => { readonly system: System; readonly adminUrl: string }): void {
   test("who is disabled is out everywhere and comes back to their state; who is deleted leaves none", async () => {
     const { system, adminUrl } = running();
     const [gateway] = system.urls;
+    const elsewhere = system.urls.at(-1) ?? gateway;
+    const client = new Client({ connectionString: adminUrl });
+    await client.connect();
+    await using _ = { [Symbol.asyncDispose]: () => client.end() };
     const users = async (verb: string): Promise<number> => {
       const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() };
       const source = async () => system.environments.identity;
@@ -21,7 +31,7 @@ export function describeUsers(running: () => { readonly system: System; readonly
     };
     const person = await signUp(gateway);
     const phone = createDevice({ gateway, name: "Phone", platform: "PHONE" });
-    const laptop = createDevice({ gateway, name: "Laptop", platform: "LAPTOP" });
+    const laptop = createDevice({ gateway: elsewhere, name: "Laptop", platform: "LAPTOP" });
     for (const device of [phone, laptop]) await device.signIn(person);
     const key = randomUUID();
     await phone.pull();
@@ -33,6 +43,12 @@ export function describeUsers(running: () => { readonly system: System; readonly
     expect(await users("disable")).toBe(0);
     for (const live of lives)
       expect(await live.closed).toMatchObject({ code: 4403, reason: "SESSION_ENDED: USER_DISABLED" });
+    const { rows } = await eventually(
+      "each gateway's word that it closed its own",
+      () => client.query(CLOSED, [person.email]),
+      ({ rowCount }) => rowCount === system.urls.length,
+    );
+    expect(rows.map(({ closed }) => closed)).toEqual(system.urls.map(() => 2 / system.urls.length));
     for (const device of [phone, laptop]) {
       expect(await refusal(device.refresh())).toMatchObject({ reason: "SESSION_ENDED" });
       expect(await refusal(device.signIn(person))).toMatchObject({ reason: "CREDENTIALS_INVALID" });
@@ -48,13 +64,10 @@ export function describeUsers(running: () => { readonly system: System; readonly
     expect(await users("delete")).toBe(0);
     expect(await last.closed).toMatchObject({ code: 4403, reason: "SESSION_ENDED: USER_DELETED" });
     expect(await refusal(laptop.signIn(person))).toMatchObject({ reason: "CREDENTIALS_INVALID" });
-    const client = new Client({ connectionString: adminUrl });
-    await client.connect();
     await eventually(
       "nothing of their state",
       async () => (await client.query("SELECT FROM user_state.state_entries WHERE key = $1", [key])).rowCount,
       (count) => count === 0,
     );
-    await client.end();
   });
 }

@@ -18,7 +18,7 @@ const TYPE = "continuo-grant+jwt";
 /**
  * What identity vouches for. `jti` makes it single-use; times are NumericDate seconds. `parent` is the session in which
  * somebody approved this sign-in (a code on a TV, a transfer): the new session descends from it. `epoch` is the user's,
- * which is raised when they are disabled: what was vouched for before is void. Absent in grants from before there was one.
+ * which is raised when they are disabled and when they are enabled again: what was vouched for before is void. Absent in grants from before there was one.
  */
 export const GrantClaims = z.object({
   jti: z.uuid(),

@@ -9,7 +9,7 @@ const UserEvent = z.object({
   userId: z.uuid(),
   /** The user's, raised by the change: sign-ins of an older one are void. */
   epoch: z.number().int().positive(),
-  because: z.enum(["DISABLED", "DELETED"]),
+  because: z.enum(["DISABLED", "ENABLED", "DELETED"]),
 });
 export type UserEvent = z.infer<typeof UserEvent>;
 

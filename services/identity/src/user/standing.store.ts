@@ -7,14 +7,18 @@ const COLUMNS = `u.id, u.email, u.created_at AS "createdAt", u.disabled_at AS "d
 
 const FIND = `SELECT ${COLUMNS} FROM identity.users AS u WHERE u.id::text = lower($1) OR u.email = $1`;
 
-/** CTE: an event about the user of the CTE `changed (id, epoch)`, on each topic, for each of the delays (seconds). */
+/**
+ * CTE: an event about the user of the CTE `changed (id, epoch)`, on each topic, for each of the delays (seconds); of one who
+ * was never disabled there is nothing to say.
+ */
 const posted = (topics: string, delays: string, because: UserEvent["because"]): string => `
   posted AS (
     INSERT INTO identity.outbox (id, topic, payload, due_at)
     SELECT gen_random_uuid(), topic,
            jsonb_build_object('userId', changed.id, 'epoch', changed.epoch, 'because', '${because}'),
            now() + delay * interval '1 second'
-      FROM changed CROSS JOIN unnest(${topics}::text[]) AS topic CROSS JOIN unnest(${delays}::int[]) AS delay)`;
+      FROM changed CROSS JOIN unnest(${topics}::text[]) AS topic CROSS JOIN unnest(${delays}::int[]) AS delay
+     WHERE changed.epoch > 0)`;
 
 /** $1 id, $2 when, $3 topics, $4 delays. */
 const DISABLE = `
@@ -24,7 +28,12 @@ WITH changed AS (
      WHERE u.id = $1 RETURNING u.epoch, ${COLUMNS}),${posted("$3", "$4", "DISABLED")}
 SELECT id, email, "createdAt", "disabledAt" FROM changed`;
 
-const ENABLE = `UPDATE identity.users AS u SET disabled_at = NULL WHERE u.id = $1 RETURNING ${COLUMNS}`;
+/** $1 id, $2 topics, $3 delays. */
+const ENABLE = `
+WITH changed AS (
+    UPDATE identity.users AS u SET epoch = u.epoch + (u.disabled_at IS NOT NULL)::int, disabled_at = NULL
+     WHERE u.id = $1 RETURNING u.epoch, ${COLUMNS}),${posted("$2", "$3", "ENABLED")}
+SELECT id, email, "createdAt", "disabledAt" FROM changed`;
 
 /** $1 id, $2 topics, $3 delays. What a user signs in by goes with them. */
 const REMOVE = `
@@ -43,7 +52,7 @@ export function createStandingStore(pool: Pool): StandingStore {
   return {
     find: (key) => one(FIND, [key]),
     disable: (id, at, delays) => one(DISABLE, [id, at, [endUserSessions.name], delays]),
-    enable: (id) => one(ENABLE, [id]),
+    enable: (id, delays) => one(ENABLE, [id, [endUserSessions.name], delays]),
     remove: (id, delays) => one(REMOVE, [id, [endUserSessions.name, eraseUserState.name], delays]),
   };
 }

@@ -1,6 +1,7 @@
 /**
  * What an operator does with a user: disable, enable again, delete. Who is disabled or deleted signs in no more from the
- * commit on; the others hear of it by events, which end the sessions there are and erase what is kept of who was deleted.
+ * commit on; the others hear of it by events, which end the sessions there are, erase what is kept of who was deleted, and
+ * are recorded among the user's security events.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
@@ -25,7 +26,8 @@ export interface StandingStore {
   find(key: string): Promise<UserStanding | undefined>;
   /** Raises the user's epoch, and posts; of a user who is disabled already, posts again. */
   disable(id: string, at: Date, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
-  enable(id: string): Promise<UserStanding | undefined>;
+  /** Raises the epoch of a user who is disabled, and posts; of a user who is enabled already, posts again. */
+  enable(id: string, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
   /** Deletes the user with all that they sign in by, and posts under a raised epoch. */
   remove(id: string, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
 }
@@ -62,7 +64,7 @@ export function createStandings(options: {
   return {
     find,
     disable: async (key) => post(store.disable((await find(key)).id, now(), SAID_AFTER_SECONDS)),
-    enable: async (key) => there(await store.enable((await find(key)).id)),
+    enable: async (key) => post(store.enable((await find(key)).id, SAID_AFTER_SECONDS)),
     remove: async (key) => post(store.remove((await find(key)).id, SAID_AFTER_SECONDS)),
   };
 }

@@ -76,9 +76,22 @@ describe("an operator", () => {
     await users("disable", "--user", userId, "--yes");
     expect(await users("enable", "--user", userId)).toMatchObject({ code: 0, value: { disabledAt: null } });
     expect(await createPasswordStore(pool).startAttempt(email)).toMatchObject({ userId });
-    expect(await createPasswordStore(pool).succeed(authenticatorId, new Date())).toBe(1);
+    expect(await createPasswordStore(pool).succeed(authenticatorId, new Date())).toBe(2);
     await users("disable", "--user", userId, "--yes");
-    expect(await posted(userId)).toMatchObject([{ epoch: "1" }, { epoch: "2" }]);
+    expect(await posted(userId)).toMatchObject([
+      { epoch: "1", because: "DISABLED" },
+      { epoch: "2", because: "ENABLED", after: REPEATED },
+      { epoch: "3", because: "DISABLED" },
+    ]);
+  });
+
+  test("enables one who is not disabled, which changes nothing, and says so again of one who was", async () => {
+    const [never, once] = [await person(), await person()];
+    await users("disable", "--user", once.userId, "--yes");
+    for (const { userId } of [never, once, once]) await users("enable", "--user", userId);
+    expect(await posted(never.userId)).toEqual([]);
+    const said = await posted(once.userId);
+    expect(said).toMatchObject([{ epoch: "1" }, { epoch: "2", because: "ENABLED", after: { length: 8 } }]);
   });
 
   test("deletes a user with all that they sign in by; the address is free, and whoever takes it is somebody else", async () => {

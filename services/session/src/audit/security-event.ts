@@ -17,6 +17,7 @@ export const SecurityEventType = z.enum([
   "DEVICE_RENAMED",
   "GRANT_AHEAD",
   "USER_DISABLED",
+  "USER_ENABLED",
   "USER_DELETED",
 ]);
 export type SecurityEventType = z.infer<typeof SecurityEventType>;

@@ -1,6 +1,7 @@
 /**
- * Identity says that a user was disabled or deleted: every session that began with an earlier sign-in ends, and no earlier
- * sign-in opens one from now on. The epoch only rises, so whatever comes twice, late or out of order changes nothing.
+ * Identity says that a user was disabled, enabled again or deleted: every session that began with an earlier sign-in ends,
+ * and no earlier sign-in opens one from now on. The epoch only rises, so whatever comes twice, late or out of order changes
+ * nothing.
  */
 import type { JobHandler, UserEvent } from "@continuo/signals";
 import type { EndReason } from "../session/session.ts";
@@ -9,6 +10,8 @@ import type { RevocationAnnouncer } from "./revocation.ts";
 export interface EndUserCommand {
   readonly userId: string;
   readonly epoch: number;
+  readonly because: UserEvent["because"];
+  /** Why the sessions end that are left: of a user who was enabled again, that they were disabled. */
   readonly reason: Extract<EndReason, "USER_DISABLED" | "USER_DELETED">;
   readonly now: Date;
 }
@@ -22,7 +25,10 @@ export interface UserEnded {
 }
 
 export interface EndUserSessionsStore {
-  /** Raises the epoch and ends the sessions of before it, in one transaction; undefined when it was that high already. */
+  /**
+   * Raises the epoch, ends the sessions of before it and records the event, in one transaction; undefined when it was that
+   * high already. Who was enabled before anybody here heard that they were disabled has both recorded.
+   */
   end(command: EndUserCommand): Promise<UserEnded | undefined>;
 }
 
@@ -34,9 +40,10 @@ export function createEndUserSessions(options: {
 }): JobHandler<UserEvent> {
   const { store, announce, now } = options;
   return async ({ userId, epoch, because }, { logger }) => {
-    const ended = await store.end({ userId, epoch, reason: `USER_${because}`, now: now() });
+    const reason = because === "DELETED" ? "USER_DELETED" : "USER_DISABLED";
+    const ended = await store.end({ userId, epoch, because, reason, now: now() });
     if (ended === undefined) return;
-    logger.info({ userId, because, sessions: ended.sessions }, "the sessions of a user have ended");
+    logger.info({ userId, because, sessions: ended.sessions }, "a user's sessions of before are over");
     await Promise.all([
       ended.seq === null ? undefined : announce.revoked(ended.seq),
       announce.devicesChanged(userId, ended.deviceRev),

@@ -92,6 +92,26 @@ describe("a user who was disabled", () => {
     expect(await rows(types, person.userId)).toEqual([{ type: "USER_DISABLED" }, { type: "USER_DELETED" }]);
   });
 
+  it("and enabled again has that recorded once, with the disabling where nobody had heard of it", async () => {
+    const recorded = (userId: string): Promise<unknown[]> =>
+      rows("SELECT type FROM session.auth_events WHERE user_id = $1 AND type LIKE 'USER_%' ORDER BY seq", userId);
+    const [told, untold] = [system.person(), system.person()];
+    await hear(told.userId, 1);
+    const early = await untold.signIn();
+    // They come back before anybody here has heard.
+    const back = await told.signIn({ grant: await grantOf(told, 2) });
+    for (const person of [told, untold]) for (const _ of ["once", "again"]) await hear(person.userId, 2, "ENABLED");
+    await back.refresh();
+    const endReason = { endReason: "USER_DISABLED" };
+    expect((await early.tryRefresh()).errors?.[0]?.extensions.details).toEqual(endReason);
+    expect(await hear(untold.userId, 1)).toEqual([]);
+    for (const { userId } of [told, untold])
+      expect(await recorded(userId)).toEqual([{ type: "USER_DISABLED" }, { type: "USER_ENABLED" }]);
+    expect(faultOf(await untold.startSession({ grant: await grantOf(untold, 1) }))).toBe(
+      "UNAUTHENTICATED GRANT_INVALID",
+    );
+  });
+
   it("goes on with nothing that a step-up has made younger", async () => {
     const person = system.person();
     const session = await person.signIn();

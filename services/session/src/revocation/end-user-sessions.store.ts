@@ -5,7 +5,7 @@ import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
 import type { EndUserSessionsStore } from "./end-user-sessions.jobs.ts";
 
-/** $1 user, $2 now, $3 epoch, $4 reason. A user of whom there is no head has one from now on: it bars who comes late. */
+/** $1 user, $2 now, $3 epoch, $4 reason, $5 type of the event. A user of whom there is no head has one from now on: it bars who comes late. */
 const END = `
 WITH ${seenHead("$1")},
   target AS MATERIALIZED (
@@ -22,7 +22,13 @@ WITH ${seenHead("$1")},
     RETURNING h.user_id, h.device_rev),
   ${endSessions({ state: "REVOKED", now: "$2", actor: "NULL", condition: "true" })},
   audited AS (
-    INSERT INTO session.auth_events (user_id, at, type) SELECT head.user_id, $2::timestamptz, $4::text FROM head)
+    INSERT INTO session.auth_events (user_id, at, type)
+    SELECT head.user_id, $2::timestamptz, event.type
+      FROM head
+     CROSS JOIN LATERAL (VALUES
+       (1, 'USER_DISABLED', $5::text = 'USER_ENABLED' AND coalesce((SELECT sign_in_epoch FROM seen), 0) < $3::int - 1),
+       (2, $5::text, true)) AS event (place, type, is_new)
+     WHERE event.is_new ORDER BY event.place)
 SELECT due.is_due AND head.user_id IS NULL AS moved, due.is_due AS "isDue", head.device_rev AS "deviceRev",
        (SELECT seq FROM logged) AS seq, (SELECT count(*) FROM ended) AS sessions
   FROM due LEFT JOIN head ON true`;
@@ -40,11 +46,11 @@ const Ended = z.object({
 /** The end of a user's sessions in Postgres. */
 export function createEndUserSessionsStore(pool: Pool): EndUserSessionsStore {
   return {
-    async end({ userId, epoch, reason, now }) {
+    async end({ userId, epoch, because, reason, now }) {
       const row = await changeUser<EndRow>(pool, userId, {
         name: "end-user-sessions",
         text: END,
-        values: [userId, now, epoch, reason],
+        values: [userId, now, epoch, reason, `USER_${because}`],
       });
       return row.isDue ? Ended.parse(row) : undefined;
     },
