@@ -6,7 +6,7 @@ import type { PokeListener } from "./pokes.ts";
 const MAX_TOPIC_LENGTH = 255;
 
 export interface PokeListeners {
-  topics(): string[];
+  readonly topics: () => string[];
   /** Returns a function that takes the listener out again and says whether it was the topic's last. */
   add(topic: string, listener: PokeListener): () => boolean;
   readonly poke: (topic: string, text: string) => void;

@@ -59,6 +59,13 @@ export function createRedis(target: RedisTarget, options: RedisClientOptions): R
   });
 }
 
+/** A client for what is said now or never: it fails at once while the server is away. As `createRedis` otherwise. */
+export function createSender(target: RedisTarget): Redis | Cluster {
+  return createRedis(target, { enableOfflineQueue: false, maxRetriesPerRequest: 0, socketTimeout: SENT_WITHIN_MS });
+}
+
+const SENT_WITHIN_MS = 5_000;
+
 /** A client whose first attempt to connect is over, either way; it goes on trying. The caller disconnects it in the end. */
 export async function connectRedis(
   redisUrl: string,

@@ -1,12 +1,11 @@
 /** Relays over Redis pub/sub, which keeps nothing: a channel per topic. */
 import type { Logger } from "@continuo/process";
-import { Redis } from "ioredis";
-import { startLine, type OpenLine } from "./line.ts";
-import { attempted, createRedis, parseRedisUrl } from "./redis.ts";
+import { startLine } from "./line.ts";
+import { attempted, createSender, parseRedisUrl } from "./redis.ts";
+import { createRedisListener } from "./redis-listener.ts";
 import { assertRelay, createEars, relaysClosed, type Relays } from "./relays.ts";
 
 const PREFIX = "continuo:relay:";
-const TIMEOUT_MS = 5_000;
 
 /** Relays on the server or cluster at `redisUrl`. Connects when it is first used; comes up by itself when Redis does. */
 export function openRedisRelays(options: { redisUrl: string; logger: Logger; probeEveryMs?: number }): Relays {
@@ -14,48 +13,15 @@ export function openRedisRelays(options: { redisUrl: string; logger: Logger; pro
   const target = parseRedisUrl(options.redisUrl);
   const ears = createEars(logger);
   const stack = new AsyncDisposableStack();
-  let sender: Promise<ReturnType<typeof createRedis>> | undefined;
-  let listener: Redis | undefined;
+  const listener = createRedisListener({ target, prefix: PREFIX, topics: ears.topics, hear: ears.tell, logger });
+  let sender: Promise<ReturnType<typeof createSender>> | undefined;
   let listening: Promise<unknown> | undefined;
-  let attempts = 0;
 
-  /** Fails at once instead of queueing while the server is away: what is relayed later is no relay. */
-  async function connectSender(): Promise<ReturnType<typeof createRedis>> {
-    const redis = stack.adopt(
-      createRedis(target, { enableOfflineQueue: false, maxRetriesPerRequest: 0, socketTimeout: TIMEOUT_MS }),
-      (opened) => opened.disconnect(),
-    );
+  async function connectSender(): Promise<ReturnType<typeof createSender>> {
+    const redis = stack.adopt(createSender(target), (opened) => opened.disconnect());
     redis.on("error", () => logger.debug("the relay's sender lost its connection"));
     await attempted(redis);
     return redis;
-  }
-
-  async function listen(): Promise<OpenLine> {
-    const redis = new Redis(target.urls[attempts++ % target.urls.length] ?? target.urls[0], {
-      lazyConnect: true,
-      retryStrategy: null,
-      enableOfflineQueue: false,
-      connectTimeout: TIMEOUT_MS,
-      commandTimeout: TIMEOUT_MS,
-    });
-    const gone = Promise.withResolvers<void>();
-    redis.on("error", () => logger.debug("the relay's listener lost its connection"));
-    redis.on("end", () => gone.resolve());
-    redis.on("message", (channel: string, text: string) => ears.tell(channel.slice(PREFIX.length), text));
-    const close = async (): Promise<void> => {
-      if (listener === redis) listener = undefined;
-      redis.disconnect();
-    };
-    try {
-      await redis.connect();
-      listener = redis;
-      const channels = ears.topics().map((topic) => PREFIX + topic);
-      if (channels.length > 0) await redis.subscribe(...channels);
-    } catch (cause) {
-      await close();
-      throw cause;
-    }
-    return { closed: gone.promise, probe: async () => void (await redis.ping()), [Symbol.asyncDispose]: close };
   }
 
   return {
@@ -72,13 +38,14 @@ export function openRedisRelays(options: { redisUrl: string; logger: Logger; pro
     async subscribe(topic, hear) {
       if (stack.disposed) throw relaysClosed();
       const remove = ears.add(topic, hear);
-      listening ??= startLine({ ...options, open: listen, onOpen: () => undefined }).then((line) => stack.use(line));
+      listening ??= startLine({ ...options, open: listener.open, onOpen: () => undefined }).then((line) =>
+        stack.use(line),
+      );
       await listening;
-      const current = listener;
-      await current?.subscribe(PREFIX + topic).catch(() => current.disconnect());
+      await listener.add(topic);
       return {
         [Symbol.asyncDispose]: async () => {
-          if (remove()) await listener?.unsubscribe(PREFIX + topic).catch(() => undefined);
+          if (remove()) await listener.remove(topic);
         },
       };
     },

@@ -22,7 +22,7 @@ export const MAX_RELAY_BYTES = 7_500;
 
 /** Who listens to which topic in this process. */
 export interface Ears {
-  topics(): string[];
+  readonly topics: () => string[];
   /** Returns a function that takes the ear out again and says whether it was the topic's last. */
   add(topic: string, hear: (text: string) => void): () => boolean;
   readonly tell: (topic: string, text: string) => void;
