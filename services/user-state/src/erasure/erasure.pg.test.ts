@@ -180,6 +180,9 @@ describe("an erasure", () => {
     ]);
     const again = await phone.push({ epoch, baseRev: rev, ops: [{ seq: 5, value: "new" }] });
     expect(again.outcomes[0]?.status).toBe("APPLIED");
+    // Nobody can tell what a new device changed before its first pull from what an old one kept.
+    const unread = await phone.sibling().push({ epoch, baseRev: 0, ops: [{ seq: 1, value: "first" }] });
+    expect(unread.outcomes).toMatchObject([{ status: "REJECTED", reason: "GONE" }]);
   });
 
   it("makes live readers and cursors of activities start over", async () => {
