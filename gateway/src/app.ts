@@ -234,7 +234,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     pingEveryMs: waits.pingEveryMs,
   };
   stack.use(serveEventStreams(http, streaming));
-  const sockets = stack.use(createSocketServer({ schema: () => graph.current().schema, ...streaming }));
+  const sockets = stack.use(createSocketServer(streaming));
   serveUpgrades(http.server, sockets, {
     allowedOrigins: env.ALLOWED_ORIGINS,
     networkOf,

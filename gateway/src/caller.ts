@@ -65,6 +65,8 @@ export function createAdmissions(options: {
   now?: () => number;
 }): Admissions {
   const { verifier, proofs, tickets, standing, now = Date.now } = options;
+  /** Of bearers, by the claims that the verifier remembers: many operations and sockets come with the same token. */
+  const bearers = new WeakMap<AccessTokenClaims, ViewerAdmission>();
 
   async function admitAnonymous(offered: ProofOffered | undefined): Promise<Admission> {
     if (!offered) return { caller: { kind: "anonymous" } };
@@ -93,8 +95,10 @@ export function createAdmissions(options: {
       if (jkt !== undefined && !(isDpop && offered)) throw proofMissing();
       // Whether it is to change anything is known once the operation has been read: then it is asked again.
       await standing.assertToken(claims);
-      const viewer = viewerOf(claims);
-      if (!offered) return { caller: { kind: "viewer", viewer }, claims };
+      const bearer = bearers.get(claims) ?? { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
+      bearers.set(claims, bearer);
+      if (!offered) return bearer;
+      const { viewer } = bearer.caller;
       const proof = await proofs.check({ ...offered, accessToken: { value: token, jkt }, nonceRequired: false });
       return { caller: { kind: "viewer", viewer, jkt: proof.jkt }, claims, proof };
     },

@@ -22,7 +22,7 @@ export interface GatewayContext {
   /** The proof of a key that came with this very request. */
   readonly proof?: Proof;
   readonly requestId: string;
-  /** Carries the request id. */
+  /** The gateway's: a line about this operation names its request id. One of its own for each would be dear. */
   readonly logger: Logger;
   /** Aborted when nobody waits for the answer any more. */
   readonly signal?: AbortSignal;

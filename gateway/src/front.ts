@@ -47,7 +47,7 @@ export async function createFront(options: {
   const http = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    // Each operation has a logger of its own, made with its context; a second one for each request is dear.
+    // One for each request is dear: a line names its request id.
     childLoggerFactory: (parent) => parent,
     rewriteUrl,
     bodyLimit: BODY_LIMIT_BYTES,
@@ -127,7 +127,7 @@ export function serveGraphQL(
       isPassive: isPrefetch(request),
       ...(proof && { proof }),
       requestId: request.id,
-      logger: logger.child({ requestId: request.id }),
+      logger,
       signal: untilGone(reply),
     };
   }

@@ -15,6 +15,7 @@ import type { Server } from "./server.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { OperationRequest } from "./subscription/run.ts";
+import type { Stream, Subscriber } from "./subscription/stream.ts";
 import type { PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
 
 /** Who sent an operation, and how it is found in the logs. */
@@ -27,7 +28,7 @@ export interface Sender {
 
 /** An operation that may run: as a stream of events, or to one answer. `signal`: nobody waits for it any more. */
 export type Operation = { readonly document: DocumentNode } & (
-  | { open(signal?: AbortSignal): Promise<AsyncIterableIterator<ExecutionResult, undefined>> }
+  | { open(subscriber: Subscriber<ExecutionResult>): Stream }
   | { answer(signal?: AbortSignal): Promise<FormattedExecutionResult> }
 );
 
@@ -62,10 +63,11 @@ export function createOperations(options: {
     if ("open" in prepared)
       return {
         document,
-        open(signal) {
+        open(subscriber) {
           const { cost } = prepared;
-          context.logger.info({ operation: operationName ?? "subscription", cost }, "subscribed");
-          return prepared.open(until(signal));
+          const { requestId } = context;
+          logger.info({ requestId, operation: operationName ?? "subscription", cost }, "subscribed");
+          return prepared.open(context, subscriber);
         },
       };
     return {
@@ -78,14 +80,13 @@ export function createOperations(options: {
   return {
     async prepare(asked, { admission, requestId, network }) {
       const { caller, claims, proof } = admission;
-      const log = logger.child({ requestId });
-      const who = { sessionId: claims.sid };
+      const who = { requestId, sessionId: claims.sid };
       try {
         await standing.assert(claims, "READ");
         const request = { ...asked, query: trusted.textOf(asked) ?? "" };
         const prepared = subscriptions.prepare(request);
         if (!("document" in prepared)) {
-          for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(log, extensions ?? {}, who);
+          for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(logger, extensions ?? {}, who);
           return prepared;
         }
         // Others are counted and judged where they are answered.
@@ -100,14 +101,14 @@ export function createOperations(options: {
           ...(proof && { proof }),
           network,
           requestId,
-          logger: log,
+          logger,
         });
       } catch (cause) {
         if (isAppError(cause)) {
-          logRefusal(log, cause, who);
+          logRefusal(logger, cause, who);
           return [toGraphQLError(cause)];
         }
-        log.error({ err: cause }, "an operation could not be prepared");
+        logger.error({ err: cause, requestId }, "an operation could not be prepared");
         return [
           toGraphQLError(new AppError("INTERNAL_SERVER_ERROR", "UNEXPECTED", "Something went wrong on our side.")),
         ];

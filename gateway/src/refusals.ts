@@ -16,7 +16,7 @@ function count(code: string, reason: string): void {
   countRefusal({ code, reason: reasons.has(reason) ? reason : "OTHER" });
 }
 
-/** Writes it. `logger` carries the request id, or `requestId` says it; `sessionId` is of a caller who is known. */
+/** Writes it. `sessionId` is of a caller who is known. */
 export function logRefusal(
   logger: Pick<Logger, "info">,
   { code, reason }: { readonly code?: unknown; readonly reason?: unknown },

@@ -168,10 +168,10 @@ function asGraphQLError(thrown: unknown, { session }: GatewayContext): GraphQLEr
   return new GraphQLError(originalError.message, { originalError });
 }
 
-function logBug(error: GraphQLError, { logger }: GatewayContext): void {
+function logBug(error: GraphQLError, { logger, requestId }: GatewayContext): void {
   const cause = causeOf(error);
   const isKnown = isAppError(cause) || error.extensions["code"] !== undefined || !error.originalError;
-  if (!isKnown) logger.error({ err: cause }, "operation failed");
+  if (!isKnown) logger.error({ err: cause, requestId }, "operation failed");
 }
 
 function inWords({ data, errors }: Answer): Answered {
@@ -191,18 +191,18 @@ function inWords({ data, errors }: Answer): Answered {
 function report(
   errors: readonly GraphQLFormattedError[],
   { operation, cost }: Seen,
-  { caller, logger }: GatewayContext,
+  { caller, logger, requestId }: GatewayContext,
   ms: number,
 ): void {
-  const who = caller.kind === "viewer" ? { sessionId: caller.viewer.sessionId } : {};
-  for (const refusal of refusalsIn(errors)) logRefusal(logger, refusal, who);
+  const about = { requestId, ...(caller.kind === "viewer" && { sessionId: caller.viewer.sessionId }) };
+  for (const refusal of refusalsIn(errors)) logRefusal(logger, refusal, about);
   logger.info(
     {
       operation: operation?.name?.value ?? operation?.operation,
       cost,
       ms: Math.round(ms * 10) / 10,
       caller: caller.kind,
-      ...who,
+      ...about,
       ...(errors.length > 0 && { errors: errors.length }),
     },
     "operation",

@@ -5,6 +5,7 @@ import { buildSchema, graphqlSync, parse } from "graphql";
 import { afterEach, expect, it, vi } from "vitest";
 import { composeSupergraph } from "../compose.ts";
 import type { GatewayContext } from "../context.ts";
+import { iterate } from "../fixtures/iterate.ts";
 import { createMemoryPokes } from "../fixtures/memory-pokes.ts";
 import { createMemoryRelays } from "../fixtures/memory-relays.ts";
 import { createApolloGraph } from "../graph/apollo-graph.ts";
@@ -111,7 +112,7 @@ it("ends once the sign-in is too old, and asks no subgraph any more", async () =
 
   const prepared = subscriptions.prepare({ query: "subscription { deviceChanged { to } }" });
   if (!("open" in prepared)) throw new Error(JSON.stringify(prepared));
-  const events = await prepared.open(context);
+  const events = iterate((subscriber) => prepared.open(context, subscriber));
   expect(await events.next()).toMatchObject({ value: { data: { deviceChanged: { to: "d1" } } } });
   vi.setSystemTime(NOW + 60_000);
   await pokes.publish(devicesTopic(USER), 2);

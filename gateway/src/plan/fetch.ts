@@ -95,7 +95,8 @@ export function compileFetch(
     try {
       await (represented ? fetchEntities(represented, execution, places) : fetchFields(execution, places));
     } catch (cause) {
-      execution.context.logger.error({ err: cause, subgraph: node.serviceName }, "a fetch failed");
+      const { logger, requestId } = execution.context;
+      logger.error({ err: cause, requestId, subgraph: node.serviceName }, "a fetch failed");
       report(execution, UNEXPECTED, places, []);
     }
   };

@@ -1,28 +1,34 @@
 /** What becomes of a client that does not read, at a real socket. */
 import { createLogger } from "@continuo/process";
 import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { WebSocket, WebSocketServer } from "ws";
-import { type Connection, createConnection } from "./connection.ts";
+import { type Server, WebSocket, WebSocketServer } from "ws";
+import { ConnectedSocket, Connection, keepConnections, type Speaker } from "./connection.ts";
 
 const MiB = 1024 * 1024;
 /** Messages of a MiB: more than the machine's own buffers hold, and than may wait. */
 const MOST = 50;
 const PING_EVERY_MS = 12_000;
 
-let server: WebSocketServer;
+let server: Server<typeof ConnectedSocket>;
 let client: WebSocket;
 /** The server's end. */
-let socket: WebSocket;
+let socket: ConnectedSocket;
+let stream: Socket;
 let closing: Promise<unknown[]>;
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-  server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
+  server = new WebSocketServer({ host: "127.0.0.1", port: 0, WebSocket: ConnectedSocket, perMessageDeflate: false });
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port");
-  const connected = Promise.withResolvers<WebSocket>();
-  server.once("connection", connected.resolve);
+  const connected = Promise.withResolvers<ConnectedSocket>();
+  server.once("connection", (socket: ConnectedSocket, request: IncomingMessage) => {
+    stream = request.socket;
+    connected.resolve(socket);
+  });
   client = new WebSocket(`ws://127.0.0.1:${address.port}`);
   closing = once(client, "close");
   [socket] = await Promise.all([connected.promise, once(client, "open")]);
@@ -33,32 +39,32 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const connect = (closeWithinMs?: number): Connection =>
-  createConnection({
-    socket,
-    pingEveryMs: PING_EVERY_MS,
-    beforePing: () => undefined,
-    answerPing: async (payload) => payload,
-    requestId: "of-the-upgrade",
-    logger: createLogger({ name: "test", level: "silent" }),
-    ...(closeWithinMs !== undefined && { closeWithinMs }),
-  });
+const nobody = { hear: () => undefined, beforePing: () => undefined, gone: () => undefined };
+const logger = createLogger({ name: "test", level: "silent" });
 
-const isStill = (sending: Promise<void>): Promise<boolean> =>
-  Promise.race([sending.then(() => false), new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 100))]);
+function connect(closeWithinMs = 10_000, speaker: Speaker = nobody): Connection {
+  const keeping = keepConnections({ pingEveryMs: PING_EVERY_MS, closeWithinMs, logger });
+  return new Connection({ socket, stream, requestId: "of-the-upgrade" }, keeping, () => speaker);
+}
+
+const isStill = (sending: Promise<void> | undefined): Promise<boolean> =>
+  Promise.race([
+    Promise.resolve(sending).then(() => false),
+    new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 100)),
+  ]);
 
 /** Sends one message after the other until one does not go out: that one. */
-async function sendUntilStalled({ transport }: Connection): Promise<{ last: Promise<void> }> {
+async function sendUntilStalled(connection: Connection): Promise<{ last: Promise<void> | undefined }> {
   for (let sent = 0; sent < MOST; sent += 1) {
-    const last = transport.send("x".repeat(MiB));
+    const last = connection.send("x".repeat(MiB));
     if (await isStill(last)) return { last };
   }
   throw new Error("it is never held up");
 }
 
-function flood({ transport }: Connection): void {
+function flood(connection: Connection): void {
   for (let sent = 0; sent < MOST; sent += 1) {
-    void transport.send("x".repeat(MiB));
+    void connection.send("x".repeat(MiB));
     expect(socket.bufferedAmount).toBeLessThan(18 * MiB);
   }
 }
@@ -97,6 +103,20 @@ it("a client that goes on asking without reading is closed before more than 16 M
   client.resume();
   const [code, reason] = await closing;
   expect([code, String(reason)]).toEqual([1013, "TOO_SLOW"]);
+});
+
+it.each<[string, (connection: Connection) => unknown]>([
+  ["by itself, within a second", () => vi.advanceTimersByTime(1_000)],
+  ["in place of what comes", () => client.send("late")],
+  ["in place of what goes", (connection) => connection.send("late")],
+])("a socket whose token has expired is closed %s", async (_when, happen) => {
+  const [heard, told] = [vi.fn<Speaker["hear"]>(), vi.fn<(data: unknown) => void>()];
+  const connection = connect(10_000, { ...nobody, hear: heard });
+  client.on("message", told);
+  connection.expireAt(Date.now() / 1000 - 1);
+  happen(connection);
+  const [code, reason] = await closing;
+  expect([code, String(reason), heard.mock.calls, told.mock.calls]).toEqual([4403, "TOKEN_EXPIRED", [], []]);
 });
 
 it("a client that never reads again is cut off with what waits for it", async () => {

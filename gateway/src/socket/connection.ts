@@ -1,158 +1,266 @@
 /**
- * One WebSocket: frames in and out, keepalive, expiry, and the ways it ends.
- * What the frames mean is the protocol's affair, who may speak is decided in `socket-server.ts`.
+ * One WebSocket: text out, keepalive, expiry, and the ways it ends.
+ * What the messages mean is told in `peer.ts`, who may speak is decided in `socket-server.ts`.
  */
 import { type AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import { CloseCode, MessageType, stringifyMessage, type WebSocket as Transport } from "graphql-ws";
-import type { WebSocket } from "ws";
+import { CloseCode } from "graphql-ws";
+import type { Socket } from "node:net";
+import { type RawData, WebSocket } from "ws";
 import { logRefusal } from "../refusals.ts";
+import { createRounds, type Rounds, type Visited } from "../rounds.ts";
 import { countClosed } from "../stream-metrics.ts";
 
-export interface Connection {
-  /** What the protocol server speaks through. Sending resolves when there is room for the next message. */
-  readonly transport: Omit<Transport, "send"> & { readonly send: (message: string) => Promise<void> };
-  /** Sends a message now, in front of the closing that may follow. */
-  send(message: string): void;
-  readonly isOpen: boolean;
-  /** Closes for a fault, with its code and reason. The first close counts. */
-  closeFor(why: AppError): void;
-  /** Closes because this server is going away. */
-  goAway(): void;
-  /** Closes as Forbidden/TOKEN_EXPIRED at `exp` (NumericDate seconds). The latest word counts. */
-  expireAt(exp: number): void;
+/** A socket that has been opened. */
+interface Upgraded {
+  readonly socket: ConnectedSocket;
+  /** Beneath the socket: it knows what has gone out. */
+  readonly stream: Socket;
+  /** Of the request that opened it. */
+  readonly requestId: string;
+}
+
+/** Who speaks over it. */
+export interface Speaker {
+  /** A message has come. What it throws says how the socket ends. */
+  hear(text: string): void;
+  /** It may close the socket instead. */
+  beforePing(): void;
+  /** It is closed. */
+  gone(): void;
+}
+
+/** The same for all connections. */
+export interface Keeping {
+  readonly open: Set<ConnectedSocket>;
+  readonly rounds: Rounds;
+  /** Of how many rounds one pings. */
+  readonly pingEvery: number;
+  /** For so long whoever has been told that it ends may read on, and take leave. Milliseconds. */
+  readonly closeWithinMs: number;
+  readonly logger: Logger;
+}
+
+/** A socket that says whose it is, so that all have their listeners in common. */
+export class ConnectedSocket extends WebSocket {
+  connection: Connection | undefined;
 }
 
 /** The server is going away; stock clients reconnect. */
 const GOING_AWAY = 1001;
-/** For so long whoever has been told that it ends may read on, and take leave. */
-const CLOSE_WITHIN_MS = 10_000;
 /** Try again later; stock clients do. */
 const TRY_AGAIN = 1013;
+const INIT_WITHIN_MS = 3_000;
+const CLOSE_WITHIN_MS = 10_000;
+/** A token is looked at as often. */
+const ROUND_MS = 1_000;
 /** What may wait for a client that sends more than it reads: many times the greatest event. Bytes. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** RFC 6455 section 5.5. */
+const MAX_REASON_BYTES = 123;
 
 /**
- * Takes over an open socket. `beforePing` may close it instead; a client that sends nothing, not even the answer to a
- * ping, is cut off, and so is one that reads nothing from one ping to the next. `answerPing` makes the payload of the pong to a client's ping of the protocol.
+ * Keeps connections: a client that sends nothing, not even the answer to a ping, is cut off, and so is one that reads nothing
+ * from one ping to the next.
  */
-export function createConnection(options: {
-  socket: WebSocket;
-  pingEveryMs: number;
-  beforePing: () => void;
-  answerPing: (payload: Record<string, unknown> | undefined) => Promise<Record<string, unknown> | undefined>;
-  /** Of the request that opened it. */
-  requestId: string;
-  logger: Logger;
-  closeWithinMs?: number;
-}): Connection {
-  const { socket, pingEveryMs, beforePing, answerPing, requestId, logger, closeWithinMs = CLOSE_WITHIN_MS } = options;
-  let isAlive = true;
-  let endedBy: string | undefined;
-  let written = 0;
-  let stalledAt: number | undefined;
-  let expiry: NodeJS.Timeout | undefined;
+export function keepConnections(options: { pingEveryMs: number; closeWithinMs?: number; logger: Logger }): Keeping {
+  const { pingEveryMs, closeWithinMs = CLOSE_WITHIN_MS, logger } = options;
+  const pingEvery = Math.max(1, Math.round(pingEveryMs / ROUND_MS));
+  return { open: new Set(), rounds: createRounds(pingEveryMs / pingEvery), pingEvery, closeWithinMs, logger };
+}
 
-  const keepalive = setInterval(() => {
-    const isBehind = socket.bufferedAmount > 0;
-    if (isBehind && stalledAt === written) return close(TRY_AGAIN, "TOO_SLOW");
-    stalledAt = isBehind ? written : undefined;
-    // Whoever is behind has not come to the ping yet.
-    if (!isAlive && !isBehind) return cutOff();
-    beforePing();
-    if (socket.readyState !== socket.OPEN) return;
-    isAlive = false;
-    socket.ping();
-  }, pingEveryMs);
+/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+export class Connection implements Visited {
+  readonly #socket: ConnectedSocket;
+  readonly #stream: Socket;
+  readonly #requestId: string;
+  readonly #speaker: Speaker;
+  readonly #keeping: Keeping;
+  /** Until its introduction, and from its closing on. */
+  #timer: NodeJS.Timeout | undefined;
+  /** Milliseconds since the epoch. */
+  #expiresAt = Infinity;
+  #isAlive = true;
+  #rounds = 0;
+  /** Bytes that had gone out at the last ping, where more was waiting. */
+  #stalledAt: number | undefined;
+  #room: PromiseWithResolvers<void> | undefined;
+  #endedBy: string | undefined;
 
-  for (const sign of ["pong", "message"])
-    socket.on(sign, () => {
-      isAlive = true;
-    });
-  socket.on("error", (cause) => logger.debug({ err: cause, requestId }, "socket failed"));
-  socket.once("close", () => {
-    countClosed({ transport: "SOCKET", reason: endedBy ?? "CLIENT" });
-    clearInterval(keepalive);
-    clearTimeout(expiry);
-  });
-
-  /** `counted` stands for a reason that has something of this client in it. */
-  function close(code: number, reason: string, counted = reason): void {
-    if (socket.readyState !== socket.OPEN) return;
-    endedBy = counted;
-    socket.close(code, reason);
-    // Whoever does not read does not answer a close either.
-    clearTimeout(expiry);
-    expiry = setTimeout(() => socket.terminate(), closeWithinMs);
+  /** Takes over an open socket. It is closed when it is not `introduced` soon. */
+  constructor(
+    { socket, stream, requestId }: Upgraded,
+    keeping: Keeping,
+    speakerOver: (connection: Connection) => Speaker,
+  ) {
+    this.#socket = socket;
+    this.#stream = stream;
+    this.#requestId = requestId;
+    this.#keeping = keeping;
+    this.#speaker = speakerOver(this);
+    this.#timer = setTimeout(() => {
+      this.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout", "PROTOCOL");
+    }, INIT_WITHIN_MS);
+    socket.connection = this;
+    socket.on("message", onMessage);
+    socket.on("pong", onPong);
+    socket.on("error", onError);
+    socket.on("close", onClose);
+    keeping.open.add(socket);
+    keeping.rounds.join(this);
   }
 
-  function cutOff(): void {
-    endedBy ??= "SILENT";
-    socket.terminate();
+  get isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** What a frame's handling threw says how the socket ends. */
-  function closeFor(thrown: unknown): void {
-    if (isAppError(thrown)) {
-      logRefusal(logger, thrown, { requestId });
-      return close(codeOf(thrown), closeReason(thrown), thrown.reason);
+  /** It has said who it is. */
+  introduced(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /**
+   * Sends a message. What it returns, if anything, resolves when there is room for the next: so a slow client slows its own
+   * streams down, and nothing piles up but what it asks for and does not read.
+   */
+  send(message: string): Promise<void> | undefined {
+    if (this.#hasExpired() || !this.isOpen) return undefined;
+    if (this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
+      this.close(TRY_AGAIN, "TOO_SLOW");
+      return undefined;
     }
-    // graphql-ws throws this for a message that only a server may send.
-    if (thrown instanceof Error && thrown.message.startsWith("Unexpected message of type"))
-      return close(CloseCode.BadRequest, "Invalid message received", "PROTOCOL");
-    logger.error({ err: thrown, requestId }, "a socket message could not be handled");
-    close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
+    this.#socket.send(message);
+    return this.#stream.writableNeedDrain ? this.#drained() : undefined;
   }
 
-  // Resolves once the message is on its way, so that a slow client slows its own streams down and nothing piles up but what
-  // it asks for and does not read.
-  const send = (data: string): Promise<void> =>
-    new Promise((resolve, reject) => {
-      if (socket.bufferedAmount > MAX_WAITING_BYTES) close(TRY_AGAIN, "TOO_SLOW");
-      if (socket.readyState !== socket.OPEN) return resolve();
-      socket.send(data, (cause) => {
-        written += 1;
-        if (cause && socket.readyState === socket.OPEN) reject(cause);
-        else resolve();
-      });
+  /** The first close counts. `counted` stands for a reason that has something of this client in it. */
+  close(code: number, reason: string, counted = reason): void {
+    if (!this.isOpen) return;
+    this.#endedBy = counted;
+    this.#socket.close(code, Buffer.byteLength(reason) > MAX_REASON_BYTES ? "" : reason);
+    // Whoever does not read does not answer a close either.
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#socket.terminate(), this.#keeping.closeWithinMs);
+  }
+
+  /** Closes for a fault, with its code and reason. */
+  closeFor(thrown: unknown): void {
+    const { logger } = this.#keeping;
+    if (isAppError(thrown)) {
+      logRefusal(logger, thrown, { requestId: this.#requestId });
+      return this.close(codeOf(thrown), closeReason(thrown), thrown.reason);
+    }
+    logger.error({ err: thrown, requestId: this.#requestId }, "a socket message could not be handled");
+    this.close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
+  }
+
+  /** Closes because this server is going away. */
+  goAway(): void {
+    this.close(GOING_AWAY, "GOING_AWAY");
+  }
+
+  /**
+   * Nothing is told or heard from `exp` (NumericDate seconds) on, and within a second it closes as Forbidden/TOKEN_EXPIRED.
+   * The latest word counts.
+   */
+  expireAt(exp: number): void {
+    this.#expiresAt = exp * 1000;
+  }
+
+  visit(): void {
+    if (this.#hasExpired()) return;
+    this.#rounds += 1;
+    if (this.#rounds < this.#keeping.pingEvery) return;
+    this.#rounds = 0;
+    this.#ping();
+  }
+
+  hear(data: RawData): void {
+    this.#isAlive = true;
+    if (this.#hasExpired() || !this.isOpen || !Buffer.isBuffer(data)) return;
+    try {
+      this.#speaker.hear(data.toString("utf8"));
+    } catch (cause) {
+      this.closeFor(cause);
+    }
+  }
+
+  heartbeat(): void {
+    this.#isAlive = true;
+  }
+
+  failed(cause: Error): void {
+    this.#keeping.logger.debug({ err: cause, requestId: this.#requestId }, "socket failed");
+  }
+
+  closed(): void {
+    countClosed({ transport: "SOCKET", reason: this.#endedBy ?? "CLIENT" });
+    clearTimeout(this.#timer);
+    this.#keeping.open.delete(this.#socket);
+    this.#keeping.rounds.leave(this);
+    this.#speaker.gone();
+  }
+
+  #hasExpired(): boolean {
+    if (Date.now() < this.#expiresAt) return false;
+    this.close(CloseCode.Forbidden, "TOKEN_EXPIRED");
+    return true;
+  }
+
+  #ping(): void {
+    const isBehind = this.#socket.bufferedAmount > 0;
+    const wentOut = isBehind ? this.#stream.bytesWritten - this.#stream.writableLength : undefined;
+    if (isBehind && this.#stalledAt === wentOut) return this.close(TRY_AGAIN, "TOO_SLOW");
+    this.#stalledAt = wentOut;
+    // Whoever is behind has not come to the ping yet.
+    if (!this.#isAlive && !isBehind) return this.#cutOff();
+    this.#speaker.beforePing();
+    if (!this.isOpen) return;
+    this.#isAlive = false;
+    this.#socket.ping();
+  }
+
+  #cutOff(): void {
+    this.#endedBy ??= "SILENT";
+    this.#socket.terminate();
+  }
+
+  #drained(): Promise<void> {
+    if (this.#room) return this.#room.promise;
+    const room = Promise.withResolvers<void>();
+    this.#room = room;
+    this.#stream.once("drain", () => {
+      this.#room = undefined;
+      room.resolve();
     });
+    return room.promise;
+  }
+}
 
-  const transport: Connection["transport"] = {
-    protocol: socket.protocol,
-    send,
-    async onPing(asked) {
-      const payload = await answerPing(asked);
-      await send(stringifyMessage({ type: MessageType.Pong, ...(payload && { payload }) }));
-    },
-    close: (code, reason) => close(code ?? CloseCode.InternalServerError, reason ?? "", "PROTOCOL"),
-    onMessage: (handle) => {
-      socket.on("message", (data) => {
-        if (Buffer.isBuffer(data)) handle(data.toString("utf8")).catch(closeFor);
-      });
-    },
-  };
+function onMessage(this: WebSocket, data: RawData): void {
+  connectionOf(this)?.hear(data);
+}
 
-  return {
-    transport,
-    closeFor,
-    goAway: () => close(GOING_AWAY, "GOING_AWAY"),
-    send(message) {
-      if (socket.readyState === socket.OPEN) socket.send(message);
-    },
-    get isOpen() {
-      return socket.readyState === socket.OPEN;
-    },
-    expireAt(exp) {
-      clearTimeout(expiry);
-      if (socket.readyState !== socket.OPEN) return;
-      expiry = setTimeout(() => close(CloseCode.Forbidden, "TOKEN_EXPIRED"), Math.max(0, exp * 1000 - Date.now()));
-    },
-  };
+function onPong(this: WebSocket): void {
+  connectionOf(this)?.heartbeat();
+}
+
+function onError(this: WebSocket, cause: Error): void {
+  connectionOf(this)?.failed(cause);
+}
+
+function onClose(this: WebSocket): void {
+  connectionOf(this)?.closed();
+}
+
+function connectionOf(socket: WebSocket): Connection | undefined {
+  return socket instanceof ConnectedSocket ? socket.connection : undefined;
 }
 
 const codeOf = ({ code }: AppError): number => (code === "UNAUTHENTICATED" ? CloseCode.Forbidden : TRY_AGAIN);
 
-/** Why a session's socket is closed, in the words of a close frame: at most 123 bytes. */
+/** Why a session's socket is closed, in the words of a close frame. */
 function closeReason({ reason, details }: AppError): string {
   const endReason = details?.["endReason"];
   return typeof endReason === "string" ? `${reason}: ${endReason}` : reason;

@@ -3,13 +3,13 @@ import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
-import { type Client, type Door, openDoor } from "../fixtures/door.ts";
+import { BROKEN, type Client, type Door, openDoor } from "../fixtures/door.ts";
 import { eventually } from "../fixtures/eventually.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const subscribe = ({ socket }: Client, id: string): void =>
-  socket.send(JSON.stringify({ id, type: "subscribe", payload: { query: "subscription { tick }" } }));
+const subscribe = ({ socket }: Client, id: string, query = "subscription { tick }"): void =>
+  socket.send(JSON.stringify({ id, type: "subscribe", payload: { query } }));
 const isAcknowledged = ({ messages }: Client): boolean => messages[0]?.type === "connection_ack";
 const ticksOf = ({ messages }: Client): number[] =>
   messages.flatMap(({ type, payload }) => (type === "next" ? [Number(Object(payload)["data"]["tick"])] : []));
@@ -51,6 +51,22 @@ it.each([
     await eventually(() => expect(next.messages.length > 0 || next.closed !== undefined).toBe(true));
     expect(isAcknowledged(next)).toBe(true);
   });
+});
+
+it("an operation that cannot begin ends by itself: the others of its socket go on, and its id is free again", async () => {
+  await using door = await openDoor();
+  const client = await door.connect("s1");
+  await eventually(() => expect(isAcknowledged(client)).toBe(true));
+  const told = (): string[] => client.messages.flatMap(({ id, type }) => (id === undefined ? [] : `${type} ${id}`));
+  subscribe(client, "a");
+  subscribe(client, "b", BROKEN);
+  await eventually(() => expect(told()).toContain("error b"));
+  subscribe(client, "b");
+  await eventually(() => {
+    door.tick();
+    expect(told()).toEqual(expect.arrayContaining(["next a", "next b"]));
+  });
+  expect(client.closed).toBeUndefined();
 });
 
 it("an operation's last message is why its session ended, for each that is open, and nothing comes after", async () => {

@@ -55,7 +55,7 @@ export function serveUpgrades(
   }
 
   http.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-    stream.on("error", () => stream.destroy());
+    stream.on("error", destroy);
     const network = networkOf(request);
     const refusal = refusalOf(request, network);
     if (refusal !== undefined) {
@@ -70,6 +70,11 @@ export function serveUpgrades(
       sockets.upgrades.emit("connection", socket, request),
     );
   });
+}
+
+/** Not a closure: it lives as long as the connection, and would keep the request with it. */
+function destroy(this: Duplex): void {
+  this.destroy();
 }
 
 /** Only browsers send an Origin, always truthfully; their pages must be ours or be allowed. */

@@ -176,6 +176,14 @@ describe("closes the socket that sends", () => {
         probe.send(subscribe({ query: STATE }));
       },
     ],
+    [
+      "two operations of one id that no reason has room for",
+      4409,
+      (probe) => {
+        probe.send(subscribe({ query: STATE }, "id".repeat(KiB)));
+        probe.send(subscribe({ query: STATE }, "id".repeat(KiB)));
+      },
+    ],
   ])("%s", async (_what, code, send) => {
     const probe = await open();
     send(probe);

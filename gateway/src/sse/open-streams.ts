@@ -65,18 +65,30 @@ export function createOpenStreams(options: {
   };
 }
 
-/** Runs an operation, each of its results as JSON, until it ends or `signal` says that nobody waits for it. Throws what the operation throws. */
+/**
+ * Runs an operation, each of its results as JSON, until it ends or `signal` says that nobody waits for it. Throws what the
+ * operation throws.
+ */
 export async function runOperation(
   operation: Operation,
   signal: AbortSignal,
-  { transport, next }: { transport: StreamTransport; next: (result: string) => Promise<void> },
+  as: { transport: StreamTransport; requestId: string; next: (result: string) => Promise<void> },
 ): Promise<void> {
+  const { transport, requestId, next } = as;
   if ("answer" in operation) return next(JSON.stringify(await operation.answer(signal)));
-  const events = await operation.open(signal);
-  if (signal.aborted) return void (await events.return?.());
-  signal.addEventListener("abort", () => void events.return?.());
-  for await (const event of events) {
-    countEvent({ transport });
-    await next(toJson(event));
-  }
+  if (signal.aborted) return;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const stream = operation.open({
+    next(event) {
+      countEvent({ transport });
+      return next(withRequestId(requestId, () => toJson(event)));
+    },
+    complete: resolve,
+    fail: reject,
+  });
+  signal.addEventListener("abort", () => {
+    stream.close();
+    resolve();
+  });
+  return promise;
 }

@@ -1,5 +1,5 @@
 import { createLogger } from "@continuo/process";
-import { type ExecutionResult, parse } from "graphql";
+import { parse } from "graphql";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { ViewerAdmission } from "../caller.ts";
 import { claimsOf } from "../fixtures/claims.ts";
@@ -30,19 +30,10 @@ const ada: ViewerAdmission = {
 
 /** A subscription in which nothing happens. */
 function endless(): { operation: Operation; isLeft: () => boolean } {
-  const over = Promise.withResolvers<IteratorReturnResult<undefined>>();
   let isLeft = false;
-  const events: AsyncIterableIterator<ExecutionResult, undefined> = {
-    [Symbol.asyncIterator]: () => events,
-    next: () => over.promise,
-    async return() {
-      isLeft = true;
-      over.resolve({ done: true, value: undefined });
-      return { done: true, value: undefined };
-    },
-  };
+  const close = (): void => void (isLeft = true);
   return {
-    operation: { document: parse("subscription { a }"), open: async () => events },
+    operation: { document: parse("subscription { a }"), open: () => ({ close }) },
     isLeft: () => isLeft,
   };
 }

@@ -94,7 +94,7 @@ export function createReservations({ streams, logger }: { streams: OpenStreams; 
         withRequestId(asked, () => {
           if (!("document" in operation)) return refuse(operation);
           const { transport } = EVENT_STREAM;
-          runOperation(operation, signal, { transport, next: (result) => send(next(result)) }).then(
+          runOperation(operation, signal, { transport, requestId: asked, next: (result) => send(next(result)) }).then(
             () => finish(""),
             (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId: asked }))),
           );

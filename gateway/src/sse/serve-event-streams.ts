@@ -91,7 +91,7 @@ export function serveEventStreams(
       const refuse = (errors: readonly GraphQLError[]): void =>
         void stream.end(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })) + complete, "COMPLETE");
       if (!("document" in operation)) return refuse(operation);
-      const running = { transport, next: (result: string) => stream.send(next(result)) };
+      const running = { transport, requestId, next: (result: string) => stream.send(next(result)) };
       runOperation(operation, stream.signal, running).then(
         () => stream.end(complete, "COMPLETE"),
         (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId }))),

@@ -2,7 +2,9 @@ import type { PokeListener } from "@continuo/signals";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { eventually } from "../fixtures/eventually.ts";
-import { type CursorPage, openCursorStream } from "./cursor-stream.ts";
+import { iterate } from "../fixtures/iterate.ts";
+import { createRounds } from "../rounds.ts";
+import { type CursorSource, openCursorStream } from "./cursor-stream.ts";
 
 interface Owner {
   /** How many changes there are; a cursor is how many of them were read. */
@@ -11,6 +13,8 @@ interface Owner {
   /** What the next reads throw, one after the other. */
   failures: unknown[];
   readonly reads: (string | null)[];
+  /** Why nobody can listen. */
+  deafness?: Error;
   /** The failures that it was waited after. */
   readonly waits: [number, unknown][];
   readonly listeners: Set<PokeListener>;
@@ -33,23 +37,25 @@ function createOwner(): Owner {
   };
 }
 
-function open(
+async function open(
   owner: Owner,
   cursor: string | null = null,
   recheckMs = 60_000,
   random = 0.5,
 ): Promise<AsyncIterableIterator<string, undefined>> {
-  return openCursorStream<string>({
-    cursor,
-    recheckMs,
+  const options = {
+    rechecks: createRounds(recheckMs / 2),
     gapSpreadMs: 40,
     random: () => random,
-    backoffMs: (failures, thrown) => {
+    backoffMs(failures: number, thrown: unknown) {
       owner.waits.push([failures, thrown]);
       return 1;
     },
-    isOutage: (thrown) => thrown === OUTAGE,
+    isOutage: (thrown: unknown) => thrown === OUTAGE,
+  };
+  const source: CursorSource<string> = {
     async listen(listener) {
+      if (owner.deafness) throw owner.deafness;
       owner.listeners.add(listener);
       return {
         async [Symbol.asyncDispose]() {
@@ -57,7 +63,7 @@ function open(
         },
       };
     },
-    async read(after): Promise<CursorPage<string>> {
+    async read(after) {
       owner.reads.push(after);
       const failure = owner.failures.shift();
       if (failure !== undefined) throw failure;
@@ -65,7 +71,8 @@ function open(
       const to = Math.min(owner.head, from + owner.pageSize);
       return { to: String(to), hasMore: to < owner.head, event: async () => `${from}-${to}` };
     },
-  });
+  };
+  return iterate((subscriber) => openCursorStream(options, source, cursor, subscriber));
 }
 
 describe("a stream by cursor", () => {
@@ -164,6 +171,14 @@ describe("a stream by cursor", () => {
     await expect(stream.next()).rejects.toThrow("refused");
     expect(owner.listeners.size).toBe(0);
     expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it("ends with why it cannot listen, and reads nothing", async () => {
+    const owner = createOwner();
+    owner.deafness = new Error("deaf");
+    const stream = await open(owner);
+    await expect(stream.next()).rejects.toThrow("deaf");
+    expect(owner.reads).toEqual([]);
   });
 
   it("ends at once for a client that leaves while nothing happens", async () => {

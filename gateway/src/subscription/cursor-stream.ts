@@ -1,31 +1,41 @@
 /**
  * Turns reads after a cursor into a stream of events: one read at the start, one after each poke or gap, one every so
- * often in case a poke was lost. Pull-based: while the client is slow nothing is read, and any number of pokes is one
- * read more. Not an async generator, whose `return` would wait for the next event before it lets go.
+ * often in case a poke was lost. While the client is slow nothing is read, and any number of pokes is one read more.
+ * While nothing happens it holds little more than its place: there are many more streams than events.
  */
 import type { PokeListener } from "@continuo/signals";
+import type { Rounds, Visited } from "../rounds.ts";
 import { countCoalesced } from "../stream-metrics.ts";
+import type { Stream, Subscriber } from "./stream.ts";
 
 /** What a read found. `event` is asked for only when the page is passed on. */
 export interface CursorPage<Event> {
   readonly to: string;
   readonly hasMore: boolean;
-  event(): Promise<Event>;
+  readonly event: () => Promise<Event>;
 }
 
-export interface CursorStreamOptions<Event> {
-  /** The client's cursor; null reads from the beginning. */
-  readonly cursor: string | null;
-  /**
-   * Reads after `cursor`, the client's or that of the page passed on last. What it throws ends the stream, unless it is an
-   * outage.
-   */
-  readonly read: (cursor: string | null, signal: AbortSignal) => Promise<CursorPage<Event>>;
-  readonly isOutage: (thrown: unknown) => boolean;
+/** Who waits for a read. */
+export interface Waiting {
+  /** Nobody does any more. */
+  readonly isClosed: boolean;
+  /** Aborted then. Made when it is first asked for. */
+  readonly signal: AbortSignal;
+}
+
+/** What one stream reads. */
+export interface CursorSource<Event> {
+  /** Reads after `cursor`, the client's or that of the page passed on last. What it throws ends the stream, unless it is an outage. */
+  read(cursor: string | null, waiting: Waiting): Promise<CursorPage<Event>>;
   /** Starts listening for pokes. */
-  readonly listen: (listener: PokeListener) => Promise<AsyncDisposable>;
-  /** How long to trust silence, give or take a quarter: streams that began together do not stay together. Milliseconds. */
-  readonly recheckMs: number;
+  listen(listener: PokeListener): Promise<AsyncDisposable>;
+}
+
+/** The same for all streams. */
+export interface CursorStreamOptions {
+  readonly isOutage: (thrown: unknown) => boolean;
+  /** Twice in the time for which to trust silence. */
+  readonly rechecks: Rounds;
   /** After a gap, which all streams hear at once, each reads within this time, unless a poke calls it. Milliseconds. */
   readonly gapSpreadMs: number;
   /** How long to wait after the nth failure in a row, which threw `thrown`. Milliseconds. */
@@ -34,122 +44,146 @@ export interface CursorStreamOptions<Event> {
   readonly random?: () => number;
 }
 
-/** Opens the stream: it listens first and reads second, so that nothing falls in between. */
-export async function openCursorStream<Event>(
-  options: CursorStreamOptions<Event>,
-): Promise<AsyncIterableIterator<Event, undefined>> {
-  const { read, isOutage, recheckMs, gapSpreadMs, backoffMs, random = Math.random } = options;
-  const closing = new AbortController();
-  const { signal } = closing;
-  let { cursor } = options;
-  let isFirst = true;
-  let isDue = true;
-  let wake: (() => void) | undefined;
-  let leave: (() => void) | undefined;
-  let soon: NodeJS.Timeout | undefined;
-  let retry: NodeJS.Timeout | undefined;
-  // One for all the stream's life, which each read moves on: to begin one is dear when there are thousands.
-  const recheck = setTimeout(due, recheckMs * (0.75 + random() / 2));
+/** Opens a stream from the client's cursor; null is the beginning. It listens first and reads second, so that nothing falls in between. */
+export function openCursorStream<Event>(
+  options: CursorStreamOptions,
+  source: CursorSource<Event>,
+  cursor: string | null,
+  subscriber: Subscriber<Event>,
+): Stream {
+  const stream = new CursorStream(options, source, cursor, subscriber);
+  void stream.open();
+  return stream;
+}
 
-  function poked(): void {
-    if (isDue) countCoalesced({});
-    due();
+/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
+  readonly #options: CursorStreamOptions;
+  readonly #source: CursorSource<Event>;
+  readonly #subscriber: Subscriber<Event>;
+  #cursor: string | null;
+  #isFirst = true;
+  #isDue = true;
+  #isReading = false;
+  /** Since it was visited last. */
+  #hasRead = false;
+  #isClosed = false;
+  #listening: AsyncDisposable | undefined;
+  #closing: AbortController | undefined;
+  /** After a gap. */
+  #soon: NodeJS.Timeout | undefined;
+  /** After a failure. */
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(
+    options: CursorStreamOptions,
+    source: CursorSource<Event>,
+    cursor: string | null,
+    subscriber: Subscriber<Event>,
+  ) {
+    this.#options = options;
+    this.#source = source;
+    this.#cursor = cursor;
+    this.#subscriber = subscriber;
   }
 
-  function due(): void {
-    isDue = true;
-    wake?.();
-  }
-
-  function dueSoon(): void {
-    clearTimeout(soon);
-    soon = setTimeout(due, random() * gapSpreadMs);
-  }
-
-  async function listen(): Promise<AsyncDisposable> {
+  async open(): Promise<void> {
     try {
-      return await options.listen({ onPoke: poked, onGap: dueSoon });
+      const listening = await this.#source.listen(this);
+      if (this.#isClosed) return await listening[Symbol.asyncDispose]();
+      this.#listening = listening;
     } catch (cause) {
-      clearTimeout(recheck);
-      throw cause;
+      return this.#fail(cause);
     }
+    this.#options.rechecks.join(this);
+    await this.#read();
   }
 
-  const listening = await listen();
-
-  async function close(): Promise<void> {
-    if (signal.aborted) return;
-    closing.abort();
-    for (const timer of [recheck, soon, retry]) clearTimeout(timer);
-    leave?.();
-    await listening[Symbol.asyncDispose]();
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
-  function reasonToRead(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    wake = resolve;
-    return promise;
+  get signal(): AbortSignal {
+    this.#closing ??= new AbortController();
+    if (this.#isClosed) this.#closing.abort();
+    return this.#closing.signal;
+  }
+
+  onPoke(): void {
+    if (this.#isDue) countCoalesced({});
+    this.#due();
+  }
+
+  onGap(): void {
+    const { gapSpreadMs, random = Math.random } = this.#options;
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#due(), random() * gapSpreadMs);
+  }
+
+  visit(): void {
+    if (this.#hasRead) this.#hasRead = false;
+    else this.#due();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#closing?.abort();
+    clearTimeout(this.#soon);
+    clearTimeout(this.#retry);
+    this.#options.rechecks.leave(this);
+    void this.#listening?.[Symbol.asyncDispose]();
+  }
+
+  #due(): void {
+    this.#isDue = true;
+    if (!this.#isReading && this.#listening) void this.#read();
+  }
+
+  /** Reads and passes on for as long as a read is due. */
+  async #read(): Promise<void> {
+    this.#isReading = true;
+    try {
+      for (let failures = 0; this.#isDue && !this.#isClosed;) {
+        this.#isDue = false;
+        this.#hasRead = true;
+        clearTimeout(this.#soon);
+        try {
+          const page = await this.#source.read(this.#cursor, this);
+          failures = 0;
+          if (!this.#isFirst && page.to === this.#cursor) continue;
+          const event = await page.event();
+          if (this.#isClosed) return;
+          this.#isFirst = false;
+          this.#isDue ||= page.hasMore;
+          this.#cursor = page.to;
+          const room = this.#subscriber.next(event);
+          if (room) await room;
+        } catch (cause) {
+          if (!this.#options.isOutage(cause)) throw cause;
+          this.#isDue = true;
+          failures += 1;
+          if (!this.#isClosed) await this.#backOff(this.#options.backoffMs(failures, cause));
+        }
+      }
+    } catch (cause) {
+      this.#fail(cause);
+    } finally {
+      this.#isReading = false;
+      this.#closing = undefined;
+    }
   }
 
   /** Not cut short by pokes: a dead owner is not asked faster because much is happening. */
-  function backOff(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    retry = setTimeout(resolve, ms);
-    return promise;
+  #backOff(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#retry = setTimeout(resolve, ms);
+    });
   }
 
-  /** The next page to pass on, or undefined when the stream has closed; nobody waits for it then. */
-  async function nextPage(): Promise<CursorPage<Event> | undefined> {
-    for (let failures = 0; !signal.aborted;) {
-      if (!isDue) {
-        await reasonToRead();
-        continue;
-      }
-      isDue = false;
-      recheck.refresh();
-      try {
-        const page = await read(cursor, signal);
-        failures = 0;
-        const isNews = isFirst || page.to !== cursor;
-        if (!isNews) continue;
-        isFirst = false;
-        isDue ||= page.hasMore;
-        cursor = page.to;
-        return page;
-      } catch (cause) {
-        if (!isOutage(cause)) throw cause;
-        isDue = true;
-        failures += 1;
-        if (!signal.aborted) await backOff(backoffMs(failures, cause));
-      }
-    }
-    return undefined;
+  #fail(cause: unknown): void {
+    if (this.#isClosed) return;
+    this.close();
+    this.#subscriber.fail(cause);
   }
-
-  async function nextEvent(): Promise<IteratorResult<Event, undefined>> {
-    try {
-      const page = await nextPage();
-      return page && !signal.aborted ? { done: false, value: await page.event() } : { done: true, value: undefined };
-    } catch (cause) {
-      leave = undefined;
-      await close();
-      throw cause;
-    }
-  }
-
-  const stream: AsyncIterableIterator<Event, undefined> = {
-    [Symbol.asyncIterator]: () => stream,
-    next() {
-      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Event, undefined>>();
-      // Whoever leaves waits no longer, whatever is under way.
-      leave = () => resolve({ done: true, value: undefined });
-      nextEvent().then(resolve, reject);
-      return promise;
-    },
-    async return() {
-      await close();
-      return { done: true, value: undefined };
-    },
-  };
-  return stream;
 }

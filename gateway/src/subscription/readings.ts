@@ -8,9 +8,9 @@ import type { Answer } from "../plan/operation.ts";
 import { placeErrors } from "../subgraph/data-source.ts";
 import type { Scope, SubgraphAnswer } from "../subgraph/subgraph-client.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
-import type { CursorReads } from "./cursor-query.ts";
+import type { CursorPage, Waiting } from "./cursor-stream.ts";
 import type { Run } from "./run.ts";
-import { sharedCallerOf } from "./scope.ts";
+import { type SharedCaller, sharedCallerOf } from "./scope.ts";
 import { createSharedReads, type ShareRead } from "./shared-reads.ts";
 import { StreamError } from "./stream-error.ts";
 
@@ -18,27 +18,35 @@ import { StreamError } from "./stream-error.ts";
 export interface Reading {
   /** Where the subscription's field stands. */
   readonly batch: unknown;
-  /** How far it came, where there is a cursor and a batch. */
-  readonly to?: string;
-  readonly hasMore?: boolean;
   /** The event as the client asked for it. Others may hold it too. */
   readonly event: () => Promise<Answer>;
+  /** Where there is a cursor and a batch. */
+  readonly page: CursorPage<Answer> | undefined;
   /** Why there is no batch. */
   readonly fault: () => StreamError;
 }
 
-/** Asks for what is after `position`, or in it. `signal`: nobody waits for it any more. */
-export type Ask = (position: unknown, signal: AbortSignal) => Promise<Reading>;
-
-export interface Readings {
-  /** For a stream of `viewer` on one graph. */
-  of(run: Run, context: GatewayContext, viewer: Viewer): Ask;
+/** A stream of `viewer` on one graph. */
+export interface Asking {
+  readonly run: Run;
+  readonly context: GatewayContext;
+  readonly viewer: Viewer;
+  /** As `Readings.alike` says. */
+  readonly alike: string | undefined;
 }
 
-interface SharedAnswer extends SubgraphAnswer {
+export interface Readings {
+  /** What tells those who are answered alike, when they ask from the same position, from others. Undefined: nobody else is. */
+  alike(run: Run, viewer: Viewer): string | undefined;
+  /** Asks for what is after `position`, or in it. */
+  ask(asking: Asking, position: unknown, waiting: Waiting): Promise<Reading>;
+}
+
+interface SharedReading extends Reading {
+  readonly answer: SubgraphAnswer;
   /** Whose session the owner was told of. */
   readonly sessionId: string;
-  readonly event: () => Promise<Answer>;
+  readonly isRefused: boolean;
 }
 
 /** Whoever asked may not; others may. */
@@ -46,74 +54,88 @@ const REFUSALS: readonly string[] = ["UNAUTHENTICATED", "FORBIDDEN", "STEP_UP_RE
 
 export function createReadings(): Readings {
   // By what was planned: the same text on the same graph.
-  const lines = new WeakMap<Run["subscription"], ShareRead<SharedAnswer>>();
+  const lines = new WeakMap<Run["subscription"], ShareRead<SharedReading>>();
 
-  function lineOf(subscription: Run["subscription"]): ShareRead<SharedAnswer> {
-    const line = lines.get(subscription) ?? createSharedReads<SharedAnswer>();
+  function lineOf(subscription: Run["subscription"]): ShareRead<SharedReading> {
+    const line = lines.get(subscription) ?? createSharedReads<SharedReading>();
     lines.set(subscription, line);
     return line;
   }
 
+  /** Begins a read that others who ask alike may share. What they share does not end with this stream. */
+  async function readFor({ run, context, viewer }: Asking, position: unknown): Promise<SharedReading> {
+    const shared = sharedBy(run, viewer);
+    if (!shared) throw new Error("what is the viewer's own is not shared");
+    const lasting = { caller: shared.caller, requestId: context.requestId, logger: context.logger };
+    const answer = await askOwner(run, position, lasting);
+    let event: Promise<Answer> | undefined;
+    const reading = toReading(run, answer, () => (event ??= complete(run, answer, lasting)));
+    return { ...reading, answer, sessionId: viewer.sessionId, isRefused: isRefused(answer) };
+  }
+
   return {
-    of(run, context, viewer) {
-      const { subscription, variables } = run;
-      const { plan, reads, client } = subscription;
-      if ("streamed" in reads) throw new Error("what its owner streams is not read");
-      const isRelay = "relay" in reads;
-      const own = isRelay ? reads.variable : reads.cursorVariable;
-      const used = pick(variables, reads.variableNames);
+    alike(run, viewer) {
+      const { reads } = run.subscription;
+      const shared = sharedBy(run, viewer);
+      return shared && "besides" in reads ? JSON.stringify([shared.key, reads.besides(run.variables)]) : undefined;
+    },
 
-      const ask = (position: unknown, scope: Scope): Promise<SubgraphAnswer> =>
-        client.graphql({ query: reads.text, variables: { ...used, [own]: position }, operationName }, scope);
-      const { operationName } = plan.source;
-      const complete = ({ data, errors }: SubgraphAnswer, scope: GatewayContext): Promise<Answer> =>
-        plan.complete({ data: data ?? {}, errors }, variables, scope);
-      const toReading = ({ data, errors }: SubgraphAnswer, event: Reading["event"]): Reading => {
-        const batch = data?.[reads.responseKey];
-        const position = isRelay || !isRecord(batch) ? undefined : positionIn(batch, reads);
-        return { batch, ...position, event, fault: () => new StreamError(placeErrors({ errors }, reads.text, {})) };
-      };
-
-      const shared = isRelay ? undefined : sharedCallerOf(reads.scopeOf(variables), viewer);
-      if (isRelay || !shared)
-        return async (position, signal) => {
-          const scope = { ...context, signal };
-          const answer = await ask(position, scope);
-          return toReading(answer, () => complete(answer, scope));
-        };
-
-      const share = lineOf(subscription);
-      const alike = JSON.stringify([shared.key, reads.besides(variables)]);
-      const { requestId, logger } = context;
-      const { sessionId } = viewer;
-      // What others share does not end with this stream.
-      const lasting = { caller: shared.caller, requestId, logger };
-
-      async function read(position: unknown): Promise<SharedAnswer> {
-        const answer = await ask(position, lasting);
-        let event: Promise<Answer> | undefined;
-        return { ...answer, sessionId, event: () => (event ??= complete(answer, lasting)) };
+    async ask(asking, position, waiting) {
+      const { run, context, viewer, alike } = asking;
+      if (alike === undefined) {
+        const scope = { ...context, signal: waiting.signal };
+        const answer = await askOwner(run, position, scope);
+        return toReading(run, answer, () => complete(run, answer, scope));
       }
-
-      return async (position, signal) => {
-        const key = `${alike} ${JSON.stringify(position)}`;
-        let answer = await share(key, () => read(position));
-        // Whose session has ended meanwhile is refused alone: the others ask as the next of them.
-        while (!signal.aborted && answer.sessionId !== sessionId && isRefused(answer))
-          answer = await share(key, () => read(position));
-        const { event } = answer;
-        return toReading(answer, plan.asksOthers ? () => complete(answer, { ...context, signal }) : event);
-      };
+      const share = lineOf(run.subscription);
+      const key = `${alike} ${JSON.stringify(position)}`;
+      const read = (): Promise<SharedReading> => readFor(asking, position);
+      let reading = await share(key, read);
+      // Whose session has ended meanwhile is refused alone: the others ask as the next of them.
+      while (reading.isRefused && !waiting.isClosed && reading.sessionId !== viewer.sessionId)
+        reading = await share(key, read);
+      if (!run.subscription.plan.asksOthers) return reading;
+      const { answer } = reading;
+      return toReading(run, answer, () => complete(run, answer, { ...context, signal: waiting.signal }));
     },
   };
 }
 
-function positionIn(
-  batch: Readonly<Record<string, unknown>>,
-  { toKey, hasMoreKey }: CursorReads,
-): Pick<Reading, "to" | "hasMore"> {
-  const to = batch[toKey];
-  return { ...(typeof to === "string" && { to }), hasMore: batch[hasMoreKey] === true };
+function sharedBy({ subscription: { reads }, variables }: Run, viewer: Viewer): SharedCaller | undefined {
+  return "scopeOf" in reads ? sharedCallerOf(reads.scopeOf(variables), viewer) : undefined;
+}
+
+function askOwner({ subscription, variables }: Run, position: unknown, scope: Scope): Promise<SubgraphAnswer> {
+  const { plan, reads, client } = subscription;
+  if ("streamed" in reads) throw new Error("what its owner streams is not read");
+  const own = "relay" in reads ? reads.variable : reads.cursorVariable;
+  const asked = { ...pick(variables, reads.variableNames), [own]: position };
+  return client.graphql({ query: reads.text, variables: asked, operationName: plan.source.operationName }, scope);
+}
+
+function complete(
+  { subscription, variables }: Run,
+  { data, errors }: SubgraphAnswer,
+  scope: GatewayContext,
+): Promise<Answer> {
+  return subscription.plan.complete({ data: data ?? {}, errors }, variables, scope);
+}
+
+function toReading(
+  { subscription: { reads } }: Run,
+  { data, errors }: SubgraphAnswer,
+  event: Reading["event"],
+): Reading {
+  if ("streamed" in reads) throw new Error("what its owner streams is not read");
+  const batch = data?.[reads.responseKey];
+  const to = "cursorVariable" in reads && isRecord(batch) ? batch[reads.toKey] : undefined;
+  const hasMore = "cursorVariable" in reads && isRecord(batch) && batch[reads.hasMoreKey] === true;
+  return {
+    batch,
+    event,
+    page: typeof to === "string" ? { to, hasMore, event } : undefined,
+    fault: () => new StreamError(placeErrors({ errors }, reads.text, {})),
+  };
 }
 
 function isRefused({ errors }: SubgraphAnswer): boolean {

@@ -3,6 +3,8 @@
  * nothing to catch up from, so what a slow client or an owner that is away leaves behind is gone.
  */
 import { countDropped } from "../stream-metrics.ts";
+import type { Waiting } from "./cursor-stream.ts";
+import type { Stream, Subscriber } from "./stream.ts";
 
 export interface RelayPage<Event> {
   /** Nothing in it is for this client: it is not passed on. */
@@ -14,7 +16,7 @@ export interface RelayStreamOptions<Event> {
   /** Starts listening. */
   readonly listen: (hear: (text: string) => void) => Promise<AsyncDisposable>;
   /** Opens texts, in their order. What it throws ends the stream, unless it is an outage. */
-  readonly read: (texts: readonly string[], signal: AbortSignal) => Promise<RelayPage<Event>>;
+  readonly read: (texts: readonly string[], waiting: Waiting) => Promise<RelayPage<Event>>;
   readonly isOutage: (thrown: unknown) => boolean;
 }
 
@@ -23,66 +25,72 @@ const MAX_AT_ONCE = 50;
 /** Beyond these the oldest are dropped: a newer one makes them stale. */
 const MAX_WAITING = 200;
 
-/** Opens the stream: whatever is sent from then on may come. */
-export async function openRelayStream<Event>(
-  options: RelayStreamOptions<Event>,
-): Promise<AsyncIterableIterator<Event, undefined>> {
+/** Opens the stream: whatever is sent from when it listens may come. */
+export function openRelayStream<Event>(options: RelayStreamOptions<Event>, subscriber: Subscriber<Event>): Stream {
   const { read, isOutage } = options;
   const closing = new AbortController();
   const { signal } = closing;
+  const reader = {
+    signal,
+    get isClosed() {
+      return signal.aborted;
+    },
+  };
   const waiting: string[] = [];
-  let wake = (): void => undefined;
+  let isReading = false;
+  let listening: AsyncDisposable | undefined;
 
-  const listening = await options.listen((text) => {
+  function hear(text: string): void {
     waiting.push(text);
     if (waiting.length > MAX_WAITING) {
       waiting.shift();
       countDropped({});
     }
-    wake();
-  });
+    if (!isReading) void readOn();
+  }
 
-  async function close(): Promise<void> {
+  /** Reads and passes on for as long as something waits. */
+  async function readOn(): Promise<void> {
+    isReading = true;
+    try {
+      while (waiting.length > 0 && !signal.aborted) {
+        const event = await nextEvent();
+        if (event !== undefined && !signal.aborted) await subscriber.next(event);
+      }
+    } catch (cause) {
+      fail(cause);
+    } finally {
+      isReading = false;
+    }
+  }
+
+  async function nextEvent(): Promise<Event | undefined> {
+    try {
+      const page = await read(waiting.splice(0, MAX_AT_ONCE), reader);
+      return page.isEmpty ? undefined : await page.event();
+    } catch (cause) {
+      if (isOutage(cause)) return undefined;
+      throw cause;
+    }
+  }
+
+  async function listen(): Promise<void> {
+    listening = await options.listen(hear);
+    if (signal.aborted) await listening[Symbol.asyncDispose]();
+  }
+
+  function close(): void {
     if (signal.aborted) return;
     closing.abort();
-    wake();
-    await listening[Symbol.asyncDispose]();
+    void listening?.[Symbol.asyncDispose]();
   }
 
-  /** The next event, or undefined when the stream has closed. */
-  async function nextEvent(): Promise<Event | undefined> {
-    while (!signal.aborted) {
-      if (waiting.length === 0) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        wake = resolve;
-        await promise;
-        continue;
-      }
-      try {
-        const page = await read(waiting.splice(0, MAX_AT_ONCE), signal);
-        if (!page.isEmpty) return await page.event();
-      } catch (cause) {
-        if (!signal.aborted && !isOutage(cause)) throw cause;
-      }
-    }
-    return undefined;
+  function fail(cause: unknown): void {
+    if (signal.aborted) return;
+    close();
+    subscriber.fail(cause);
   }
 
-  const stream: AsyncIterableIterator<Event, undefined> = {
-    [Symbol.asyncIterator]: () => stream,
-    async next() {
-      try {
-        const event = await nextEvent();
-        return event === undefined || signal.aborted ? { done: true, value: undefined } : { done: false, value: event };
-      } catch (cause) {
-        await close();
-        throw cause;
-      }
-    },
-    async return() {
-      await close();
-      return { done: true, value: undefined };
-    },
-  };
-  return stream;
+  listen().catch(fail);
+  return { close };
 }

@@ -3,8 +3,9 @@ import { relayTopic } from "@continuo/signals";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "../fixtures/eventually.ts";
 import { type House, type Person, startHouse } from "../fixtures/house.ts";
+import { iterate } from "../fixtures/iterate.ts";
 import { createTestClient, type Running, type TestClient } from "../fixtures/socket-client.ts";
-import { openRelayStream } from "./relay-stream.ts";
+import { openRelayStream, type RelayStreamOptions } from "./relay-stream.ts";
 
 const LIVE = `subscription Live($names: [String!]) {
   heard: relayedChanges(namespaces: $names) { payload device { syncStatus { ackedRev } } }
@@ -86,7 +87,7 @@ describe("a stream of what is relayed", () => {
     const reads: string[][] = [];
     let send = (_text: string): void => undefined;
     let isListening = true;
-    const stream = await openRelayStream({
+    const options: RelayStreamOptions<number> = {
       listen: async (hear) => {
         send = hear;
         return {
@@ -100,14 +101,16 @@ describe("a stream of what is relayed", () => {
         return { isEmpty: texts.includes("nothing"), event: async () => texts.length };
       },
       isOutage: () => false,
-    });
+    };
+    const stream = iterate((subscriber) => openRelayStream(options, subscriber));
     const dropped = async (): Promise<number> =>
       Number(/^continuo_relay_dropped_total (\d+)$/m.exec(await metrics.text())?.[1] ?? 0);
     const before = await dropped();
+    send("first");
     for (let index = 0; index < 250; index += 1) send(String(index));
     expect(await dropped()).toBe(before + 50);
-    expect((await stream.next()).value).toBe(50);
-    expect(reads[0]?.[0]).toBe("50");
+    expect([(await stream.next()).value, (await stream.next()).value]).toEqual([1, 50]);
+    expect(reads[1]?.[0]).toBe("50");
     for (let round = 0; round < 3; round += 1) await stream.next();
     const next = stream.next();
     send("nothing");

@@ -20,7 +20,6 @@ import { limitExceeded } from "../limits/limits.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { type CursorReads, toCursorReads } from "./cursor-query.ts";
 import { type RelayReads, toRelayReads } from "./relay-query.ts";
-import type { Source } from "./sources.ts";
 import { type StreamedReads, toStreamedReads } from "./streamed-query.ts";
 
 /** An operation as a client sends it over a socket. */
@@ -39,6 +38,10 @@ type Client = Pick<SubgraphClient, "graphql" | "subscribe">;
 
 interface Planned {
   readonly document: DocumentNode;
+  /** What it was planned for: not each client's own copy of the text. */
+  readonly request: Pick<OperationRequest, "query" | "operationName">;
+  /** Of a subscription that takes no variables. */
+  run?: Run;
   readonly subscription?: {
     readonly plan: SubscriptionPlan;
     readonly reads: Reads | StreamedReads;
@@ -47,9 +50,10 @@ interface Planned {
   };
 }
 
-/** A subscription on one graph. */
+/** A subscription on one graph: one for all who send the same without variables. */
 export interface Run {
   readonly graph: Graph;
+  readonly request: Pick<OperationRequest, "query" | "operationName" | "variables">;
   readonly document: DocumentNode;
   readonly subscription: NonNullable<Planned["subscription"]>;
   readonly variables: Readonly<Record<string, unknown>>;
@@ -59,14 +63,14 @@ export interface Run {
 /** `run` is of a subscription alone. */
 type Prepared = { readonly document: DocumentNode; readonly run?: Run };
 
-interface Runs {
+export interface Runs {
   /** On the graph that serves now. Returns what is wrong instead of throwing. */
   prepare(request: OperationRequest): Prepared | readonly GraphQLError[];
   /**
    * The same on the graph that serves now. Throws SCHEMA_CHANGED: BAD_USER_INPUT when that has no such subscription,
    * CONFLICT when its events come from elsewhere.
    */
-  renew(run: Run, request: OperationRequest, viewer: Viewer): Run;
+  renew(run: Run, viewer: Viewer): Run;
 }
 
 const MAX_VARIABLE_ERRORS = 20;
@@ -89,7 +93,8 @@ export function createRuns(options: {
     const operation = getOperationAST(document, operationName);
     if (!operation)
       return [requestFault("OPERATION_UNKNOWN", "The document has no such operation, or several and no name.")];
-    if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return { document };
+    const request = { query, operationName };
+    if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return { document, request };
     // graphql-js throws at them instead of reporting them, and the planner has no plan for them.
     if (operation.selectionSet.selections.some(isConditional))
       return [requestFault("SUBSCRIPTION_UNSUPPORTED", "A subscription's own field takes no @skip or @include.")];
@@ -103,6 +108,7 @@ export function createRuns(options: {
     const reads = toStreamedReads(asked, streams) ?? toRelayReads(asked, relays) ?? toCursorReads(asked, cursors);
     return {
       document,
+      request,
       subscription: { plan, reads, client, variableDefinitions: operation.variableDefinitions ?? [] },
     };
   }
@@ -132,6 +138,8 @@ export function createRuns(options: {
     if (!("document" in ready)) return ready;
     const { document, subscription } = ready;
     if (!subscription) return { document };
+    if (ready.run) return { document, run: ready.run };
+    const isAlike = subscription.variableDefinitions.length === 0;
     const { errors, coerced } = getVariableValues(
       on.schema,
       subscription.variableDefinitions,
@@ -142,7 +150,10 @@ export function createRuns(options: {
     try {
       const cost = on.costs.of(document, request.operationName ?? undefined, coerced);
       if (cost > maxCost) throw limitExceeded("cost", maxCost, cost);
-      return { document, run: { graph: on, document, subscription, variables: coerced, cost } };
+      const asked = isAlike ? ready.request : { ...ready.request, variables: request.variables };
+      const run = { graph: on, request: asked, document, subscription, variables: coerced, cost };
+      if (isAlike) ready.run = run;
+      return { document, run };
     } catch (cause) {
       if (isAppError(cause)) return [toGraphQLError(cause)];
       throw cause;
@@ -151,29 +162,31 @@ export function createRuns(options: {
 
   return {
     prepare: (request) => prepareOn(graph.current(), request),
-    renew(run, request, viewer) {
+    renew(run, viewer) {
       const on = graph.current();
       if (run.graph === on) return run;
-      const ready = prepareOn(on, request);
+      const ready = prepareOn(on, run.request);
       if (!("document" in ready && ready.run)) {
         const [fault] = "document" in ready ? [] : ready;
         throw new AppError("BAD_USER_INPUT", "SCHEMA_CHANGED", `The graph has changed. ${fault?.message ?? ""}`.trim());
       }
-      if (topicOf(ready.run, viewer) === topicOf(run, viewer)) return ready.run;
+      if (originOf(ready.run, viewer) === originOf(run, viewer)) return ready.run;
       throw new AppError("CONFLICT", "SCHEMA_CHANGED", "The graph has changed: subscribe again.");
     },
   };
 }
 
-/** Where its events come from, when something is to be read. */
-export function sourceOf(reads: Reads): Source {
-  return "relay" in reads ? reads.relay : reads.source;
+/** On which it is told that something is to be read. */
+export function topicOf({ subscription: { reads } }: Run, viewer: Viewer): string {
+  if ("streamed" in reads) throw new Error("what its owner streams has no topic");
+  return ("relay" in reads ? reads.relay : reads.source).topic(viewer);
 }
 
-/** Says also of which kind the source is. Of what its owner streams: what that was asked. */
-function topicOf({ subscription: { reads, plan } }: Run, viewer: Viewer): string {
+/** Where its events come from, and of which kind that is. Of what its owner streams: what that was asked. */
+function originOf(run: Run, viewer: Viewer): string {
+  const { reads, plan } = run.subscription;
   if ("streamed" in reads) return `streamed ${plan.source.subgraph} ${reads.text}`;
-  return `${"relay" in reads} ${sourceOf(reads).topic(viewer)}`;
+  return `${"relay" in reads} ${topicOf(run, viewer)}`;
 }
 
 function createCache(): LRUCache<string, Planned> {

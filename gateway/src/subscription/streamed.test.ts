@@ -20,6 +20,7 @@ import { composeSupergraph } from "../compose.ts";
 import { sessionEnded } from "../errors.ts";
 import { claimsOf } from "../fixtures/claims.ts";
 import { eventually } from "../fixtures/eventually.ts";
+import { iterate } from "../fixtures/iterate.ts";
 import { createMemoryPokes } from "../fixtures/memory-pokes.ts";
 import { createMemoryRelays } from "../fixtures/memory-relays.ts";
 import { type Price, startStockServer, stockSchema } from "../fixtures/stock-streams.ts";
@@ -234,7 +235,8 @@ function createLive(prices: SubgraphClient) {
       const prepared = subscriptions.prepare({ query, variables });
       if (!("open" in prepared)) throw new Error(JSON.stringify(prepared));
       const session = claimsOf(viewer.sessionId);
-      return prepared.open({ caller: { kind: "viewer", viewer }, session, requestId: "r1", logger });
+      const context = { caller: { kind: "viewer", viewer }, session, requestId: "r1", logger } as const;
+      return iterate<Answer>((subscriber) => prepared.open(context, subscriber));
     },
     replace: (prices: string) => void (graph = build(prices)),
     endSession: () => void (ended = sessionEnded("SIGNED_OUT")),
@@ -392,7 +394,7 @@ describe.each(kinds)("what %s streams", (_kind, start, refused) => {
   it("says so when a client is so slow that it would miss something, and keeps no more for it", async () => {
     const events = await live.subscribe(someone());
     await listening(1);
-    market.send(...Array.from({ length: 201 }, (_, index) => index));
+    market.send(...Array.from({ length: 202 }, (_, index) => index));
     await listening(0);
     expect(await endOf(events)).toBe("EVENTS_MISSED");
   });

@@ -7,6 +7,7 @@ import { createCounter } from "@continuo/process";
 import { EVENTS_MISSED, type EventSink, type Leave } from "../subgraph/streamed-operation.ts";
 import type { SubgraphAnswer } from "../subgraph/subgraph-client.ts";
 import { type SubgraphError, toSubgraphError, UNAVAILABLE } from "../subgraph/subgraph-error.ts";
+import type { Stream, Subscriber } from "./stream.ts";
 import { StreamError } from "./stream-error.ts";
 
 type Sink = EventSink<SubgraphAnswer>;
@@ -136,25 +137,28 @@ function missed(): SubgraphError {
 }
 
 /** Opens a stream of what `join` tells; `complete` makes an event of it. */
-export function openStreamedEvents<Event>(options: {
-  join: (sink: Sink) => Leave;
-  complete: (answer: SubgraphAnswer, signal: AbortSignal) => Promise<Event>;
-}): AsyncIterableIterator<Event, undefined> {
+export function openStreamedEvents<Event>(
+  options: {
+    join: (sink: Sink) => Leave;
+    complete: (answer: SubgraphAnswer, signal: AbortSignal) => Promise<Event>;
+  },
+  subscriber: Subscriber<Event>,
+): Stream {
   const closing = new AbortController();
   const { signal } = closing;
   const waiting: SubgraphAnswer[] = [];
   let ended: readonly SubgraphError[] | undefined;
-  let wake = (): void => undefined;
+  let isTelling = false;
 
   const leave = options.join({
     next(answer) {
       if (waiting.length < MAX_WAITING) waiting.push(answer);
       else miss();
-      wake();
+      tell();
     },
     end(errors) {
       ended ??= errors.includes(EVENTS_MISSED) ? [missed()] : errors;
-      wake();
+      tell();
     },
   });
 
@@ -169,41 +173,37 @@ export function openStreamedEvents<Event>(options: {
     if (signal.aborted) return;
     closing.abort();
     leave();
-    wake();
   }
 
-  /** The next answer, or undefined when there are no more. */
-  async function nextAnswer(): Promise<SubgraphAnswer | undefined> {
-    while (!signal.aborted) {
-      const answer = waiting.shift();
-      if (answer) return answer;
-      if (ended && ended.length > 0) throw new StreamError(ended);
-      if (ended) return undefined;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      wake = resolve;
-      await promise;
-    }
-    return undefined;
+  function tell(): void {
+    if (!isTelling) void tellAll();
   }
 
-  const stream: AsyncIterableIterator<Event, undefined> = {
-    [Symbol.asyncIterator]: () => stream,
-    async next() {
-      try {
-        const answer = await nextAnswer();
-        const event = answer && (await options.complete(answer, signal));
-        if (event !== undefined && !signal.aborted) return { done: false, value: event };
-        close();
-        return { done: true, value: undefined };
-      } catch (cause) {
-        close();
-        throw cause;
+  /** Tells what waits, and the last word after it. */
+  async function tellAll(): Promise<void> {
+    isTelling = true;
+    try {
+      // Who joins may be told at once, before there is anything to leave.
+      await Promise.resolve();
+      for (let answer = waiting.shift(); answer && !signal.aborted; answer = waiting.shift()) {
+        const event = await options.complete(answer, signal);
+        if (!signal.aborted) await subscriber.next(event);
       }
-    },
-    async return() {
-      close();
-      return { done: true, value: undefined };
-    },
-  };
-  return stream;
+      if (ended && ended.length > 0) throw new StreamError(ended);
+      if (ended) end(() => subscriber.complete());
+    } catch (cause) {
+      end(() => subscriber.fail(cause));
+    } finally {
+      isTelling = false;
+    }
+  }
+
+  /** Closes, and says the last word. */
+  function end(lastWord: () => void): void {
+    if (signal.aborted) return;
+    close();
+    lastWord();
+  }
+
+  return { close };
 }

@@ -1,21 +1,25 @@
 /** Live operations: a stream of completed events per subscriber, over whatever graph serves. */
+import type { AccessTokenClaims, Viewer } from "@continuo/access";
 import { isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import type { Pokes, Relays } from "@continuo/signals";
+import type { PokeListener, Pokes, Relays } from "@continuo/signals";
 import type { DocumentNode, ExecutionResult, GraphQLError } from "graphql";
 import type { GatewayContext } from "../context.ts";
 import type { Graph, LiveGraph } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
 import type { Standing } from "../revocation/standing.ts";
+import { createRounds } from "../rounds.ts";
 import { placeErrors } from "../subgraph/data-source.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
-import { openCursorStream } from "./cursor-stream.ts";
-import { createReadings, type Reading } from "./readings.ts";
+import { type CursorPage, type CursorSource, openCursorStream, type Waiting } from "./cursor-stream.ts";
+import { type Asking, createReadings, type Reading, type Readings } from "./readings.ts";
 import { openRelayStream } from "./relay-stream.ts";
-import { createRuns, type OperationRequest, type Run, sourceOf } from "./run.ts";
+import { createRuns, type OperationRequest, type Run, type Runs, topicOf } from "./run.ts";
 import { sharedCallerOf } from "./scope.ts";
+import type { Stream, Subscriber } from "./stream.ts";
 import { StreamError } from "./stream-error.ts";
 import { createStreamedOperations, openStreamedEvents } from "./streamed.ts";
+import type { StreamedReads } from "./streamed-query.ts";
 
 /** An operation that may run: a stream of events, or something for the ordinary server. */
 export type PreparedOperation =
@@ -26,7 +30,7 @@ export type PreparedOperation =
       readonly graph: Graph;
       /** Of an event. */
       readonly cost: number;
-      readonly open: (context: GatewayContext) => Promise<AsyncIterableIterator<Event, undefined>>;
+      readonly open: (context: GatewayContext, subscriber: Subscriber<Event>) => Stream;
     };
 
 export interface Subscriptions {
@@ -55,9 +59,15 @@ export function createSubscriptions(options: {
   backoffMs?: ((failures: number) => number) | undefined;
 }): Subscriptions {
   const { pokes, relays, standing, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
-  const readings = createReadings();
   const joinStreamed = createStreamedOperations({ backoffMs });
   const runs = createRuns(options);
+  const shared: Shared = { runs, readings: createReadings(), standing, pokes };
+  const cursorStreams = {
+    isOutage,
+    rechecks: createRounds(recheckMs / 2),
+    gapSpreadMs: GAP_SPREAD_MS,
+    backoffMs: (failures: number, thrown: unknown) => Math.max(backoffMs(failures), retryAfterMs(thrown)),
+  };
 
   return {
     prepare(request) {
@@ -65,85 +75,131 @@ export function createSubscriptions(options: {
       if (!("document" in ready)) return ready;
       const { document, run } = ready;
       if (!run) return { document };
-      return { document, graph: run.graph, cost: run.cost, open: (context) => open(run, request, context) };
+      return {
+        document,
+        graph: run.graph,
+        cost: run.cost,
+        open: (context, subscriber) => open(run, context, subscriber),
+      };
     },
   };
 
-  async function open(
-    first: Run,
-    request: OperationRequest,
-    context: GatewayContext,
-  ): Promise<AsyncIterableIterator<Event, undefined>> {
+  function open(run: Run, context: GatewayContext, subscriber: Subscriber<Event>): Stream {
     const { caller, session } = context;
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
-    const { viewer } = caller;
-    const { reads } = first.subscription;
-    let run = first;
+    const { reads } = run.subscription;
+    const live = new LiveOperation(shared, run, { caller, session, context });
+    if ("streamed" in reads) return openStreamed(live, reads, subscriber);
+    if ("relay" in reads)
+      return openRelayStream(
+        {
+          listen: (hear) => relays.subscribe(live.topic(), hear),
+          async read(sealed, waiting) {
+            const { batch, event, fault } = await live.ask(sealed, waiting);
+            if (!Array.isArray(batch)) throw fault();
+            return { isEmpty: batch.length === 0, event };
+          },
+          isOutage,
+        },
+        subscriber,
+      );
+    return openCursorStream(cursorStreams, live, reads.cursorOf(run.variables), subscriber);
+  }
 
-    /** Goes over to the graph that serves now, and says whether it is another. Throws when the viewer may not have this. */
-    const renew = async (): Promise<boolean> => {
-      await standing.assert(session, "READ");
-      const former = run;
-      run = runs.renew(former, request, viewer);
-      run.graph.access.assert(run.document, request.operationName ?? undefined, session);
-      return run !== former;
-    };
-
-    if ("streamed" in reads) {
-      const question = reads.questionOf(first.variables);
-      const { plan, client } = first.subscription;
-      const { scope, shared } = reads.streamed;
-      const alike = sharedCallerOf(scope, viewer) ?? { caller, key: JSON.stringify(caller) };
-      // Others may have joined it.
-      const lasting = { caller: alike.caller, requestId: context.requestId };
-      return openStreamedEvents({
+  function openStreamed(live: LiveOperation, reads: StreamedReads, subscriber: Subscriber<Event>): Stream {
+    const { run, context, viewer } = live;
+    const question = reads.questionOf(run.variables);
+    const { plan, client } = run.subscription;
+    const { scope, shared } = reads.streamed;
+    const alike = sharedCallerOf(scope, viewer) ?? { caller: context.caller, key: JSON.stringify(context.caller) };
+    // Others may have joined it.
+    const lasting = { caller: alike.caller, requestId: context.requestId };
+    return openStreamedEvents(
+      {
         join: joinStreamed({
           sessionId: viewer.sessionId,
           key: shared ? JSON.stringify([alike.key, plan.source.subgraph, question]) : undefined,
           begin: (sink) => client.subscribe(question, lasting, sink),
         }),
         async complete({ data, errors }, signal) {
-          await renew();
+          await live.renew();
           const placed = placeErrors({ errors }, question.query, question.variables);
           const event = { data: data ?? {}, errors: placed };
-          return run.subscription.plan.complete(event, run.variables, { ...context, signal });
+          return live.run.subscription.plan.complete(event, live.run.variables, { ...context, signal });
         },
-      });
-    }
-
-    const source = sourceOf(reads);
-    let ask = readings.of(run, context, viewer);
-
-    /** Asks the owner by the plan of the graph that serves now. */
-    const read = async (position: unknown, signal: AbortSignal): Promise<Reading> => {
-      if (await renew()) ask = readings.of(run, context, viewer);
-      return ask(position, signal);
-    };
-
-    if ("relay" in reads)
-      return openRelayStream({
-        listen: (hear) => relays.subscribe(source.topic(viewer), hear),
-        async read(sealed, signal) {
-          const { batch, event, fault } = await read(sealed, signal);
-          if (!Array.isArray(batch)) throw fault();
-          return { isEmpty: batch.length === 0, event };
-        },
-        isOutage,
-      });
-
-    return openCursorStream({
-      cursor: reads.cursorOf(first.variables),
-      async read(cursor, signal) {
-        const { to, hasMore = false, event, fault } = await read(cursor, signal);
-        if (to === undefined) throw fault();
-        return { to, hasMore, event };
       },
-      isOutage,
-      listen: (listener) => pokes.subscribe(source.topic(viewer), listener),
-      recheckMs,
-      gapSpreadMs: GAP_SPREAD_MS,
-      backoffMs: (failures, thrown) => Math.max(backoffMs(failures), retryAfterMs(thrown)),
-    });
+      subscriber,
+    );
+  }
+}
+
+/** What live operations have in common. */
+interface Shared {
+  readonly runs: Runs;
+  readonly readings: Readings;
+  readonly standing: Standing;
+  readonly pokes: Pokes;
+}
+
+/** What one client has subscribed to, on whatever graph serves. A class, as `CursorStream` is. */
+class LiveOperation implements CursorSource<Event>, Asking {
+  readonly #shared: Shared;
+  readonly #session: AccessTokenClaims;
+  readonly context: GatewayContext;
+  readonly viewer: Viewer;
+  run: Run;
+  alike: string | undefined;
+
+  constructor(
+    shared: Shared,
+    run: Run,
+    {
+      caller,
+      session,
+      context,
+    }: {
+      caller: Extract<GatewayContext["caller"], { kind: "viewer" }>;
+      session: AccessTokenClaims;
+      context: GatewayContext;
+    },
+  ) {
+    this.#shared = shared;
+    this.#session = session;
+    this.context = context;
+    this.viewer = caller.viewer;
+    this.run = run;
+    this.alike = shared.readings.alike(run, this.viewer);
+  }
+
+  /** Goes over to the graph that serves now. Throws when the viewer may not have this. */
+  async renew(): Promise<void> {
+    const { runs, readings, standing } = this.#shared;
+    await standing.assert(this.#session, "READ");
+    const run = runs.renew(this.run, this.viewer);
+    run.graph.access.assert(run.document, run.request.operationName ?? undefined, this.#session);
+    if (run === this.run) return;
+    this.run = run;
+    this.alike = readings.alike(run, this.viewer);
+  }
+
+  /** Asks the owner by the plan of the graph that serves now. */
+  async ask(position: unknown, waiting: Waiting): Promise<Reading> {
+    await this.renew();
+    return this.#shared.readings.ask(this, position, waiting);
+  }
+
+  async read(cursor: string | null, waiting: Waiting): Promise<CursorPage<Event>> {
+    const { page, fault } = await this.ask(cursor, waiting);
+    if (!page) throw fault();
+    return page;
+  }
+
+  listen(listener: PokeListener): Promise<AsyncDisposable> {
+    return this.#shared.pokes.subscribe(this.topic(), listener);
+  }
+
+  topic(): string {
+    return topicOf(this.run, this.viewer);
   }
 }
 

@@ -7,49 +7,91 @@ const MAX_TOPIC_LENGTH = 255;
 
 export interface PokeListeners {
   readonly topics: () => string[];
-  /** Returns a function that takes the listener out again and says whether it was the topic's last. */
-  add(topic: string, listener: PokeListener): () => boolean;
+  /** Until that is disposed of. */
+  add(topic: string, listener: PokeListener): AsyncDisposable;
   readonly poke: (topic: string, text: string) => void;
   readonly gap: () => void;
 }
 
-/** An empty registry. */
-export function createPokeListeners(logger: Logger): PokeListeners {
-  const byTopic = new Map<string, Set<PokeListener>>();
+/** Those who listen to a topic. */
+interface Heard {
+  readonly listening: Set<Listening>;
+  remove(listening: Listening): Promise<void>;
+}
 
-  function tell(topic: string, call: () => void): void {
-    try {
-      call();
-    } catch (cause) {
-      logger.error({ err: cause, topic }, "a poke listener threw");
-    }
+/** An empty registry. `onUnheard` is told of a topic whose last listener has gone. */
+export function createPokeListeners(logger: Logger, onUnheard?: (topic: string) => Promise<void>): PokeListeners {
+  const byTopic = new Map<string, Heard>();
+
+  function heardOf(topic: string): Heard {
+    const known = byTopic.get(topic);
+    if (known) return known;
+    const listening = new Set<Listening>();
+    const heard: Heard = {
+      listening,
+      async remove(one) {
+        if (!listening.delete(one) || listening.size > 0) return;
+        byTopic.delete(topic);
+        await onUnheard?.(topic);
+      },
+    };
+    byTopic.set(topic, heard);
+    return heard;
+  }
+
+  function threw(cause: unknown, topic: string): void {
+    logger.error({ err: cause, topic }, "a poke listener threw");
   }
 
   return {
     topics: () => [...byTopic.keys()],
 
-    add: (topic, listener) => {
-      // An object of its own: the same listener may be subscribed twice.
-      const entry: PokeListener = { onPoke: (number) => listener.onPoke(number), onGap: () => listener.onGap() };
-      const entries = byTopic.get(topic) ?? new Set();
-      byTopic.set(topic, entries.add(entry));
-      return () => {
-        const last = entries.delete(entry) && entries.size === 0;
-        if (last) byTopic.delete(topic);
-        return last;
-      };
+    add(topic, listener) {
+      const heard = heardOf(topic);
+      const listening = new Listening(listener, heard);
+      heard.listening.add(listening);
+      return listening;
     },
 
-    poke: (topic, text) => {
+    poke(topic, text) {
       const number = Number(text);
       if (!Number.isSafeInteger(number)) return logger.warn({ topic }, "a poke without a number was ignored");
-      for (const entry of byTopic.get(topic) ?? []) tell(topic, () => entry.onPoke(number));
+      for (const { listener } of byTopic.get(topic)?.listening ?? [])
+        try {
+          listener.onPoke(number);
+        } catch (cause) {
+          threw(cause, topic);
+        }
     },
 
-    gap: () => {
-      for (const [topic, entries] of byTopic) for (const entry of entries) tell(topic, () => entry.onGap());
+    gap() {
+      for (const [topic, { listening }] of byTopic)
+        for (const { listener } of listening)
+          try {
+            listener.onGap();
+          } catch (cause) {
+            threw(cause, topic);
+          }
     },
   };
+}
+
+/**
+ * That somebody listens: an object of its own, as the same listener may be subscribed twice. A class, as there are as many
+ * as open subscriptions, and a closure each is dear.
+ */
+class Listening implements AsyncDisposable {
+  readonly listener: PokeListener;
+  readonly #heard: Heard;
+
+  constructor(listener: PokeListener, heard: Heard) {
+    this.listener = listener;
+    this.#heard = heard;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#heard.remove(this);
+  }
 }
 
 /** Guards what callers pass: a topic is 1 to 255 characters, a number a safe integer. Throws RangeError. */

@@ -86,8 +86,7 @@ export async function startPostgresPokes(options: {
     subscribe: async (topic, listener) => {
       if (closed) throw pokesClosed();
       assertPoke(topic);
-      const remove = listeners.add(topic, listener);
-      return { [Symbol.asyncDispose]: async () => void remove() };
+      return listeners.add(topic, listener);
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };

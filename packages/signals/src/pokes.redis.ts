@@ -16,7 +16,7 @@ export async function startRedisPokes(options: {
 }): Promise<Pokes> {
   const { logger } = options;
   const target = parseRedisUrl(options.redisUrl);
-  const listeners = createPokeListeners(logger);
+  const listeners = createPokeListeners(logger, (topic) => listener.remove(topic));
   await using stack = new AsyncDisposableStack();
   let closed = false;
 
@@ -49,13 +49,9 @@ export async function startRedisPokes(options: {
     subscribe: async (topic, poked) => {
       if (closed) throw pokesClosed();
       assertPoke(topic);
-      const remove = listeners.add(topic, poked);
+      const listening = listeners.add(topic, poked);
       await listener.add(topic);
-      return {
-        [Symbol.asyncDispose]: async () => {
-          if (remove()) await listener.remove(topic);
-        },
-      };
+      return listening;
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };

@@ -1,0 +1,87 @@
+/** An operation that came over a socket, until its last word or until its client leaves it: then its id may be another's. */
+import type { Logger } from "@continuo/process";
+import type { ExecutionResult, GraphQLError } from "graphql";
+import { MessageType, stringifyMessage } from "graphql-ws";
+import { randomUUID } from "node:crypto";
+import { formatGraphQLError } from "../errors.ts";
+import { type Operation, toJson } from "../operations.ts";
+import { withRequestId } from "../request-id.ts";
+import { countEvent } from "../stream-metrics.ts";
+import type { Stream, Subscriber } from "../subscription/stream.ts";
+import { lastWords } from "../subscription/stream-error.ts";
+import type { Connection } from "./connection.ts";
+
+const SOCKET = { transport: "SOCKET" } as const;
+
+/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+export class SocketOperation implements Subscriber<ExecutionResult> {
+  readonly id: string;
+  readonly requestId = randomUUID();
+  readonly #owner: { forget(operation: SocketOperation): void };
+  readonly #connection: Connection;
+  readonly #logger: Logger;
+  #stream: Stream | undefined;
+  #isOver = false;
+
+  constructor(id: string, owner: { forget(operation: SocketOperation): void }, connection: Connection, logger: Logger) {
+    this.id = id;
+    this.#owner = owner;
+    this.#connection = connection;
+    this.#logger = logger;
+  }
+
+  /** Runs what `prepare` makes ready. Whatever fails ends this operation, and no other. */
+  async run(prepare: () => Promise<Operation | readonly GraphQLError[]>): Promise<void> {
+    try {
+      const operation = await prepare();
+      if (this.#isOver) return;
+      if (!("document" in operation)) return this.#refuse(operation);
+      if ("open" in operation) {
+        const stream = operation.open(this);
+        if (this.#isOver) stream.close();
+        else this.#stream = stream;
+        return;
+      }
+      const answer = await operation.answer();
+      if (this.#isOver) return;
+      void this.#connection.send(this.#nextOf(JSON.stringify(answer)));
+      this.complete();
+    } catch (cause) {
+      this.fail(cause);
+    }
+  }
+
+  next(event: ExecutionResult): Promise<void> | undefined {
+    if (this.#isOver) return undefined;
+    countEvent(SOCKET);
+    const json = event.errors ? withRequestId(this.requestId, () => toJson(event)) : toJson(event);
+    return this.#connection.send(this.#nextOf(json));
+  }
+
+  complete(): void {
+    if (this.#isOver) return;
+    this.leave();
+    void this.#connection.send(stringifyMessage({ id: this.id, type: MessageType.Complete }));
+  }
+
+  fail(thrown: unknown): void {
+    if (!this.#isOver) this.#refuse(lastWords(thrown, this.#logger.child({ requestId: this.requestId })));
+  }
+
+  /** Its client wants no more of it, and is told no more. */
+  leave(): void {
+    this.#isOver = true;
+    this.#stream?.close();
+    this.#owner.forget(this);
+  }
+
+  #refuse(errors: readonly GraphQLError[]): void {
+    this.leave();
+    const payload = withRequestId(this.requestId, () => errors.map(formatGraphQLError));
+    void this.#connection.send(stringifyMessage({ id: this.id, type: MessageType.Error, payload }));
+  }
+
+  #nextOf(payload: string): string {
+    return `{"id":${JSON.stringify(this.id)},"type":"${MessageType.Next}","payload":${payload}}`;
+  }
+}
