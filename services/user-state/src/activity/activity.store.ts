@@ -1,12 +1,17 @@
 /** Activities in Postgres, and what their units hold. Changes are decided under the lock of the user's head row. */
 import { inTransaction } from "@continuo/database";
-import type { Json, KindName } from "@continuo/merge";
-import type { Pool, PoolClient } from "pg";
-import { stateOf, textUpdatesOf } from "../entry/unit.store.ts";
-import { usageAfter, type Usage } from "../entry/quota.ts";
+import type { Pool } from "pg";
 import type { UnitName } from "../entry/unit.ts";
-import type { Activity, ActivityStore, Decision, ReadActivity, Settled, Situation, StandingUnit } from "./activity.ts";
-import { closeUnit, type Closing } from "./lease.ts";
+import type { Activity, ActivityStore, Decision, ReadActivity, Situation } from "./activity.ts";
+import {
+  closeUnitTo,
+  readUnit,
+  UNIT_COLUMNS,
+  unitOf,
+  type Connection,
+  type Head,
+  type UnitColumns,
+} from "./leased-unit.store.ts";
 import type { ResumeStore } from "./resume.ts";
 
 /** How many a user has at most, over or not; those go first that are published longest ago. */
@@ -36,20 +41,8 @@ const OF_UNIT = `
   SELECT ${COLUMNS} FROM user_state.activities AS activity
   WHERE user_id = $1 AND namespace = $2 AND key = $3 AND field = $4`;
 
-const UNIT_COLUMNS = `
-  entry.kind AS unit_kind, entry.state, entry.rev::float8 AS unit_rev, entry.schema_version, entry.bytes, entry.removed_ms::float8,
-  entry.ms::float8, extract(epoch FROM entry.expires_at)::float8 * 1000 AS expires_ms,
-  CASE WHEN entry.kind = 'TEXT' THEN ${textUpdatesOf("entry.user_id", "entry")} END AS updates`;
-
 /** What has expired is as good as deleted. */
 const STANDS = "(entry.expires_at IS NULL OR entry.expires_at > statement_timestamp())";
-
-/** One row, also where nobody has written the unit. */
-const UNIT = `
-  SELECT statement_timestamp() AS now, ${UNIT_COLUMNS}
-  FROM (VALUES ($1::uuid)) AS asked (user_id)
-  LEFT JOIN user_state.state_entries AS entry
-    ON entry.user_id = asked.user_id AND entry.namespace = $2 AND entry.key = $3 AND entry.field = $4`;
 
 const OPEN_WITH_UNITS = `
   SELECT ${COLUMNS}, ${NEWEST_FENCE}, ${UNIT_COLUMNS}
@@ -102,23 +95,8 @@ const FORGET_SURPLUS = `
     SELECT id FROM user_state.activities WHERE user_id = $1 ORDER BY expires_at DESC, id OFFSET ${MAX_KEPT}
   )`;
 
-/** A change as any other, so it gets a revision. When a unit expires stays as it was. */
-const CLOSE = `
-  WITH head AS (
-    UPDATE user_state.user_heads SET rev = $5, entries = $12, bytes = $13, usage = $14 WHERE user_id = $1
-  )
-  INSERT INTO user_state.state_entries
-    (user_id, namespace, key, field, rev, kind, state, deleted, ms, schema_version, bytes, removed_ms)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint, $9, $10, $11)
-  ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
-    rev = excluded.rev, state = excluded.state, bytes = excluded.bytes, ms = greatest(state_entries.ms, excluded.ms)`;
-
-interface HeadRow {
-  readonly rev: number;
+interface HeadRow extends Head {
   readonly activity_rev: number;
-  readonly entries: number;
-  readonly bytes: number;
-  readonly usage: Usage["namespaces"];
 }
 
 interface ActivityRow {
@@ -144,20 +122,6 @@ interface ActivityRow {
   readonly now: Date;
 }
 
-interface UnitColumns {
-  readonly unit_kind: KindName | null;
-  readonly state: Json;
-  readonly unit_rev: number;
-  readonly schema_version: number;
-  readonly bytes: number;
-  readonly removed_ms: number | null;
-  readonly ms: number;
-  readonly expires_ms: number | null;
-  readonly updates: readonly string[] | null;
-}
-
-type Connection = Pick<PoolClient, "query">;
-
 /** The `activities` of the `user_state` schema, through `pool`. */
 export function createActivityStore(pool: Pool): ActivityStore & ResumeStore {
   return {
@@ -180,7 +144,8 @@ export function createActivityStore(pool: Pool): ActivityStore & ResumeStore {
         const met: Situation = { ...(await situation(connection, userId, unit)), rev: head.activity_rev + 1 };
         const decision = decide(met);
         await storeActivities(connection, userId, met, decision);
-        const stateRev = await close(connection, userId, { head, unit, met, decision });
+        const closing = { head, name: unit, unit: met.unit, fence: decision.closeTo, now: met.now };
+        const stateRev = await closeUnitTo(connection, userId, closing);
         const isNews = decision.activities.some(({ rev }) => rev === met.rev);
         return { result: decision.result, activityRev: isNews ? met.rev : null, stateRev };
       }),
@@ -218,17 +183,10 @@ interface ReadRow extends ActivityRow {
   readonly newest_fence: number;
 }
 
-async function situation(
-  connection: Connection,
-  userId: string,
-  { namespace, key, field }: UnitName,
-): Promise<Omit<Situation, "rev">> {
-  const values = [userId, namespace, key, field];
+async function situation(connection: Connection, userId: string, unit: UnitName): Promise<Omit<Situation, "rev">> {
+  const values = [userId, unit.namespace, unit.key, unit.field];
   const { rows } = await connection.query<ActivityRow>({ name: "activity_of_unit", text: OF_UNIT, values });
-  const units = await connection.query<UnitColumns & { now: Date }>({ name: "activity_unit", text: UNIT, values });
-  const row = units.rows[0];
-  if (row === undefined) throw new Error("a row that is always there is not");
-  return { now: row.now, activities: rows.map(activityOf), unit: unitOf(row) };
+  return { activities: rows.map(activityOf), ...(await readUnit(connection, userId, unit)) };
 }
 
 async function storeActivities(
@@ -253,48 +211,6 @@ async function storeActivities(
   await connection.query({ name: "activity_store", text: STORE, values: [userId, JSON.stringify(rows)] });
   const isNew = activities.some(({ id }) => met.activities.every((known) => known.id !== id));
   if (isNew) await connection.query({ name: "activity_forget_surplus", text: FORGET_SURPLUS, values: [userId] });
-}
-
-/** The revision of the unit once it is closed; null when there was nothing to do. */
-async function close(
-  connection: Connection,
-  userId: string,
-  what: { head: HeadRow; unit: Closing; met: Situation; decision: Settled<unknown> },
-): Promise<number | null> {
-  const { head, unit: name, met, decision } = what;
-  if (decision.closeTo === null) return null;
-  const rev = head.rev + 1;
-  const closed = closeUnit(met.unit, name, { fence: decision.closeTo, rev, now: met.now });
-  if (closed === undefined) return null;
-  const { entries, bytes, namespaces } = usageAfter(
-    { entries: head.entries, bytes: head.bytes, namespaces: head.usage },
-    name,
-    met.unit,
-    closed,
-  );
-  const { namespace, key, field } = name;
-  const { kind, state, deleted, schemaVersion, removedMs } = closed;
-  await connection.query({
-    name: "activity_close",
-    text: CLOSE,
-    values: [
-      userId,
-      namespace,
-      key,
-      field,
-      rev,
-      kind,
-      JSON.stringify(state),
-      deleted,
-      schemaVersion,
-      closed.bytes,
-      removedMs,
-      entries,
-      bytes,
-      JSON.stringify(namespaces),
-    ],
-  });
-  return rev;
 }
 
 function activityOf(row: ActivityRow): Activity {
@@ -324,19 +240,4 @@ function activityOf(row: ActivityRow): Activity {
 
 function readOf(row: ReadRow): ReadActivity {
   return { ...activityOf(row), newestFence: row.newest_fence, now: row.now };
-}
-
-function unitOf(row: UnitColumns): StandingUnit | undefined {
-  const { unit_kind: kind, unit_rev: rev, schema_version, bytes, removed_ms, ms, expires_ms } = row;
-  if (kind === null) return undefined;
-  return {
-    kind,
-    state: stateOf(row),
-    rev,
-    schemaVersion: schema_version,
-    bytes,
-    removedMs: removed_ms,
-    ms,
-    expiresAt: expires_ms,
-  };
 }

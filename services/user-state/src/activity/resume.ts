@@ -5,8 +5,7 @@
 import type { Viewer } from "@continuo/access";
 import { resumeOf, type ResumePoint as Point } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
-import { unitId } from "../entry/settle.ts";
-import { isShown, type Unit, type UnitName } from "../entry/unit.ts";
+import { isShown, unitId, type Unit, type UnitName } from "../entry/unit.ts";
 import type { Namespaces } from "../namespace/namespace.ts";
 import { liftUnit } from "../namespace/versions.ts";
 import type { StateEntry } from "../stream/stream.ts";

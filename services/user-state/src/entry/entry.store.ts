@@ -8,7 +8,7 @@ import { gather, inTransaction } from "@continuo/database";
 import { DatabaseError, type Pool } from "pg";
 import { PassingFault, type EntryStore } from "./entry.ts";
 import { buryExpired } from "./expiry.store.ts";
-import type { Before, Push, Settlement } from "./settle.ts";
+import type { Before, Push, Settlement } from "./push.ts";
 import { writeSettlements, type Settled } from "./settlement.store.ts";
 import { lookAtHead, readStandings, type Connection, type Standing } from "./standing.store.ts";
 

@@ -7,15 +7,8 @@ import { AppError } from "@continuo/errors";
 import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
 import { assertUpgraded, type Namespaces } from "../namespace/namespace.ts";
 import { judge, refuseForRate, type Op } from "./op.ts";
-import {
-  settle,
-  type Before,
-  type Outcome,
-  type Push,
-  type Relayed,
-  type Settlement,
-  type StopReason,
-} from "./settle.ts";
+import type { Before, Outcome, Push, Relayed, Settlement, StopReason } from "./push.ts";
+import { settle } from "./settle.ts";
 import type { Amount } from "./unit.ts";
 
 interface PushRequest extends Omit<Push, "ops"> {

@@ -1,6 +1,6 @@
 /** What pushes change, in Postgres: the settlements of many users in one statement, which is one commit. */
 import type { Connection } from "./standing.store.ts";
-import type { Change, Push, Settlement } from "./settle.ts";
+import type { Change, Push, Settlement } from "./push.ts";
 
 /**
  * Of each user of $1 all of it, if the head row is still of the version that was read, and nobody holds it; else nothing.

@@ -3,8 +3,8 @@ import type { Json, KindName } from "@continuo/merge";
 import type { ClientBase } from "pg";
 import { isName, type Fault, type JudgedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
-import { unitId, type Answer, type Before, type Push } from "./settle.ts";
-import { KINDS_THAT_STAY, type Unit, type UnitName } from "./unit.ts";
+import type { Answer, Before, Push } from "./push.ts";
+import { KINDS_THAT_STAY, unitId, type Unit, type UnitName } from "./unit.ts";
 import { stateOf, textUpdatesOf } from "./unit.store.ts";
 
 export type Connection = Pick<ClientBase, "query">;

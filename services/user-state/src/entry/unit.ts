@@ -12,6 +12,11 @@ export interface UnitName {
   readonly field: string;
 }
 
+/** Names a unit within one user. */
+export function unitId({ namespace, key, field }: UnitName): string {
+  return JSON.stringify([namespace, key, field]);
+}
+
 /** As it is stored. */
 export interface Unit {
   readonly kind: KindName;

@@ -3,7 +3,7 @@
  * other, so that each counts once and has its effective stamp, and then stand nowhere.
  */
 import type { Viewer } from "@continuo/access";
-import type { Relayed } from "../entry/settle.ts";
+import type { Relayed } from "../entry/push.ts";
 import type { Namespaces } from "../namespace/namespace.ts";
 import { assertKnown } from "../stream/stream.ts";
 import type { Seals } from "./seal.ts";

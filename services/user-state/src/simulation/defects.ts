@@ -4,8 +4,7 @@
  */
 import type { OpMessage, PushRequest, PushResponse } from "@continuo/merge/protocol";
 import type { EntryStore } from "../entry/entry.ts";
-import { unitId } from "../entry/settle.ts";
-import { isShown, type Unit } from "../entry/unit.ts";
+import { isShown, unitId, type Unit } from "../entry/unit.ts";
 import type { StreamStore } from "../stream/stream.ts";
 import type { Memory, Stored } from "./memory.ts";
 import type { Random } from "./random.ts";

@@ -3,7 +3,7 @@ import { createActivities, type Activity, type ActivityStore, type Situation } f
 import { closeUnit, newestOf } from "../activity/lease.ts";
 import { createTakeOvers } from "../activity/take-over.ts";
 import { usageAfter } from "../entry/quota.ts";
-import { unitId } from "../entry/settle.ts";
+import { unitId } from "../entry/unit.ts";
 import { DEFINITION, NAMESPACES, unitOf } from "./life.ts";
 import type { Memory } from "./memory.ts";
 import type { Oracle } from "./oracle.ts";

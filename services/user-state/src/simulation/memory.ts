@@ -2,8 +2,8 @@
 import type { EntryStore } from "../entry/entry.ts";
 import { bury, expiredState } from "../entry/expiry.ts";
 import { usageAfter } from "../entry/quota.ts";
-import { unitId, type Answer, type Before, type Change } from "../entry/settle.ts";
-import { KINDS_THAT_STAY, KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
+import type { Answer, Before, Change } from "../entry/push.ts";
+import { KINDS_THAT_STAY, KINDS_WITH_GENERATIONS, unitId } from "../entry/unit.ts";
 import type { ErasureStore } from "../erasure/erasure.ts";
 import { forgetInMap, type RetentionStore } from "../retention/retention.ts";
 import type { StreamStore } from "../stream/stream.ts";

@@ -5,8 +5,7 @@
 import { resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge";
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
 import { show, type Replica } from "@continuo/replica";
-import { unitId } from "../entry/settle.ts";
-import { viewOf, type UnitName } from "../entry/unit.ts";
+import { unitId, viewOf, type UnitName } from "../entry/unit.ts";
 import { FIELDS, isBrief, KINDS, NAMES, payloadOf, unitOf, type Field } from "./life.ts";
 import type { Random } from "./random.ts";
 import {

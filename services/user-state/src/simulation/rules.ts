@@ -2,7 +2,7 @@
 import type { Json, KindName, Stamp } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import { usageAfter, type Usage } from "../entry/quota.ts";
-import type { Change } from "../entry/settle.ts";
+import type { Change } from "../entry/push.ts";
 import { BRIEF_MS, KINDS, wordsOf, type Field } from "./life.ts";
 
 /** A broken promise. */
