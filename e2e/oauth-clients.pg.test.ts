@@ -135,6 +135,8 @@ describe("oauth4webapi", () => {
       introspection_endpoint_auth_methods_supported: confidential,
       introspection_endpoint_auth_signing_alg_values_supported: algorithms,
       dpop_signing_alg_values_supported: algorithms,
+      backchannel_logout_supported: true,
+      backchannel_logout_session_supported: true,
     });
   });
 

@@ -139,6 +139,18 @@ export const SIGN_OUT_EVERYWHERE = operation(
   z.object({ signOutEverywhere: signOut }),
 );
 
+/** Both in one request, the second once the first is done. */
+export const CHANGE_PASSWORD_AND_SIGN_OUT_OTHERS = operation(
+  `mutation ($input: ChangePasswordInput!) {
+    changePassword(input: $input) { user { email } }
+    signOutOtherDevices ${SIGN_OUT}
+  }`,
+  z.object({
+    changePassword: z.object({ user: z.object({ email: z.string() }) }),
+    signOutOtherDevices: signOut,
+  }),
+);
+
 export const ERASE_STATE = operation(
   `mutation { eraseState { namespaces { namespace entries } } }`,
   z.object({ eraseState: z.object({ namespaces: z.array(z.object({ namespace: z.string(), entries: z.number() })) }) }),

@@ -6,7 +6,7 @@ import { Client } from "pg";
 import { expect, test } from "vitest";
 import { createDevice, signUp } from "./device.ts";
 import { eventually, refusal } from "./graph-client.ts";
-import { STATE_CHANGES } from "./operations.ts";
+import { CHANGE_PASSWORD_AND_SIGN_OUT_OTHERS, STATE_CHANGES } from "./operations.ts";
 import type { System } from "./system.ts";
 
 /** How many sockets each gateway closed when a user's sessions ended; by their e-mail address. */
@@ -15,8 +15,34 @@ SELECT a.replica, a.sockets_closed AS closed
   FROM session.revocation_acks AS a JOIN session.revocations AS r USING (seq) JOIN identity.users AS u ON u.id = r.user_id
  WHERE u.email = $1 AND r.reason = 'USER_DISABLED'`;
 
-/** Registers the test, on a system that is running when it runs; `adminUrl` is of its database. */
+/** Registers the tests, on a system that is running when it runs; `adminUrl` is of its database. */
 export function describeUsers(running: () => { readonly system: System; readonly adminUrl: string }): void {
+  test("a new password can end the other sessions in the same request, and is the only one from then on", async () => {
+    const { system } = running();
+    const [gateway] = system.urls;
+    const person = await signUp(gateway);
+    const phone = createDevice({ gateway, name: "Phone", platform: "PHONE" });
+    const laptop = createDevice({ gateway: system.urls.at(-1) ?? gateway, name: "Laptop", platform: "LAPTOP" });
+    for (const device of [phone, laptop]) await device.signIn(person);
+    const lost = phone.goLive();
+    await lost.watch(STATE_CHANGES).until("the first batch", () => true);
+    const changed = { ...person, password: "one that nobody has thought of" };
+    const change = (currentPassword: string): Promise<unknown> => {
+      const input = { currentPassword, newPassword: changed.password };
+      return laptop.ask(CHANGE_PASSWORD_AND_SIGN_OUT_OTHERS, { input });
+    };
+
+    expect(await change(person.password)).toMatchObject({
+      changePassword: { user: { email: person.email } },
+      signOutOtherDevices: { receipt: { sessionsEnded: 1 } },
+    });
+    expect(await lost.closed).toMatchObject({ code: 4403, reason: "SESSION_ENDED: SIGNED_OUT_REMOTELY" });
+    await laptop.refresh();
+    expect(await refusal(change(person.password))).toMatchObject({ reason: "CURRENT_PASSWORD_WRONG" });
+    expect(await refusal(phone.signIn(person))).toMatchObject({ reason: "CREDENTIALS_INVALID" });
+    await phone.signIn(changed);
+  });
+
   test("who is disabled is out everywhere and comes back to their state; who is deleted leaves none", async () => {
     const { system, adminUrl } = running();
     const [gateway] = system.urls;

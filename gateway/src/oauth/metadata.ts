@@ -27,6 +27,9 @@ export function metadataOf(options: { issuer: string; publicUrl: string; keysPat
     token_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
     revocation_endpoint_auth_methods_supported: ["none", ...CONFIDENTIAL],
     revocation_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
+    // OpenID Connect Back-Channel Logout 1.0 section 2.1; the parameters are OAuth's too.
+    backchannel_logout_supported: true,
+    backchannel_logout_session_supported: true,
     introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
     introspection_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
     dpop_signing_alg_values_supported: SIGNATURE_ALGORITHMS,

@@ -9,13 +9,16 @@ const UserEvent = z.object({
   userId: z.uuid(),
   /** The user's, raised by the change: sign-ins of an older one are void. */
   epoch: z.number().int().positive(),
-  because: z.enum(["DISABLED", "ENABLED", "DELETED"]),
+  because: z.enum(["DISABLED", "ENABLED", "DELETED", "PASSWORD_CHANGED"]),
 });
 export type UserEvent = z.infer<typeof UserEvent>;
 
 const persistent = { schema: UserEvent, attempts: 15, backoffMs: 1_000 };
 
-/** Done by session: no session goes on that began with an older sign-in, and none will begin. */
+/**
+ * Done by session: no session will begin with an older sign-in, and none goes on that did, unless just the password was
+ * changed.
+ */
 export const endUserSessions = defineJob({ ...persistent, name: "end-user-sessions" });
 
 /** Done by user-state, of users that were deleted: nothing of theirs is kept. */

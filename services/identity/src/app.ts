@@ -11,8 +11,9 @@ import type { Context } from "./context.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import type { Env } from "./env.ts";
 import { createGrants } from "./grant/grant.ts";
-import { SCHEMA } from "./outbox.ts";
+import { announcePosted, SCHEMA } from "./outbox.ts";
 import { createPasswordHasher } from "./password/argon2id.ts";
+import { createChangePassword } from "./password/change-password.ts";
 import { passwordResolvers } from "./password/password.resolvers.ts";
 import { createPasswordStore } from "./password/password.store.ts";
 import { createSignIn } from "./password/sign-in.ts";
@@ -60,6 +61,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
   const grants = createGrants(createGrantSigner(env.GRANT_PRIVATE_KEY), newId);
   const signUp = createSignUp({ store, hasher, newId, now });
   const signIn = createSignIn({ store, hasher, grants, now });
+  const changePassword = createChangePassword({ store, hasher, posted: announcePosted(pokes), now });
   const userStore = createUserStore(pool);
 
   const subgraph = opening.use(
@@ -72,7 +74,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
       identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
       health,
       logger,
-      context: (base) => ({ ...base, users: createUsers(userStore, base.caller), signUp, signIn }),
+      context: (base) => ({ ...base, users: createUsers(userStore, base.caller), signUp, signIn, changePassword }),
     }),
   );
 

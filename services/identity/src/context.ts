@@ -1,4 +1,5 @@
 import type { SubgraphContext } from "@continuo/subgraph";
+import type { ChangePassword } from "./password/change-password.ts";
 import type { SignIn } from "./password/sign-in.ts";
 import type { SignUp } from "./password/sign-up.ts";
 import type { Users } from "./user/user.ts";
@@ -9,4 +10,5 @@ export interface Context extends SubgraphContext {
   readonly users: Users;
   readonly signUp: SignUp;
   readonly signIn: SignIn;
+  readonly changePassword: ChangePassword;
 }

@@ -155,6 +155,33 @@ describe("signing up and in", () => {
   });
 });
 
+describe("changing a password", () => {
+  const CHANGE = "mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { user { email } } }";
+  const OTHER = "eight red pears in a valley";
+  const change = (caller: Caller, currentPassword: string, newPassword: string): Promise<TestAnswer> =>
+    as(caller, CHANGE, { input: { currentPassword, newPassword } });
+
+  test("takes the current one, and grants name the epoch that it raised", async () => {
+    await signUp("ida@example.com");
+    const before = await grantOf(await signIn("ida@example.com"));
+    const answer = await change(viewer(before.sub), PASSWORD, OTHER);
+    expect(answer).toMatchObject({ data: { changePassword: { user: { email: "ida@example.com" } } }, errors: [] });
+    expect(answer.text).not.toContain(OTHER);
+    const wrong = { code: "BAD_USER_INPUT", reason: "CURRENT_PASSWORD_WRONG" };
+    expect(refusal(await change(viewer(before.sub), PASSWORD, OTHER))).toEqual([wrong]);
+    expect(refusal(await signIn("ida@example.com"))).toMatchObject([{ reason: "CREDENTIALS_INVALID" }]);
+    const after = await grantOf(await signIn("ida@example.com", OTHER));
+    expect([before.epoch, after.epoch]).toEqual([0, 1]);
+  });
+
+  test("is for who is signed in", async () => {
+    for (const caller of [ANONYMOUS, viewer(newId())])
+      expect(refusal(await change(caller, PASSWORD, OTHER))).toEqual([
+        { code: "UNAUTHENTICATED", reason: "SIGN_IN_REQUIRED" },
+      ]);
+  });
+});
+
 describe("a person", () => {
   test("as an entity is readable by themself alone, and others are null beside them", async () => {
     await signUp("emmy@example.com");
@@ -188,7 +215,10 @@ test("that somebody was disabled reaches whoever works on it, though nobody was 
   const logger = createLogger({ name: "test", level: "silent" });
   await using jobs = await startJobs({ databaseUrl, logger });
   const heard = Promise.withResolvers<UserEvent>();
-  await using _ = await jobs.work(endUserSessions, async (event) => heard.resolve(event));
+  await using _ = await jobs.work(
+    endUserSessions,
+    async (event) => void (event.userId === sub && heard.resolve(event)),
+  );
   await createStandingStore(pool).disable(sub, new Date(), [0]);
   expect(await heard.promise).toEqual({ userId: sub, epoch: 1, because: "DISABLED" });
   expect(refusal(await signIn("disabled@example.com"))).toEqual([

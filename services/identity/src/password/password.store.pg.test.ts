@@ -55,6 +55,7 @@ test("signing up again changes neither the person nor their password", async () 
     authenticatorId: first.authenticatorId,
     userId: first.userId,
     secret: first.secret,
+    epoch: 0,
   });
 });
 
@@ -72,8 +73,9 @@ test("a success on the last attempt starts the count again", async () => {
   await store.createPerson(owner);
   await inParallel(MAX_FAILURES, async () => store.startAttempt(owner.email));
   const at = new Date("2026-11-24T07:00:00.000Z");
-  await store.succeed(owner.authenticatorId, at);
-  await store.succeed(owner.authenticatorId, new Date("2026-11-24T06:30:00.000Z"));
+  const attempt = { ...owner, epoch: 0 };
+  expect(await store.succeed(attempt, at)).toBe(true);
+  expect(await store.succeed(attempt, new Date("2026-11-24T06:30:00.000Z"))).toBe(true);
   expect(await failures(owner.authenticatorId)).toBe(0);
   expect(await store.startAttempt(owner.email)).not.toBeNull();
   const { rows } = await pool.query("SELECT last_used_at FROM identity.authenticators WHERE id = $1", [
@@ -92,6 +94,26 @@ test("nobody signs in as somebody unknown, disabled or with a revoked password",
     expect(await store.startAttempt(email)).toBeNull();
   }
   expect(await failures(disabled.authenticatorId)).toBe(0);
+});
+
+test("of two who change a password at once one does, and who tried by the former one is too late", async () => {
+  const owner = person("changed@example.com", "$argon2id$old");
+  await store.createPerson(owner);
+  const attempt = await store.startAttempt(owner.email);
+  if (attempt === null) throw new Error("nobody is there");
+  const at = new Date("2026-11-24T07:00:00.000Z");
+  const outcomes = await inParallel(10, async (index) => store.replace(attempt, `$argon2id$${index}`, at));
+  expect(outcomes.filter(Boolean)).toHaveLength(1);
+  expect(await store.startAttempt(owner.email)).toMatchObject({
+    secret: `$argon2id$${outcomes.indexOf(true)}`,
+    epoch: 1,
+  });
+  expect(await store.succeed(attempt, at)).toBe(false);
+  const { rows } = await pool.query(
+    "SELECT payload FROM identity.outbox WHERE payload ->> 'userId' = $1 AND due_at = created_at",
+    [owner.userId],
+  );
+  expect(rows).toEqual([{ payload: { userId: owner.userId, epoch: 1, because: "PASSWORD_CHANGED" } }]);
 });
 
 test("a hash is renewed only if it is still the one that was verified", async () => {

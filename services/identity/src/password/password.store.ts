@@ -1,4 +1,6 @@
+import { endUserSessions } from "@continuo/signals";
 import type { Pool } from "pg";
+import { posted, SAID_AFTER_SECONDS } from "../outbox.ts";
 import { MAX_FAILURES, type Attempt, type PasswordStore } from "./password.ts";
 
 /** A taken address is written over with itself: both cases end in a commit that waits for the disk, so that time tells nothing. */
@@ -18,15 +20,28 @@ const START_ATTEMPT = `
     FROM identity.users u
     WHERE u.email = $1 AND u.disabled_at IS NULL
       AND a.user_id = u.id AND a.kind = 'PASSWORD' AND a.revoked_at IS NULL AND a.failures < $2
-    RETURNING a.id, a.user_id, a.secret
+    RETURNING a.id, a.user_id, a.secret, u.epoch
   )
-  SELECT id AS "authenticatorId", user_id AS "userId", secret, set_config('synchronous_commit', 'off', true) FROM attempt`;
+  SELECT id AS "authenticatorId", user_id AS "userId", secret, epoch, set_config('synchronous_commit', 'off', true) FROM attempt`;
 
 const SUCCEED = `
   UPDATE identity.authenticators a SET failures = 0, last_used_at = greatest(a.last_used_at, $2)
   FROM identity.users u
-  WHERE a.id = $1 AND a.revoked_at IS NULL AND u.id = a.user_id AND u.disabled_at IS NULL
-  RETURNING u.epoch`;
+  WHERE a.id = $1 AND a.revoked_at IS NULL AND u.id = a.user_id AND u.disabled_at IS NULL AND u.epoch = $3`;
+
+/** $1 id, $2 when, $3 epoch, $4 hash, $5 topics, $6 delays. The user first, as whoever deletes one begins there. */
+const REPLACE = `
+WITH owner AS MATERIALIZED (
+    SELECT u.id FROM identity.users AS u JOIN identity.authenticators AS a ON a.user_id = u.id
+     WHERE a.id = $1 AND u.disabled_at IS NULL AND u.epoch = $3 FOR UPDATE OF u),
+  replaced AS (
+    UPDATE identity.authenticators AS a SET secret = $4, failures = 0, last_used_at = greatest(a.last_used_at, $2)
+      FROM owner WHERE a.id = $1 AND a.user_id = owner.id AND a.revoked_at IS NULL
+    RETURNING a.user_id),
+  changed AS (
+    UPDATE identity.users AS u SET epoch = u.epoch + 1 FROM replaced WHERE u.id = replaced.user_id
+    RETURNING u.id, u.epoch),${posted("$5", "$6", "PASSWORD_CHANGED")}
+SELECT FROM changed`;
 
 const REHASH = `
   UPDATE identity.authenticators SET secret = $3 WHERE id = $1 AND secret = $2`;
@@ -48,15 +63,19 @@ export function createPasswordStore(pool: Pool): PasswordStore {
         values: [email, MAX_FAILURES],
       });
       const [row] = rows;
-      return row ? { authenticatorId: row.authenticatorId, userId: row.userId, secret: row.secret } : null;
+      if (!row) return null;
+      const { authenticatorId, userId, secret, epoch } = row;
+      return { authenticatorId, userId, secret, epoch };
     },
-    async succeed(authenticatorId, at) {
-      const { rows } = await pool.query<{ epoch: number }>({
-        name: "password_succeed",
-        text: SUCCEED,
-        values: [authenticatorId, at],
-      });
-      return rows[0]?.epoch ?? null;
+    async succeed({ authenticatorId, epoch }, at) {
+      const values = [authenticatorId, at, epoch];
+      const { rowCount } = await pool.query({ name: "password_succeed", text: SUCCEED, values });
+      return rowCount === 1;
+    },
+    async replace({ authenticatorId, epoch }, to, at) {
+      const values = [authenticatorId, at, epoch, to, [endUserSessions.name], SAID_AFTER_SECONDS];
+      const { rowCount } = await pool.query({ name: "password_replace", text: REPLACE, values });
+      return rowCount === 1;
     },
     async rehash(authenticatorId, from, to) {
       await pool.query({ name: "password_rehash", text: REHASH, values: [authenticatorId, from, to] });

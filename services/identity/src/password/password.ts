@@ -1,6 +1,6 @@
 /**
  * Passwords as one of a person's authenticators: what is acceptable, and when one is locked (NIST SP 800-63B-4, 3.1.1 and 3.2.2).
- * Making and proving them are `sign-up.ts` and `sign-in.ts`.
+ * Making, proving and changing them are `sign-up.ts`, `sign-in.ts` and `change-password.ts`.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
@@ -48,6 +48,8 @@ export interface Attempt {
   readonly authenticatorId: string;
   readonly userId: string;
   readonly secret: string;
+  /** The user's, which each change raises that voids what was proven before. */
+  readonly epoch: number;
 }
 
 export interface PasswordStore {
@@ -59,10 +61,15 @@ export interface PasswordStore {
    */
   startAttempt(email: string): Promise<Attempt | null>;
   /**
-   * The attempt was right: its owner starts again from no failures. Gives the epoch of the user, for the grant; null when
-   * they were disabled or deleted, or the password revoked, since it started.
+   * The attempt was right: its owner starts again from no failures. False when they were disabled or deleted, or the
+   * password changed or revoked, since it started.
    */
-  succeed(authenticatorId: string, at: Date): Promise<number | null>;
+  succeed(attempt: Attempt, at: Date): Promise<boolean>;
+  /**
+   * As `succeed`, and `to` is the hash of another password from now on. Raises the user's epoch, and posts. False also for
+   * the second of two that are at it at once.
+   */
+  replace(attempt: Attempt, to: string, at: Date): Promise<boolean>;
   /** Replaces one hash of the same password by another, unless it has changed meanwhile. */
   rehash(authenticatorId: string, from: string, to: string): Promise<void>;
 }

@@ -12,12 +12,13 @@ const hasher = createPasswordHasher({ parallel: 1, waiting: 0, cost });
 const secret = await hasher.hash(PASSWORD);
 
 /** One person who can try, or nobody; and a record of everything that was done. */
-function signInWith(attempt: Attempt | null, working = hasher, epoch: number | null = 3) {
+function signInWith(attempt: Attempt | null, working = hasher, isStill = true) {
   const done: string[] = [];
   const store: PasswordStore = {
     createPerson: async () => void done.push("create"),
     startAttempt: async () => (done.push("start"), attempt),
-    succeed: async (id, at) => (done.push(`succeed ${id} ${at.toISOString()}`), epoch),
+    succeed: async ({ authenticatorId }, at) => (done.push(`succeed ${authenticatorId} ${at.toISOString()}`), isStill),
+    replace: async () => (done.push("replace"), true),
     rehash: async (id, from) => void done.push(`rehash ${id} ${from === secret}`),
   };
   const recording = {
@@ -33,7 +34,7 @@ function signInWith(attempt: Attempt | null, working = hasher, epoch: number | n
   return { done, signIn: createSignIn({ store, hasher: recording, grants, now: () => NOW }) };
 }
 
-const ada = { authenticatorId: "a1", userId: "ada", secret };
+const ada = { authenticatorId: "a1", userId: "ada", secret, epoch: 3 };
 
 describe("signing in", () => {
   test("with the right password gives a grant and forgets earlier failures", async () => {
@@ -46,7 +47,7 @@ describe("signing in", () => {
   });
 
   test("with the right password of somebody who is disabled meanwhile gets the answer of a wrong one", async () => {
-    const { signIn } = signInWith(ada, hasher, null);
+    const { signIn } = signInWith(ada, hasher, false);
     await expect(signIn({ email: "ada@example.com", password: PASSWORD })).rejects.toMatchObject({
       reason: "CREDENTIALS_INVALID",
     });

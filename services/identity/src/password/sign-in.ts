@@ -21,9 +21,8 @@ export function createSignIn(options: {
     const attempt = await store.startAttempt(email);
     const { matches, isOutdated } = await hasher.verify(attempt?.secret ?? null, password);
     if (attempt === null || !matches) throw credentialsInvalid();
-    const { authenticatorId, userId, secret } = attempt;
-    const epoch = await store.succeed(authenticatorId, now());
-    if (epoch === null) throw credentialsInvalid();
+    const { authenticatorId, userId, secret, epoch } = attempt;
+    if (!(await store.succeed(attempt, now()))) throw credentialsInvalid();
     if (isOutdated) await store.rehash(authenticatorId, secret, await hasher.hash(password));
     return grants.issue({ userId, epoch, acr: "aal1", amr: ["pwd"] }, now());
   };

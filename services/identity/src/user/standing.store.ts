@@ -1,24 +1,12 @@
-import { endUserSessions, eraseUserState, type UserEvent } from "@continuo/signals";
+import { endUserSessions, eraseUserState } from "@continuo/signals";
 import type { Pool } from "pg";
 import { z } from "zod";
+import { posted } from "../outbox.ts";
 import type { StandingStore, UserStanding } from "./standing.ts";
 
 const COLUMNS = `u.id, u.email, u.created_at AS "createdAt", u.disabled_at AS "disabledAt"`;
 
 const FIND = `SELECT ${COLUMNS} FROM identity.users AS u WHERE u.id::text = lower($1) OR u.email = $1`;
-
-/**
- * CTE: an event about the user of the CTE `changed (id, epoch)`, on each topic, for each of the delays (seconds); of one who
- * was never disabled there is nothing to say.
- */
-const posted = (topics: string, delays: string, because: UserEvent["because"]): string => `
-  posted AS (
-    INSERT INTO identity.outbox (id, topic, payload, due_at)
-    SELECT gen_random_uuid(), topic,
-           jsonb_build_object('userId', changed.id, 'epoch', changed.epoch, 'because', '${because}'),
-           now() + delay * interval '1 second'
-      FROM changed CROSS JOIN unnest(${topics}::text[]) AS topic CROSS JOIN unnest(${delays}::int[]) AS delay
-     WHERE changed.epoch > 0)`;
 
 /** $1 id, $2 when, $3 topics, $4 delays. */
 const DISABLE = `

@@ -5,6 +5,7 @@
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
+import { SAID_AFTER_SECONDS } from "../outbox.ts";
 import { Email, type User } from "./user.ts";
 
 /** A user as an operator names one: an id, or an e-mail address. */
@@ -14,12 +15,6 @@ export const UserKey = z.union([z.uuid(), Email], "expected a user's id or e-mai
 export interface UserStanding extends User {
   readonly disabledAt: Date | null;
 }
-
-/**
- * An event goes at once, and again after these seconds: a queue that loses its data loses the event at most until then,
- * and what was done between two of them, by somebody whose access token was still good, is undone as well.
- */
-const SAID_AFTER_SECONDS = [0, 60, 3_600, 86_400] as const;
 
 /** Each write is one statement with its events; undefined when there is no such user. */
 export interface StandingStore {

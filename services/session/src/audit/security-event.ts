@@ -19,6 +19,7 @@ export const SecurityEventType = z.enum([
   "USER_DISABLED",
   "USER_ENABLED",
   "USER_DELETED",
+  "PASSWORD_CHANGED",
 ]);
 export type SecurityEventType = z.infer<typeof SecurityEventType>;
 

@@ -1,18 +1,29 @@
 /**
  * Identity says that a user was disabled, enabled again or deleted: every session that began with an earlier sign-in ends,
- * and no earlier sign-in opens one from now on. The epoch only rises, so whatever comes twice, late or out of order changes
- * nothing.
+ * and no earlier sign-in opens one from now on. That one's password was changed ends none: they say which of theirs end.
+ * The epoch only rises, so whatever comes twice, late or out of order changes nothing.
  */
 import type { JobHandler, UserEvent } from "@continuo/signals";
+import type { SecurityEventType } from "../audit/security-event.ts";
 import type { EndReason } from "../session/session.ts";
 import type { RevocationAnnouncer } from "./revocation.ts";
+
+type UserEventType = Extract<SecurityEventType, "USER_DISABLED" | "USER_ENABLED" | "USER_DELETED" | "PASSWORD_CHANGED">;
+
+/** What is recorded, and why sessions end: those of a user who was enabled again, as they were disabled. */
+const MEANS: Readonly<Record<UserEvent["because"], Pick<EndUserCommand, "type" | "reason">>> = {
+  DISABLED: { type: "USER_DISABLED", reason: "USER_DISABLED" },
+  ENABLED: { type: "USER_ENABLED", reason: "USER_DISABLED" },
+  DELETED: { type: "USER_DELETED", reason: "USER_DELETED" },
+  PASSWORD_CHANGED: { type: "PASSWORD_CHANGED", reason: null },
+};
 
 export interface EndUserCommand {
   readonly userId: string;
   readonly epoch: number;
-  readonly because: UserEvent["because"];
-  /** Why the sessions end that are left: of a user who was enabled again, that they were disabled. */
-  readonly reason: Extract<EndReason, "USER_DISABLED" | "USER_DELETED">;
+  readonly type: UserEventType;
+  /** Why the sessions end that are left; null when none do. */
+  readonly reason: Extract<EndReason, "USER_DISABLED" | "USER_DELETED"> | null;
   readonly now: Date;
 }
 
@@ -40,10 +51,9 @@ export function createEndUserSessions(options: {
 }): JobHandler<UserEvent> {
   const { store, announce, now } = options;
   return async ({ userId, epoch, because }, { logger }) => {
-    const reason = because === "DELETED" ? "USER_DELETED" : "USER_DISABLED";
-    const ended = await store.end({ userId, epoch, because, reason, now: now() });
+    const ended = await store.end({ userId, epoch, ...MEANS[because], now: now() });
     if (ended === undefined) return;
-    logger.info({ userId, because, sessions: ended.sessions }, "a user's sessions of before are over");
+    logger.info({ userId, because, sessions: ended.sessions }, "what was said of a user is done");
     await Promise.all([
       ended.seq === null ? undefined : announce.revoked(ended.seq),
       announce.devicesChanged(userId, ended.deviceRev),

@@ -36,6 +36,24 @@ const rows = async (sql: string, userId: string): Promise<unknown[]> => (await s
 const live = (userId: string): Promise<unknown[]> =>
   rows("SELECT sign_in_epoch FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", userId);
 
+describe("a user whose password was changed", () => {
+  it("goes on with their sessions, and opens none by a sign-in of before", async () => {
+    const person = system.person();
+    const session = await person.signIn();
+    const early = await grantOf(person, 0);
+    for (const _ of ["once", "again"]) expect(await hear(person.userId, 1, "PASSWORD_CHANGED")).toEqual([]);
+    expect(faultOf(await person.startSession({ grant: early }))).toBe("UNAUTHENTICATED GRANT_INVALID");
+    const tokens = await session.refresh();
+    await session.refresh(tokens.refreshToken);
+    await person.signIn({ grant: await grantOf(person, 1) });
+    const recorded = "SELECT actor_id FROM session.auth_events WHERE user_id = $1 AND type = 'PASSWORD_CHANGED'";
+    expect(await rows(recorded, person.userId)).toEqual([{ actor_id: person.userId }]);
+    // Disabled, they are out with both.
+    await hear(person.userId, 2);
+    expect(await live(person.userId)).toEqual([]);
+  });
+});
+
 describe("a user who was disabled", () => {
   it("has no session any more, in whichever application, and is told why; others go on", async () => {
     const person = system.person();

@@ -5,25 +5,25 @@ import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
 import type { EndUserSessionsStore } from "./end-user-sessions.jobs.ts";
 
-/** $1 user, $2 now, $3 epoch, $4 reason, $5 type of the event. A user of whom there is no head has one from now on: it bars who comes late. */
+/** $1 user, $2 now, $3 epoch, $4 reason (null ends none), $5 type of the event. A user of whom there is no head has one from now on: it bars who comes late. */
 const END = `
 WITH ${seenHead("$1")},
   target AS MATERIALIZED (
     SELECT s.id, s.user_id, 'USER' AS kind, s.user_id::text AS key, $4::text AS reason
       FROM session.sessions AS s
-     WHERE s.user_id = $1::uuid AND s.sign_in_epoch < $3::int AND ${isLive("s", "$2::timestamptz")}),
+     WHERE s.user_id = $1::uuid AND s.sign_in_epoch < $3::int AND $4::text IS NOT NULL AND ${isLive("s", "$2::timestamptz")}),
   due AS MATERIALIZED (SELECT coalesce((SELECT sign_in_epoch FROM seen), 0) < $3::int AS is_due),
   head AS (
     INSERT INTO session.user_heads AS h (user_id, epoch, device_rev, sign_in_epoch)
-    SELECT $1::uuid, 1, 1, $3::int FROM due WHERE is_due
+    SELECT $1::uuid, ($4::text IS NOT NULL)::int, 1, $3::int FROM due WHERE is_due
         ON CONFLICT (user_id) DO UPDATE
-       SET device_rev = h.device_rev + 1, epoch = h.epoch + 1, sign_in_epoch = EXCLUDED.sign_in_epoch
+       SET device_rev = h.device_rev + 1, epoch = h.epoch + EXCLUDED.epoch, sign_in_epoch = EXCLUDED.sign_in_epoch
      WHERE h.device_rev = (SELECT device_rev FROM seen)
     RETURNING h.user_id, h.device_rev),
   ${endSessions({ state: "REVOKED", now: "$2", actor: "NULL", condition: "true" })},
   audited AS (
-    INSERT INTO session.auth_events (user_id, at, type)
-    SELECT head.user_id, $2::timestamptz, event.type
+    INSERT INTO session.auth_events (user_id, at, type, actor_id)
+    SELECT head.user_id, $2::timestamptz, event.type, CASE event.type WHEN 'PASSWORD_CHANGED' THEN head.user_id END
       FROM head
      CROSS JOIN LATERAL (VALUES
        (1, 'USER_DISABLED', $5::text = 'USER_ENABLED' AND coalesce((SELECT sign_in_epoch FROM seen), 0) < $3::int - 1),
@@ -46,11 +46,11 @@ const Ended = z.object({
 /** The end of a user's sessions in Postgres. */
 export function createEndUserSessionsStore(pool: Pool): EndUserSessionsStore {
   return {
-    async end({ userId, epoch, because, reason, now }) {
+    async end({ userId, epoch, type, reason, now }) {
       const row = await changeUser<EndRow>(pool, userId, {
         name: "end-user-sessions",
         text: END,
-        values: [userId, now, epoch, reason, `USER_${because}`],
+        values: [userId, now, epoch, reason, type],
       });
       return row.isDue ? Ended.parse(row) : undefined;
     },
