@@ -29,9 +29,10 @@ import type { Graph } from "../graph/graph.ts";
 import { createDocuments } from "../limits/documents.ts";
 import type { Answer } from "../plan/operation.ts";
 import type { LocalSubgraph } from "../subgraph/local-subgraph.ts";
-import { createSubgraphClient, type SubgraphClient } from "../subgraph/subgraph-client.ts";
+import type { EventSink } from "../subgraph/streamed-operation.ts";
+import { createSubgraphClient, type SubgraphAnswer, type SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { StreamError } from "./stream-error.ts";
-import { createStreamedOperations } from "./streamed.ts";
+import { createStreamedOperations, openStreamedEvents } from "./streamed.ts";
 import { createSubscriptions } from "./subscriptions.ts";
 
 const PRICES = `
@@ -478,6 +479,49 @@ describe("when the owner's socket is gone", () => {
       { extensions: { code: "UNAVAILABLE", reason: "SUBGRAPH_UNAVAILABLE" } },
     ]);
   });
+});
+
+it("no more are begun than a gateway may have, whoever asks; one that is there already is joined all the same", () => {
+  const begun: EventSink<SubgraphAnswer>[] = [];
+  const join = createStreamedOperations({ backoffMs: () => 1, perGateway: 2 });
+  const ask = (key: string): { leave: () => void; told: () => unknown } => {
+    let told: unknown;
+    const begin = (sink: EventSink<SubgraphAnswer>) => (begun.push(sink), () => undefined);
+    const leave = join({ sessionId: key, key, begin })({ next: unused, end: (errors) => (told = errors) });
+    return { leave, told: () => told };
+  };
+  const [first, second, third, joined] = [ask("a"), ask("b"), ask("c"), ask("a")];
+  expect([first, second, joined].map(({ told }) => told())).toEqual([undefined, undefined, undefined]);
+  expect(third.told()).toMatchObject([
+    { extensions: { code: "UNAVAILABLE", reason: "GATEWAY_FULL", details: { retryAfterMs: expect.any(Number) } } },
+  ]);
+  begun[1]?.end([]);
+  expect(ask("c").told()).toBeUndefined();
+  expect(ask("d").told()).toBeDefined();
+  first.leave();
+  joined.leave();
+  expect(ask("d").told()).toBeUndefined();
+});
+
+it("what waits for a slow client is bounded by its length, not by how many events it is in alone", async () => {
+  const answer = (): SubgraphAnswer => ({ data: { text: "x".repeat(1024 * 1024) }, errors: [], failed: false });
+  let sink: EventSink<SubgraphAnswer> | undefined;
+  let hasLeft = false;
+  const join = (joined: EventSink<SubgraphAnswer>): (() => void) => {
+    sink = joined;
+    return () => void (hasLeft = true);
+  };
+  const complete = async ({ data }: SubgraphAnswer): Promise<Answer> => ({ data: data ?? {} });
+  const events = iterate<Answer>((subscriber) => openStreamedEvents({ join, complete }, subscriber));
+  // Three at a time, as often as one likes.
+  for (let round = 0; round < 5; round += 1) {
+    for (let event = 0; event < 3; event += 1) sink?.next(answer());
+    for (let event = 0; event < 3; event += 1) expect((await events.next()).done).toBe(false);
+  }
+  expect(hasLeft).toBe(false);
+  for (let event = 0; event < 5; event += 1) sink?.next(answer());
+  expect(hasLeft).toBe(true);
+  expect(await endOf(events)).toBe("EVENTS_MISSED");
 });
 
 it("an owner is told who asks by a fresh statement with each ping, and nothing of the client's", async () => {

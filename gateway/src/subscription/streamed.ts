@@ -23,8 +23,8 @@ export interface StreamedQuestion {
 }
 
 /**
- * Joins the owner's operation, which is begun for the first and left by the last. Refused is RATE_LIMITED/TOO_MANY_OPERATIONS,
- * as its last word.
+ * Joins the owner's operation, which is begun for the first and left by the last. Refused is RATE_LIMITED/TOO_MANY_OPERATIONS
+ * to a session, UNAVAILABLE/GATEWAY_FULL where nobody may begin another, as its last word.
  */
 export type JoinStreamed = (question: StreamedQuestion) => (sink: Sink) => Leave;
 
@@ -35,12 +35,15 @@ interface Operation {
 
 /** Each may be a socket at an owner. */
 const PER_SESSION = 50;
+/** Of all sessions: at owners of all kinds. Who joins one that is there needs none. */
+const PER_GATEWAY = 5_000;
 /** For so long an owner that is away is tried again, before whoever waits is told. */
 const BEGIN_WITHIN_MS = 10_000;
 /** Who missed something comes back within this time, each at another. */
 const RETURN_WITHIN_MS = 2_000;
-/** Events that wait for a slow client. */
+/** Events that wait for a slow client, and how long they are as JSON altogether. */
 const MAX_WAITING = 200;
+const MAX_WAITING_CHARACTERS = 4 * 1024 * 1024;
 
 const count = createCounter(
   "continuo_streamed_total",
@@ -52,8 +55,10 @@ const count = createCounter(
 export function createStreamedOperations(options: {
   backoffMs: (failures: number) => number;
   beginWithinMs?: number | undefined;
+  perGateway?: number | undefined;
 }): JoinStreamed {
-  const { backoffMs, beginWithinMs = BEGIN_WITHIN_MS } = options;
+  const { backoffMs, beginWithinMs = BEGIN_WITHIN_MS, perGateway = PER_GATEWAY } = options;
+  let begun = 0;
   const shared = new Map<string, Operation>();
   const counts = new Map<string, number>();
 
@@ -71,6 +76,7 @@ export function createStreamedOperations(options: {
     let retry: NodeJS.Timeout | undefined;
 
     function leave(): void {
+      begun -= 1;
       clearTimeout(retry);
       leaveOwner();
       if (key !== undefined) shared.delete(key);
@@ -97,6 +103,7 @@ export function createStreamedOperations(options: {
       });
     }
 
+    begun += 1;
     const operation = { sinks, leave };
     if (key !== undefined) shared.set(key, operation);
     attempt();
@@ -105,12 +112,13 @@ export function createStreamedOperations(options: {
 
   return (question) => (sink) => {
     const { sessionId, key } = question;
-    if ((counts.get(sessionId) ?? 0) >= PER_SESSION) {
-      sink.end([toSubgraphError(tooMany())]);
+    const running = key === undefined ? undefined : shared.get(key);
+    const isTooMany = (counts.get(sessionId) ?? 0) >= PER_SESSION;
+    if (isTooMany || (!running && begun >= perGateway)) {
+      sink.end([toSubgraphError(isTooMany ? tooMany() : full())]);
       return () => undefined;
     }
     take(sessionId, 1);
-    const running = key === undefined ? undefined : shared.get(key);
     count({ outcome: running ? "JOINED" : "BEGUN" });
     const { sinks, leave } = running ?? begin(question);
     sinks.add(sink);
@@ -128,12 +136,28 @@ function tooMany(): AppError {
   return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${PER_SESSION} streamed at a time.`);
 }
 
+function full(): AppError {
+  const details = { retryAfterMs: soon() };
+  return new AppError("UNAVAILABLE", "GATEWAY_FULL", "There is no room for another here: come back.", { details });
+}
+
 function missed(): SubgraphError {
   const { message, extensions } = EVENTS_MISSED;
-  return {
-    message,
-    extensions: { ...extensions, details: { retryAfterMs: Math.round(Math.random() * RETURN_WITHIN_MS) } },
-  };
+  return { message, extensions: { ...extensions, details: { retryAfterMs: soon() } } };
+}
+
+/** For each who is told another time. Milliseconds. */
+function soon(): number {
+  return Math.round(Math.random() * RETURN_WITHIN_MS);
+}
+
+const lengths = new WeakMap<SubgraphAnswer, number>();
+
+/** As JSON; reckoned once for all whom the event waits for. */
+function lengthOf(answer: SubgraphAnswer): number {
+  const length = lengths.get(answer) ?? JSON.stringify(answer).length;
+  lengths.set(answer, length);
+  return length;
 }
 
 /** Opens a stream of what `join` tells; `complete` makes an event of it. */
@@ -146,13 +170,17 @@ export function openStreamedEvents<Event>(
 ): Stream {
   const closing = new AbortController();
   const { signal } = closing;
-  const waiting: SubgraphAnswer[] = [];
+  const waiting: { readonly answer: SubgraphAnswer; readonly length: number }[] = [];
+  let characters = 0;
   let ended: readonly SubgraphError[] | undefined;
   let isTelling = false;
 
   const leave = options.join({
     next(answer) {
-      if (waiting.length < MAX_WAITING) waiting.push(answer);
+      // What can be told at once does not wait.
+      const length = isTelling ? lengthOf(answer) : 0;
+      characters += length;
+      if (waiting.length < MAX_WAITING && characters <= MAX_WAITING_CHARACTERS) waiting.push({ answer, length });
       else miss();
       tell();
     },
@@ -185,8 +213,9 @@ export function openStreamedEvents<Event>(
     try {
       // Who joins may be told at once, before there is anything to leave.
       await Promise.resolve();
-      for (let answer = waiting.shift(); answer && !signal.aborted; answer = waiting.shift()) {
-        const event = await options.complete(answer, signal);
+      for (let next = waiting.shift(); next && !signal.aborted; next = waiting.shift()) {
+        characters -= next.length;
+        const event = await options.complete(next.answer, signal);
         if (!signal.aborted) await subscriber.next(event);
       }
       if (ended && ended.length > 0) throw new StreamError(ended);
