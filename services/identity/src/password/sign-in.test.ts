@@ -4,6 +4,7 @@ import type { Grants } from "../grant/grant.ts";
 import { createPasswordHasher } from "./argon2id.ts";
 import type { Attempt, PasswordStore } from "./password.ts";
 import { createSignIn } from "./sign-in.ts";
+import type { Credentials } from "./sign-up.ts";
 
 const NOW = new Date("2026-11-24T06:00:00.000Z");
 const PASSWORD = "seven green apples on a hill";
@@ -31,7 +32,10 @@ function signInWith(attempt: Attempt | null, working = hasher, isStill = true) {
       expiresAt: NOW,
     }),
   };
-  return { done, signIn: createSignIn({ store, hasher: recording, grants, now: () => NOW }) };
+  const said: unknown[] = [];
+  const logger = { info: (...line: unknown[]) => void said.push(line) };
+  const signIn = createSignIn({ store, hasher: recording, grants, now: () => NOW });
+  return { done, said, signIn: (credentials: Credentials) => signIn(credentials, logger) };
 }
 
 const ada = { authenticatorId: "a1", userId: "ada", secret, epoch: 3 };
@@ -52,6 +56,20 @@ describe("signing in", () => {
       reason: "CREDENTIALS_INVALID",
     });
   });
+
+  test.each<[string, Attempt | null, string, boolean, { userId: string | null; isProven: boolean }]>([
+    ["right", ada, PASSWORD, true, { userId: "ada", isProven: true }],
+    ["wrong", ada, "some other words entirely", true, { userId: "ada", isProven: false }],
+    ["right, but too late", ada, PASSWORD, false, { userId: "ada", isProven: false }],
+    ["of nobody, or locked", null, PASSWORD, true, { userId: null, isProven: false }],
+  ])(
+    "leaves a line, with whose it was and nothing that was typed: %s",
+    async (_case, attempt, password, isStill, line) => {
+      const { said, signIn } = signInWith(attempt, hasher, isStill);
+      await signIn({ email: "ada@example.com", password }).catch(() => undefined);
+      expect(said).toEqual([[{ ...line, amr: ["pwd"] }, "sign-in"]]);
+    },
+  );
 
   test("renews a hash made at another cost", async () => {
     const { done, signIn } = signInWith(
