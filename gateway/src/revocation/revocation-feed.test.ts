@@ -1,6 +1,6 @@
 import { createLogger } from "@continuo/process";
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   type Acknowledgement,
   createRevocationFeed,
@@ -58,29 +58,52 @@ const entry = (seq: number): Revocation => ({ seq, effect: "ENDED", sessionIds: 
 describe("the revocation feed", () => {
   it("reads every page from the beginning, and confirms what it did with the reads that follow", async () => {
     const log = createLog();
-    log.entries = [1, 2, 3].map(entry);
+    log.entries = [1, 2].map(entry);
+    await log.feed.read();
+    log.now = 1_000;
+    log.entries.push(entry(3));
     await log.feed.read();
     expect(log.applied).toEqual(["s1", "s2", "s3"]);
     expect(log.asked).toEqual([
       { after: null, acks: [] },
       { after: 2, acks: [1, 2].map((seq) => ({ seq, socketsClosed: 1 })) },
+      { after: 2, acks: [] },
       { after: 3, acks: [{ seq: 3, socketsClosed: 1 }] },
     ]);
+  });
+
+  it("gathers what it has to confirm while there is news after news, and forgets none of it", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const log = createLog();
+    for (const seq of [1, 2, 3, 4, 5]) {
+      log.entries.push(entry(seq));
+      log.now += 10;
+      await log.feed.read();
+    }
+    const confirmed = (): number[][] =>
+      log.asked.map(({ acks }) => acks.map(({ seq }) => seq)).filter((seqs) => seqs.length > 0);
+    expect(log.applied).toEqual(["s1", "s2", "s3", "s4", "s5"]);
+    expect(confirmed()).toEqual([[1]]);
+
+    log.now += 50;
+    await vi.advanceTimersByTimeAsync(50);
+    expect(confirmed()).toEqual([[1], [2, 3, 4, 5]]);
   });
 
   it("confirms again what a failed read took with it", async () => {
     const log = createLog();
     log.entries = [entry(1)];
-    const release = log.hold();
-    const reading = log.feed.read();
-    release();
-    await reading;
+    await log.feed.read();
+    log.now = 10;
     log.entries.push(entry(2));
+    await log.feed.read();
+    log.now = 60;
     log.isDown = true;
     await expect(log.feed.read()).rejects.toThrow("down");
     log.isDown = false;
     await log.feed.read();
-    expect(log.asked.flatMap(({ acks }) => acks.map(({ seq }) => seq))).toEqual([1, 2]);
+    expect(log.asked.flatMap(({ acks }) => acks.map(({ seq }) => seq))).toEqual([1, 2, 2]);
   });
 
   it("is current for three seconds after it asked, not after it was answered", async () => {

@@ -1,5 +1,5 @@
 /**
- * Follows session's revocation log: reads what is new, applies it, confirms it with the next read.
+ * Follows session's revocation log: reads what is new, applies it, confirms it with a read that follows.
  * A second without news is a read like any other, so each success also says how current this gateway is; after three
  * seconds without one it no longer trusts its memory, and each operation first waits for a read ("strict").
  */
@@ -48,6 +48,8 @@ export interface RevocationFeed {
 const STALE_AFTER_MS = 3_000;
 /** How many confirmations one read may carry. */
 const MAX_ACKS = 1_000;
+/** Confirmations go at most this often, unless they fill a read: in a wave of sign-outs they cost as much as those. Milliseconds. */
+const CONFIRM_EVERY_MS = 50;
 
 /** `now` is milliseconds on a clock that never goes back; `apply` ends what is open (or lets the sessions back in) and returns how many sockets it closed. */
 export function createRevocationFeed(options: {
@@ -59,6 +61,8 @@ export function createRevocationFeed(options: {
   const { fetchPage, apply, now, logger } = options;
   let cursor: number | null = null;
   let acks: Acknowledgement[] = [];
+  let confirmedAt = Number.NEGATIVE_INFINITY;
+  let confirming: NodeJS.Timeout | undefined;
   let currentAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
   let again = false;
@@ -66,12 +70,15 @@ export function createRevocationFeed(options: {
 
   const ageMs = (): number => now() - currentAt;
   const isCurrent = (): boolean => ageMs() < STALE_AFTER_MS;
+  const mayConfirm = (): boolean => acks.length >= MAX_ACKS || now() - confirmedAt >= CONFIRM_EVERY_MS;
 
+  /** Returns whether there is more to read or to confirm at once. */
   async function readPage(): Promise<boolean> {
-    const sent = acks.slice(0, MAX_ACKS);
+    const sent = mayConfirm() ? acks.slice(0, MAX_ACKS) : [];
     const askedAt = now();
     const page = await fetchPage(cursor, sent);
     acks = acks.slice(sent.length);
+    if (sent.length > 0) confirmedAt = askedAt;
     for (const revocation of page.revocations) {
       acks.push({ seq: revocation.seq, socketsClosed: apply(revocation) });
       cursor = revocation.seq;
@@ -81,7 +88,7 @@ export function createRevocationFeed(options: {
     if (restarted) cursor = null;
     const more = page.hasMore || restarted;
     if (!more) currentAt = askedAt;
-    return more || acks.length > 0;
+    return more || (acks.length > 0 && mayConfirm());
   }
 
   async function readAll(): Promise<void> {
@@ -89,6 +96,7 @@ export function createRevocationFeed(options: {
       again = false;
       while (await readPage());
     } while (again);
+    if (acks.length > 0) confirmLater();
     if (strict) logger.info({ cursor }, "revocations are current");
     strict = false;
   }
@@ -98,6 +106,17 @@ export function createRevocationFeed(options: {
       reading = undefined;
     });
     return reading;
+  }
+
+  function readInBackground(): void {
+    read().catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"));
+  }
+
+  function confirmLater(): void {
+    confirming ??= setTimeout(() => {
+      confirming = undefined;
+      readInBackground();
+    }, CONFIRM_EVERY_MS).unref();
   }
 
   return {
@@ -118,7 +137,7 @@ export function createRevocationFeed(options: {
     notice(seq) {
       if (cursor !== null && seq <= cursor) return;
       again = true;
-      read().catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"));
+      readInBackground();
     },
   };
 }

@@ -40,7 +40,7 @@ export const FORESEEN = `
       FROM (SELECT s.id, s.user_id, s.acr, s.started_at, least(s.idle_deadline, s.absolute_deadline) AS deadline,
                    rule.max_sessions, ${nextDeadlines("$2")}
               FROM session.sessions AS s, rule
-             WHERE s.application_id = $1 AND ${isLive("s", "$2::timestamptz")}) AS next),
+             WHERE s.state = 'ACTIVE' AND s.application_id = $1 AND ${isLive("s", "$2::timestamptz")}) AS next),
   ${judged}`;
 
 const seconds = (deadline: string): string => `extract(epoch FROM ${deadline} - $2::timestamptz)::float8`;
@@ -65,7 +65,7 @@ SELECT EXISTS (SELECT FROM session.applications AS a WHERE a.id = $1) AS exists,
   FROM judged`;
 
 const RULE = `rule AS (SELECT p.* FROM session.policies AS p WHERE p.application_id = $1 AND p.state = 'ACTIVE')`;
-const BEHIND = `s.application_id = rule.application_id AND s.policy_version < rule.version`;
+const BEHIND = `s.state = 'ACTIVE' AND s.application_id = rule.application_id AND s.policy_version < rule.version`;
 
 /** $1 application, $2 now, $3 how many sessions. Locks the heads of their users, in order. */
 export const LOCK_BEHIND = `

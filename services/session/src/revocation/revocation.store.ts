@@ -22,7 +22,9 @@ WITH RECURSIVE
   lineage (id) AS (
     SELECT command.session FROM command WHERE command.with_approved
      UNION
-    SELECT s.id FROM lineage JOIN session.sessions AS s ON s.parent_id = lineage.id),
+    -- OFFSET 0: each by the index; joined, all that were ever approved would be read.
+    SELECT approved.id FROM lineage
+     CROSS JOIN LATERAL (SELECT s.id FROM session.sessions AS s WHERE s.parent_id = lineage.id OFFSET 0) AS approved),
   target AS MATERIALIZED (
     SELECT live.id, live.user_id, command.actor_id, command.kind, command.key, command.reason
       FROM command JOIN live ON live.user_id = command.user_id

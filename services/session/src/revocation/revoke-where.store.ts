@@ -9,7 +9,7 @@ import type { RevokeWhereStore, SessionFilter } from "./revoke-where.ts";
 
 /** $1 now, then the filter in the order of `valuesOf`: a condition that is null holds for all. */
 const MATCHES = `
-  ${isLive("s", "$1::timestamptz")}
+  s.state = 'ACTIVE' AND ${isLive("s", "$1::timestamptz")}
   AND ($2::uuid IS NULL OR s.user_id = $2) AND ($3::uuid IS NULL OR s.id = $3) AND ($4::uuid IS NULL OR s.device_id = $4)
   AND ($5::text IS NULL OR s.application_id = $5) AND ($6::text IS NULL OR s.country = $6)
   AND ($7::text IS NULL OR s.ip_prefix = $7)
