@@ -5,19 +5,23 @@
 import { SIGNATURE_ALGORITHMS } from "@continuo/access";
 import { AppError, type ErrorCode, HTTP_STATUS, isAppError } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
-import { currentRequestId } from "./request-id.ts";
 import { isErrorCode, longestRetryAfterMs, UNEXPECTED } from "./subgraph/subgraph-error.ts";
 
 /** Puts an error into words for its client. */
-export function formatGraphQLError(error: GraphQLError): GraphQLFormattedError {
+export function formatGraphQLError(error: GraphQLError, requestId: string): GraphQLFormattedError {
   const { message, path, locations, extensions } = error;
   const place = { ...(path && { path }), ...(locations && { locations }) };
   const cause = causeOf(error);
-  if (isAppError(cause)) return { message: cause.message, ...place, extensions: extensionsOf(cause) };
+  if (isAppError(cause)) return { message: cause.message, ...place, extensions: extensionsOf(cause, requestId) };
   const { code, reason, details } = extensions;
   if (isErrorCode(code) && typeof reason === "string")
-    return shape(message, place, { code, reason, ...(details !== undefined && { details }) });
-  return shape(UNEXPECTED.message, place, UNEXPECTED.extensions);
+    return { message, ...place, extensions: { code, reason, ...(details !== undefined && { details }), requestId } };
+  return { message: UNEXPECTED.message, ...place, extensions: { ...UNEXPECTED.extensions, requestId } };
+}
+
+/** The same of several. */
+export function formatGraphQLErrors(errors: readonly GraphQLError[], requestId: string): GraphQLFormattedError[] {
+  return errors.map((error) => formatGraphQLError(error, requestId));
 }
 
 /** What went wrong where it was thrown. */
@@ -82,10 +86,10 @@ export interface HttpFault {
   readonly body: { readonly errors: readonly GraphQLFormattedError[] };
 }
 
-/** Turns something thrown into that answer. Needs the request id, as no operation is under way yet, and the header that was sent. */
+/** Turns something thrown into that answer. `authorization` is the header that was sent. */
 export function toHttpFault(thrown: unknown, requestId: string, authorization?: string): HttpFault {
   const error = isAppError(thrown) ? thrown : fromFramework(thrown);
-  const body = { errors: [{ message: error.message, extensions: { ...extensionsOf(error), requestId } }] };
+  const body = { errors: [{ message: error.message, extensions: extensionsOf(error, requestId) }] };
   const headers = { ...challenge(error, /^dpop /i.test(authorization ?? "")), ...retryAfter(error.details) };
   return { status: statusOf(thrown, error), headers, body };
 }
@@ -153,19 +157,6 @@ function frameworkStatus(thrown: unknown): number {
   return typeof status === "number" && status >= 400 && status < 600 ? status : 500;
 }
 
-function extensionsOf({ code, reason, details }: AppError): Record<string, unknown> {
-  return withRequestId({ code, reason, ...(details && { details }) });
-}
-
-function shape(
-  message: string,
-  place: Pick<GraphQLFormattedError, "path" | "locations">,
-  extensions: Readonly<Record<string, unknown>>,
-): GraphQLFormattedError {
-  return { message, ...place, extensions: withRequestId(extensions) };
-}
-
-function withRequestId(extensions: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const requestId = currentRequestId();
-  return { ...extensions, ...(requestId !== undefined && { requestId }) };
+function extensionsOf({ code, reason, details }: AppError, requestId: string): Record<string, unknown> {
+  return { code, reason, ...(details && { details }), requestId };
 }

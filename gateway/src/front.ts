@@ -17,7 +17,7 @@ import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
 import { logRefusal } from "./refusals.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
-import { newRequestId, withRequestId } from "./request-id.ts";
+import { newRequestId } from "./request-id.ts";
 import type { Server } from "./server.ts";
 import { rewriteUrl, TOKEN_HEADER } from "./sse/address.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
@@ -56,18 +56,19 @@ export async function createFront(options: {
     http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
     genReqId: newRequestId,
   });
-  http.addHook("onRequest", async (request, reply) => {
-    reply.headers({
-      [REQUEST_ID_HEADER]: request.id,
-      "cache-control": "no-store",
-      "x-content-type-options": "nosniff",
-    });
+  http.addHook("onRequest", (request, reply, done) => {
+    void reply
+      .header(REQUEST_ID_HEADER, request.id)
+      .header("cache-control", "no-store")
+      .header("x-content-type-options", "nosniff");
+    done();
   });
   // A request under way when the port closes must not leave a kept-alive connection behind that closing waits for.
-  http.addHook("onSend", async (request, reply) => {
+  http.addHook("onSend", (request, reply, _payload, done) => {
     if (!http.server.listening) void reply.header("connection", "close");
     if (request.headers.dpop !== undefined || isDpopChallenge(reply.getHeader("www-authenticate")))
       void reply.header(NONCE_HEADER, nonces.current());
+    done();
   });
   await http.register(fastifyCors, {
     origin: [...allowedOrigins],
@@ -143,9 +144,7 @@ export function serveGraphQL(
       const asked = readParameters(request);
       const operation = { ...asked, query: trusted.textOf(asked) ?? "" };
       const isRead = request.method === "GET";
-      const answer = (): ReturnType<Server["answer"]> =>
-        server.answer(operation, contextOf(request, reply), { isRead });
-      const { status, headers, body } = await withRequestId(request.id, answer);
+      const { status, headers, body } = await server.answer(operation, contextOf(request, reply), { isRead });
       return reply.code(status).headers(headers).header("content-type", mediaType).send(JSON.stringify(body));
     },
   });

@@ -7,10 +7,9 @@ import type { Logger } from "@continuo/process";
 import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLError } from "graphql";
 import { cameFrom, type ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
-import { formatGraphQLError, toGraphQLError } from "./errors.ts";
+import { formatGraphQLErrors, toGraphQLError } from "./errors.ts";
 import { logRefusal } from "./refusals.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
-import { withRequestId } from "./request-id.ts";
 import type { Server } from "./server.ts";
 import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts";
 import type { Standing } from "./revocation/standing.ts";
@@ -72,8 +71,7 @@ export function createOperations(options: {
       };
     return {
       document,
-      answer: (signal) =>
-        withRequestId(context.requestId, async () => (await server.answer(request, until(signal))).body),
+      answer: async (signal) => (await server.answer(request, until(signal))).body,
     };
   }
 
@@ -86,7 +84,8 @@ export function createOperations(options: {
         const request = { ...asked, query: trusted.textOf(asked) ?? "" };
         const prepared = subscriptions.prepare(request);
         if (!("document" in prepared)) {
-          for (const { extensions } of prepared.map(formatGraphQLError)) logRefusal(logger, extensions ?? {}, who);
+          for (const { extensions } of formatGraphQLErrors(prepared, requestId))
+            logRefusal(logger, extensions ?? {}, who);
           return prepared;
         }
         // Others are counted and judged where they are answered.
@@ -120,28 +119,20 @@ export function createOperations(options: {
 const texts = new WeakMap<ExecutionResult, string>();
 
 /**
- * An event as JSON: written once for all who are told the same. Its errors alone are each client's own, with the request id
- * under which this runs.
+ * An event as JSON: written once for all who are told the same. Its errors alone are each client's own, with the request id.
  */
-export function toJson(event: ExecutionResult): string {
-  if (event.errors) return JSON.stringify(toFormatted(event));
-  const known = texts.get(event) ?? JSON.stringify(toFormatted(event));
+export function toJson(event: ExecutionResult, requestId: string): string {
+  if (event.errors) return JSON.stringify(toFormatted(event, requestId));
+  const known = texts.get(event) ?? JSON.stringify(toFormatted(event, requestId));
   texts.set(event, known);
   return known;
 }
 
-/** As graphql-ws types what comes of an execution. */
-type Loose<Shape> = { [Key in keyof Shape]: Shape[Key] | undefined };
-
-/** A result as it goes over the wire. Its errors get the request id under which this runs. */
-export function toFormatted({
-  data,
-  errors,
-  extensions,
-}: Loose<Pick<ExecutionResult, "data" | "errors" | "extensions">>): FormattedExecutionResult {
+/** A result as it goes over the wire. */
+function toFormatted({ data, errors, extensions }: ExecutionResult, requestId: string): FormattedExecutionResult {
   return {
     ...(data !== undefined && { data }),
-    ...(errors && { errors: errors.map(formatGraphQLError) }),
+    ...(errors && { errors: formatGraphQLErrors(errors, requestId) }),
     ...(extensions && { extensions }),
   };
 }

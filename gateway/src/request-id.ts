@@ -1,6 +1,5 @@
 /** What a request is called in answers and logs: its own id for whoever gives one, a random one else. */
 import { REQUEST_ID_HEADER } from "@continuo/access";
-import { AsyncLocalStorage } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
@@ -19,17 +18,4 @@ export function upgradeIdOf(request: IncomingMessage): string {
   const id = upgrades.get(request) ?? newRequestId(request);
   upgrades.set(request, id);
   return id;
-}
-
-// What shapes errors deep inside Apollo has no other way to know the operation under way.
-const current = new AsyncLocalStorage<string>();
-
-/** Runs `operation` with a request id that `currentRequestId` then tells. */
-export function withRequestId<Result>(requestId: string, operation: () => Result): Result {
-  return current.run(requestId, operation);
-}
-
-/** The request id of the operation under way, if there is one. */
-export function currentRequestId(): string | undefined {
-  return current.getStore();
 }

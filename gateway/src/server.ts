@@ -20,7 +20,7 @@ import {
 import type { Activity } from "./activity.ts";
 import type { GatewayContext } from "./context.ts";
 import { assertMayChange } from "./dpop/proofs.ts";
-import { asFault, causeOf, formatGraphQLError, headOf, operationRefused, requestFault, toSeconds } from "./errors.ts";
+import { asFault, causeOf, formatGraphQLErrors, headOf, operationRefused, requestFault, toSeconds } from "./errors.ts";
 import type { Graph, LiveGraph } from "./graph/graph.ts";
 import type { Documents } from "./limits/documents.ts";
 import { limitExceeded, type Limits } from "./limits/limits.ts";
@@ -132,7 +132,7 @@ export function createServer(options: {
       }));
       const { errors = [] } = result;
       for (const error of errors) logBug(error, context);
-      const answered = inWords(result);
+      const answered = inWords(result, context);
       report(answered.body.errors ?? [], seen, context, performance.now() - startedAt);
       end(seen.operation?.operation ?? "none", outcomeOf(answered.body.errors));
       return answered;
@@ -174,9 +174,9 @@ function logBug(error: GraphQLError, { logger, requestId }: GatewayContext): voi
   if (!isKnown) logger.error({ err: cause, requestId }, "operation failed");
 }
 
-function inWords({ data, errors }: Answer): Answered {
+function inWords({ data, errors }: Answer, { requestId }: GatewayContext): Answered {
   if (!errors) return { body: { data: data ?? null }, status: 200, headers: {} };
-  const told = errors.map(formatGraphQLError);
+  const told = formatGraphQLErrors(errors, requestId);
   const ran = data !== undefined;
   const head = errors.map(headOf).find((head) => head !== undefined);
   const retryAfterMs = longestRetryAfterMs(told);

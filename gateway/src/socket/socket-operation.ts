@@ -3,9 +3,8 @@ import type { Logger } from "@continuo/process";
 import type { ExecutionResult, GraphQLError } from "graphql";
 import { MessageType, stringifyMessage } from "graphql-ws";
 import { randomUUID } from "node:crypto";
-import { formatGraphQLError } from "../errors.ts";
+import { formatGraphQLErrors } from "../errors.ts";
 import { type Operation, toJson } from "../operations.ts";
-import { withRequestId } from "../request-id.ts";
 import { countEvent } from "../stream-metrics.ts";
 import type { Stream, Subscriber } from "../subscription/stream.ts";
 import { lastWords } from "../subscription/stream-error.ts";
@@ -54,7 +53,7 @@ export class SocketOperation implements Subscriber<ExecutionResult> {
   next(event: ExecutionResult): Promise<void> | undefined {
     if (this.#isOver) return undefined;
     countEvent(SOCKET);
-    const json = event.errors ? withRequestId(this.requestId, () => toJson(event)) : toJson(event);
+    const json = toJson(event, this.requestId);
     return this.#connection.send(this.#nextOf(json));
   }
 
@@ -77,7 +76,7 @@ export class SocketOperation implements Subscriber<ExecutionResult> {
 
   #refuse(errors: readonly GraphQLError[]): void {
     this.leave();
-    const payload = withRequestId(this.requestId, () => errors.map(formatGraphQLError));
+    const payload = formatGraphQLErrors(errors, this.requestId);
     void this.#connection.send(stringifyMessage({ id: this.id, type: MessageType.Error, payload }));
   }
 

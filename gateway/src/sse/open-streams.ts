@@ -3,7 +3,6 @@ import type { AccessTokenClaims } from "@continuo/access";
 import type { GraphQLFormattedError } from "graphql";
 import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
 import { type Operation, toJson } from "../operations.ts";
-import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
 import { countEvent, type StreamTransport } from "../stream-metrics.ts";
@@ -34,8 +33,7 @@ export function createOpenStreams(options: {
       const session: SessionStream = {
         transport: framing.transport,
         session: claims,
-        end: (why) =>
-          withRequestId(requestId, () => stream.end(lastWords(formatGraphQLError(toGraphQLError(why))), why.reason)),
+        end: (why) => stream.end(lastWords(formatGraphQLError(toGraphQLError(why), requestId)), why.reason),
       };
       const stream = createEventStream({
         framing,
@@ -81,7 +79,7 @@ export async function runOperation(
   const stream = operation.open({
     next(event) {
       countEvent({ transport });
-      return next(withRequestId(requestId, () => toJson(event)));
+      return next(toJson(event, requestId));
     },
     complete: resolve,
     fail: reject,

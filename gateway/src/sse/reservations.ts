@@ -9,9 +9,8 @@ import type { GraphQLError } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
 import type { ViewerAdmission } from "../caller.ts";
-import { formatGraphQLError } from "../errors.ts";
+import { formatGraphQLErrors } from "../errors.ts";
 import { type Operation, OPERATIONS_PER_STREAM, tooManyOperations } from "../operations.ts";
-import { withRequestId } from "../request-id.ts";
 import { lastWords } from "../subscription/stream-error.ts";
 import { EVENT_STREAM, operationEvents } from "./framing.ts";
 import { type OpenStreams, runOperation } from "./open-streams.ts";
@@ -88,17 +87,15 @@ export function createReservations({ streams, logger }: { streams: OpenStreams; 
           if (!signal.aborted) running.delete(id);
         };
         const refuse = (errors: readonly GraphQLError[]): void =>
-          finish(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })));
+          finish(next(JSON.stringify({ errors: formatGraphQLErrors(errors, asked) })));
         const operation = await prepare();
         if (signal.aborted) return;
-        withRequestId(asked, () => {
-          if (!("document" in operation)) return refuse(operation);
-          const { transport } = EVENT_STREAM;
-          runOperation(operation, signal, { transport, requestId: asked, next: (result) => send(next(result)) }).then(
-            () => finish(""),
-            (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId: asked }))),
-          );
-        });
+        if (!("document" in operation)) return refuse(operation);
+        const { transport } = EVENT_STREAM;
+        runOperation(operation, signal, { transport, requestId: asked, next: (result) => send(next(result)) }).then(
+          () => finish(""),
+          (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId: asked }))),
+        );
       },
       stop(id) {
         running.get(id)?.abort();

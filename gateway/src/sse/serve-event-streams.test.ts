@@ -86,6 +86,15 @@ describe("the gateway over server-sent events", () => {
     ]);
   });
 
+  it.each(["{ nothing }", "subscription { nothing }", "subscription { deviceChanged(since: 1) { to } }"])(
+    "says under which request id %s is found to be at fault",
+    async (query) => {
+      const authorization = `Bearer ${await house.token(house.join())}`;
+      const response = await get(query, {}, { authorization });
+      expect(await response.text()).toContain(`"requestId":"${response.headers.get("x-request-id")}"`);
+    },
+  );
+
   it("ends a session's streams when it is revoked, the reason being the last word, and counts them", async () => {
     const [ada, alan] = [house.join(), house.join()];
     const [revoked, other] = [run(await house.token(ada), STATE), run(await house.token(alan), STATE)];

@@ -13,12 +13,11 @@ import { type DocumentNode, getOperationAST, type GraphQLError, OperationTypeNod
 import type { Readable } from "node:stream";
 import { z } from "zod";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
-import { formatGraphQLError } from "../errors.ts";
+import { formatGraphQLErrors } from "../errors.ts";
 import { admit } from "../front.ts";
 import type { Operations, Sender } from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
-import { withRequestId } from "../request-id.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { StreamRegistry } from "../revocation/stream-registry.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
@@ -87,16 +86,17 @@ export function serveEventStreams(
     const framing = framingFor(request);
     const { transport, next, complete } = framing;
     const stream = streams.open(claims, { framing, requestId, lastWords: (why) => framing.fault(why) + complete });
-    withRequestId(requestId, () => {
-      const refuse = (errors: readonly GraphQLError[]): void =>
-        void stream.end(next(JSON.stringify({ errors: errors.map(formatGraphQLError) })) + complete, "COMPLETE");
-      if (!("document" in operation)) return refuse(operation);
+    const refuse = (errors: readonly GraphQLError[]): void => {
+      const told = JSON.stringify({ errors: formatGraphQLErrors(errors, requestId) });
+      stream.end(next(told) + complete, "COMPLETE");
+    };
+    if ("document" in operation) {
       const running = { transport, requestId, next: (result: string) => stream.send(next(result)) };
       runOperation(operation, stream.signal, running).then(
         () => stream.end(complete, "COMPLETE"),
         (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId }))),
       );
-    });
+    } else refuse(operation);
     return streamed(reply, framing, stream.body);
   }
 

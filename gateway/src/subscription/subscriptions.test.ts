@@ -172,9 +172,10 @@ describe("a subscription across subgraphs", () => {
     house.state.syncStatusFault = new AppError("INTERNAL_SERVER_ERROR", "SECRET", "table secret is missing");
     const live = phone.run(`subscription { deviceChanged { devices { syncStatus { ackedRev } } } }`);
     await eventually(() => expect(live.results).toHaveLength(1));
+    const requestId = house.state.calls.findLast(({ subgraph }) => subgraph === "user-state")?.requestId;
     expect(live.results[0]?.errors?.[0]).toMatchObject({
       path: ["deviceChanged", "devices", 0, "syncStatus"],
-      extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
+      extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED", requestId },
     });
     expect(JSON.stringify(live.results)).not.toMatch(/secret|serviceName/i);
   });

@@ -91,8 +91,9 @@ export async function startSubgraph<Context extends SubgraphContext>(
     isClosing = true;
     health.drain();
   });
-  http.addHook("onSend", async (_request, reply) => {
+  http.addHook("onSend", (_request, reply, _payload, done) => {
     if (isClosing) void reply.header("connection", "close");
+    done();
   });
 
   const callerOf = (request: FastifyRequest): Promise<Caller> => {
