@@ -174,22 +174,27 @@ describe("pushes that meet a lock", () => {
       return rows[0].count;
     };
     const holder = await system.admin.connect();
-    let pushes: ReturnType<Replica["push"]>[];
+    let pushes: ReturnType<Replica["send"]>[];
     try {
       await holder.query("BEGIN");
       await holder.query("SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE", [
         phone.caller.viewer.userId,
       ]);
-      pushes = others.map((each) => each.push({ epoch, ops: [{ seq: 1, value: 1 }] }));
-      await expect.poll(waiting).toBe(POOL_SIZE - 1);
-      const first = await Promise.race([reader.pull(), ...pushes]);
-      expect(first).toMatchObject({ entries: [] });
+      pushes = others.map((each) => each.send({ epoch, ops: [{ seq: 1, value: 1 }] }));
+      await expect.poll(waiting, { timeout: 4_000 }).toBe(POOL_SIZE - 1);
+      expect((await reader.pull()).entries).toEqual([]);
       expect(await waiting()).toBe(POOL_SIZE - 1);
     } finally {
       await holder.query("ROLLBACK");
       holder.release();
     }
-    for (const { outcomes } of await Promise.all(pushes)) expect(outcomes).toMatchObject([{ status: "APPLIED" }]);
+    const answers = await Promise.all(pushes);
+    const settled = answers.flatMap(({ data }) => data?.pushState.outcomes ?? []);
+    expect(settled.map(({ status }) => status)).toEqual(settled.map(() => "APPLIED"));
+    expect(settled.length).toBeGreaterThanOrEqual(POOL_SIZE - 1);
+    // On a slow machine somebody may have waited for a turn too long: that is told.
+    for (const { extensions } of answers.flatMap(({ errors = [] }) => errors))
+      expect(extensions.reason).toBe("OVERLOADED");
   });
 });
 
