@@ -38,7 +38,8 @@ export interface UserEnded {
 export interface EndUserSessionsStore {
   /**
    * Raises the epoch, ends the sessions of before it and records the event, in one transaction; undefined when it was that
-   * high already. Who was enabled before anybody here heard that they were disabled has both recorded.
+   * high already. What ends no session waits, for when it is said again, until all before it was heard: a disabling that
+   * comes late still ends what it has to. Who was enabled before anybody here heard that they were disabled has both recorded.
    */
   end(command: EndUserCommand): Promise<UserEnded | undefined>;
 }

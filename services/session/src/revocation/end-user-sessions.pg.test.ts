@@ -54,6 +54,23 @@ describe("a user whose password was changed", () => {
   });
 });
 
+describe("a user whose password was changed before anybody here heard that they had been disabled", () => {
+  it("is out with what began before that all the same, and each is recorded once it is said again", async () => {
+    const person = system.person();
+    await person.signIn();
+    const back = await person.signIn({ applicationId: "bank", grant: await grantOf(person, 2) });
+    expect(await hear(person.userId, 3, "PASSWORD_CHANGED")).toEqual([]);
+    expect(await hear(person.userId, 1)).toHaveLength(1);
+    expect(await live(person.userId)).toEqual([{ sign_in_epoch: 2 }]);
+    await hear(person.userId, 2, "ENABLED");
+    for (const _ of ["again", "and again"]) await hear(person.userId, 3, "PASSWORD_CHANGED");
+    await back.refresh();
+    const types = "SELECT type FROM session.auth_events WHERE user_id = $1 AND type NOT LIKE 'SESSION_%' ORDER BY seq";
+    const said = ["USER_DISABLED", "USER_ENABLED", "PASSWORD_CHANGED"].map((type) => ({ type }));
+    expect(await rows(types, person.userId)).toEqual(said);
+  });
+});
+
 describe("a user who was disabled", () => {
   it("has no session any more, in whichever application, and is told why; others go on", async () => {
     const person = system.person();

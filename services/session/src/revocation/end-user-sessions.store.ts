@@ -12,7 +12,9 @@ WITH ${seenHead("$1")},
     SELECT s.id, s.user_id, 'USER' AS kind, s.user_id::text AS key, $4::text AS reason
       FROM session.sessions AS s
      WHERE s.user_id = $1::uuid AND s.sign_in_epoch < $3::int AND $4::text IS NOT NULL AND ${isLive("s", "$2::timestamptz")}),
-  due AS MATERIALIZED (SELECT coalesce((SELECT sign_in_epoch FROM seen), 0) < $3::int AS is_due),
+  due AS MATERIALIZED (
+    SELECT CASE WHEN $4::text IS NULL THEN heard = $3::int - 1 ELSE heard < $3::int END AS is_due
+      FROM (SELECT coalesce((SELECT sign_in_epoch FROM seen), 0) AS heard) AS head),
   head AS (
     INSERT INTO session.user_heads AS h (user_id, epoch, device_rev, sign_in_epoch)
     SELECT $1::uuid, ($4::text IS NOT NULL)::int, 1, $3::int FROM due WHERE is_due
