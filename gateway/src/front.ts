@@ -2,7 +2,6 @@
 import fastifyCors from "@fastify/cors";
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { AppError } from "@continuo/errors";
-import { mediaTypeFor, type Parameters, readBody, readUrl } from "@continuo/graphql-over-http";
 import type { Health, Logger } from "@continuo/process";
 import Fastify, {
   LogController,
@@ -15,6 +14,8 @@ import { cameFrom, type Admission, type Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
+import { mediaTypeFor } from "./graphql-over-http/media-type.ts";
+import { type Parameters, readBody, readUrl } from "./graphql-over-http/parameters.ts";
 import { logRefusal } from "./refusals.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
 import { newRequestId } from "./request-id.ts";

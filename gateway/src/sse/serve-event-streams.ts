@@ -6,7 +6,6 @@
  * without bound.
  */
 import { AppError } from "@continuo/errors";
-import { readBody, readUrl } from "@continuo/graphql-over-http";
 import type { Logger } from "@continuo/process";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type DocumentNode, getOperationAST, type GraphQLError, OperationTypeNode } from "graphql";
@@ -15,6 +14,7 @@ import { z } from "zod";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
 import { formatGraphQLErrors } from "../errors.ts";
 import { admit } from "../front.ts";
+import { readBody, readUrl } from "../graphql-over-http/parameters.ts";
 import type { Operations, Sender } from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";

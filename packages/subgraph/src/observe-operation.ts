@@ -12,7 +12,7 @@ interface Observed {
 }
 
 /** An operation begins; what it returns is told once what came of it. */
-export type ObserveOperation = () => (operation: Observed, context: SubgraphContext) => void;
+export type ObserveOperation = () => (operation: Observed, context: Pick<SubgraphContext, "caller" | "logger">) => void;
 
 export function observeOperations(operations: OperationMetrics): ObserveOperation {
   return () => {

@@ -2,9 +2,9 @@
  * Starts a subgraph: GraphQL over HTTP for the gateway alone, plus liveness, readiness and metrics.
  * It knows who is calling; what a caller may do is each use case's to decide.
  */
+import { fastifyApolloHandler } from "@as-integrations/fastify";
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
 import { HTTP_STATUS, isAppError } from "@continuo/errors";
-import { mediaTypeFor, readBody } from "@continuo/graphql-over-http";
 import { measureOperations, metrics, type Health, type Logger } from "@continuo/process";
 import Fastify, {
   LogController,
@@ -17,6 +17,7 @@ import type { DocumentNode } from "graphql";
 import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
 import { createAnswer } from "./answer.ts";
+import { startApolloServer } from "./apollo.ts";
 import { createLocal, type Local } from "./local.ts";
 import { observeOperations } from "./observe-operation.ts";
 import { isOutage } from "./outage.ts";
@@ -53,8 +54,6 @@ export interface Subgraph extends AsyncDisposable {
 const BODY_LIMIT_BYTES = 1024 * 1024;
 /** Longer than any client's keep-alive, so that the gateway never writes into a socket that we are closing. */
 const KEEP_ALIVE_MS = 65_000;
-/** What takes longer to finish when we close is cut off. */
-const FINISH_WITHIN_MS = 10_000;
 const REQUEST_ID = /^[\w-]{1,64}$/;
 
 /** Opens the port and serves. Closing turns readiness off, finishes what is under way, then closes the port. */
@@ -81,11 +80,11 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const observe = observeOperations(opening.use(measureOperations(name)));
   const schema = buildSchema(options.typeDefs, options.resolvers, options);
   const run = createRunOperation<Context>(schema);
-  opening.defer(async () => {
-    const patience = setTimeout(() => http.server.closeAllConnections(), FINISH_WITHIN_MS);
-    await http.close();
-    clearTimeout(patience);
-  });
+  const contextFor = (scope: Omit<SubgraphContext, "logger">): Context =>
+    options.context({ ...scope, logger: logger.child({ requestId: scope.requestId }) });
+  const answer = createAnswer({ run, observe, context: contextFor });
+  const apollo = await startApolloServer({ schema, http, answer, observe, logger });
+  opening.defer(() => apollo.stop());
   let isClosing = false;
   opening.defer(() => {
     isClosing = true;
@@ -129,9 +128,6 @@ export async function startSubgraph<Context extends SubgraphContext>(
   });
   http.get("/metrics", async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
 
-  const contextFor = (scope: Omit<SubgraphContext, "logger">): Context =>
-    options.context({ ...scope, logger: logger.child({ requestId: scope.requestId }) });
-  const answer = createAnswer({ run, observe, context: contextFor });
   const callers = new WeakMap<FastifyRequest, Caller>();
   http.post(
     "/graphql",
@@ -141,16 +137,13 @@ export async function startSubgraph<Context extends SubgraphContext>(
         callers.set(request, await callerOf(request));
       },
     },
-    async (request, reply) => {
-      const mediaType = mediaTypeFor(request.headers.accept);
-      const asked = readBody(request.body);
-      const caller = callers.get(request) ?? { kind: "anonymous" };
-      const answered = await answer(asked, { caller, requestId: request.id, ...lifeOf(reply) });
-      return reply
-        .code("data" in answered ? 200 : HTTP_STATUS.BAD_USER_INPUT)
-        .header("content-type", mediaType)
-        .send(JSON.stringify(answered));
-    },
+    fastifyApolloHandler(apollo, {
+      context: async (request, reply) => ({
+        caller: callers.get(request) ?? { kind: "anonymous" },
+        requestId: request.id,
+        ...lifeOf(reply),
+      }),
+    }),
   );
   const streams = createStreams(schema, contextFor);
   if (streams.exist) opening.use(serveStreams(http.server, { schema, streams, identity, logger }));

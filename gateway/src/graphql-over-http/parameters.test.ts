@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { mediaTypeFor, readBody, readUrl } from "./index.ts";
+import { mediaTypeFor } from "./media-type.ts";
+import { readBody, readUrl } from "./parameters.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
 const RESPONSE_TYPE = "application/graphql-response+json; charset=utf-8";
