@@ -185,6 +185,7 @@ it("whatever is interleaved, no event is written to a socket once its session's 
       await Promise.all(reads);
       await door.read();
       door.tick();
+      door.elapse(1_000);
       await door.read();
       // All that was said has arrived once everybody is closed or has been answered.
       await eventually(() =>

@@ -425,8 +425,11 @@ describe("when the owner's socket is gone", () => {
     const ada = someone();
     const events = await live.subscribe(ada);
     expect((await events.next()).value?.data).toMatchObject({ live: { amount: 1, product: { name: "Lamp" } } });
+    const exited = once(child, "exit");
     child.kill("SIGKILL");
     const ended = await failureOf(events);
+    // Its port is free only then.
+    await exited;
     expect(ended instanceof StreamError && ended.errors).toMatchObject([
       { extensions: { code: "UNAVAILABLE", reason: "EVENTS_MISSED", details: { retryAfterMs: expect.any(Number) } } },
     ]);
