@@ -96,15 +96,34 @@ function withoutInterfaceNames(sources: Sources, isAbstract: (typename: unknown)
 
 /**
  * Errors by path and message. Of neither the order: Apollo puts fields of fragments together. Where a list may have objects
- * of several types, without the index: see below.
+ * of several types, without the index: see below. Of what is beneath a null, that something is: which of its parts is at fault
+ * may be said of one or of all (GraphQL section 6.4.4).
  */
 function comparable({ data, errors = [] }: Answer, { text }: SentOperation): { data: unknown; errors: string[] } {
-  const place = (path: GraphQLError["path"] = []): string =>
-    path.map((key) => (text.includes("...") && typeof key === "number" ? "@" : key)).join(".");
+  const place = (path: GraphQLError["path"] = []): string => {
+    const keys = path.map((key) => (text.includes("...") && typeof key === "number" ? ANY : key));
+    return keys.slice(0, depthOfNull(data, keys)).map(String).join(".");
+  };
   return {
     data: JSON.parse(JSON.stringify(data ?? null)),
-    errors: errors.map(({ path, message }) => `${place(path)}: ${message}`).toSorted(),
+    errors: [...new Set(errors.map(({ path, message }) => `${place(path)}: ${message}`))].toSorted(),
   };
+}
+
+/** Of a list, whichever. */
+const ANY = "@";
+
+/** How much of a path there is in `data` before a null. */
+function depthOfNull(data: unknown, path: readonly (string | number)[]): number {
+  let values = [data];
+  for (const [depth, key] of path.entries()) {
+    if (values.includes(null)) return depth;
+    values = values.flatMap((value) => {
+      if (Array.isArray(value)) return key === ANY ? value : [value[Number(key)]];
+      return isRecord(value) ? [value[key]] : [];
+    });
+  }
+  return path.length;
 }
 
 /** Where ours is another answer on purpose. */
