@@ -264,6 +264,17 @@ describe("an error", () => {
     expect(extensions(await ask(query, { variables }))).toEqual([{ code: "BAD_USER_INPUT", reason }]);
   });
 
+  test("of what is refused before anything is run is counted like any other", async () => {
+    const counted = async (): Promise<number> => {
+      const lines = (await (await fetch(`${base}/metrics`)).text()).split("\n");
+      const refused = lines.filter((line) => /^continuo_operation_duration_seconds_count\{.*"none"/.test(line));
+      return refused.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+    };
+    const before = await counted();
+    await ask("{ shoeSize }");
+    expect(await counted()).toBe(before + 1);
+  });
+
   test.each([
     ["is not JSON", "{ not json", {}, 400, "REQUEST_INVALID"],
     ["is no GraphQL request", "[]", {}, 400, "REQUEST_INVALID"],
