@@ -3,18 +3,41 @@
  * USAGE on the schema, DML on its tables and USAGE on its sequences suffices, as long as every job comes with an id
  * (an id of BullMQ's making would create a sequence).
  */
+import { EventEmitter } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
-import { PostgresConnection, PostgresQueueBackend } from "bullmq";
+import { PostgresConnection, type PostgresConnectionOptions, PostgresQueueBackend } from "bullmq";
 import type { Logger } from "@continuo/process";
 import { Client } from "pg";
 import type { JobsBackend } from "./jobs.backend.ts";
 
 const JOBS_SCHEMA = "jobs";
 
+/** Of a process, beside the one that listens. */
+const CONNECTIONS = 5;
 const LONGEST_WAIT_SECONDS = 5;
 const PAUSE_AFTER_ERROR_MS = 500;
 
-/** A worker's backend that looks for itself every 5 s, whatever became of its LISTEN, and never spins on an error. */
+/**
+ * All that a process has of queues and workers is on this: each connection that listens is woken by whatever anybody
+ * notifies, whatever it listens to.
+ */
+class SharedConnection extends PostgresConnection {
+  constructor(options: PostgresConnectionOptions) {
+    super(options);
+    this.setMaxListeners(0);
+  }
+
+  override async getListenClient(): ReturnType<PostgresConnection["getListenClient"]> {
+    const client = await super.getListenClient();
+    if (client instanceof EventEmitter) client.setMaxListeners(0);
+    return client;
+  }
+}
+
+/**
+ * A worker's backend that looks for itself every 5 s, whatever became of its LISTEN, never spins on an error, and leaves
+ * its connection to the others.
+ */
 class PatientBackend extends PostgresQueueBackend {
   override get maximumBlockTimeout(): number {
     return LONGEST_WAIT_SECONDS;
@@ -30,40 +53,44 @@ class PatientBackend extends PostgresQueueBackend {
       throw cause;
     }
   }
+
+  override close(): Promise<void> {
+    this.closing ??= this.disconnectBlocking();
+    return this.closing;
+  }
+
+  override disconnect(): Promise<void> {
+    return this.close();
+  }
 }
 
 /** Connects to the queue's database. Rejects when it cannot be reached or BullMQ's migrations have not been run. */
 export async function openPostgresBackend(options: { databaseUrl: string; logger: Logger }): Promise<JobsBackend> {
   const { databaseUrl, logger } = options;
 
-  function connect(max: number): PostgresConnection {
-    const connection = new PostgresConnection({
-      connectionString: databaseUrl,
-      schema: JOBS_SCHEMA,
-      migrate: false,
-      application_name: "continuo-jobs",
-      connectionTimeoutMillis: 5_000,
-      query_timeout: 30_000,
-      keepAlive: true,
-      // A crash may take back the last moments of a queue: then a job runs again, as after the death of its worker. What
-      // an outbox has handed over stays, since its mark commits later.
-      options: "-c synchronous_commit=off",
-      max,
-    });
-    connection.on("error", (cause: unknown) => logger.debug({ err: cause }, "a job queue lost its connection"));
-    return connection;
-  }
-
-  const shared = connect(3);
-  await shared.waitUntilReady();
+  const connection = new SharedConnection({
+    connectionString: databaseUrl,
+    schema: JOBS_SCHEMA,
+    migrate: false,
+    application_name: "continuo-jobs",
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 30_000,
+    keepAlive: true,
+    // A crash may take back the last moments of a queue: then a job runs again, as after the death of its worker. What
+    // an outbox has handed over stays, since its mark commits later.
+    options: "-c synchronous_commit=off",
+    max: CONNECTIONS,
+  });
+  connection.on("error", (cause: unknown) => logger.debug({ err: cause }, "the job queues lost a connection"));
+  await connection.waitUntilReady();
 
   return {
     queue: {
-      factory: (name, opts) => new PostgresQueueBackend(shared, name, { ...opts, connection: databaseUrl }, false),
+      factory: (name, opts) => new PostgresQueueBackend(connection, name, { ...opts, connection: databaseUrl }, false),
       connection: {},
     },
     worker: {
-      factory: (name, opts) => new PatientBackend(connect(2), name, { ...opts, connection: databaseUrl }, true, name),
+      factory: (name, opts) => new PatientBackend(connection, name, { ...opts, connection: databaseUrl }),
       connection: {},
     },
     // BullMQ's upsert of a schedule reads before it writes: two at once in one millisecond would end the schedule.
@@ -82,6 +109,6 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
         await client.end();
       }
     },
-    [Symbol.asyncDispose]: () => shared.close(),
+    [Symbol.asyncDispose]: () => connection.close(),
   };
 }

@@ -172,6 +172,18 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       expect(finished).toBe(true);
     });
 
+    test("a worker that closes leaves the others of its process at work", async () => {
+      await using jobs = await start();
+      const [job, other] = [someJob(), someJob()];
+      const ran: string[] = [];
+      await jobs.work(job, async ({ subject }) => void ran.push(subject));
+      const worker = await jobs.work(other, async ({ subject }) => void ran.push(subject));
+      await worker[Symbol.asyncDispose]();
+      await jobs.enqueue(other, { subject: "nobody's" });
+      await jobs.enqueue(job, { subject: "after" });
+      await vi.waitFor(() => expect(ran).toEqual(["after"]), soon);
+    });
+
     test("a handler that heeds the signal when its worker closes gives the job back, and another worker does it", async () => {
       await using producer = await start();
       const job = someJob({ attempts: 1 });
