@@ -22,16 +22,35 @@ const PAUSE_AFTER_ERROR_MS = 500;
  * notifies, whatever it listens to.
  */
 class SharedConnection extends PostgresConnection {
+  #listening: ListenClient | undefined;
+
   constructor(options: PostgresConnectionOptions) {
     super(options);
     this.setMaxListeners(0);
   }
 
-  override async getListenClient(): ReturnType<PostgresConnection["getListenClient"]> {
+  override async getListenClient(): Promise<ListenClient> {
     const client = await super.getListenClient();
-    if (client instanceof EventEmitter) client.setMaxListeners(0);
+    if (client !== this.#listening) {
+      this.#listening = client;
+      if (client instanceof EventEmitter) client.setMaxListeners(0);
+      takeTurns(client);
+    }
     return client;
   }
+}
+
+type ListenClient = Awaited<ReturnType<PostgresConnection["getListenClient"]>>;
+
+/** Workers that start at once each say LISTEN, but a client takes one statement after the other. */
+function takeTurns(client: ListenClient): void {
+  const query: ListenClient["query"] = client.query.bind(client);
+  let last: Promise<unknown> = Promise.resolve();
+  client.query = (text, params) => {
+    const answer = last.then(() => query(text, params));
+    last = answer.catch(() => undefined);
+    return answer;
+  };
 }
 
 /**

@@ -28,8 +28,8 @@ export interface Told {
 
 export interface FanOutStore {
   /**
-   * Notes one delivery for each other device of the user that is signed in, and posts one for each webhook and
-   * application to be told, in one statement for all of them; those noted before stay. `posted` counts the latter.
+   * Notes the user's other devices that are signed in as told, and posts a delivery for each webhook and application to be
+   * told, in one statement for all of them; those noted before stay. `delivered` counts devices, `posted` deliveries.
    * Revocations that are gone, or nobody's, are left out.
    */
   deliver(seqs: readonly number[], now: Date): Promise<readonly Told[]>;

@@ -29,12 +29,17 @@ WITH fresh AS (
      WHERE d.id = concerned.device_id)
 SELECT user_id AS "userId", device_rev AS "deviceRev" FROM head`;
 
-/** $1 replica, $2 now, $3 where `from` begins. One snapshot: the head is never behind the page. */
+/**
+ * $1 replica, $2 now, $3 where `from` begins. One snapshot: the head is never behind the page. Whether the replica was heard
+ * of just now is asked before the upsert, which locks the row whatever it does then: a read that writes nothing waits for no disk.
+ */
 const readPage = (from: string): string => `
 WITH heard AS (
-    INSERT INTO session.gateway_replicas AS g (name, heard_at) VALUES ($1, $2::timestamptz)
-        ON CONFLICT (name) DO UPDATE SET heard_at = EXCLUDED.heard_at
-     WHERE g.heard_at < EXCLUDED.heard_at - interval '${HEARD_EVERY_MS} milliseconds')
+    INSERT INTO session.gateway_replicas AS g (name, heard_at)
+    SELECT $1, $2::timestamptz
+     WHERE NOT EXISTS (SELECT FROM session.gateway_replicas AS known
+                        WHERE known.name = $1 AND known.heard_at >= $2::timestamptz - interval '${HEARD_EVERY_MS} milliseconds')
+        ON CONFLICT (name) DO UPDATE SET heard_at = EXCLUDED.heard_at WHERE g.heard_at < EXCLUDED.heard_at)
 SELECT head.seq AS head, entry.*
   FROM session.revocation_head AS head
   LEFT JOIN LATERAL (

@@ -25,7 +25,7 @@ WITH lapsed AS MATERIALIZED (
 ${endedBatch("lapsed")}`;
 
 /**
- * $1 seqs, $2 now. Other devices are told with the row itself; whoever is told over HTTP has a row and, in the same
+ * $1 seqs, $2 now. Other devices are told, once, with the revocation's own row; whoever is told over HTTP has a row and, in the same
  * transaction, a job of their own. Back-channel logout is one for each ended session, however many ended at once.
  */
 const DELIVER = `
@@ -33,23 +33,17 @@ WITH entry AS MATERIALIZED (
     SELECT r.seq FROM session.revocations AS r
      WHERE r.seq = ANY ($1::bigint[]) AND r.user_id IS NOT NULL ORDER BY r.seq FOR UPDATE),
   told AS (
-    UPDATE session.revocations AS r SET told_at = coalesce(r.told_at, $2::timestamptz)
+    UPDATE session.revocations AS r
+       SET told_at = coalesce(r.told_at, $2::timestamptz),
+           told_devices = coalesce(r.told_devices, ARRAY(
+             SELECT DISTINCT s.device_id FROM session.sessions AS s
+              WHERE s.user_id = r.user_id AND ${isLive("s", "$2::timestamptz")}
+                AND s.device_id NOT IN (SELECT e.device_id FROM session.sessions AS e WHERE e.id = ANY (r.session_ids))))
       FROM entry WHERE r.seq = entry.seq
-    RETURNING r.seq, r.user_id, r.session_ids, r.restores),
+    RETURNING r.seq, r.user_id, r.session_ids, r.restores, r.told_devices),
   concerned AS MATERIALIZED (
-    SELECT told.seq, told.restores, s.id, s.device_id, s.application_id
+    SELECT told.seq, told.restores, s.id, s.application_id
       FROM told JOIN session.sessions AS s ON s.id = ANY (told.session_ids)),
-  live AS MATERIALIZED (
-    SELECT told.seq, s.device_id FROM told JOIN session.sessions AS s ON s.user_id = told.user_id
-     WHERE ${isLive("s", "$2::timestamptz")}),
-  noted AS (
-    INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
-    SELECT told.seq, 'device:' || other.device_id, $2::timestamptz
-      FROM told
-     CROSS JOIN LATERAL (SELECT DISTINCT live.device_id FROM live WHERE live.seq = told.seq) AS other
-     WHERE NOT EXISTS (SELECT FROM concerned WHERE concerned.seq = told.seq AND concerned.device_id = other.device_id)
-        ON CONFLICT DO NOTHING
-    RETURNING seq),
   addressed AS (
     INSERT INTO session.revocation_deliveries (seq, recipient, created_at, due_at)
     SELECT told.seq, 'webhook:' || w.id, $2::timestamptz, $2::timestamptz
@@ -69,7 +63,7 @@ WITH entry AS MATERIALIZED (
            jsonb_build_object('seq', seq, 'recipient', recipient, 'attempts', 0), $2::timestamptz
       FROM addressed)
 SELECT told.seq, told.user_id AS "userId", h.device_rev AS "deviceRev",
-       (SELECT count(*) FROM noted WHERE noted.seq = told.seq) AS delivered,
+       cardinality(told.told_devices) AS delivered,
        (SELECT count(*) FROM addressed WHERE addressed.seq = told.seq) AS posted
   FROM told JOIN session.user_heads AS h ON h.user_id = told.user_id`;
 

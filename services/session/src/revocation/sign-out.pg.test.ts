@@ -263,6 +263,19 @@ describe("the revocation log", () => {
     expect(seqs).toEqual(Array.from({ length: 1_500 }, (_, index) => head + 1 + index));
   });
 
+  it("is read without a write, but for one every two seconds that says who was heard of", async () => {
+    const written = async (): Promise<unknown[]> =>
+      (await system.admin.query("SELECT xmin, xmax FROM session.gateway_replicas WHERE name = 'reader'")).rows;
+    await readLog(0, [], "reader");
+    const first = await written();
+    system.clock.advance(1_999);
+    await readLog(0, [], "reader");
+    expect(await written()).toEqual(first);
+    system.clock.advance(2);
+    await readLog(0, [], "reader");
+    expect(await written()).not.toEqual(first);
+  });
+
   it("shows no number before all lower ones, however slow their transactions are", async () => {
     const [slow, quick] = [await system.person().signIn(), await system.person().signIn()];
     const { head } = await readLog(null);

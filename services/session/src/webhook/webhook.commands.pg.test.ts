@@ -142,7 +142,7 @@ describe("an operator", { timeout: 120_000 }, () => {
     const { sessionId } = await deliveries.signInAndOut(await deliveries.application());
     await admin.query(
       `INSERT INTO session.revocation_deliveries (seq, recipient, delivered_at)
-       SELECT r.seq, 'device:' || gen_random_uuid(), now() FROM session.revocations AS r, generate_series(1, 20000)
+       SELECT r.seq, 'logout:' || gen_random_uuid(), now() FROM session.revocations AS r, generate_series(1, 20000)
         WHERE $1 = ANY (r.session_ids)`,
       [sessionId],
     );
