@@ -25,7 +25,7 @@ export function createSharedReads<Answer>(): ShareRead<Answer> {
   const lines = new Map<string, Line<Answer>>();
 
   return (key, read) => {
-    const line = lines.get(key) ?? { idle: turn() };
+    const line = lines.get(key) ?? { idle: allHaveAsked() };
     lines.set(key, line);
     count({ outcome: line.next ? "SHARED" : "MADE" });
     line.next ??= line.idle.then(async () => {
@@ -42,4 +42,9 @@ export function createSharedReads<Answer>(): ShareRead<Answer> {
       if (!line.next) lines.delete(key);
     }
   };
+}
+
+/** Who hears of the same poke asks before anything else happens. */
+function allHaveAsked(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }

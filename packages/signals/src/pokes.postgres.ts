@@ -4,7 +4,7 @@
  * Needs no privilege beyond CONNECT. Needs a session of its own: not a pooler in transaction mode.
  */
 import { randomBytes } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
 import { Pool } from "pg";
 import { startLine } from "./line.ts";
@@ -49,7 +49,8 @@ export async function startPostgresPokes(options: {
   }
   stack.use(await startLine({ ...options, open: () => listen(connection, CHANNEL, hear), onOpen: listeners.gap }));
 
-  // While one statement is under way the next gathers: a burst costs few round trips, and the highest number wins.
+  // While one statement is under way the next gathers: a burst costs few round trips, and the highest number wins. It begins
+  // when those have had their turn who hear in this process.
   let gathering = new Map<string, number>();
   let flushing: Promise<void> = Promise.resolve();
 
@@ -80,7 +81,7 @@ export async function startPostgresPokes(options: {
       if (closed) throw pokesClosed();
       assertPoke(topic, number);
       listeners.poke(topic, String(number));
-      if (gathering.size === 0) flushing = flushing.then(flush).then(pace);
+      if (gathering.size === 0) flushing = flushing.then(turn).then(flush).then(pace);
       gathering.set(topic, Math.max(number, gathering.get(topic) ?? number));
     },
     subscribe: async (topic, listener) => {

@@ -93,7 +93,8 @@ async function writeEach(write: Write, settled: readonly Settled[]): Promise<(bo
 
 async function settleLocked(pool: Pool, request: Request, decide: Decide): Promise<Settlement> {
   return inTransaction(pool, async (connection) => {
-    await connection.query({ name: "entry_lock_head", text: LOCK_HEAD, values: [request.userId, request.newEpoch] });
+    const { userId, newEpoch } = request;
+    await connection.query({ name: "entry_lock_head", text: LOCK_HEAD, values: [userId, newEpoch()] });
     let standing = await readOne(connection, request);
     // So that nothing of it is met, and no quota counts it.
     while (standing.hasExpired) {

@@ -35,11 +35,11 @@ export interface EntryStore {
    * `decide` decide, stores it. What `decide` throws undoes everything. Throws PassingFault.
    */
   settle(
-    request: { userId: string; deviceId: string; newEpoch: string; push: Push },
+    request: { userId: string; deviceId: string; newEpoch: () => string; push: Push },
     decide: (before: Before) => Settlement,
   ): Promise<Settlement>;
   /** What a push would meet, without a lock and without its units. */
-  look(request: { userId: string; clientId: string; newEpoch: string }): Promise<Before>;
+  look(request: { userId: string; clientId: string; newEpoch: () => string }): Promise<Before>;
 }
 
 /** The database could not settle a push now (a deadlock, a lock held too long): it undid it, and the same may pass later. */
@@ -79,7 +79,7 @@ export function createEntries(options: {
 
   /** Where a push stands of which nothing could be settled now. */
   async function interruptedAt(userId: string, deviceId: string, push: Push, fault: unknown): Promise<Settlement> {
-    const before = await store.look({ userId, clientId: push.clientId, newEpoch: newEpoch() });
+    const before = await store.look({ userId, clientId: push.clientId, newEpoch });
     return { ...settle({ ...push, ops: [] }, deviceId, before, quota), stop: "RETRY", faults: [fault] };
   }
 
@@ -107,7 +107,7 @@ export function createEntries(options: {
       const push: Push = { ...request, ops };
       let revBefore = 0;
       const settlement = await store
-        .settle({ userId, deviceId, newEpoch: newEpoch(), push }, (before) => {
+        .settle({ userId, deviceId, newEpoch, push }, (before) => {
           revBefore = before.rev;
           return settle(push, deviceId, before, quota);
         })

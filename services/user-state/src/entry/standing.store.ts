@@ -155,12 +155,12 @@ export async function readStandings(
 /** What a push would meet, without its units. */
 export async function lookAtHead(
   connection: Connection,
-  { userId, clientId, newEpoch }: { userId: string; clientId: string; newEpoch: string },
+  { userId, clientId, newEpoch }: { userId: string; clientId: string; newEpoch: () => string },
 ): Promise<Before> {
   const { rows } = await connection.query<HeadRow & ClientColumns>({
     name: "entry_look_at_head",
     text: LOOK_AT_HEAD,
-    values: [userId, newEpoch, clientId],
+    values: [userId, newEpoch(), clientId],
   });
   const [row] = rows;
   if (row === undefined) throw new Error("a row of constants is not there");

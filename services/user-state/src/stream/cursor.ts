@@ -2,7 +2,7 @@
  * A cursor: how far a replica has read, in a form that only we can make and only its person can use.
  * Not an authorisation: every read asks who is calling.
  */
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, createSecretKey, timingSafeEqual } from "node:crypto";
 import { AppError } from "@continuo/errors";
 
 export interface Cursor {
@@ -43,8 +43,14 @@ export function namespaceSet(names: readonly string[] | undefined): string {
 
 /** `key` is 32 secret bytes, the same in every replica. */
 export function createCursors(key: Buffer): Cursors {
+  const secret = createSecretKey(key);
+
   function sign(userId: string, payload: Buffer): Buffer {
-    return createHmac("sha256", key).update(`state cursor ${userId} `).update(payload).digest().subarray(0, MAC_BYTES);
+    return createHmac("sha256", secret)
+      .update(`state cursor ${userId} `)
+      .update(payload)
+      .digest()
+      .subarray(0, MAC_BYTES);
   }
 
   return {

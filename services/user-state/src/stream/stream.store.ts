@@ -116,7 +116,7 @@ export function createStreamStore(pool: Pool): StreamStore {
     async read(asked) {
       const page = await read(asked);
       if (page !== undefined) return page;
-      await pool.query(MAKE_HEAD, [asked.userId, asked.newEpoch]);
+      await pool.query(MAKE_HEAD, [asked.userId, asked.newEpoch()]);
       const [made] = await readPages(pool, [asked]);
       if (made === undefined) throw new Error("a head row was made and is not there");
       return made;

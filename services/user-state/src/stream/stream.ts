@@ -60,7 +60,7 @@ export interface StreamStore {
     namespaces: readonly string[] | undefined;
     first: number;
     clientId: string | undefined;
-    newEpoch: string;
+    newEpoch: () => string;
   }): Promise<Page>;
   /** Remembers how far a replica has come; never back. */
   acknowledge(replica: { userId: string; clientId: string; deviceId: string; ackedRev: number }): Promise<void>;
@@ -116,7 +116,7 @@ export function createStream(options: {
           namespaces: request.namespaces,
           first,
           clientId,
-          newEpoch: newEpoch(),
+          newEpoch,
         });
 
       let page = await read(cursor);
