@@ -43,6 +43,13 @@ describe("a gateway's metrics", () => {
     expect(await valueOf(series)).toBe(before + 1);
   });
 
+  it("tell how many sockets for operations are open to a subgraph", async () => {
+    await vi.waitFor(async () => {
+      await house.graphql("{ me { id } }");
+      expect(await valueOf('continuo_subgraph_sockets{subgraph="identity"}')).toBe(2);
+    });
+  });
+
   it("count what costs too much, by its reason", async () => {
     const series = `continuo_refusals_total{code="BAD_USER_INPUT",reason="OPERATION_TOO_COSTLY"}`;
     const before = await valueOf(series);

@@ -1,8 +1,10 @@
-import { createIdentitySigner, generateKey } from "@continuo/access";
+import { createIdentitySigner, generateKey, IDENTITY_HEADER, REQUEST_ID_HEADER } from "@continuo/access";
+import { acceptOperations } from "@continuo/operation-socket";
 import { createLogger } from "@continuo/process";
 import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import { afterEach, describe, expect, it } from "vitest";
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { Socket } from "node:net";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LocalSubgraph } from "./local-subgraph.ts";
 import { createSubgraphClient, type Scope, type SubgraphClient } from "./subgraph-client.ts";
 
@@ -17,9 +19,11 @@ afterEach(async () => {
 async function serve(
   answer: RequestListener,
   answerWithinMs = 30_000,
-): Promise<{ client: SubgraphClient; asked: () => number }> {
+): Promise<{ client: SubgraphClient; server: Server; asked: () => number }> {
   let asked = 0;
   const server = createServer((request, response) => {
+    // It takes no sockets.
+    if (request.headers.upgrade !== undefined) return response.writeHead(404).end();
     asked += 1;
     answer(request, response);
   }).listen(0, "127.0.0.1");
@@ -40,7 +44,7 @@ async function serve(
       answerWithinMs,
     }),
   );
-  return { client, asked: () => asked };
+  return { client, server, asked: () => asked };
 }
 
 /** A client for a subgraph in this process. */
@@ -227,5 +231,59 @@ describe("a subgraph in this process", () => {
       reason: "SUBGRAPH_UNAVAILABLE",
     });
     expect(await (await within({})).graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
+  });
+});
+
+describe("over a socket", () => {
+  /** A subgraph of ours, whose operations are answered as told; `overHttp` counts those that came so. */
+  async function serveBoth(answer: (query: string) => Promise<Record<string, unknown>>) {
+    let overHttp = 0;
+    const streams: Socket[] = [];
+    const route = acceptOperations({
+      admit: async () => undefined,
+      async answer({ query, headers: { [REQUEST_ID_HEADER]: id, ...others } }) {
+        return { data: { ...(await answer(query)), id, others: Object.keys(others) } };
+      },
+      logger: createLogger({ name: "test", level: "silent" }),
+    });
+    const { client, server } = await serve((_request, response) => {
+      overHttp += 1;
+      response.end(`{"data":{"http":true}}`);
+    });
+    server.on("upgrade", (request, stream: Socket, head) => {
+      streams.push(stream);
+      route.take(request, stream, head);
+    });
+    stack.use(route);
+    await vi.waitFor(async () => {
+      const { data } = await client.graphql({ query: "{ ready }" }, SCOPE);
+      expect(data).not.toHaveProperty("http");
+    });
+    overHttp = 0;
+    return { client, streams, overHttp: () => overHttp };
+  }
+
+  it("asks, once one is open, in the name of each caller", async () => {
+    const { client, overHttp } = await serveBoth(async (query) => ({ query }));
+    const asked = ["r1", "r2"].map((requestId) => client.graphql({ query: "{ a }" }, { ...SCOPE, requestId }));
+    expect((await Promise.all(asked)).map(({ data }) => data)).toEqual([
+      { query: "{ a }", id: "r1", others: [IDENTITY_HEADER] },
+      { query: "{ a }", id: "r2", others: [IDENTITY_HEADER] },
+    ]);
+    expect(overHttp()).toBe(0);
+  });
+
+  it("sends a read again over HTTP when the socket breaks, a mutation never, and what waits always goes so", async () => {
+    const { client, streams, overHttp } = await serveBoth(async (query) =>
+      query === "{ ready }" ? {} : new Promise(() => {}),
+    );
+    const change = client.graphql({ query: "mutation { a }" }, SCOPE);
+    const read = client.graphql({ query: "query { a }" }, SCOPE);
+    const wait = client.graphql({ query: "query { a }", waitMs: 100 }, SCOPE);
+    expect((await wait).data).toEqual({ http: true });
+    for (const stream of streams) stream.destroy();
+    expect(await change).toMatchObject(unavailable);
+    expect((await read).data).toEqual({ http: true });
+    expect(overHttp()).toBe(2);
   });
 });

@@ -8,8 +8,9 @@ import type { Logger } from "@continuo/process";
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
 import { json as jsonOf } from "node:stream/consumers";
-import { createHttpTransport, isConnectionFault, isTooLarge } from "./http-transport.ts";
-import { createLocalTransport, type LocalSubgraph, within } from "./local-subgraph.ts";
+import { createHttpTransport, isTooLarge } from "./http-transport.ts";
+import { createLocalTransport, type LocalSubgraph } from "./local-subgraph.ts";
+import { createLocalLink, createRemoteLink } from "./operation-link.ts";
 import {
   fromSubgraph,
   isRecord,
@@ -78,7 +79,6 @@ export interface SubgraphClient extends AsyncDisposable {
 
 const ANSWER_WITHIN_MS = 10_000;
 const ANSWER_GATEWAY_WITHIN_MS = 2_000;
-const MAX_WAIT_MS = 30_000;
 /** How OAuth clients post (RFC 6749 appendix B). */
 export const FORM_TYPE = "application/x-www-form-urlencoded";
 const GATEWAY: Caller = { kind: "service", name: "gateway" };
@@ -101,52 +101,19 @@ export function createSubgraphClient(options: {
     [REQUEST_ID_HEADER]: requestId,
   });
 
-  async function post(
-    path: string,
-    body: Body,
-    scope: Scope,
-    withinMs: number,
-    waits = false,
-  ): Promise<TransportReply> {
-    const headers = { ...body.headers, ...(await headersFor(scope)) };
-    return transport.send({ method: "POST", path, headers, body: body.text, withinMs, waits, signal: scope.signal });
-  }
-
-  async function sendOperation(request: SubgraphRequest, scope: Scope): Promise<SubgraphAnswer> {
-    const { waitMs = 0, ...asked } = request;
-    const isChange = request.query.startsWith("mutation");
-    const { signal, ...still } = scope;
-    const withinMs = answerWithinMs + Math.min(waitMs, MAX_WAIT_MS);
-    if (typeof at !== "string")
-      return toAnswer(
-        await within(
-          withinMs,
-          (ending) => at.graphql(asked, { ...still, signal: ending }),
-          isChange ? undefined : signal,
-        ),
-        undefined,
-      );
-    const attempt = async (): Promise<SubgraphAnswer> => {
-      const reply = await post("/graphql", json(asked), isChange ? still : scope, withinMs, waitMs > 0);
-      return toAnswer(parseJson(reply.text), reply.status);
-    };
-    try {
-      return await attempt();
-    } catch (cause) {
-      // Whether the request arrived is not known, so only a read is sent again.
-      if (isChange || !isConnectionFault(cause) || signal?.aborted) throw cause;
-      return attempt();
-    }
-  }
+  const ownHeaders = (): Promise<Record<string, string>> => headersFor({ caller: GATEWAY, requestId: randomUUID() });
+  const link =
+    typeof at === "string"
+      ? createRemoteLink({ name, url: at, transport, headersFor, ownHeaders, answerWithinMs, logger })
+      : createLocalLink(at, answerWithinMs);
 
   async function sendAsGateway(method: "GET" | "POST", path: string, body: unknown): Promise<TransportReply> {
-    const { text, headers } = body === undefined ? { text: undefined, headers: {} } : json(body);
     try {
       const reply = await transport.send({
         method,
         path,
-        headers: { ...headers, ...(await headersFor({ caller: GATEWAY, requestId: randomUUID() })) },
-        body: text,
+        headers: { ...(body !== undefined && { "content-type": "application/json" }), ...(await ownHeaders()) },
+        body: body === undefined ? undefined : JSON.stringify(body),
         withinMs: ANSWER_GATEWAY_WITHIN_MS,
       });
       if (reply.status >= 200 && reply.status < 300) return reply;
@@ -160,7 +127,8 @@ export function createSubgraphClient(options: {
     name,
     async graphql(request, scope) {
       try {
-        return await sendOperation(request, scope);
+        const { sent, status } = await link.ask(request, scope);
+        return toAnswer(sent, status);
       } catch (cause) {
         if (isAppError(cause)) return failure(toSubgraphError(cause));
         if (!scope.signal?.aborted) logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
@@ -187,9 +155,19 @@ export function createSubgraphClient(options: {
       return { body: text, cacheControl: header("cache-control") };
     },
     async forward(path, { text, authorization }, scope) {
-      const headers = { "content-type": FORM_TYPE, ...(authorization !== undefined && { authorization }) };
       try {
-        const reply = await post(path, { text, headers }, scope, answerWithinMs);
+        const reply = await transport.send({
+          method: "POST",
+          path,
+          headers: {
+            "content-type": FORM_TYPE,
+            ...(authorization !== undefined && { authorization }),
+            ...(await headersFor(scope)),
+          },
+          body: text,
+          withinMs: answerWithinMs,
+          signal: scope.signal,
+        });
         return {
           status: reply.status,
           text: reply.text,
@@ -219,7 +197,10 @@ export function createSubgraphClient(options: {
         () => false,
       );
     },
-    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await link[Symbol.asyncDispose]();
+      await transport[Symbol.asyncDispose]();
+    },
   };
 
   function toAnswer(answer: unknown, status: number | undefined): SubgraphAnswer {
@@ -236,15 +217,6 @@ export function createSubgraphClient(options: {
   }
 }
 
-interface Body {
-  readonly text: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-function json(value: unknown): Body {
-  return { text: JSON.stringify(value), headers: { "content-type": "application/json" } };
-}
-
 function unavailable(cause: unknown): AppError {
   return new AppError("UNAVAILABLE", "SUBGRAPH_UNAVAILABLE", UNAVAILABLE.message, { cause });
 }
@@ -259,12 +231,4 @@ function firstError(answer: unknown): unknown {
 
 function detailsOf(details: unknown): { details?: Record<string, unknown> } {
   return isRecord(details) ? { details } : {};
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

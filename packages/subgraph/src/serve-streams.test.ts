@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { requireViewer, startSubgraph, type Subgraph, type SubgraphContext } from "./index.ts";
 import { buildSchema } from "./schema.ts";
+import { routeSockets } from "./socket-routes.ts";
 import { serveStreams } from "./serve-streams.ts";
 import { createStreams } from "./streams.ts";
 import { testViewer } from "./testing.ts";
@@ -158,7 +159,8 @@ describe("streams over a socket", () => {
     const address = http.address();
     const schema = buildSchema(typeDefs, resolvers);
     const streams = createStreams(schema, (scope) => ({ ...scope, logger }));
-    await using _served = serveStreams(http, { schema, streams, identity, logger, renewWithinMs: 200 });
+    await using served = serveStreams({ schema, streams, identity, logger, renewWithinMs: 200 });
+    routeSockets(http, [served]);
     const url = `ws://127.0.0.1:${typeof address === "object" ? address?.port : 0}/graphql`;
     const asking = connect(await statementOf(), url).iterate({ query: "subscription { never }" });
     await expect(asking.next()).rejects.toMatchObject({ code: 4403 });
@@ -168,7 +170,7 @@ describe("streams over a socket", () => {
   test("have one address", async () => {
     const socket = new WebSocket(`${socketUrl()}/other`, "graphql-transport-ws");
     const [fault] = await once(socket, "error");
-    expect(String(fault)).toContain("503");
+    expect(String(fault)).toContain("404");
   });
 });
 

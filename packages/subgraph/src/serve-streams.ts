@@ -2,17 +2,16 @@
  * Streams over a socket (graphql-transport-ws), for the gateway alone: `connection_init` brings its signed statement, and each
  * ping a fresh one about the same caller. A socket that has none for a minute is closed.
  */
-import { IDENTITY_HEADER, REQUEST_ID_HEADER, type IdentityVerifier } from "@continuo/access";
+import type { IdentityVerifier } from "@continuo/access";
 import type { Logger } from "@continuo/process";
 import { type ExecutionArgs, GraphQLError, type GraphQLSchema } from "graphql";
 import { CloseCode, handleProtocols, makeServer, MessageType, stringifyMessage } from "graphql-ws";
-import { randomUUID } from "node:crypto";
-import type { IncomingMessage, Server } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { formatError } from "./format-error.ts";
+import { callerOf, requestIdOf } from "./gateway-headers.ts";
 import type { OperationRequest } from "./run-operation.ts";
+import type { SocketRoute } from "./socket-routes.ts";
 import type { Streams, StreamScope } from "./streams.ts";
 
 type Payload = Record<string, unknown> | undefined;
@@ -30,19 +29,15 @@ const INIT_WITHIN_MS = 3_000;
 const RENEW_WITHIN_MS = 60_000;
 const CLOSE_WITHIN_MS = 1_000;
 const GOING_AWAY = 1001;
-const REQUEST_ID = /^[\w-]{1,64}$/;
 
-/** Serves them at the port of `server`. Closing tells each socket, and waits a second at most. */
-export function serveStreams(
-  server: Server,
-  options: {
-    schema: GraphQLSchema;
-    streams: Streams;
-    identity: IdentityVerifier;
-    logger: Logger;
-    renewWithinMs?: number | undefined;
-  },
-): AsyncDisposable {
+/** Where their sockets are upgraded. Closing tells each socket, and waits a second at most. */
+export function serveStreams(options: {
+  schema: GraphQLSchema;
+  streams: Streams;
+  identity: IdentityVerifier;
+  logger: Logger;
+  renewWithinMs?: number | undefined;
+}): SocketRoute {
   const { schema, streams, identity, logger, renewWithinMs = RENEW_WITHIN_MS } = options;
   const upgrades = new WebSocketServer({
     noServer: true,
@@ -52,13 +47,8 @@ export function serveStreams(
   });
   const asked = new WeakMap<ExecutionArgs, { readonly request: OperationRequest; readonly scope: StreamScope }>();
 
-  async function scopeOf(payload: Payload): Promise<StreamScope> {
-    const statement = payload?.[IDENTITY_HEADER];
-    const id = payload?.[REQUEST_ID_HEADER];
-    return {
-      caller: await identity.verify(typeof statement === "string" ? statement : undefined),
-      requestId: typeof id === "string" && REQUEST_ID.test(id) ? id : randomUUID(),
-    };
+  async function scopeOf(payload: Payload = {}): Promise<StreamScope> {
+    return { caller: await callerOf(identity, payload), requestId: requestIdOf(payload) };
   }
 
   const protocol = makeServer<NonNullable<Payload>, SocketState>({
@@ -137,15 +127,13 @@ export function serveStreams(
   });
 
   let isClosing = false;
-  function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const isTaken = request.url?.split("?")[0] === PATH && !isClosing && upgrades.clients.size < MAX_SOCKETS;
-    if (isTaken) return upgrades.handleUpgrade(request, socket, head, (opened) => upgrades.emit("connection", opened));
-    socket.on("error", () => undefined);
-    socket.end("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n");
-  }
-  server.on("upgrade", upgrade);
-
   return {
+    path: PATH,
+    take(request, stream, head) {
+      if (isClosing || upgrades.clients.size >= MAX_SOCKETS) return false;
+      upgrades.handleUpgrade(request, stream, head, (opened) => upgrades.emit("connection", opened));
+      return true;
+    },
     async [Symbol.asyncDispose]() {
       isClosing = true;
       const sockets = [...upgrades.clients];

@@ -3,7 +3,7 @@
  * It knows who is calling; what a caller may do is each use case's to decide.
  */
 import { fastifyApolloHandler } from "@as-integrations/fastify";
-import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentityVerifier } from "@continuo/access";
+import type { Caller, IdentityVerifier } from "@continuo/access";
 import { HTTP_STATUS, isAppError } from "@continuo/errors";
 import { measureOperations, metrics, type Health, type Logger } from "@continuo/process";
 import Fastify, {
@@ -14,16 +14,18 @@ import Fastify, {
   type FastifyRequest,
 } from "fastify";
 import type { DocumentNode } from "graphql";
-import { randomUUID } from "node:crypto";
 import type { SubgraphContext } from "./context.ts";
 import { createAnswer } from "./answer.ts";
 import { startApolloServer } from "./apollo.ts";
+import { callerOf, requestIdOf } from "./gateway-headers.ts";
 import { createLocal, type Local } from "./local.ts";
 import { observeOperations } from "./observe-operation.ts";
 import { isOutage } from "./outage.ts";
 import { createRunOperation } from "./run-operation.ts";
 import { buildSchema, type SubgraphResolvers } from "./schema.ts";
+import { serveOperations } from "./serve-operations.ts";
 import { serveStreams } from "./serve-streams.ts";
+import { routeSockets, type SocketRoute } from "./socket-routes.ts";
 import { createStreams } from "./streams.ts";
 
 export interface SubgraphOptions<Context extends SubgraphContext> {
@@ -54,7 +56,6 @@ export interface Subgraph extends AsyncDisposable {
 const BODY_LIMIT_BYTES = 1024 * 1024;
 /** Longer than any client's keep-alive, so that the gateway never writes into a socket that we are closing. */
 const KEEP_ALIVE_MS = 65_000;
-const REQUEST_ID = /^[\w-]{1,64}$/;
 
 /** Opens the port and serves. Closing turns readiness off, finishes what is under way, then closes the port. */
 export async function startSubgraph<Context extends SubgraphContext>(
@@ -71,10 +72,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
     keepAliveTimeout: KEEP_ALIVE_MS,
     // What arrives on an open connection while we close is still served; the connection ends with it.
     return503OnClosing: false,
-    genReqId: (request) => {
-      const given = request.headers[REQUEST_ID_HEADER];
-      return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
-    },
+    genReqId: ({ headers }) => requestIdOf(headers),
   });
   await using opening = new AsyncDisposableStack();
   const observe = observeOperations(opening.use(measureOperations(name)));
@@ -86,19 +84,10 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const apollo = await startApolloServer({ schema, http, answer, observe, logger });
   opening.defer(() => apollo.stop());
   let isClosing = false;
-  opening.defer(() => {
-    isClosing = true;
-    health.drain();
-  });
   http.addHook("onSend", (_request, reply, _payload, done) => {
     if (isClosing) void reply.header("connection", "close");
     done();
   });
-
-  const callerOf = (request: FastifyRequest): Promise<Caller> => {
-    const statement = request.headers[IDENTITY_HEADER];
-    return identity.verify(typeof statement === "string" ? statement : undefined);
-  };
 
   http.setErrorHandler((thrown, request, reply) => {
     const fault = asFault(thrown);
@@ -134,7 +123,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
     {
       // Before the body is read.
       onRequest: async (request) => {
-        callers.set(request, await callerOf(request));
+        callers.set(request, await callerOf(identity, request.headers));
       },
     },
     fastifyApolloHandler(apollo, {
@@ -146,8 +135,16 @@ export async function startSubgraph<Context extends SubgraphContext>(
     }),
   );
   const streams = createStreams(schema, contextFor);
-  if (streams.exist) opening.use(serveStreams(http.server, { schema, streams, identity, logger }));
-  options.routes?.(http, callerOf);
+  const sockets: SocketRoute[] = [serveOperations({ answer, identity, logger })];
+  if (streams.exist) sockets.push(serveStreams({ schema, streams, identity, logger }));
+  for (const route of sockets) opening.use(route);
+  routeSockets(http.server, sockets);
+  // Before all else.
+  opening.defer(() => {
+    isClosing = true;
+    health.drain();
+  });
+  options.routes?.(http, ({ headers }) => callerOf(identity, headers));
   const address = await http.listen({ host, port });
   logger.info({ address }, `${name} is listening`);
 

@@ -1,0 +1,111 @@
+/**
+ * How an operation gets to its subgraph, and the answer back: over a socket that many share, over HTTP where no socket takes it,
+ * or in this process. Knows no GraphQL but what begins with `mutation`.
+ */
+import { openOperationSockets, SocketLost } from "@continuo/operation-socket";
+import { createGauge, type Logger } from "@continuo/process";
+import { isConnectionFault } from "./http-transport.ts";
+import { type LocalSubgraph, within } from "./local-subgraph.ts";
+import type { Scope } from "./subgraph-client.ts";
+import type { SubgraphTransport } from "./transport.ts";
+
+interface Operation {
+  readonly query: string;
+  readonly variables?: Record<string, unknown>;
+  readonly operationName?: string | undefined;
+  /** How long the subgraph is asked to wait for something to tell, beyond the time for an answer. Milliseconds. */
+  readonly waitMs?: number;
+}
+
+export interface OperationLink extends AsyncDisposable {
+  /** The answer as it came; `status` is HTTP's, if it came so. Rejects when there is none. */
+  ask(operation: Operation, scope: Scope): Promise<{ readonly sent: unknown; readonly status?: number }>;
+}
+
+const MAX_WAIT_MS = 30_000;
+const openSockets = createGauge("continuo_subgraph_sockets", "Sockets for operations that are open to a subgraph.", [
+  "subgraph",
+]);
+
+/**
+ * To the subgraph whose base is `url`. A read whose connection broke is sent again, over HTTP; a change is not, and runs to
+ * its end also when nobody waits for it any more.
+ */
+export function createRemoteLink(options: {
+  name: string;
+  url: string;
+  transport: SubgraphTransport;
+  headersFor: (scope: Scope) => Promise<Record<string, string>>;
+  /** Of the gateway itself. */
+  ownHeaders: () => Promise<Record<string, string>>;
+  answerWithinMs: number;
+  logger: Logger;
+}): OperationLink {
+  const { name, url, transport, headersFor, ownHeaders, answerWithinMs, logger } = options;
+  const sockets = openOperationSockets({ url, headers: ownHeaders, logger });
+  const watching = openSockets.watch(() => [[{ subgraph: name }, sockets.open]]);
+
+  return {
+    async ask({ waitMs = 0, ...asked }, scope) {
+      const isChange = isMutation(asked.query);
+      const signal = isChange ? undefined : scope.signal;
+      const withinMs = answerWithinMs + Math.min(waitMs, MAX_WAIT_MS);
+      const waits = waitMs > 0;
+      const headers = await headersFor(scope);
+
+      async function overHttp(): Promise<{ readonly sent: unknown; readonly status: number }> {
+        const { status, text } = await transport.send({
+          method: "POST",
+          path: "/graphql",
+          headers: { "content-type": "application/json", ...headers },
+          body: JSON.stringify(asked),
+          withinMs,
+          waits,
+          signal,
+        });
+        return { sent: parseJson(text), status };
+      }
+
+      // What waits has connections of its own, so that it takes nobody's place.
+      const overSocket = waits ? undefined : sockets.ask(asked, headers, { withinMs, signal });
+      try {
+        return overSocket ? { sent: await overSocket } : await overHttp();
+      } catch (cause) {
+        const isLost = cause instanceof SocketLost || isConnectionFault(cause);
+        if (isChange || !isLost || signal?.aborted) throw cause;
+        return overHttp();
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      watching[Symbol.dispose]();
+      await sockets[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** To a subgraph in this process. */
+export function createLocalLink(subgraph: LocalSubgraph, answerWithinMs: number): OperationLink {
+  return {
+    async ask({ waitMs = 0, ...asked }, { signal, ...scope }) {
+      const sent = await within(
+        answerWithinMs + Math.min(waitMs, MAX_WAIT_MS),
+        (ending) => subgraph.graphql(asked, { ...scope, signal: ending }),
+        isMutation(asked.query) ? undefined : signal,
+      );
+      return { sent };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+function isMutation(query: string): boolean {
+  return query.startsWith("mutation");
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

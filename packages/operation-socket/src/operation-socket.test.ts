@@ -1,0 +1,335 @@
+/** Both sides over loopback: many callers on one socket, and the ways in which it ends. */
+import { createLogger } from "@continuo/process";
+import { MessageType } from "graphql-ws";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { WebSocket } from "ws";
+import {
+  acceptOperations,
+  type AcceptedOperation,
+  openOperationSockets,
+  type OperationSockets,
+  SocketLost,
+} from "./index.ts";
+
+const logger = createLogger({ name: "test", level: "silent" });
+const PATIENCE = { withinMs: 5_000 };
+const HEADERS = { from: "ada" };
+let stack = new AsyncDisposableStack();
+afterEach(async () => {
+  await stack.disposeAsync();
+  stack = new AsyncDisposableStack();
+});
+
+type Answer = Parameters<typeof acceptOperations>[0]["answer"];
+
+/** Answers what the query asks for: who asks, when told, nothing, or too much. */
+async function serve(
+  answer: Answer = async ({ query, headers }) => ({ data: { query, from: headers["from"] } }),
+  limits: { initWithinMs?: number; silentForMs?: number; closeWithinMs?: number } = {},
+) {
+  const route = acceptOperations({
+    admit: async ({ name }) => {
+      if (name !== "gateway") throw new Error("who are you?");
+    },
+    answer,
+    logger,
+    ...limits,
+  });
+  const streams: Socket[] = [];
+  const server = createServer((_request, response) => response.writeHead(404).end())
+    .on("upgrade", (request, stream: Socket, head) => {
+      streams.push(stream);
+      if (request.url !== route.path || !route.take(request, stream, head)) stream.destroy();
+    })
+    .listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(async () => {
+    for (const stream of streams) stream.destroy();
+    server.close();
+    await route[Symbol.asyncDispose]();
+  });
+  return { route, streams, port: portOf(server.address()) };
+}
+
+async function serveHttp(answer: RequestListener): Promise<number> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(async () => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return portOf(server.address());
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  return typeof address === "object" ? (address?.port ?? 0) : 0;
+}
+
+function open(port: number, options: { pingEveryMs?: number; maxAgeMs?: number; name?: string } = {}) {
+  const { name = "gateway", ...rest } = options;
+  return stack.use(
+    openOperationSockets({ url: `http://127.0.0.1:${port}`, headers: async () => ({ name }), logger, ...rest }),
+  );
+}
+
+/** The first operations find no socket. */
+async function ask(
+  sockets: OperationSockets,
+  query: string,
+  headers = HEADERS,
+  patience: Parameters<OperationSockets["ask"]>[2] = PATIENCE,
+) {
+  const asked = await vi.waitUntil(() => {
+    const answer = sockets.ask({ query }, headers, patience);
+    return answer && { answer };
+  });
+  return asked.answer;
+}
+
+/** A side that says what it is told to. */
+async function speak(port: number): Promise<{ socket: WebSocket; say: (message: unknown) => void; heard: unknown[] }> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql/operations`, "graphql-transport-ws");
+  const heard: unknown[] = [];
+  socket.on("message", (data) => heard.push(JSON.parse(Buffer.isBuffer(data) ? data.toString() : "")));
+  await once(socket, "open");
+  stack.defer(() => socket.terminate());
+  return {
+    socket,
+    heard,
+    say: (message) => socket.send(typeof message === "string" ? message : JSON.stringify(message)),
+  };
+}
+
+describe("operations", () => {
+  test("of many callers are each answered to who asked, whatever comes first", async () => {
+    const { port, streams } = await serve(async ({ query, headers }) => {
+      await delay(Number(query) % 7);
+      return { data: { query, from: headers["from"] } };
+    });
+    const sockets = open(port);
+    await ask(sockets, "0");
+    const numbers = Array.from({ length: 100 }, (_, index) => String(index));
+    const answers = numbers.map(async (query) => sockets.ask({ query }, { from: `user ${query}` }, PATIENCE));
+    expect(await Promise.all(answers)).toEqual(numbers.map((query) => ({ data: { query, from: `user ${query}` } })));
+    expect(streams.length).toBeLessThanOrEqual(2);
+  });
+
+  test("bring their variables, and are told when their answer is on its way", async () => {
+    const seen: AcceptedOperation[] = [];
+    const { port } = await serve(async (operation) => {
+      seen.push(operation);
+      return { data: {} };
+    });
+    const sockets = open(port);
+    await ask(sockets, "first");
+    const request = { query: "query A($a: Int) { a }", variables: { a: 1 }, operationName: "A" };
+    await sockets.ask(request, HEADERS, PATIENCE);
+    expect(seen.at(-1)).toMatchObject({ ...request, headers: HEADERS });
+    await seen.at(-1)?.answered;
+  });
+
+  test("that were not run have errors alone", async () => {
+    const errors = [{ message: "no", extensions: { code: "BAD_USER_INPUT" } }];
+    const { port } = await serve(async () => ({ errors }));
+    expect(await ask(open(port), "x")).toEqual({ errors });
+  });
+
+  test("that nobody waits for are told so, and no other", async () => {
+    const left: string[] = [];
+    const { port } = await serve(async ({ query, signal, answered }) => {
+      if (query === "quick") return { data: {} };
+      await once(signal, "abort");
+      void answered.then(() => left.push(query));
+      return { data: {} };
+    });
+    const sockets = open(port);
+    await ask(sockets, "quick");
+    const leaving = new AbortController();
+    const gone = sockets.ask({ query: "gone" }, HEADERS, { ...PATIENCE, signal: leaving.signal });
+    const late = sockets.ask({ query: "late" }, HEADERS, { withinMs: 50 });
+    const already = sockets.ask({ query: "already" }, HEADERS, { ...PATIENCE, signal: AbortSignal.abort() });
+    leaving.abort();
+    await expect(gone).rejects.toThrow("nobody waits");
+    await expect(already).rejects.toThrow("nobody waits");
+    await expect(late).rejects.toThrow("no answer within 50 ms");
+    await vi.waitFor(() => expect(left.toSorted()).toEqual(["already", "gone", "late"]));
+    expect(await sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toEqual({ data: {} });
+  });
+
+  test("that are too long go another way; an answer that is too long is an error, and others go on", async () => {
+    const { port } = await serve(async ({ query }) => ({
+      data: { long: "é".repeat(query === "long" ? 4_200_000 : 3) },
+    }));
+    const sockets = open(port);
+    await ask(sockets, "first");
+    expect(sockets.ask({ query: "é".repeat(400_000) }, HEADERS, PATIENCE)).toBeUndefined();
+    const [long, short] = await Promise.all(
+      ["long", "short"].map(async (query) => sockets.ask({ query }, HEADERS, PATIENCE)),
+    );
+    expect(long).toMatchObject({ errors: [{ extensions: { code: "INTERNAL_SERVER_ERROR" } }] });
+    expect(short).toEqual({ data: { long: "ééé" } });
+  });
+});
+
+describe("a socket", () => {
+  test("that breaks fails what is under way over it, and another is opened", async () => {
+    const { port, streams } = await serve(async ({ query }) =>
+      query === "quick" ? { data: {} } : new Promise(() => {}),
+    );
+    const sockets = open(port);
+    await ask(sockets, "quick");
+    const lost = sockets.ask({ query: "slow" }, HEADERS, PATIENCE);
+    await delay(20);
+    for (const stream of streams) stream.destroy();
+    await expect(lost).rejects.toBeInstanceOf(SocketLost);
+    expect(await ask(sockets, "quick")).toEqual({ data: {} });
+  });
+
+  test("whose other side is silent is given up", async () => {
+    const { port, streams } = await serve();
+    const sockets = open(port, { pingEveryMs: 40 });
+    await ask(sockets, "first");
+    for (const stream of streams) stream.pause();
+    await expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).rejects.toBeInstanceOf(SocketLost);
+  });
+
+  test("stays while the other side answers pings alone", async () => {
+    const { port, streams } = await serve(undefined, { silentForMs: 300 });
+    const sockets = open(port, { pingEveryMs: 40 });
+    await ask(sockets, "first");
+    await delay(500);
+    expect(streams[0]?.destroyed).toBe(false);
+  });
+
+  test("makes room for another when it is old, and closes when all has been answered", async () => {
+    const { promise, resolve } = Promise.withResolvers<{ data: Record<string, unknown> }>();
+    const { port, streams } = await serve(async ({ query }) => (query === "slow" ? promise : { data: {} }));
+    const sockets = open(port, { maxAgeMs: 200 });
+    const slow = ask(sockets, "slow");
+    await vi.waitFor(() => {
+      void sockets.ask({ query: "quick" }, HEADERS, PATIENCE);
+      expect(streams.length).toBeGreaterThan(2);
+    });
+    expect(streams[0]?.destroyed).toBe(false);
+    resolve({ data: { slow: true } });
+    expect(await slow).toEqual({ data: { slow: true } });
+    await vi.waitFor(() => expect(streams[0]?.destroyed).toBe(true));
+  });
+
+  test("is not opened where nobody takes it: whoever asks goes another way", async () => {
+    let asked = 0;
+    const port = await serveHttp((_request, response) => {
+      asked += 1;
+      response.writeHead(404).end();
+    });
+    const sockets = open(port);
+    expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).toBeUndefined();
+    await vi.waitFor(() => expect(asked).toBe(1));
+    await delay(50);
+    expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).toBeUndefined();
+    await delay(50);
+    expect(asked).toBe(1);
+  });
+
+  test("answers what is under way before its server goes away, and takes no more", async () => {
+    const { promise, resolve } = Promise.withResolvers<{ data: Record<string, unknown> }>();
+    const { route, port, streams } = await serve(async ({ query }) => (query === "slow" ? promise : { data: {} }));
+    const sockets = open(port);
+    await ask(sockets, "quick");
+    const slow = sockets.ask({ query: "slow" }, HEADERS, PATIENCE);
+    await delay(20);
+    const closing = route[Symbol.asyncDispose]();
+    await vi.waitFor(() => expect(sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toBeUndefined());
+    resolve({ data: { slow: true } });
+    expect(await slow).toEqual({ data: { slow: true } });
+    await closing;
+    expect(streams.every(({ destroyed }) => destroyed)).toBe(true);
+  });
+
+  test("is ended when its server has waited long enough", async () => {
+    const { route, port } = await serve(async () => new Promise(() => {}), { closeWithinMs: 50 });
+    const slow = ask(open(port), "slow");
+    await delay(50);
+    await route[Symbol.asyncDispose]();
+    await expect(slow).rejects.toBeInstanceOf(SocketLost);
+  });
+
+  test("of whoever is not admitted is closed, and nothing is run", async () => {
+    let runs = 0;
+    const { port } = await serve(async () => {
+      runs += 1;
+      return { data: {} };
+    });
+    const sockets = open(port, { name: "mallory" });
+    for (let round = 0; round < 5; round += 1) {
+      expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).toBeUndefined();
+      await delay(10);
+    }
+    expect(runs).toBe(0);
+  });
+});
+
+describe("a server", () => {
+  const INIT = { type: MessageType.ConnectionInit, payload: { name: "gateway" } };
+  const subscribe = (id: string, query = "a") => ({ id, type: MessageType.Subscribe, payload: { query } });
+
+  test.each<[string, number, unknown[]]>([
+    ["an operation before its introduction", 4401, [subscribe("1")]],
+    ["a second introduction", 4429, [INIT, INIT]],
+    ["one who is not admitted", 4403, [{ type: MessageType.ConnectionInit, payload: { name: "mallory" } }]],
+    ["no JSON", 4400, ["{"]],
+    ["what only a server sends", 4400, [{ type: MessageType.ConnectionAck }]],
+    ["an id that is under way", 4409, [INIT, "wait", subscribe("1", "slow"), subscribe("1", "slow")]],
+    ["an operation that fails", 4500, [INIT, "wait", subscribe("1", "bug")]],
+  ])("closes on %s", async (_case, code, messages) => {
+    const { port } = await serve(async ({ query }) => {
+      if (query === "bug") throw new Error("a bug");
+      return new Promise(() => {});
+    });
+    const { socket, heard, say } = await speak(port);
+    const closed = once(socket, "close");
+    for (const message of messages)
+      if (message === "wait") await vi.waitUntil(() => heard.length > 0);
+      else say(message);
+    expect((await closed)[0]).toBe(code);
+  });
+
+  test("closes on a message that is too long, and on bytes", async () => {
+    const { port } = await serve();
+    const [long, binary] = [await speak(port), await speak(port)];
+    const closed = Promise.all([once(long.socket, "close"), once(binary.socket, "close")]);
+    long.say("x".repeat(1024 * 1024 + 1));
+    binary.socket.send(Buffer.from([1, 2, 3]));
+    expect((await closed).map(([code]) => code)).toEqual([1009, 4400]);
+  });
+
+  test("closes on whoever does not introduce itself, or is silent", async () => {
+    const { port } = await serve(undefined, { initWithinMs: 50, silentForMs: 200 });
+    const { socket } = await speak(port);
+    expect((await once(socket, "close"))[0]).toBe(4408);
+    const silent = await speak(port);
+    silent.say(INIT);
+    expect((await once(silent.socket, "close"))[0]).toBe(1006);
+  });
+
+  test("answers a ping, and speaks the protocol of stock clients", async () => {
+    const { port } = await serve(async () => ({ data: { a: 1 } }));
+    const { heard, say } = await speak(port);
+    say(INIT);
+    await vi.waitFor(() => expect(heard).toHaveLength(1));
+    say({ type: MessageType.Ping });
+    say(subscribe("7"));
+    await vi.waitFor(() =>
+      expect(heard).toEqual([
+        { type: MessageType.ConnectionAck },
+        { type: MessageType.Pong },
+        { id: "7", type: MessageType.Next, payload: { data: { a: 1 } } },
+        { id: "7", type: MessageType.Complete },
+      ]),
+    );
+  });
+});

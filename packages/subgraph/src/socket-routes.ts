@@ -1,0 +1,21 @@
+/** Who takes over which WebSocket of a port. */
+import type { IncomingMessage, Server } from "node:http";
+import type { Duplex } from "node:stream";
+
+/** Disposing of it ends its sockets. */
+export interface SocketRoute extends AsyncDisposable {
+  readonly path: string;
+  /** Takes a socket over; false when it takes no more. */
+  take(request: IncomingMessage, stream: Duplex, head: Buffer): boolean;
+}
+
+/** Whom nobody takes is answered 404, or 503 when it may come again. */
+export function routeSockets(server: Server, routes: readonly SocketRoute[]): void {
+  server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    const path = request.url?.split("?")[0];
+    const route = routes.find((route) => route.path === path);
+    if (route?.take(request, stream, head)) return;
+    stream.on("error", () => undefined);
+    stream.end(`HTTP/1.1 ${route ? "503 Service Unavailable" : "404 Not Found"}\r\nconnection: close\r\n\r\n`);
+  });
+}
