@@ -33,7 +33,7 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   const inDays = (days: number): Date => new Date(system.clock.now.getTime() + days * DAY_MS);
 
   await pool.query("INSERT INTO session.used_client_assertions (id, good_until) VALUES ('x', $1)", [system.clock.now]);
-  const none = { redeemedGrants: 0, usedClientAssertions: 0, revocations: 0, endedSessions: 0 };
+  const none = { redeemedGrants: 0, usedClientAssertions: 0, revocations: 0, endedSessions: 0, devices: 0 };
   const nothing = { ...none, outbox: 0, gatewayReplicas: 0, authEvents: 0 };
   expect(await store.forget(inDays(0))).toEqual(nothing);
   expect(await store.forget(inDays(2))).toEqual({
@@ -47,6 +47,9 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   expect(await store.forget(inDays(31))).toEqual({ ...nothing, revocations: 1 });
   expect(await store.forget(inDays(91))).toEqual({ ...nothing, endedSessions: 1 });
   expect(await store.forget(inDays(91))).toEqual(nothing);
+  // That of the session which is still there stays, however long ago it was used.
+  expect(await store.forget(inDays(401))).toMatchObject({ devices: 1 });
+  expect((await pool.query("SELECT id FROM session.devices")).rows).toEqual([{ id: alive.viewer.deviceId }]);
 
   const { rows } = await pool.query("SELECT id FROM session.sessions");
   expect(rows).toEqual([{ id: alive.viewer.sessionId }]);

@@ -9,6 +9,7 @@ const ROW_KINDS = [
   "usedClientAssertions",
   "revocations",
   "endedSessions",
+  "devices",
   "outbox",
   "gatewayReplicas",
 ] as const;
@@ -20,6 +21,11 @@ const RULES: Readonly<Record<RowKind, { table: string; key: string; past: string
   usedClientAssertions: { table: "used_client_assertions", key: "id", past: "good_until < $1" },
   revocations: { table: "revocations", key: "seq", past: "at < $1" },
   endedSessions: { table: "sessions", key: "id", past: "state <> 'ACTIVE' AND ended_at < $1" },
+  devices: {
+    table: "devices",
+    key: "id",
+    past: "last_seen_at < $1 AND NOT EXISTS (SELECT FROM session.sessions WHERE device_id = devices.id)",
+  },
   outbox: { table: "outbox", key: "id", past: "enqueued_at < $1" },
   gatewayReplicas: { table: "gateway_replicas", key: "name", past: "heard_at < $1" },
 };

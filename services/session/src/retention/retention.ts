@@ -15,6 +15,8 @@ export const RETENTION_MS = {
   usedClientAssertions: 5 * 60_000,
   revocations: 30 * DAY_MS,
   endedSessions: 90 * DAY_MS,
+  /** Since somebody last used it; not while a session on it is kept. */
+  devices: 400 * DAY_MS,
   /** Since the hand-over to the queue. */
   outbox: DAY_MS,
   /** Since it was last heard of. */
