@@ -94,6 +94,19 @@ describe("the viewer's devices", () => {
     );
   });
 
+  it("show the sessions of a device newest first, those that live as those that have ended", async () => {
+    const person = system.person();
+    const laptop = await person.signIn();
+    const { deviceId, sessionId } = laptop.viewer;
+    system.clock.advance(1_000);
+    const bank = await person.signIn({ deviceId, applicationId: "bank" });
+    const newestFirst = [bank.viewer.sessionId, sessionId].map((id) => ({ id }));
+    const { viewer } = await laptop.data(
+      "{ viewer { device { sessions { id } ended: sessions(ended: true) { id } } } }",
+    );
+    expect(viewer).toEqual({ device: { sessions: newestFirst, ended: newestFirst } });
+  });
+
   it("show a lapsed session as expired at its deadline, though no worker has said so", async () => {
     const person = system.person();
     const bank = await person.signIn({ applicationId: "bank" });

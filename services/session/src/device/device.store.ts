@@ -4,11 +4,11 @@ import { z } from "zod";
 import { isLive } from "../session/session.store.ts";
 import { Device, type DeviceCursor, type DevicePage, type DeviceStore } from "./device.ts";
 
-/** The columns of a Device, of the table named `table`. */
+/** The columns of a Device, of the table named `table`. OFFSET 0: by the device's index; else those of all live sessions are read, and hashed. */
 const deviceColumns = (table: string, now: string): string => `
   ${table}.id, ${table}.user_id AS "userId", ${table}.name, ${table}.detected_name AS "detectedName",
   ${table}.platform, ${table}.first_seen_at AS "firstSeenAt", ${table}.last_seen_at AS "lastSeenAt", ${table}.rev,
-  EXISTS (SELECT FROM session.sessions AS s WHERE s.device_id = ${table}.id AND ${isLive("s", now)}) AS "isSignedIn"`;
+  EXISTS (SELECT FROM session.sessions AS s WHERE s.device_id = ${table}.id AND ${isLive("s", now)} OFFSET 0) AS "isSignedIn"`;
 
 const BY_IDS = `
 SELECT ${deviceColumns("d", "$2::timestamptz")} FROM session.devices AS d WHERE d.id = ANY ($1::uuid[])`;

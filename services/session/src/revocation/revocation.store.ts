@@ -17,12 +17,14 @@ WITH RECURSIVE
              user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
              except_device uuid, with_approved boolean, epoch int)),
   live AS MATERIALIZED (
-    SELECT s.id, s.user_id, s.device_id FROM command JOIN session.sessions AS s ON s.user_id = command.user_id
-     WHERE ${isLive("s", "$1::timestamptz")}),
+    -- OFFSET 0, here and below: each by the index; joined, all that live may be read, and all that were ever approved.
+    SELECT found.* FROM command
+     CROSS JOIN LATERAL (
+       SELECT s.id, s.user_id, s.device_id FROM session.sessions AS s
+        WHERE s.user_id = command.user_id AND ${isLive("s", "$1::timestamptz")} OFFSET 0) AS found),
   lineage (id) AS (
     SELECT command.session FROM command WHERE command.with_approved
      UNION
-    -- OFFSET 0: each by the index; joined, all that were ever approved would be read.
     SELECT approved.id FROM lineage
      CROSS JOIN LATERAL (SELECT s.id FROM session.sessions AS s WHERE s.parent_id = lineage.id OFFSET 0) AS approved),
   target AS MATERIALIZED (

@@ -23,8 +23,12 @@ const SESSIONS_PER_DEVICE = 100;
 
 const BY_IDS = `SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.id = ANY ($1::uuid[])`;
 
-/** A row a device: $1 ids, $2 nows, $3 since when ended ones are wanted, or null. */
-const BY_DEVICES = `
+/** $1 devices, $2 now. A device has few that are live: their order and number are seen to by whoever reads them. */
+const LIVE = `
+SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.device_id = ANY ($1::uuid[]) AND ${isLive("s", "$2::timestamptz")}`;
+
+/** A row a device: $1 ids, $2 nows, $3 since when ended ones are wanted. */
+const WITH_ENDED = `
 SELECT device.place, found.*
   FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS device (id, now, ended_since, place)
  CROSS JOIN LATERAL (
@@ -48,11 +52,27 @@ export function createSessionStore(pool: Pool): SessionStore {
     return asked.map((each) => each.map((id) => found.get(id)));
   });
 
-  const byDevice = gather(
-    async (asked: readonly { id: string; now: Date; endedSince: Date | null }[]) => {
+  const live = gather(
+    async (asked: readonly { id: string; now: Date }[]) => {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "live-sessions",
+        text: LIVE,
+        values: [asked.map(({ id }) => id), new Date(Math.max(...asked.map(({ now }) => now.getTime())))],
+      });
+      const found = Map.groupBy(
+        rows.map((row) => Session.parse(row)).toSorted(newestFirst),
+        ({ deviceId }) => deviceId,
+      );
+      return asked.map(({ id }) => (found.get(id) ?? []).slice(0, SESSIONS_PER_DEVICE));
+    },
+    { atMost: 500 },
+  );
+
+  const withEnded = gather(
+    async (asked: readonly { id: string; now: Date; endedSince: Date }[]) => {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "sessions-by-devices",
-        text: BY_DEVICES,
+        text: WITH_ENDED,
         values: [asked.map(({ id }) => id), asked.map(({ now }) => now), asked.map(({ endedSince }) => endedSince)],
       });
       const found = Map.groupBy(rows, ({ place }) => Number(place));
@@ -63,6 +83,11 @@ export function createSessionStore(pool: Pool): SessionStore {
 
   return {
     byIds,
-    byDevices: (ids, now, endedSince) => Promise.all(ids.map((id) => byDevice({ id, now, endedSince }))),
+    byDevices: (ids, now, endedSince) =>
+      Promise.all(ids.map((id) => (endedSince === null ? live({ id, now }) : withEnded({ id, now, endedSince })))),
   };
+}
+
+function newestFirst(one: Session, other: Session): number {
+  return other.startedAt.getTime() - one.startedAt.getTime() || (one.id < other.id ? 1 : -1);
 }
