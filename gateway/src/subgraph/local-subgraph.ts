@@ -12,6 +12,7 @@ interface LocalScope {
   readonly caller: Caller;
   readonly requestId: string;
   readonly signal?: AbortSignal | undefined;
+  readonly heard?: number | undefined;
 }
 
 interface LocalAnswer {

@@ -15,6 +15,8 @@ interface Operation {
   readonly operationName?: string | undefined;
   /** How long the subgraph is asked to wait for something to tell, beyond the time for an answer. Milliseconds. */
   readonly waitMs?: number;
+  /** An answer that is as new as the poke of this number is new enough. Only told to a subgraph in this process. */
+  readonly heard?: number | undefined;
 }
 
 export interface OperationLink extends AsyncDisposable {
@@ -46,7 +48,7 @@ export function createRemoteLink(options: {
   const watching = openSockets.watch(() => [[{ subgraph: name }, sockets.open]]);
 
   return {
-    async ask({ waitMs = 0, ...asked }, scope) {
+    async ask({ waitMs = 0, heard: _heard, ...asked }, scope) {
       const isChange = isMutation(asked.query);
       const signal = isChange ? undefined : scope.signal;
       const withinMs = answerWithinMs + Math.min(waitMs, MAX_WAIT_MS);
@@ -86,10 +88,10 @@ export function createRemoteLink(options: {
 /** To a subgraph in this process. */
 export function createLocalLink(subgraph: LocalSubgraph, answerWithinMs: number): OperationLink {
   return {
-    async ask({ waitMs = 0, ...asked }, { signal, ...scope }) {
+    async ask({ waitMs = 0, heard, ...asked }, { signal, ...scope }) {
       const sent = await within(
         answerWithinMs + Math.min(waitMs, MAX_WAIT_MS),
-        (ending) => subgraph.graphql(asked, { ...scope, signal: ending }),
+        (ending) => subgraph.graphql(asked, { ...scope, signal: ending, heard }),
         isMutation(asked.query) ? undefined : signal,
       );
       return { sent };

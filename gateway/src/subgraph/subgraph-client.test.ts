@@ -174,7 +174,7 @@ describe("a subgraph in this process", () => {
       },
     });
     const request = { query: "query A { a }", variables: { b: 2 }, operationName: "A" };
-    expect(await client.graphql({ ...request, waitMs: 5 }, SCOPE)).toEqual({
+    expect(await client.graphql({ ...request, waitMs: 5, heard: 7 }, SCOPE)).toEqual({
       data: { a: 1 },
       errors: [
         {
@@ -186,7 +186,7 @@ describe("a subgraph in this process", () => {
       ],
       failed: false,
     });
-    expect(asked).toEqual([[request, { ...SCOPE, signal: expect.any(AbortSignal) }]]);
+    expect(asked).toEqual([[request, { ...SCOPE, signal: expect.any(AbortSignal), heard: 7 }]]);
   });
 
   it("hears that nobody waits any more for a read, and nothing of it for a mutation", async () => {

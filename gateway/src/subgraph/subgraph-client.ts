@@ -35,6 +35,8 @@ interface SubgraphRequest {
   readonly operationName?: string | undefined;
   /** How long the subgraph is asked to wait for something to tell, beyond the time for an answer. Milliseconds. */
   readonly waitMs?: number;
+  /** An answer that is as new as the poke of this number is new enough. Only told to a subgraph in this process. */
+  readonly heard?: number | undefined;
 }
 
 /** `failed` means that no part of the answer could be had, and `errors` say why, without paths. */

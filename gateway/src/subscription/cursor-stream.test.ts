@@ -13,6 +13,8 @@ interface Owner {
   /** What the next reads throw, one after the other. */
   failures: unknown[];
   readonly reads: (string | null)[];
+  /** What each read was told that the stream had heard. */
+  readonly heard: (number | undefined)[];
   /** Why nobody can listen. */
   deafness?: Error;
   /** The failures that it was waited after. */
@@ -29,6 +31,7 @@ function createOwner(): Owner {
     pageSize: 10,
     failures: [],
     reads: [],
+    heard: [],
     waits: [],
     listeners: new Set(),
     poke() {
@@ -63,8 +66,9 @@ async function open(
         },
       };
     },
-    async read(after) {
+    async read(after, _waiting, heard) {
       owner.reads.push(after);
+      owner.heard.push(heard);
       const failure = owner.failures.shift();
       if (failure !== undefined) throw failure;
       const from = Number(after ?? 0);
@@ -123,6 +127,31 @@ describe("a stream by cursor", () => {
     await first;
     owner.head = 1;
     expect(await stream.next()).toEqual({ done: false, value: "0-1" });
+    await stream.return?.();
+  });
+
+  it("says to which poke a read is due, the latest of several, and nothing where it is due to something else", async () => {
+    const owner = createOwner();
+    const stream = await open(owner);
+    await stream.next();
+    const [listener] = owner.listeners;
+    const news = async (...numbers: number[]): Promise<void> => {
+      owner.head += 1;
+      for (const number of numbers) listener?.onPoke(number);
+      await stream.next();
+    };
+    await news(7);
+    await news(8, 10, 9);
+    expect(owner.heard).toEqual([undefined, 7, 10]);
+    // A gap is still to be read after, whatever a poke has found.
+    listener?.onGap();
+    await news(11);
+    await news();
+    expect(owner.heard.slice(3)).toEqual([11, undefined]);
+    // Nor does a poke stand for what an outage has held up.
+    owner.failures = [OUTAGE];
+    await news(12);
+    expect(owner.heard.slice(5)).toEqual([12, undefined]);
     await stream.return?.();
   });
 

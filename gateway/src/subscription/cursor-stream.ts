@@ -25,8 +25,11 @@ export interface Waiting {
 
 /** What one stream reads. */
 export interface CursorSource<Event> {
-  /** Reads after `cursor`, the client's or that of the page passed on last. What it throws ends the stream, unless it is an outage. */
-  read(cursor: string | null, waiting: Waiting): Promise<CursorPage<Event>>;
+  /**
+   * Reads after `cursor`, the client's or that of the page passed on last: at least as far as `heard`, the number of the poke
+   * that calls for it; without one, all there is. What it throws ends the stream, unless it is an outage.
+   */
+  read(cursor: string | null, waiting: Waiting, heard?: number): Promise<CursorPage<Event>>;
   /** Starts listening for pokes. */
   listen(listener: PokeListener): Promise<AsyncDisposable>;
 }
@@ -64,6 +67,8 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
   #cursor: string | null;
   #isFirst = true;
   #isDue = true;
+  /** The highest poke of those that the next read is due to; none when it is due to something else. */
+  #heard: number | undefined;
   #isReading = false;
   /** Since it was visited last. */
   #hasRead = false;
@@ -109,9 +114,9 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
     return this.#closing.signal;
   }
 
-  onPoke(): void {
+  onPoke(number: number): void {
     if (this.#isDue) countCoalesced({});
-    this.#due();
+    this.#due(number);
   }
 
   onGap(): void {
@@ -135,7 +140,9 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
     void this.#listening?.[Symbol.asyncDispose]();
   }
 
-  #due(): void {
+  #due(heard?: number): void {
+    const known = this.#isDue ? this.#heard : heard;
+    this.#heard = heard === undefined || known === undefined ? undefined : Math.max(heard, known);
     this.#isDue = true;
     if (!this.#isReading && this.#listening) void this.#read();
   }
@@ -145,11 +152,12 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
     this.#isReading = true;
     try {
       for (let failures = 0; this.#isDue && !this.#isClosed;) {
+        const heard = this.#heard;
         this.#isDue = false;
         this.#hasRead = true;
-        clearTimeout(this.#soon);
+        if (heard === undefined) clearTimeout(this.#soon);
         try {
-          const page = await this.#source.read(this.#cursor, this);
+          const page = await this.#source.read(this.#cursor, this, heard);
           failures = 0;
           if (!this.#isFirst && page.to === this.#cursor) continue;
           const event = await page.event();
@@ -162,6 +170,7 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
         } catch (cause) {
           if (!this.#options.isOutage(cause)) throw cause;
           this.#isDue = true;
+          this.#heard = undefined;
           failures += 1;
           if (!this.#isClosed) await this.#backOff(this.#options.backoffMs(failures, cause));
         }

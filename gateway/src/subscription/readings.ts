@@ -38,8 +38,8 @@ export interface Asking {
 export interface Readings {
   /** What tells those who are answered alike, when they ask from the same position, from others. Undefined: nobody else is. */
   alike(run: Run, viewer: Viewer): string | undefined;
-  /** Asks for what is after `position`, or in it. */
-  ask(asking: Asking, position: unknown, waiting: Waiting): Promise<Reading>;
+  /** Asks for what is after `position`, or in it; `heard` as in `CursorSource.read`. */
+  ask(asking: Asking, position: unknown, waiting: Waiting, heard?: number): Promise<Reading>;
 }
 
 interface SharedReading extends Reading {
@@ -63,11 +63,11 @@ export function createReadings(): Readings {
   }
 
   /** Begins a read that others who ask alike may share. What they share does not end with this stream. */
-  async function readFor({ run, context, viewer }: Asking, position: unknown): Promise<SharedReading> {
+  async function readFor({ run, context, viewer }: Asking, position: unknown, heard?: number): Promise<SharedReading> {
     const shared = sharedBy(run, viewer);
     if (!shared) throw new Error("what is the viewer's own is not shared");
     const lasting = { caller: shared.caller, requestId: context.requestId, logger: context.logger };
-    const answer = await askOwner(run, position, lasting);
+    const answer = await askOwner(run, position, lasting, heard);
     let event: Promise<Answer> | undefined;
     const reading = toReading(run, answer, () => (event ??= complete(run, answer, lasting)));
     return { ...reading, answer, sessionId: viewer.sessionId, isRefused: isRefused(answer) };
@@ -80,16 +80,16 @@ export function createReadings(): Readings {
       return shared && "besides" in reads ? JSON.stringify([shared.key, reads.besides(run.variables)]) : undefined;
     },
 
-    async ask(asking, position, waiting) {
+    async ask(asking, position, waiting, heard) {
       const { run, context, viewer, alike } = asking;
       if (alike === undefined) {
         const scope = { ...context, signal: waiting.signal };
-        const answer = await askOwner(run, position, scope);
+        const answer = await askOwner(run, position, scope, heard);
         return toReading(run, answer, () => complete(run, answer, scope));
       }
       const share = lineOf(run.subscription);
-      const key = `${alike} ${JSON.stringify(position)}`;
-      const read = (): Promise<SharedReading> => readFor(asking, position);
+      const key = `${alike} ${JSON.stringify([position, heard])}`;
+      const read = (): Promise<SharedReading> => readFor(asking, position, heard);
       let reading = await share(key, read);
       // Whose session has ended meanwhile is refused alone: the others ask as the next of them.
       while (reading.isRefused && !waiting.isClosed && reading.sessionId !== viewer.sessionId)
@@ -105,12 +105,20 @@ function sharedBy({ subscription: { reads }, variables }: Run, viewer: Viewer): 
   return "scopeOf" in reads ? sharedCallerOf(reads.scopeOf(variables), viewer) : undefined;
 }
 
-function askOwner({ subscription, variables }: Run, position: unknown, scope: Scope): Promise<SubgraphAnswer> {
+function askOwner(
+  { subscription, variables }: Run,
+  position: unknown,
+  scope: Scope,
+  heard: number | undefined,
+): Promise<SubgraphAnswer> {
   const { plan, reads, client } = subscription;
   if ("streamed" in reads) throw new Error("what its owner streams is not read");
   const own = "relay" in reads ? reads.variable : reads.cursorVariable;
   const asked = { ...pick(variables, reads.variableNames), [own]: position };
-  return client.graphql({ query: reads.text, variables: asked, operationName: plan.source.operationName }, scope);
+  return client.graphql(
+    { query: reads.text, variables: asked, operationName: plan.source.operationName, heard },
+    scope,
+  );
 }
 
 function complete(

@@ -183,13 +183,13 @@ class LiveOperation implements CursorSource<Event>, Asking {
   }
 
   /** Asks the owner by the plan of the graph that serves now. */
-  async ask(position: unknown, waiting: Waiting): Promise<Reading> {
+  async ask(position: unknown, waiting: Waiting, heard?: number): Promise<Reading> {
     await this.renew();
-    return this.#shared.readings.ask(this, position, waiting);
+    return this.#shared.readings.ask(this, position, waiting, heard);
   }
 
-  async read(cursor: string | null, waiting: Waiting): Promise<CursorPage<Event>> {
-    const { page, fault } = await this.ask(cursor, waiting);
+  async read(cursor: string | null, waiting: Waiting, heard?: number): Promise<CursorPage<Event>> {
+    const { page, fault } = await this.ask(cursor, waiting, heard);
     if (!page) throw fault();
     return page;
   }

@@ -12,6 +12,8 @@ export interface SubgraphContext {
   readonly signal?: AbortSignal;
   /** Resolves when the answer has been sent, or the caller has left. */
   readonly answered?: Promise<void>;
+  /** Of a stream that reads because of a poke: its number. An answer that is as new as that is new enough. */
+  readonly heard?: number | undefined;
 }
 
 /** The signed-in caller. Throws UNAUTHENTICATED, SIGN_IN_REQUIRED. */

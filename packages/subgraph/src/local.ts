@@ -2,7 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import type { ExecutionResult } from "graphql";
 import type { Readable } from "node:stream";
-import type { Answer } from "./answer.ts";
+import type { Answer, AnswerScope } from "./answer.ts";
 import type { OperationAnswer, OperationRequest } from "./run-operation.ts";
 import type { Events, Streams, StreamScope } from "./streams.ts";
 
@@ -15,7 +15,7 @@ interface Route {
 
 export interface Local {
   /** Runs an operation on behalf of `caller`, who is believed as given. Whoever gets the answer may change it. */
-  graphql(request: OperationRequest, scope: StreamScope): Promise<OperationAnswer>;
+  graphql(request: OperationRequest, scope: StreamScope & Pick<AnswerScope, "heard">): Promise<OperationAnswer>;
   /** Runs a subscription likewise; an answer in place of events says why it could not begin. */
   subscribe(request: OperationRequest, scope: StreamScope): Promise<Events | ExecutionResult>;
   /** Any route, with the headers that it would have over HTTP. */
@@ -32,10 +32,10 @@ export interface Local {
 export function createLocal(options: { http: FastifyInstance; answer: Answer; streams: Streams }): Local {
   const { http, answer, streams } = options;
   return {
-    async graphql(request, { caller, requestId, signal }) {
+    async graphql(request, { signal, ...scope }) {
       const answered = Promise.withResolvers<void>();
       try {
-        return await answer(request, { caller, requestId, ...(signal && { signal }), answered: answered.promise });
+        return await answer(request, { ...scope, ...(signal && { signal }), answered: answered.promise });
       } finally {
         // Whatever happens, who waits for the end of the request hears of it.
         answered.resolve();

@@ -33,6 +33,7 @@ import { relayResolvers } from "./relay/relay.resolvers.ts";
 import { createSeals } from "./relay/seal.ts";
 import { SafeInt } from "./scalars.ts";
 import { createCursors } from "./stream/cursor.ts";
+import { createLatest } from "./stream/latest.ts";
 import { createLongPoll } from "./stream/long-poll.ts";
 import { createStream } from "./stream/stream.ts";
 import { streamResolvers } from "./stream/stream.resolvers.ts";
@@ -110,6 +111,8 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     send: (userId, sealed) => void relays.publish(relayTopic(userId), sealed).catch(() => undefined),
     now: () => performance.now(),
   });
+  // Who streams in another process does not say what they have heard.
+  const latest = shared && createLatest();
   const entries = createEntries({
     store: createEntryStore(pool, (work) => writes.run(work)),
     namespaces,
@@ -118,16 +121,20 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     newEpoch: uuidv7,
     random: Math.random,
     faulted: (cause) => logger.error({ err: cause }, "a push was interrupted, or met a unit that cannot be computed"),
-    changed: (userId, headRev) => announce(stateTopic(userId), headRev),
+    changed: (userId, settlement, before) => {
+      latest?.keep(userId, before, settlement);
+      announce(stateTopic(userId), settlement.rev);
+    },
   });
   const stream = createStream({
     store: createStreamStore(pool),
+    latest,
     namespaces,
     cursors: createCursors(env.CURSOR_KEY),
     newEpoch: uuidv7,
   });
   const longPoll = createLongPoll({
-    pull: (viewer, request) => stream.pull(viewer, request),
+    pull: (viewer, request, heard) => stream.pull(viewer, request, heard),
     enter: (gone) => pulls.enter(gone),
     subscribe: (userId, listener) => pokes.subscribe(stateTopic(userId), listener),
     limits: MAX_WAITING,

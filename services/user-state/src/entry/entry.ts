@@ -58,7 +58,7 @@ export interface Entries {
 const RETRY_AFTER_MS = 500;
 
 /**
- * `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head, `faulted` of what
+ * `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head, and what it met, `faulted` of what
  * stopped a push, and of each unit that could not be computed.
  */
 export function createEntries(options: {
@@ -66,7 +66,7 @@ export function createEntries(options: {
   namespaces: Namespaces;
   quota: Amount;
   newEpoch: () => string;
-  changed: (userId: string, headRev: number) => void;
+  changed: (userId: string, settlement: Settlement, before: Before) => void;
   faulted?: (cause: unknown) => void;
   /** Where changes of RELAY namespaces go; absent where there are none. */
   relay?: {
@@ -105,19 +105,19 @@ export function createEntries(options: {
         );
 
       const push: Push = { ...request, ops };
-      let revBefore = 0;
+      let met: Before | undefined;
       const settlement = await store
         .settle({ userId, deviceId, newEpoch, push }, (before) => {
-          revBefore = before.rev;
+          met = before;
           return settle(push, deviceId, before, quota);
         })
         .catch((cause: unknown) => {
           if (!(cause instanceof PassingFault)) throw cause;
-          revBefore = Number.POSITIVE_INFINITY;
+          met = undefined;
           return interruptedAt(userId, deviceId, push, cause);
         });
       const { outcomes, lastSeq, rev, serverNow, stop, faults, quotaRemaining, relayed } = settlement;
-      if (rev > revBefore) changed(userId, rev);
+      if (met !== undefined && rev > met.rev) changed(userId, settlement, met);
       if (relayed.length > 0) relay?.pass({ userId, deviceId }, relayed);
       for (const fault of faults) faulted?.(fault);
       const retryAfterMs = stop === "RETRY" ? Math.round(RETRY_AFTER_MS * (0.5 + random())) : null;

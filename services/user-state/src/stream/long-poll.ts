@@ -22,6 +22,8 @@ interface Asker {
   readonly signal?: AbortSignal;
   /** Resolves when they have it, or have left. */
   readonly answered?: Promise<void>;
+  /** As `Stream.pull` takes it. */
+  readonly heard?: number | undefined;
 }
 
 interface Listener {
@@ -72,13 +74,13 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
   async function read(
     viewer: Viewer,
     request: PullRequest,
-    { signal, answered }: Asker,
+    { signal, answered, heard }: Asker,
     isAnswer: (batch: StateBatch) => boolean,
   ): Promise<{ readonly batch: StateBatch; readonly isAnswer: boolean }> {
     const leave = await enter(signal);
     let until: Promise<void> | undefined;
     try {
-      const batch = await pull(viewer, request);
+      const batch = await pull(viewer, request, heard);
       const found = { batch, isAnswer: isAnswer(batch) };
       if (found.isAnswer) until = answered;
       return found;

@@ -5,10 +5,8 @@ import type { Pool } from "pg";
 import { stateOf, textUpdatesOf } from "../entry/unit.store.ts";
 import { expiredState } from "../entry/expiry.ts";
 import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
-import type { Page, StateEntry, StreamStore } from "./stream.ts";
+import { PAGE_BYTES, type Page, type StateEntry, type StreamStore } from "./stream.ts";
 
-/** A page ends after the entry that passes this many bytes. */
-const PAGE_BYTES = 512 * 1024;
 /** Pages that are read together: what each may be, a process must hold so many times. */
 const PAGES_AT_ONCE = 16;
 

@@ -8,6 +8,10 @@ import type { Json, KindName } from "@continuo/merge";
 import type { Namespaces } from "../namespace/namespace.ts";
 import { liftUnit } from "../namespace/versions.ts";
 import { namespaceSet, type Cursor, type Cursors } from "./cursor.ts";
+import type { Latest } from "./latest.ts";
+
+/** A page ends after the entry that passes this many bytes. */
+export const PAGE_BYTES = 512 * 1024;
 
 /**
  * A unit as it stands; its view is made when somebody asks for it.
@@ -89,21 +93,23 @@ export interface PullRequest {
 
 export interface Stream {
   /**
-   * Throws BAD_USER_INPUT: CURSOR_INVALID, NAMESPACE_UNKNOWN; CONFLICT: CLIENT_OF_OTHER_DEVICE.
+   * `heard`: it is enough to answer with what stood at this revision, or any later one. Throws BAD_USER_INPUT: CURSOR_INVALID,
+   * NAMESPACE_UNKNOWN; CONFLICT: CLIENT_OF_OTHER_DEVICE.
    */
-  pull(viewer: Viewer, request: PullRequest): Promise<StateBatch>;
+  pull(viewer: Viewer, request: PullRequest, heard?: number): Promise<StateBatch>;
 }
 
 export function createStream(options: {
   store: StreamStore;
+  latest?: Pick<Latest, "after"> | undefined;
   namespaces: Namespaces;
   cursors: Cursors;
   newEpoch: () => string;
 }): Stream {
-  const { store, namespaces, cursors, newEpoch } = options;
+  const { store, latest, namespaces, cursors, newEpoch } = options;
 
   return {
-    async pull({ userId, deviceId }, request) {
+    async pull({ userId, deviceId }, request, heard) {
       const { since, clientId, first } = request;
       await assertKnown(namespaces, request.namespaces ?? []);
       const cursor = since === undefined ? undefined : cursors.decode(userId, since);
@@ -119,7 +125,8 @@ export function createStream(options: {
           newEpoch,
         });
 
-      let page = await read(cursor);
+      const known = cursor && heard !== undefined ? latest?.after(userId, cursor, heard, request) : undefined;
+      let page = known ?? (await read(cursor));
       const reset = resetOf(cursor, page.head, wanted);
       if (cursor !== undefined && reset !== null) page = await read(undefined);
 
