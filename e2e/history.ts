@@ -13,6 +13,8 @@ export interface HistoryReport {
   readonly changes: number;
   readonly settled: number;
   readonly refused: number;
+  /** Entries that stood when everything was erased. */
+  readonly erased: number;
   /** How often the network did what. */
   readonly faults: Readonly<Record<HttpFault, number>>;
 }
@@ -43,7 +45,7 @@ const Told = z.object({
 /** Resolves at the very moment at which so many more pushes were answered: what dies then dies in the middle of its work. */
 export type Load = (answers: number) => Promise<void>;
 
-/** A history of each seed on the same ground, all at once and for as long as `rage` lasts. See `live`. */
+/** A history of each seed on the same ground, all at once and for as long as `rage` lasts. See `liveOne`. */
 export async function liveThrough(
   ground: Ground,
   { seeds, steps, rage }: { seeds: readonly number[]; steps: number; rage: (load: Load) => Promise<void> },
@@ -62,25 +64,27 @@ export async function liveThrough(
   };
   const raging = rage(load).finally(() => (isOver = true));
   const [reports] = await Promise.all([
-    Promise.all(seeds.map((seed) => live(ground, { seed, steps, isUnderFire: () => !isOver, answered }))),
+    Promise.all(seeds.map((seed) => liveOne(ground, { seed, steps, isUnderFire: () => !isOver, answered }))),
     raging,
   ]);
   return reports;
 }
 
 /**
- * Takes at least so many `steps`, and goes on while `isUnderFire`, telling of each push that is `answered`; then the network heals and all comes to rest. Throws a
- * Violation when a promise was broken.
+ * Takes at least so many `steps`, and goes on while `isUnderFire`, telling of each push that is `answered`; then the network heals and
+ * all comes to rest; the person erases everything, lives on for a quarter as long, and all comes to rest again. Throws a Violation
+ * when a promise was broken.
  */
-async function live(
+async function liveOne(
   ground: Ground,
   options: { seed: number; steps: number; isUnderFire: () => boolean; answered: () => void },
 ): Promise<HistoryReport> {
   const { seed, steps, isUnderFire, answered } = options;
   const random = createRandom(seed);
-  const counts = { changes: 0, settled: 0, refused: 0 };
+  const counts = { changes: 0, settled: 0, refused: 0, erased: 0 };
   let isHealed = false;
   let backMs = 0;
+  let mistake: { readonly cause: unknown } | undefined;
   const now = (): number => Date.now() - backMs;
   const oracle = createOracle({ now, travelMs: TRAVEL_MS, fields: ALL_FIELDS, hearsAll: false });
   await using connection = await ground.connect({
@@ -91,12 +95,16 @@ async function live(
       const asked = Asked.safeParse(JSON.parse(request));
       const told = Told.safeParse(JSON.parse(answer));
       if (!asked.success || !told.success) return;
-      oracle.committed({ request: asked.data.variables.input, ...told.data.data.pushState });
+      try {
+        oracle.committed({ request: asked.data.variables.input, ...told.data.data.pushState });
+      } catch (cause) {
+        // The network would take it for a fault of its own.
+        mistake ??= { cause };
+      }
       answered();
     },
   });
 
-  let mistake: { readonly cause: unknown } | undefined;
   const under = new Set<Promise<void>>();
   const network: Network = {
     send(_sender, ask, answer) {
@@ -121,29 +129,46 @@ async function live(
       device.act({ key: random.pick(["a", "b", "old"]) });
   backMs = 0;
 
-  for (let taken = 0; taken < steps || isUnderFire(); taken += 1) {
-    const device = random.pick(devices);
-    const roll = random.below(100);
-    if (roll < 30) device.act();
-    else if (roll < 60 && !device.isOffline) device.push();
-    else if (roll < 75 && !device.isOffline) device.pull();
-    else if (roll < 90 && !device.isOffline) device.listen();
-    else if (roll < 97) device.isOffline = !device.isOffline;
-    else device.setClock(Math.round((random.next() * 2 - 1) * HOUR_MS));
-    await delay(random.below(LONGEST_STEP_MS));
+  async function live(isOver: (taken: number) => boolean): Promise<void> {
+    isHealed = false;
+    for (let taken = 0; !isOver(taken); taken += 1) {
+      const device = random.pick(devices);
+      const roll = random.below(100);
+      if (roll < 30) device.act();
+      else if (roll < 60 && !device.isOffline) device.push();
+      else if (roll < 75 && !device.isOffline) device.pull();
+      else if (roll < 90 && !device.isOffline) device.listen();
+      else if (roll < 97) device.isOffline = !device.isOffline;
+      else device.setClock(Math.round((random.next() * 2 - 1) * HOUR_MS));
+      await delay(random.below(LONGEST_STEP_MS));
+    }
   }
 
-  isHealed = true;
+  const headRev = (): number => Math.max(...devices.map(({ replica }) => replica.rev));
   const isAtRest = (): boolean =>
     devices.every(({ replica: { queue, staged, rev } }) => queue.length === 0 && staged === null && rev === headRev());
-  const headRev = (): number => Math.max(...devices.map(({ replica }) => replica.rev));
-  for (let round = 0; round < ROUNDS && (round < 3 || !isAtRest()); round += 1) {
-    for (const device of devices) {
-      device.push();
-      device.pull();
+
+  async function rest(): Promise<void> {
+    isHealed = true;
+    for (let round = 0; round < ROUNDS && (round < 3 || !isAtRest()); round += 1) {
+      for (const device of devices) {
+        device.push();
+        device.pull();
+      }
+      await Promise.all(under);
     }
-    await Promise.all(under);
   }
+
+  await live((taken) => taken >= steps && !isUnderFire());
+  await rest();
+  // In peace, as nobody could say which push came before it else; what waits on the devices is of before.
+  const { units } = await connection.stood();
+  for (const device of devices) device.act();
+  counts.erased = await connection.erase(ids[0] ?? "");
+  if (counts.erased !== units.size) throw new Error(`${counts.erased} of ${units.size} entries were erased`);
+  oracle.erased(undefined);
+  await live((taken) => taken >= steps / 4);
+  await rest();
   const fresh = createDevice(surroundings, () => 0, await connection.enrol());
   for (let round = 0; round < ROUNDS && (round === 0 || fresh.replica.staged !== null); round += 1) {
     fresh.pull();

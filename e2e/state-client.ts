@@ -29,6 +29,8 @@ export interface Network {
 
 export interface Wire extends AsyncDisposable {
   readonly server: Server;
+  /** Erases the person's state, as a device of theirs; resolves to how many entries went. */
+  erase(deviceId: string): Promise<number>;
   readonly counts: HttpFaultProxy["counts"];
 }
 
@@ -65,6 +67,10 @@ export async function connectTo(
       push: async (deviceId, input) => Pushed.parse(await ask(deviceId, PUSH, { input })).pushState,
       pull: async (deviceId, asked) => Pulled.parse(await ask(deviceId, PULL, asked)).pullState,
     },
+    async erase(deviceId) {
+      const { namespaces } = Erased.parse(await ask(deviceId, ERASE, {})).eraseState;
+      return namespaces.reduce((sum, { entries }) => sum + entries, 0);
+    },
     counts: proxy.counts,
     [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
   };
@@ -92,9 +98,12 @@ const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $fir
   pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first, waitMs: $waitMs) {
     from to hasMore headRev epoch lastSeq reset serverNow
     entries { namespace key field kind state value deleted rev schemaVersion } } }`;
+const ERASE = "mutation { eraseState { namespaces { entries } } }";
 
 const Pushed = z.object({ pushState: PushResponse });
 const Pulled = z.object({ pullState: StateBatch });
+
+const Erased = z.object({ eraseState: z.object({ namespaces: z.array(z.object({ entries: z.number() })) }) });
 
 const Answer = z.object({
   data: z.unknown().optional(),

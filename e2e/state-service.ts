@@ -105,5 +105,6 @@ export async function killPostgres(postgres: EmbeddedPostgres, signal: "SIGKILL"
 }
 
 function viewerOn(userId: string, deviceId: string): Viewer {
-  return { userId, deviceId, sessionId: deviceId, applicationId: "continuo", acr: "1", amr: ["pwd"], authTime: 1 };
+  const authTime = Math.floor(Date.now() / 1_000);
+  return { userId, deviceId, sessionId: deviceId, applicationId: "continuo", acr: "1", amr: ["pwd"], authTime };
 }

@@ -50,7 +50,7 @@ export interface Oracle {
   made(change: Made): void;
   /** The server has settled a push, and each op as `outcomes` say. */
   committed(push: { request: PushRequest; outcomes: readonly Told[]; headRev: number }): void;
-  /** The person has erased these namespaces, or everything. */
+  /** The person has erased these namespaces, or everything. Where not all is heard, nothing may be under way. */
   erased(namespaces: readonly string[] | undefined): void;
   /** The server says to somebody that this stands. */
   told(entries: Iterable<StoodUnit & UnitName>): void;
@@ -126,6 +126,15 @@ export function createOracle(options: {
     );
   }
 
+  /** What was said only when it was asked again is put where it belongs. */
+  function setInOrder(): void {
+    if (hearsAll) return;
+    const heard = new Set(log.map(({ token }) => token));
+    log = [...log, ...[...unheard.values()].filter(({ token }) => !heard.has(token))];
+    log.sort((one, other) => one.headRev - other.headRev);
+    unheard.clear();
+  }
+
   return {
     invent(random, replica, { key, field: wanted, isPoison }) {
       const [field, kind] = random.pick(fields.filter(([name]) => name === (wanted ?? name)));
@@ -161,6 +170,7 @@ export function createOracle(options: {
     },
 
     erased(namespaces = NAMES) {
+      setInOrder();
       for (const name of namespaces) erasures.set(name, { committed: log.length, made: all.size });
     },
 
@@ -209,11 +219,7 @@ export function createOracle(options: {
     },
 
     end({ units }, replicas) {
-      if (!hearsAll) {
-        const heard = new Set(log.map(({ token }) => token));
-        log = [...log, ...[...unheard.values()].filter(({ token }) => !heard.has(token))];
-        log.sort((one, other) => one.headRev - other.headRev);
-      }
+      setInOrder();
       for (const { queue } of replicas) if (queue.length > 0) fail("every queue drains", queue);
       const refused = new Map(
         replicas.flatMap(({ rejected }) => rejected.map(({ op, reason }) => [tokenOf(op.payload), reason])),
