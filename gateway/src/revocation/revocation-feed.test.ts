@@ -86,8 +86,8 @@ describe("the revocation feed", () => {
     expect(log.applied).toEqual(["s1", "s2", "s3", "s4", "s5"]);
     expect(confirmed()).toEqual([[1]]);
 
-    log.now += 50;
-    await vi.advanceTimersByTimeAsync(50);
+    log.now += 100;
+    await vi.advanceTimersByTimeAsync(100);
     expect(confirmed()).toEqual([[1], [2, 3, 4, 5]]);
   });
 
@@ -98,7 +98,7 @@ describe("the revocation feed", () => {
     log.now = 10;
     log.entries.push(entry(2));
     await log.feed.read();
-    log.now = 60;
+    log.now = 110;
     log.isDown = true;
     await expect(log.feed.read()).rejects.toThrow("down");
     log.isDown = false;

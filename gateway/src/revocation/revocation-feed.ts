@@ -49,7 +49,7 @@ const STALE_AFTER_MS = 3_000;
 /** How many confirmations one read may carry. */
 const MAX_ACKS = 1_000;
 /** Confirmations go at most this often, unless they fill a read: in a wave of sign-outs they cost as much as those. Milliseconds. */
-const CONFIRM_EVERY_MS = 50;
+const CONFIRM_EVERY_MS = 100;
 
 /** `now` is milliseconds on a clock that never goes back; `apply` ends what is open (or lets the sessions back in) and returns how many sockets it closed. */
 export function createRevocationFeed(options: {

@@ -66,8 +66,10 @@ export function createStreamRegistry(revocations: Pick<RevocationSet, "endReason
       return counts;
     },
     endSession(sessionId, endReason) {
+      const streams = bySession.get(sessionId);
+      if (streams === undefined) return 0;
       const why = sessionEnded(endReason);
-      return [...(bySession.get(sessionId) ?? [])].filter((stream) => end(stream, why)).length;
+      return [...streams].filter((stream) => end(stream, why)).length;
     },
     endUnknown() {
       const closed = [...bySession.values()].flatMap((streams) =>
