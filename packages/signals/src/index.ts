@@ -13,4 +13,4 @@ export {
   SIGNING_KEYS_TOPIC,
   stateTopic,
 } from "./topics.ts";
-export { endUserSessions, eraseUserState, type UserEvent } from "./user-events.ts";
+export { applyUserEvents, eraseUserState, type UserEvent } from "./user-events.ts";

@@ -2,7 +2,7 @@
 import { createGrantSigner, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
-import { endUserSessions, eraseUserState, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
+import { applyUserEvents, eraseUserState, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
 import { DateTime, loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
 import { availableParallelism } from "node:os";
@@ -52,7 +52,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
   const pokes = shared ?? opening.use(await startPokes(bus));
   const jobs = opening.use(await startJobs(bus));
-  const definitions = [endUserSessions, eraseUserState];
+  const definitions = [applyUserEvents, eraseUserState];
   opening.use(await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions, pokes, logger }));
 
   const now = (): Date => new Date();

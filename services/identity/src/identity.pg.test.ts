@@ -9,7 +9,7 @@ import {
   type Jwk,
 } from "@continuo/access";
 import { createLogger } from "@continuo/process";
-import { endUserSessions, type UserEvent } from "@continuo/signals";
+import { applyUserEvents, type UserEvent } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
 import { createTestGateway, testViewer, type TestAnswer, type TestGateway } from "@continuo/subgraph/testing";
 import { createTestDatabase, startFaultProxy, targetOf, throughProxy } from "@continuo/testkit";
@@ -216,7 +216,7 @@ test("that somebody was disabled reaches whoever works on it, though nobody was 
   await using jobs = await startJobs({ databaseUrl, logger });
   const heard = Promise.withResolvers<UserEvent>();
   await using _ = await jobs.work(
-    endUserSessions,
+    applyUserEvents,
     async (event) => void (event.userId === sub && heard.resolve(event)),
   );
   await createStandingStore(pool).disable(sub, new Date(), [0]);

@@ -4,8 +4,8 @@ import { z } from "zod";
 /** The jobs that a worker can be given. */
 export const JobName = z.enum([
   "apply-policies",
+  "apply-user-events",
   "deliver-notices",
-  "end-user-sessions",
   "expire-sessions",
   "fan-out-revocation",
   "retain",

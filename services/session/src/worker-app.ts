@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
-import { endUserSessions, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
+import { applyUserEvents, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
 import { v7 as newId } from "uuid";
 import { announceKeys, announcePosted, createAnnouncer, SCHEMA } from "./announce.ts";
@@ -22,8 +22,8 @@ import { applyPolicies, APPLY_EVERY_MS, createApplyPolicies } from "./policy/app
 import { createSeal } from "./master-key/seal.ts";
 import { createRetain, retain, RETAIN_EVERY_MS } from "./retention/retain.jobs.ts";
 import { createRetentionStore } from "./retention/retention.store.ts";
-import { createEndUserSessions } from "./revocation/end-user-sessions.jobs.ts";
-import { createEndUserSessionsStore } from "./revocation/end-user-sessions.store.ts";
+import { createApplyUserEvents } from "./revocation/apply-user-events.jobs.ts";
+import { createApplyUserEventsStore } from "./revocation/apply-user-events.store.ts";
 import { createExpireSessions, EXPIRE_EVERY_MS, expireSessions } from "./revocation/expire-sessions.jobs.ts";
 import { createFanOut, fanOutRevocation } from "./revocation/fan-out-revocation.jobs.ts";
 import { createRevocationJobsStore } from "./revocation/jobs.store.ts";
@@ -94,13 +94,9 @@ export async function startWorkers(
       });
       await jobs.work(deliverNotice, createDeliverNotice(delivery), { concurrency: DELIVER_CONCURRENCY });
     },
-    "end-user-sessions": async () => {
-      const endUser = createEndUserSessions({
-        store: createEndUserSessionsStore(pool),
-        announce,
-        now,
-      });
-      await jobs.work(endUserSessions, endUser);
+    "apply-user-events": async () => {
+      const applyEvent = createApplyUserEvents({ store: createApplyUserEventsStore(pool), announce, now });
+      await jobs.work(applyUserEvents, applyEvent);
     },
     "expire-sessions": async () => {
       await jobs.work(expireSessions, createExpireSessions({ store, announce, now }), {

@@ -1,4 +1,4 @@
-import { endUserSessions } from "@continuo/signals";
+import { applyUserEvents } from "@continuo/signals";
 import type { Pool } from "pg";
 import { posted, SAID_AFTER_SECONDS } from "../outbox.ts";
 import { MAX_FAILURES, type Attempt, type PasswordStore } from "./password.ts";
@@ -73,7 +73,7 @@ export function createPasswordStore(pool: Pool): PasswordStore {
       return rowCount === 1;
     },
     async replace({ authenticatorId, epoch }, to, at) {
-      const values = [authenticatorId, at, epoch, to, [endUserSessions.name], SAID_AFTER_SECONDS];
+      const values = [authenticatorId, at, epoch, to, [applyUserEvents.name], SAID_AFTER_SECONDS];
       const { rowCount } = await pool.query({ name: "password_replace", text: REPLACE, values });
       return rowCount === 1;
     },

@@ -1,4 +1,4 @@
-import { endUserSessions, eraseUserState } from "@continuo/signals";
+import { applyUserEvents, eraseUserState } from "@continuo/signals";
 import type { Pool } from "pg";
 import { z } from "zod";
 import { posted } from "../outbox.ts";
@@ -39,8 +39,8 @@ export function createStandingStore(pool: Pool): StandingStore {
   }
   return {
     find: (key) => one(FIND, [key]),
-    disable: (id, at, delays) => one(DISABLE, [id, at, [endUserSessions.name], delays]),
-    enable: (id, delays) => one(ENABLE, [id, [endUserSessions.name], delays]),
-    remove: (id, delays) => one(REMOVE, [id, [endUserSessions.name, eraseUserState.name], delays]),
+    disable: (id, at, delays) => one(DISABLE, [id, at, [applyUserEvents.name], delays]),
+    enable: (id, delays) => one(ENABLE, [id, [applyUserEvents.name], delays]),
+    remove: (id, delays) => one(REMOVE, [id, [applyUserEvents.name, eraseUserState.name], delays]),
   };
 }

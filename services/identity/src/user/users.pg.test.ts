@@ -59,7 +59,7 @@ describe("an operator", () => {
     });
     expect(await createPasswordStore(pool).startAttempt(email)).toBeNull();
     expect(await posted(userId)).toEqual([
-      { topic: "end-user-sessions", epoch: "1", because: "DISABLED", after: REPEATED },
+      { topic: "apply-user-events", epoch: "1", because: "DISABLED", after: REPEATED },
     ]);
   });
 
@@ -106,8 +106,8 @@ describe("an operator", () => {
     );
     expect(rows).toEqual([]);
     expect(await posted(userId)).toEqual([
-      { topic: "end-user-sessions", epoch: "1", because: "DISABLED", after: REPEATED },
-      { topic: "end-user-sessions", epoch: "2", because: "DELETED", after: REPEATED },
+      { topic: "apply-user-events", epoch: "1", because: "DISABLED", after: REPEATED },
+      { topic: "apply-user-events", epoch: "2", because: "DELETED", after: REPEATED },
       { topic: "erase-user-state", epoch: "2", because: "DELETED", after: REPEATED },
     ]);
     await createPasswordStore(pool).createPerson({

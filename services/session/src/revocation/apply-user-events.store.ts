@@ -3,7 +3,7 @@ import { z } from "zod";
 import { changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
 import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
-import type { EndUserSessionsStore } from "./end-user-sessions.jobs.ts";
+import type { ApplyUserEventsStore } from "./apply-user-events.jobs.ts";
 
 /** $1 user, $2 now, $3 epoch, $4 reason (null ends none), $5 type of the event. A user of whom there is no head has one from now on: it bars who comes late. */
 const END = `
@@ -46,11 +46,11 @@ const Ended = z.object({
 });
 
 /** The end of a user's sessions in Postgres. */
-export function createEndUserSessionsStore(pool: Pool): EndUserSessionsStore {
+export function createApplyUserEventsStore(pool: Pool): ApplyUserEventsStore {
   return {
     async end({ userId, epoch, type, reason, now }) {
       const row = await changeUser<EndRow>(pool, userId, {
-        name: "end-user-sessions",
+        name: "apply-user-events",
         text: END,
         values: [userId, now, epoch, reason, type],
       });

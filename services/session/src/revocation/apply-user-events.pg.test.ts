@@ -6,8 +6,8 @@ import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { faultOf, type Person } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
-import { createEndUserSessions } from "./end-user-sessions.jobs.ts";
-import { createEndUserSessionsStore } from "./end-user-sessions.store.ts";
+import { createApplyUserEvents } from "./apply-user-events.jobs.ts";
+import { createApplyUserEventsStore } from "./apply-user-events.store.ts";
 
 const opened = new AsyncDisposableStack();
 let system: System;
@@ -16,10 +16,10 @@ let hear: (userId: string, epoch: number, because?: UserEvent["because"]) => Pro
 beforeAll(async () => {
   system = opened.use(await startSystem());
   const pool = opened.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (each) => each.end());
-  const store = createEndUserSessionsStore(pool);
+  const store = createApplyUserEventsStore(pool);
   hear = async (userId, epoch, because = "DISABLED") => {
     const announced: number[] = [];
-    const handle = createEndUserSessions({
+    const handle = createApplyUserEvents({
       store,
       announce: { revoked: async (seq) => void announced.push(seq), devicesChanged: async () => undefined },
       now: () => system.clock.now,

@@ -35,7 +35,7 @@ export interface UserEnded {
   readonly seq: number | null;
 }
 
-export interface EndUserSessionsStore {
+export interface ApplyUserEventsStore {
   /**
    * Raises the epoch, ends the sessions of before it and records the event, in one transaction; undefined when it was that
    * high already. What ends no session waits, for when it is said again, until all before it was heard: a disabling that
@@ -45,8 +45,8 @@ export interface EndUserSessionsStore {
 }
 
 /** The handler. */
-export function createEndUserSessions(options: {
-  store: EndUserSessionsStore;
+export function createApplyUserEvents(options: {
+  store: ApplyUserEventsStore;
   announce: RevocationAnnouncer;
   now: () => Date;
 }): JobHandler<UserEvent> {
