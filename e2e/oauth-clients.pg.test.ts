@@ -397,6 +397,16 @@ describe("the token endpoint", () => {
   });
 });
 
+it("what the endpoints ask of session is nobody's to ask by GraphQL", async () => {
+  const query = `mutation { answerOAuth(endpoint: TOKEN, form: "client_id=continuo") { status } }`;
+  const response = await fetch(`${url}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ query }),
+  });
+  expect(await response.json()).toMatchObject({ errors: [{ extensions: { reason: "DOCUMENT_INVALID" } }] });
+});
+
 describe("revocation", () => {
   it("answers 200 to what it does not know (RFC 7009 section 2.2), and to a wrong hint", async () => {
     expect(await post("/oauth/revoke", { client_id: "continuo", token: "junk" })).toMatchObject({

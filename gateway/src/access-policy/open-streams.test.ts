@@ -55,7 +55,6 @@ it("ends once the sign-in is too old, and asks no subgraph any more", async () =
     subscribe: unused,
     post: unused,
     get: unused,
-    forward: unused,
     stream: unused,
     isReady: unused,
     [Symbol.asyncDispose]: async () => undefined,

@@ -11,17 +11,38 @@ import { retryAfter } from "../errors.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { logRefusal } from "../refusals.ts";
-import { FORM_TYPE, type SubgraphClient } from "../subgraph/subgraph-client.ts";
+import type { Scope, SubgraphClient } from "../subgraph/subgraph-client.ts";
+import { z } from "zod";
 import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
 
+/** How OAuth clients post (RFC 6749 appendix B). */
+const FORM_TYPE = "application/x-www-form-urlencoded";
 const FORM_LIMIT_BYTES = 16 * 1024;
 const METADATA_MAX_AGE_SECONDS = 300;
+
+/** What session calls an endpoint. */
+const ENDPOINTS = { [TOKEN_PATH]: "TOKEN", [REVOCATION_PATH]: "REVOCATION", [INTROSPECTION_PATH]: "INTROSPECTION" };
+/** Hidden from clients: `@inaccessible`. */
+const ANSWER = `mutation AnswerOAuth($endpoint: OAuthEndpoint!, $form: String!, $authorization: String) {
+  answerOAuth(endpoint: $endpoint, form: $form, authorization: $authorization) { status body challenge }
+}`;
+const Answered = z.object({
+  answerOAuth: z.object({ status: z.int(), body: z.string(), challenge: z.string().nullable() }),
+});
+
+/** A form as a client posted it. */
+interface PostedForm {
+  readonly endpoint: string;
+  readonly form: string;
+  /** How the client authenticates, if it does so by a header. */
+  readonly authorization: string | undefined;
+}
 
 /** Serves the three endpoints and their metadata. `publicUrl` is where clients reach this gateway. */
 export async function serveOAuth(
   http: FastifyInstance,
   options: {
-    session: Pick<SubgraphClient, "forward">;
+    session: Pick<SubgraphClient, "graphql">;
     proofs: Pick<Proofs, "check">;
     issuer: string;
     publicUrl: () => string;
@@ -40,6 +61,15 @@ export async function serveOAuth(
     return { ...caller, jkt };
   }
 
+  async function ask(variables: PostedForm, scope: Scope): Promise<z.output<typeof Answered>["answerOAuth"]> {
+    const operation = { query: ANSWER, variables: { ...variables }, operationName: "AnswerOAuth" };
+    const { data, errors } = await session.graphql(operation, scope);
+    if (data) return Answered.parse(data).answerOAuth;
+    const [error] = errors;
+    if (!error) throw new Error("session answered nothing");
+    throw new AppError(error.extensions.code, error.extensions.reason, error.message);
+  }
+
   await http.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser<string>(
@@ -55,22 +85,17 @@ export async function serveOAuth(
       const { status, body } = toOAuthRefusal(error);
       return reply.code(status).headers(retryAfter(error.details)).send(body);
     });
-    for (const path of [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH]) {
+    for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
       scope.post<{ Body: unknown }>(path, async (request, reply) => {
         // Introspection is a server's, on behalf of many; to give up a token is never too often.
         if (path === TOKEN_PATH) await rates.operation({ network: networkOf(request.raw) });
         const caller = await callerOf(request, path);
-        const form = {
-          text: typeof request.body === "string" ? request.body : "",
-          authorization: request.headers.authorization,
-        };
-        const { status, text, contentType, challenge } = await session.forward(path, form, {
-          caller,
-          requestId: request.id,
-        });
-        if (contentType !== undefined) void reply.header("content-type", contentType);
-        if (challenge !== undefined) void reply.header("www-authenticate", challenge);
-        return reply.code(status).send(text);
+        const form = typeof request.body === "string" ? request.body : "";
+        const { authorization } = request.headers;
+        const answer = await ask({ endpoint, form, authorization }, { caller, requestId: request.id });
+        if (answer.body !== "") void reply.header("content-type", "application/json; charset=utf-8");
+        if (answer.challenge !== null) void reply.header("www-authenticate", answer.challenge);
+        return reply.code(answer.status).send(answer.body);
       });
     }
   });

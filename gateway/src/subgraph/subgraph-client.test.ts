@@ -227,9 +227,7 @@ describe("a subgraph in this process", () => {
     const never = new Promise<never>(() => undefined);
     const late = await within({ graphql: () => never, send: () => never }, 20);
     expect(await late.graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
-    await expect(late.forward("/form", { text: "", authorization: undefined }, SCOPE)).rejects.toMatchObject({
-      reason: "SUBGRAPH_UNAVAILABLE",
-    });
+    await expect(late.post("/internal", {})).rejects.toMatchObject({ reason: "SUBGRAPH_UNAVAILABLE" });
     expect(await (await within({})).graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
   });
 });

@@ -46,21 +46,6 @@ export interface SubgraphAnswer {
   readonly failed: boolean;
 }
 
-/** A form as a client posted it. */
-export interface PostedForm {
-  readonly text: string;
-  /** How the client authenticates, if it does. */
-  readonly authorization: string | undefined;
-}
-
-export interface ForwardedAnswer {
-  readonly status: number;
-  readonly text: string;
-  readonly contentType: string | undefined;
-  /** `WWW-Authenticate`. */
-  readonly challenge: string | undefined;
-}
-
 export interface SubgraphClient extends AsyncDisposable {
   readonly name: string;
   /** Runs an operation. Never throws: an outage is an answer with UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
@@ -71,8 +56,6 @@ export interface SubgraphClient extends AsyncDisposable {
   post(path: string, body: unknown): Promise<unknown>;
   /** Reads a public JSON document. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   get(path: string): Promise<{ body: string; cacheControl: string | undefined }>;
-  /** Passes a client's form on, and the answer back, whatever its status. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
-  forward(path: string, form: PostedForm, scope: Scope): Promise<ForwardedAnswer>;
   /** Reads what may be long, as it comes. Throws what the subgraph refuses with, or UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   stream(path: string, scope: Scope): Promise<{ body: Readable; contentType: string | undefined }>;
   /** Whether the subgraph says that it is ready. */
@@ -81,8 +64,6 @@ export interface SubgraphClient extends AsyncDisposable {
 
 const ANSWER_WITHIN_MS = 10_000;
 const ANSWER_GATEWAY_WITHIN_MS = 2_000;
-/** How OAuth clients post (RFC 6749 appendix B). */
-export const FORM_TYPE = "application/x-www-form-urlencoded";
 const GATEWAY: Caller = { kind: "service", name: "gateway" };
 
 /** The client of the subgraph `at` a URL (its base), or in this process. Opens no connection before the first request. */
@@ -155,31 +136,6 @@ export function createSubgraphClient(options: {
     async get(path) {
       const { text, header } = await sendAsGateway("GET", path, undefined);
       return { body: text, cacheControl: header("cache-control") };
-    },
-    async forward(path, { text, authorization }, scope) {
-      try {
-        const reply = await transport.send({
-          method: "POST",
-          path,
-          headers: {
-            "content-type": FORM_TYPE,
-            ...(authorization !== undefined && { authorization }),
-            ...(await headersFor(scope)),
-          },
-          body: text,
-          withinMs: answerWithinMs,
-          signal: scope.signal,
-        });
-        return {
-          status: reply.status,
-          text: reply.text,
-          contentType: reply.header("content-type"),
-          challenge: reply.header("www-authenticate"),
-        };
-      } catch (cause) {
-        logger.warn({ err: cause, requestId: scope.requestId }, "subgraph did not answer");
-        throw unavailable(cause);
-      }
     },
     async stream(path, scope) {
       try {

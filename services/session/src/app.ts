@@ -26,7 +26,6 @@ import type { Env } from "./env.ts";
 import { createSeal } from "./master-key/seal.ts";
 import { createOAuth } from "./oauth/oauth.ts";
 import { createReadToken } from "./oauth/presented-token.ts";
-import { createOAuthRoutes } from "./oauth-routes.ts";
 import { openPlaces } from "./place/countries.ts";
 import { createPolicyStore } from "./policy/policy.store.ts";
 import { resolvers } from "./resolvers.ts";
@@ -125,24 +124,27 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
   const audit = createAuditStore(pool);
   const placeOf = openPlaces();
 
+  const sessions = createSessionStore(pool);
+  const startSession = createStartSession({
+    grants,
+    policies,
+    store: createStartSessionStore(pool),
+    announce,
+    accessTokens,
+    refreshTokens,
+    placeOf,
+    createId: newId,
+    createDeviceId: newDeviceId,
+    randomBytes,
+    now,
+  });
+
   const service: SessionService = {
-    stores: { devices, policies, sessions: createSessionStore(pool), signOuts: createSignOutStore(pool) },
+    stores: { devices, policies, sessions, signOuts: createSignOutStore(pool) },
     devices: createDevices({ store: devices, announce, now }),
     revocations,
     undoSignOut: createUndoSignOut({ store: createUndoStore(pool), announce, now }),
-    startSession: createStartSession({
-      grants,
-      policies,
-      store: createStartSessionStore(pool),
-      announce,
-      accessTokens,
-      refreshTokens,
-      placeOf,
-      createId: newId,
-      createDeviceId: newDeviceId,
-      randomBytes,
-      now,
-    }),
+    startSession,
     rotation,
     stepUp: createStepUp({
       grants,
@@ -156,6 +158,19 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
       randomBytes,
       now,
     }),
+    oauth: createOAuth({
+      ...token,
+      rotation,
+      startSession,
+      signOut: (session) => revocations.endByClient(session),
+      readToken: createReadToken({ accessTokens: verifier, refreshTokens, grants: rotationStore, sessions, now }),
+    }),
+    authenticateClient: createClientAuthentication({
+      applications: createApplicationStore(pool, prisma),
+      assertions: createAssertionStore(pool),
+      issuer: env.TOKEN_ISSUER,
+      now,
+    }),
     securityEvents: (userId, first, before) => audit.page(userId, first, before),
     now,
   };
@@ -165,29 +180,6 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
     feed: createFeed({ store: createFeedStore(pool), announce, now }),
     activity: createActivity({ store: createActivityStore(pool), announce, placeOf, now }),
   });
-  const oauthRoutes = createOAuthRoutes({
-    oauth: createOAuth({
-      ...token,
-      rotation,
-      startSession: service.startSession,
-      signOut: (session) => revocations.endByClient(session),
-      readToken: createReadToken({
-        accessTokens: verifier,
-        refreshTokens,
-        grants: rotationStore,
-        sessions: service.stores.sessions,
-        now,
-      }),
-    }),
-    authenticate: createClientAuthentication({
-      applications: createApplicationStore(pool, prisma),
-      assertions: createAssertionStore(pool),
-      issuer: env.TOKEN_ISSUER,
-      now,
-    }),
-    logger,
-  });
-
   const auditRoutes = createAuditRoutes({
     exportOf: createExport({ store: audit, sign: createHeadSigner({ keys: keyRing, issuer: env.TOKEN_ISSUER }), now }),
     service,
@@ -207,7 +199,6 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
       context: (base) => createContext(base, service),
       routes: (http, callerOf) => {
         routes(http, callerOf);
-        oauthRoutes(http, callerOf);
         auditRoutes(http, callerOf);
       },
     }),

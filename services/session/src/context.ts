@@ -3,8 +3,10 @@ import { circumstancesOf, type Viewer } from "@continuo/access";
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
 import type { AuditStore } from "./audit/security-event.ts";
+import type { AuthenticatedClient, ClientCredentials } from "./application/client-authentication.ts";
 import { deviceNotFound, type Device, type Devices, type DeviceStore } from "./device/device.ts";
 import { signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-out.ts";
+import type { OAuth } from "./oauth/oauth.ts";
 import type { Policy, PolicyKey, PolicyStore } from "./policy/policy.ts";
 import type { Undo } from "./revocation/undo.ts";
 import { heardSince, type Revocations } from "./revocation/revocation.ts";
@@ -27,6 +29,8 @@ export interface SessionService {
   readonly startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
   readonly rotation: Rotation;
   readonly stepUp: (request: StepUpRequest, logger: SubgraphContext["logger"]) => Promise<SessionTokens>;
+  readonly oauth: OAuth;
+  readonly authenticateClient: (credentials: ClientCredentials) => Promise<AuthenticatedClient>;
   readonly securityEvents: AuditStore["page"];
   readonly now: () => Date;
 }

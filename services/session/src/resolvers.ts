@@ -2,6 +2,7 @@ import { DateTime } from "@continuo/subgraph";
 import { auditResolvers } from "./audit/audit.resolvers.ts";
 import { deviceResolvers } from "./device/device.resolvers.ts";
 import type { Resolvers } from "./generated/graphql.ts";
+import { oauthResolvers } from "./oauth/oauth.resolvers.ts";
 import { policyResolvers } from "./policy/policy.resolvers.ts";
 import { revocationResolvers } from "./revocation/revocation.resolvers.ts";
 import { sessionResolvers } from "./session/session.resolvers.ts";
@@ -15,6 +16,7 @@ export const resolvers: Resolvers = {
   Mutation: {
     ...sessionResolvers.Mutation,
     ...tokenResolvers.Mutation,
+    ...oauthResolvers.Mutation,
     ...stepUpResolvers.Mutation,
     ...deviceResolvers.Mutation,
     ...revocationResolvers.Mutation,
