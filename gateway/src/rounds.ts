@@ -11,6 +11,14 @@ export interface Rounds {
   leave(member: Visited): void;
 }
 
+/** Rounds of which some ping: tokens are looked at more often than peers. */
+export interface PingRounds {
+  readonly rounds: Rounds;
+  /** Of so many rounds one pings. */
+  readonly every: number;
+}
+
+const ROUND_MS = 1_000;
 /** Into so many parts the time is divided at most: those that join together are not called together. */
 const MOST_PARTS = 20;
 
@@ -40,4 +48,10 @@ export function createRounds(everyMs: number): Rounds {
       timer = undefined;
     },
   };
+}
+
+/** Rounds of about a second, of which one every `pingEveryMs` milliseconds pings. */
+export function createPingRounds(pingEveryMs: number): PingRounds {
+  const every = Math.max(1, Math.round(pingEveryMs / ROUND_MS));
+  return { rounds: createRounds(pingEveryMs / every), every };
 }

@@ -8,7 +8,7 @@ import { CloseCode } from "graphql-ws";
 import type { Socket } from "node:net";
 import { type RawData, WebSocket } from "ws";
 import { logRefusal } from "../refusals.ts";
-import { createRounds, type Rounds, type Visited } from "../rounds.ts";
+import { createPingRounds, type PingRounds, type Visited } from "../rounds.ts";
 import { countClosed } from "../stream-metrics.ts";
 
 /** A socket that has been opened. */
@@ -33,9 +33,7 @@ export interface Speaker {
 /** The same for all connections. */
 export interface Keeping {
   readonly open: Set<ConnectedSocket>;
-  readonly rounds: Rounds;
-  /** Of how many rounds one pings. */
-  readonly pingEvery: number;
+  readonly pings: PingRounds;
   /** For so long whoever has been told that it ends may read on, and take leave. Milliseconds. */
   readonly closeWithinMs: number;
   readonly logger: Logger;
@@ -52,8 +50,6 @@ const GOING_AWAY = 1001;
 const TRY_AGAIN = 1013;
 const INIT_WITHIN_MS = 3_000;
 const CLOSE_WITHIN_MS = 10_000;
-/** A token is looked at as often. */
-const ROUND_MS = 1_000;
 /** What may wait for a client that sends more than it reads: many times the greatest event. Bytes. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 /** RFC 6455 section 5.5. */
@@ -65,8 +61,7 @@ const MAX_REASON_BYTES = 123;
  */
 export function keepConnections(options: { pingEveryMs: number; closeWithinMs?: number; logger: Logger }): Keeping {
   const { pingEveryMs, closeWithinMs = CLOSE_WITHIN_MS, logger } = options;
-  const pingEvery = Math.max(1, Math.round(pingEveryMs / ROUND_MS));
-  return { open: new Set(), rounds: createRounds(pingEveryMs / pingEvery), pingEvery, closeWithinMs, logger };
+  return { open: new Set(), pings: createPingRounds(pingEveryMs), closeWithinMs, logger };
 }
 
 /** A class, as thousands have in common what each would otherwise hold as closures of its own. */
@@ -107,7 +102,7 @@ export class Connection implements Visited {
     socket.on("error", onError);
     socket.on("close", onClose);
     keeping.open.add(socket);
-    keeping.rounds.join(this);
+    keeping.pings.rounds.join(this);
   }
 
   get isOpen(): boolean {
@@ -171,7 +166,7 @@ export class Connection implements Visited {
   visit(): void {
     if (this.#hasExpired()) return;
     this.#rounds += 1;
-    if (this.#rounds < this.#keeping.pingEvery) return;
+    if (this.#rounds < this.#keeping.pings.every) return;
     this.#rounds = 0;
     this.#ping();
   }
@@ -198,7 +193,7 @@ export class Connection implements Visited {
     countClosed({ transport: "SOCKET", reason: this.#endedBy ?? "CLIENT" });
     clearTimeout(this.#timer);
     this.#keeping.open.delete(this.#socket);
-    this.#keeping.rounds.leave(this);
+    this.#keeping.pings.rounds.leave(this);
     this.#speaker.gone();
   }
 

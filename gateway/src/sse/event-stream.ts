@@ -4,6 +4,7 @@
  */
 import { once } from "node:events";
 import { PassThrough, type Readable } from "node:stream";
+import type { PingRounds, Visited } from "../rounds.ts";
 import { countClosed } from "../stream-metrics.ts";
 import type { Framing } from "./framing.ts";
 
@@ -21,31 +22,29 @@ export interface EventStream {
 }
 
 /**
- * Starts one. `beforePing` may end it instead; a client that reads nothing from one ping to the next is cut off. `exp` is
- * NumericDate seconds.
+ * Starts one. `beforePing` may end it instead; a client that reads nothing from one ping to the next is cut off. Nothing is
+ * told from `exp` (NumericDate seconds) on, and with the next round it ends.
  */
 export function createEventStream(options: {
   framing: Pick<Framing, "transport" | "opening" | "ping" | "interruption">;
   exp: number;
-  pingEveryMs: number;
+  pings: PingRounds;
   beforePing: () => void;
 }): EventStream {
-  const { framing, exp, pingEveryMs, beforePing } = options;
+  const { framing, exp, pings, beforePing } = options;
   const body = new PassThrough();
   const ended = new AbortController();
   const { signal } = ended;
   let isStalled = false;
-
-  const keepalive = setInterval(() => {
-    if (isStalled) {
-      stop("TOO_SLOW");
-      return void body.destroy();
-    }
-    beforePing();
-    isStalled = body.writableNeedDrain;
-    write(framing.ping);
-  }, pingEveryMs);
-  const expiry = setTimeout(() => interrupt("TOKEN_EXPIRED"), Math.max(0, exp * 1000 - Date.now()));
+  let rounds = 0;
+  const visited: Visited = {
+    visit() {
+      if (hasExpired()) return;
+      rounds += 1;
+      if (rounds % pings.every === 0) ping();
+    },
+  };
+  pings.rounds.join(visited);
 
   body.once("close", () => stop("CLIENT"));
   body.on("drain", () => {
@@ -55,13 +54,28 @@ export function createEventStream(options: {
   function stop(reason: string): void {
     if (signal.aborted) return;
     countClosed({ transport: framing.transport, reason });
-    clearInterval(keepalive);
-    clearTimeout(expiry);
+    pings.rounds.leave(visited);
     ended.abort();
   }
 
+  function ping(): void {
+    if (isStalled) {
+      stop("TOO_SLOW");
+      return void body.destroy();
+    }
+    beforePing();
+    isStalled = body.writableNeedDrain;
+    write(framing.ping);
+  }
+
+  function hasExpired(): boolean {
+    if (Date.now() < exp * 1000) return false;
+    interrupt("TOKEN_EXPIRED");
+    return true;
+  }
+
   function write(text: string): void {
-    if (!signal.aborted) body.write(text);
+    if (!signal.aborted && !hasExpired()) body.write(text);
   }
 
   function end(words: string, reason: string): boolean {
@@ -75,7 +89,7 @@ export function createEventStream(options: {
     end(framing.interruption(reason), reason);
   }
 
-  write(framing.opening);
+  body.write(framing.opening);
 
   return {
     body,

@@ -5,6 +5,7 @@ import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
 import { type Operation, toJson } from "../operations.ts";
 import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
+import { createPingRounds } from "../rounds.ts";
 import { countEvent, type StreamTransport } from "../stream-metrics.ts";
 import { createEventStream, type EventStream } from "./event-stream.ts";
 import type { Framing } from "./framing.ts";
@@ -27,6 +28,7 @@ export function createOpenStreams(options: {
 }): OpenStreams {
   const { registry, revocations, pingEveryMs = PING_EVERY_MS } = options;
   const open = new Set<EventStream>();
+  const pings = createPingRounds(pingEveryMs);
 
   return {
     open(claims, { framing, requestId, lastWords }) {
@@ -38,7 +40,7 @@ export function createOpenStreams(options: {
       const stream = createEventStream({
         framing,
         exp: claims.exp,
-        pingEveryMs,
+        pings,
         beforePing() {
           const endReason = revocations.endReasonOf(claims.sid);
           if (endReason !== undefined) session.end(sessionEnded(endReason));
