@@ -22,11 +22,14 @@ const OPERATIONS: Readonly<Record<string, (own: SignedIn) => string>> = {
 /** Nobody need be signed in. */
 const BEGINS_SESSIONS = ["startSession", "refreshSession", "stepUp"];
 
-const mutations = loadTypeDefs(join(import.meta.dirname, "..")).definitions.flatMap((definition) =>
-  definition.kind === Kind.OBJECT_TYPE_EXTENSION && definition.name.value === "Mutation"
-    ? (definition.fields ?? [])
-    : [],
-);
+/** Those that clients see. */
+const mutations = loadTypeDefs(join(import.meta.dirname, ".."))
+  .definitions.flatMap((definition) =>
+    definition.kind === Kind.OBJECT_TYPE_EXTENSION && definition.name.value === "Mutation"
+      ? (definition.fields ?? [])
+      : [],
+  )
+  .filter(({ directives = [] }) => !directives.some(({ name }) => name.value === "inaccessible"));
 const isDeclaredRecent = ({ directives = [] }: FieldDefinitionNode): boolean =>
   directives.some(
     ({ name, arguments: given = [] }) =>
