@@ -9,7 +9,7 @@ import { type LocalSubgraph, within } from "./local-subgraph.ts";
 import type { Scope } from "./subgraph-client.ts";
 import type { SubgraphTransport } from "./transport.ts";
 
-interface Operation {
+export interface Operation {
   readonly query: string;
   readonly variables?: Record<string, unknown>;
   readonly operationName?: string | undefined;

@@ -10,7 +10,7 @@ import type { Readable } from "node:stream";
 import { json as jsonOf } from "node:stream/consumers";
 import { createHttpTransport, isTooLarge } from "./http-transport.ts";
 import { createLocalTransport, type LocalSubgraph } from "./local-subgraph.ts";
-import { createLocalLink, createRemoteLink } from "./operation-link.ts";
+import { createLocalLink, createRemoteLink, type Operation } from "./operation-link.ts";
 import {
   fromSubgraph,
   isRecord,
@@ -29,16 +29,6 @@ export interface Scope {
   readonly signal?: AbortSignal;
 }
 
-interface SubgraphRequest {
-  readonly query: string;
-  readonly variables?: Record<string, unknown>;
-  readonly operationName?: string | undefined;
-  /** How long the subgraph is asked to wait for something to tell, beyond the time for an answer. Milliseconds. */
-  readonly waitMs?: number;
-  /** An answer that is as new as the poke of this number is new enough. Only told to a subgraph in this process. */
-  readonly heard?: number | undefined;
-}
-
 /** `failed` means that no part of the answer could be had, and `errors` say why, without paths. */
 export interface SubgraphAnswer {
   readonly data: Record<string, unknown> | null;
@@ -49,9 +39,9 @@ export interface SubgraphAnswer {
 export interface SubgraphClient extends AsyncDisposable {
   readonly name: string;
   /** Runs an operation. Never throws: an outage is an answer with UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
-  graphql(request: SubgraphRequest, scope: Scope): Promise<SubgraphAnswer>;
+  graphql(request: Operation, scope: Scope): Promise<SubgraphAnswer>;
   /** Begins a subscription that the subgraph runs by itself, and returns how to leave it. */
-  subscribe(request: SubgraphRequest, scope: Scope, sink: EventSink<SubgraphAnswer>): Leave;
+  subscribe(request: Operation, scope: Scope, sink: EventSink<SubgraphAnswer>): Leave;
   /** Posts JSON as the gateway itself, and returns the JSON answered. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   post(path: string, body: unknown): Promise<unknown>;
   /** Reads a public JSON document. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
