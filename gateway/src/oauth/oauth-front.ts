@@ -5,6 +5,7 @@
 import type { Caller } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { z } from "zod";
 import { cameFrom } from "../caller.ts";
 import type { Proofs } from "../dpop/proofs.ts";
 import { retryAfter } from "../errors.ts";
@@ -12,7 +13,6 @@ import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { logRefusal } from "../refusals.ts";
 import type { Scope, SubgraphClient } from "../subgraph/subgraph-client.ts";
-import { z } from "zod";
 import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
 
 /** How OAuth clients post (RFC 6749 appendix B). */

@@ -160,6 +160,26 @@ describe("operations", () => {
     expect(await sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toEqual({ data: {} });
   });
 
+  test("beyond what the sockets take go another way, and find room again", async () => {
+    const { promise, resolve } = Promise.withResolvers<{ data: Record<string, unknown> }>();
+    const { port, streams } = await serve(async ({ query }) => (query === "slow" ? promise : { data: {} }));
+    const sockets = open(port);
+    await ask(sockets, "quick");
+    await vi.waitUntil(() => {
+      void sockets.ask({ query: "quick" }, HEADERS, PATIENCE);
+      return sockets.open === 2;
+    });
+    const taken = Array.from({ length: 600 }, () => sockets.ask({ query: "slow" }, HEADERS, PATIENCE)).filter(
+      (answer) => answer !== undefined,
+    );
+    expect(taken.length).toBeGreaterThan(400);
+    expect(taken.length).toBeLessThanOrEqual(500);
+    expect(streams).toHaveLength(2);
+    resolve({ data: {} });
+    await Promise.all(taken);
+    expect(await sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toEqual({ data: {} });
+  });
+
   test("that are too long go another way; an answer that is too long is an error, and others go on", async () => {
     const { port } = await serve(async ({ query }) => ({
       data: { long: "é".repeat(query === "long" ? 4_200_000 : 3) },
@@ -314,6 +334,20 @@ describe("a server", () => {
     const silent = await speak(port);
     silent.say(INIT);
     expect((await once(silent.socket, "close"))[0]).toBe(1006);
+  });
+
+  test("takes so many operations at once from a socket, and refuses one more alone", async () => {
+    const { port } = await serve(async () => new Promise(() => {}));
+    const { socket, heard, say } = await speak(port);
+    say(INIT);
+    await vi.waitUntil(() => heard.length > 0);
+    for (let id = 0; id <= 1_000; id += 1) say(subscribe(`${id}`));
+    await vi.waitFor(() =>
+      expect(heard.slice(1)).toMatchObject([
+        { id: "1000", type: MessageType.Error, payload: [{ extensions: { reason: "TOO_MANY_OPERATIONS" } }] },
+      ]),
+    );
+    expect(socket.readyState).toBe(WebSocket.OPEN);
   });
 
   test("answers a ping, and speaks the protocol of stock clients", async () => {

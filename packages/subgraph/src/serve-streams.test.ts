@@ -167,6 +167,17 @@ describe("streams over a socket", () => {
     http.close();
   });
 
+  test("are refused for now where no more are taken", async () => {
+    const http = createServer().listen(0, "127.0.0.1");
+    await once(http, "listening");
+    const address = http.address();
+    routeSockets(http, [{ path: "/full", take: () => false, [Symbol.asyncDispose]: async () => undefined }]);
+    const socket = new WebSocket(`ws://127.0.0.1:${typeof address === "object" ? address?.port : 0}/full`);
+    const [fault] = await once(socket, "error");
+    expect(String(fault)).toContain("503");
+    http.close();
+  });
+
   test("have one address", async () => {
     const socket = new WebSocket(`${socketUrl()}/other`, "graphql-transport-ws");
     const [fault] = await once(socket, "error");
