@@ -1,16 +1,18 @@
 /**
  * Entries in Postgres, two statements a push, whatever its size: one reads what it meets, the other writes if the head row is
  * still the version that was read. Whoever changes anything of a user changes that row, so nothing else has changed either.
- * What loses that race, or would be refused, is settled again under the lock of the row. Pushes of several users that come
- * at once share both statements, and so their commit.
+ * What this process wrote last itself it need not read: then it is one statement. What loses the race, or would be refused, is
+ * settled again upon what stands, at last under the lock of the row. Pushes of several users that come at once share both
+ * statements, and so their commit.
  */
 import { gather, inTransaction } from "@continuo/database";
 import { DatabaseError, type Pool } from "pg";
 import { PassingFault, type EntryStore } from "./entry.ts";
 import { buryExpired } from "./expiry.store.ts";
 import type { Before, Push, Settlement } from "./push.ts";
-import { writeSettlements, type Settled } from "./settlement.store.ts";
-import { lookAtHead, readStandings, type Connection, type Standing } from "./standing.store.ts";
+import { writeSettlements, type Moved, type Settled } from "./settlement.store.ts";
+import { createStandingMemory } from "./standing-memory.store.ts";
+import { hasExpired, lookAtHead, readStandings, type Connection, type Standing } from "./standing.store.ts";
 
 /** Makes or locks the head row. Until the commit no other push of this user passes, so revisions become visible in order. */
 const LOCK_HEAD = `
@@ -28,16 +30,23 @@ type Decide = Parameters<EntryStore["settle"]>[1];
 type InTurn = <Result>(work: () => Promise<Result>) => Promise<Result>;
 
 /** Entries in the `user_state` schema, through `pool`. Throws what `inTurn` throws; then nothing was settled. */
-export function createEntryStore(pool: Pool, inTurn: InTurn = (work) => work()): EntryStore {
+export function createEntryStore(
+  pool: Pool,
+  inTurn: InTurn = (work) => work(),
+  memory = createStandingMemory(() => performance.now()),
+): EntryStore {
   const read = gather((asked: readonly { userId: string; push: Push }[]) => inTurn(() => readStandings(pool, asked)));
   const write = gather((settled: readonly Settled[]) =>
     writeTogether((some) => inTurn(() => writeSettlements(pool, some)), settled),
   );
 
-  /** Undefined when it takes the lock to say what becomes of the push: somebody else was faster, or it would be refused. */
-  async function settleUnlocked(request: Request, decide: Decide): Promise<Settlement | undefined> {
-    const standing = await read(request);
-    if (standing === undefined || standing.hasExpired) return undefined;
+  /** Undefined when that does not stand any more, or the push would be refused by it: somebody else may have been faster. */
+  async function settleUpon(
+    standing: Standing | undefined,
+    request: Request,
+    decide: Decide,
+  ): Promise<Settlement | undefined> {
+    if (standing === undefined || hasExpired(standing)) return undefined;
     let settlement: Settlement;
     try {
       settlement = decide(standing.before);
@@ -46,13 +55,21 @@ export function createEntryStore(pool: Pool, inTurn: InTurn = (work) => work()):
     }
     if (settlement.stop !== null) return undefined;
     if (!isNews(settlement, standing.before)) return settlement;
-    return (await write({ ...request, settlement, version: standing.version })) ? settlement : undefined;
+    const moved = await write({ ...request, settlement, version: standing.version });
+    if (moved === undefined) return undefined;
+    memory.keep(request, standing, settlement, moved);
+    return settlement;
   }
 
   return {
     async settle(request, decide) {
       try {
-        return (await settleUnlocked(request, decide)) ?? (await inTurn(() => settleLocked(pool, request, decide)));
+        const known = memory.recall(request);
+        return (
+          (known && (await settleUpon(known, request, decide))) ??
+          (await settleUpon(await read(request), request, decide)) ??
+          (await inTurn(() => settleLocked(pool, request, decide)))
+        );
       } catch (cause) {
         throw isPassing(cause) ? new PassingFault("the push was undone", { cause }) : cause;
       }
@@ -65,17 +82,17 @@ function isPassing(cause: unknown): boolean {
   return cause instanceof DatabaseError && cause.code !== undefined && PASSING.has(cause.code);
 }
 
-type Write = (settled: readonly Settled[]) => Promise<boolean[]>;
+type Write = (settled: readonly Settled[]) => Promise<(Moved | undefined)[]>;
 
 /** Of one user the first alone: it moves the head, and what the others settled is upon that before it. */
-async function writeTogether(write: Write, settled: readonly Settled[]): Promise<(boolean | Error)[]> {
+async function writeTogether(write: Write, settled: readonly Settled[]): Promise<(Moved | undefined | Error)[]> {
   const firsts = [...new Map(settled.toReversed().map((each) => [each.userId, each])).values()];
   const written = await writeEach(write, firsts);
-  return settled.map((each) => written[firsts.indexOf(each)] ?? false);
+  return settled.map((each) => written[firsts.indexOf(each)]);
 }
 
 /** A fault undoes all of them, and does not say whose it is: then each is written alone, and fails alone. */
-async function writeEach(write: Write, settled: readonly Settled[]): Promise<(boolean | Error)[]> {
+async function writeEach(write: Write, settled: readonly Settled[]): Promise<(Moved | undefined | Error)[]> {
   try {
     return await write(settled);
   } catch (cause) {
@@ -83,7 +100,7 @@ async function writeEach(write: Write, settled: readonly Settled[]): Promise<(bo
     return Promise.all(
       settled.map((each) =>
         write([each]).then(
-          ([isWritten = false]) => isWritten,
+          ([moved]) => moved,
           (fault: Error) => fault,
         ),
       ),
@@ -97,15 +114,15 @@ async function settleLocked(pool: Pool, request: Request, decide: Decide): Promi
     await connection.query({ name: "entry_lock_head", text: LOCK_HEAD, values: [userId, newEpoch()] });
     let standing = await readOne(connection, request);
     // So that nothing of it is met, and no quota counts it.
-    while (standing.hasExpired) {
+    while (hasExpired(standing)) {
       await buryExpired(connection, request.userId);
       standing = await readOne(connection, request);
     }
     const { before, version } = standing;
     const settlement = decide(before);
     if (!isNews(settlement, before)) return settlement;
-    const [isWritten] = await writeSettlements(connection, [{ ...request, settlement, version }]);
-    if (isWritten !== true) throw new Error("a locked row was changed");
+    const [moved] = await writeSettlements(connection, [{ ...request, settlement, version }]);
+    if (moved === undefined) throw new Error("a locked row was changed");
     return settlement;
   });
 }

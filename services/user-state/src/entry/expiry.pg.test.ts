@@ -46,7 +46,8 @@ const set = (seq: number, value: unknown, more: Partial<OpText> = {}): OpText =>
 /** Lets time pass for what a user keeps. */
 async function pass({ caller }: Replica, ms: number): Promise<void> {
   await system.admin.query(
-    `UPDATE user_state.state_entries SET expires_at = expires_at - make_interval(secs => $2::float8 / 1000)
+    `WITH head AS (UPDATE user_state.user_heads SET rev = rev WHERE user_id = $1)
+     UPDATE user_state.state_entries SET expires_at = expires_at - make_interval(secs => $2::float8 / 1000)
      WHERE user_id = $1`,
     [caller.viewer.userId, ms],
   );

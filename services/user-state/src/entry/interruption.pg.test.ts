@@ -18,10 +18,11 @@ it("a change of what cannot be read is refused, and blocks nothing", async () =>
     [userId],
   );
   const store = (state: unknown): Promise<unknown> =>
-    system.admin.query("UPDATE user_state.state_entries SET state = $2 WHERE user_id = $1 AND key = 'broken'", [
-      userId,
-      state,
-    ]);
+    system.admin.query(
+      `WITH head AS (UPDATE user_state.user_heads SET rev = rev WHERE user_id = $1)
+       UPDATE user_state.state_entries SET state = $2 WHERE user_id = $1 AND key = 'broken'`,
+      [userId, state],
+    );
   await store({ standing: 7 });
   const ops = [
     { seq: 2, key: "before", value: 2 },

@@ -24,7 +24,8 @@ const writeWith = (more: string): string => `
     SET rev = locked.rev, max_ms = greatest(head.max_ms, locked.max_ms), entries = locked.entries, bytes = locked.bytes,
         usage = locked.usage
     FROM locked WHERE head.ctid = locked.place
-    RETURNING head.user_id, locked.client_id, locked.device_id, locked.last_seq, locked.acked_rev, locked.pending
+    RETURNING head.user_id, head.xmin::text AS version, locked.client_id, locked.device_id, locked.last_seq,
+              locked.acked_rev, locked.pending
   ), client AS (
     INSERT INTO user_state.sync_clients AS client
       (user_id, client_id, device_id, last_seq, acked_rev, pending, seen_at)
@@ -51,7 +52,7 @@ const writeWith = (more: string): string => `
       schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
       expires_at = excluded.expires_at
   )
-  SELECT user_id FROM head`;
+  SELECT user_id, version, floor(extract(epoch FROM statement_timestamp()) * 1000)::float8 AS server_now FROM head`;
 
 const WRITE = writeWith("");
 
@@ -90,16 +91,26 @@ export interface Settled {
   readonly version: string;
 }
 
+/** The head row as a write left it. */
+export interface Moved {
+  readonly version: string;
+  /** The database's clock, milliseconds since the epoch. */
+  readonly serverNow: number;
+}
+
 /**
- * Stores settlements, one a user, and says of each whether its head was still of that version; if not, nothing of it was
- * written. What is thrown undid all of them.
+ * Stores settlements, one a user; undefined where the head was not of that version any more, and nothing was written. What is
+ * thrown undid all of them.
  */
-export async function writeSettlements(connection: Connection, settled: readonly Settled[]): Promise<boolean[]> {
+export async function writeSettlements(
+  connection: Connection,
+  settled: readonly Settled[],
+): Promise<(Moved | undefined)[]> {
   const changes = settled.flatMap(({ userId, settlement }) =>
     settlement.changes.map((change) => ({ change, row: rowOf(userId, change) })),
   );
   const withTexts = changes.some(({ change }) => change.kind === "TEXT");
-  const { rows } = await connection.query<{ user_id: string }>({
+  const { rows } = await connection.query<{ user_id: string; version: string; server_now: number }>({
     name: withTexts ? "entry_write_with_texts" : "entry_write",
     text: withTexts ? WRITE_WITH_TEXTS : WRITE,
     values: [
@@ -111,8 +122,8 @@ export async function writeSettlements(connection: Connection, settled: readonly
         : []),
     ].map((rows) => JSON.stringify(rows)),
   });
-  const moved = new Set(rows.map((row) => row.user_id));
-  return settled.map(({ userId }) => moved.has(userId));
+  const moved = new Map(rows.map((row) => [row.user_id, { version: row.version, serverNow: row.server_now }]));
+  return settled.map(({ userId }) => moved.get(userId));
 }
 
 function moveOf({ userId, deviceId, push, settlement, version }: Settled): object {

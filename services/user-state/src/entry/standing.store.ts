@@ -20,10 +20,10 @@ const STAYING = KINDS_THAT_STAY.map((kind) => `'${kind}'`).join(", ");
  */
 export const READ_STANDING = `
   SELECT asked.place, head.*, client.device_id, client.last_seq::float8,
-         EXISTS (
-           SELECT FROM user_state.state_entries
-           WHERE user_id = asked.user_id AND expires_at <= to_timestamp(head.server_now / 1000)
-         ) AS has_expired,
+         (
+           SELECT extract(epoch FROM min(expires_at))::float8 * 1000 FROM user_state.state_entries
+           WHERE user_id = asked.user_id AND expires_at IS NOT NULL
+         ) AS soonest_expiry,
          (
            SELECT json_agg(json_build_array(
              op.namespace, op.key, op.field, entry.kind, entry.state, entry.rev, entry.schema_version, entry.bytes,
@@ -112,7 +112,7 @@ type AnswerRow = readonly [
 interface StandingRow extends HeadRow, ClientColumns {
   readonly place: number;
   readonly version: string;
-  readonly has_expired: boolean;
+  readonly soonest_expiry: number | null;
   readonly units: readonly UnitRow[] | null;
   readonly answers: readonly AnswerRow[] | null;
 }
@@ -122,8 +122,8 @@ export interface Standing {
   readonly before: Before;
   /** Of the head row: another one after each change of the user's state. */
   readonly version: string;
-  /** Whether there is something whose time is up. */
-  readonly hasExpired: boolean;
+  /** When the next unit's time is up, milliseconds since the epoch; null: none has one. */
+  readonly soonestExpiry: number | null;
 }
 
 interface AskedPush {
@@ -140,7 +140,7 @@ export async function readStandings(
     place,
     user_id: userId,
     client_id: clientId,
-    units: namesOf(ops),
+    units: [...namesOf(ops).values()],
     seqs: ops.map(({ op }) => op.seq),
   }));
   const { rows } = await connection.query<StandingRow>({
@@ -174,7 +174,12 @@ function standingOf(row: StandingRow): Standing {
     units: new Map(row.units?.map(unitOf)),
     answers: new Map(row.answers?.map(answerOf)),
   };
-  return { before, version: row.version, hasExpired: row.has_expired };
+  return { before, version: row.version, soonestExpiry: row.soonest_expiry };
+}
+
+/** Whether there is something whose time is up. */
+export function hasExpired({ before, soonestExpiry }: Standing): boolean {
+  return soonestExpiry !== null && soonestExpiry <= before.serverNow;
 }
 
 function headOf(head: HeadRow): Omit<Before, "client" | "units" | "answers"> {
@@ -193,13 +198,16 @@ function clientOf({ device_id: deviceId, last_seq: lastSeq }: ClientColumns): Be
   return deviceId === null || lastSeq === null ? undefined : { deviceId, lastSeq };
 }
 
-/** Each unit once. The names of a faulty op may be such as Postgres does not take, and those of what is not stored are not shown to it. */
-function namesOf(ops: readonly JudgedOp[]): UnitName[] {
+/**
+ * Each unit once, by `unitId`. The names of a faulty op may be such as Postgres does not take, and those of what is not stored
+ * are not shown to it.
+ */
+export function namesOf(ops: readonly JudgedOp[]): Map<string, UnitName> {
   const met = new Map<string, UnitName>();
   for (const { op, isStored } of ops)
     if (isStored && isName(op.namespace) && isName(op.key) && isName(op.field))
       met.set(unitId(op), { namespace: op.namespace, key: op.key, field: op.field });
-  return [...met.values()];
+  return met;
 }
 
 function unitOf([namespace, key, field, kind, state, rev, schemaVersion, bytes, removedMs, updates]: UnitRow) {

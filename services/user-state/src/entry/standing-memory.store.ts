@@ -1,0 +1,117 @@
+/**
+ * What this process has met and written of people whose state it alone changes, kept for a minute: their next push is settled
+ * upon it without a read. It is a guess that the write proves: unless the head row is still of that version, nothing is
+ * written.
+ */
+import { LRUCache } from "lru-cache";
+import type { Before, Change, Push, Settlement } from "./push.ts";
+import type { Moved } from "./settlement.store.ts";
+import { namesOf, type Standing } from "./standing.store.ts";
+import { unitId, type Unit } from "./unit.ts";
+
+export interface StandingMemory {
+  /** Undefined when it takes a read: the push meets what is not known here, or repeats what was settled. */
+  recall(asked: { userId: string; push: Push }): Standing | undefined;
+  /** Remembers what a push met and made, once it is committed. */
+  keep(origin: { userId: string; deviceId: string; push: Push }, met: Standing, made: Settlement, moved: Moved): void;
+}
+
+const KEPT_MS = 60_000;
+const MAX_BYTES = 32 * 1024 * 1024;
+const MAX_BYTES_OF_USER = 1024 * 1024;
+/** Of each unit beside its state, and of each person: names, and the objects that hold them. */
+const BYTES_AROUND = 500;
+
+interface Remembered {
+  readonly head: Omit<Before, "client" | "units" | "answers">;
+  readonly moved: Moved;
+  /** When that was, by this process's clock. Milliseconds. */
+  readonly at: number;
+  readonly soonestExpiry: number | null;
+  /**
+   * Whether the last push met what the one before it had left, and none is under way upon this. Otherwise others write too, and
+   * a guess would often be a statement for nothing.
+   */
+  isOursAlone: boolean;
+  readonly clients: Map<string, NonNullable<Before["client"]>>;
+  /** By `unitId`; null where nothing stands. */
+  readonly units: Map<string, Unit | null>;
+  readonly bytes: number;
+}
+
+/** `now` is monotonic, in milliseconds. */
+export function createStandingMemory(now: () => number): StandingMemory {
+  const byUser = new LRUCache<string, Remembered>({
+    maxSize: MAX_BYTES,
+    ttl: KEPT_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
+
+  return {
+    recall({ userId, push: { clientId, ops } }) {
+      const known = byUser.get(userId);
+      const client = known?.clients.get(clientId);
+      if (known === undefined || client === undefined || !known.isOursAlone) return undefined;
+      if (ops.some(({ op }) => op.seq <= client.lastSeq)) return undefined;
+      const units = new Map<string, Unit>();
+      for (const id of namesOf(ops).keys()) {
+        const unit = known.units.get(id);
+        if (unit === undefined) return undefined;
+        if (unit !== null) units.set(id, unit);
+      }
+
+      known.isOursAlone = false;
+      const { head, moved, at, soonestExpiry } = known;
+      const serverNow = Math.max(head.serverNow, Math.floor(moved.serverNow + now() - at));
+      const before: Before = { ...head, serverNow, client, units, answers: new Map() };
+      return { before, version: moved.version, soonestExpiry };
+    },
+
+    keep({ userId, deviceId, push }, { before, version, soonestExpiry }, made, moved) {
+      const last = byUser.get(userId);
+      const isOursAlone = last?.moved.version === version;
+      const mayGrow = isOursAlone && last.bytes < MAX_BYTES_OF_USER;
+      const { clients, units } = mayGrow ? last : { clients: new Map(), units: new Map() };
+      let bytes = mayGrow ? last.bytes : BYTES_AROUND;
+      const set = (id: string, unit: Unit | null): void => {
+        bytes += sizeOf(unit) - sizeOf(units.get(id));
+        units.set(id, unit);
+      };
+      clients.set(push.clientId, { deviceId, lastSeq: made.lastSeq });
+      for (const id of namesOf(push.ops).keys()) set(id, before.units.get(id) ?? null);
+      for (const change of made.changes) set(unitId(change), standingOf(change));
+      const remembered: Remembered = {
+        head: {
+          epoch: before.epoch,
+          rev: made.rev,
+          prunedRev: before.prunedRev,
+          clientsPrunedBefore: before.clientsPrunedBefore,
+          erased: before.erased,
+          serverNow: made.serverNow,
+          usage: made.usage,
+        },
+        moved,
+        at: now(),
+        soonestExpiry: made.changes.reduce((soonest, { expiresAt }) => sooner(soonest, expiresAt), soonestExpiry),
+        isOursAlone,
+        clients,
+        units,
+        bytes,
+      };
+      byUser.set(userId, remembered, { size: bytes });
+    },
+  };
+}
+
+function standingOf({ kind, state, rev, schemaVersion, bytes, removedMs }: Change): Unit {
+  return { kind, state, rev, schemaVersion, bytes, removedMs };
+}
+
+function sizeOf(unit: Unit | null | undefined): number {
+  return unit === undefined ? 0 : BYTES_AROUND + (unit?.bytes ?? 0);
+}
+
+function sooner(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.min(one, other);
+}
