@@ -15,16 +15,21 @@ WITH report AS MATERIALIZED (
     SELECT DISTINCT ON (r.session_id) r.session_id, least(r.at, $5::timestamptz) AS at, r.ip_prefix, r.country
       FROM unnest($1::uuid[], $2::timestamptz[], $6::text[], $7::text[]) AS r (session_id, at, ip_prefix, country)
      ORDER BY r.session_id, r.at DESC),
-  ${lockedHeads(`SELECT s.user_id FROM session.sessions AS s JOIN report ON report.session_id = s.id WHERE ${isDue("report")}`)},
+  due AS MATERIALIZED (
+    -- OFFSET 0, and IS TRUE below: by the key alone; else all that live may be read.
+    SELECT report.*, found.user_id FROM report
+     CROSS JOIN LATERAL (
+       SELECT s.user_id FROM session.sessions AS s WHERE s.id = report.session_id AND ${isDue("report")} OFFSET 0) AS found),
+  ${lockedHeads("SELECT due.user_id FROM due")},
   moved AS (
     UPDATE session.sessions AS s
-       SET last_active_at = report.at,
-           idle_deadline = greatest(s.idle_deadline, report.at + make_interval(secs => s.idle_seconds)),
-           ip_prefix = coalesce(report.ip_prefix, s.ip_prefix),
-           country = CASE WHEN report.ip_prefix IS NULL THEN s.country ELSE report.country END
-      FROM report, head
-     WHERE s.id = report.session_id AND s.user_id = head.user_id AND ${isDue("report")}
-    RETURNING s.device_id, s.last_active_at, head.device_rev),
+       SET last_active_at = due.at,
+           idle_deadline = greatest(s.idle_deadline, due.at + make_interval(secs => s.idle_seconds)),
+           ip_prefix = coalesce(due.ip_prefix, s.ip_prefix),
+           country = CASE WHEN due.ip_prefix IS NULL THEN s.country ELSE due.country END
+      FROM (SELECT due.*, head.device_rev FROM due JOIN head USING (user_id) OFFSET 0) AS due
+     WHERE s.id = due.session_id AND (${isDue("due")}) IS TRUE
+    RETURNING s.device_id, s.last_active_at, due.device_rev),
   stamped AS (
     UPDATE session.devices AS d
        SET last_seen_at = greatest(d.last_seen_at, seen.at), rev = seen.device_rev

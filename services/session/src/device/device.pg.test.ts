@@ -53,7 +53,8 @@ describe("the viewer's devices", () => {
       id name platform isCurrent isSignedIn lastSeenAt sessions { id state lastActiveAt expiresAt isCurrent device { id } } } } } }`;
     const statements = vi.spyOn(Pool.prototype, "query");
     const { viewer } = await device.data(query);
-    const count = statements.mock.calls.length;
+    // The pokes of the sign-ins may come as late as now.
+    const count = statements.mock.calls.filter(([asked]) => !JSON.stringify(asked).includes("pg_notify")).length;
     statements.mockRestore();
     expect(Connection.pick({}).loose().parse(viewer)).toMatchObject({ devices: { totalCount: 10 } });
     expect(count).toBeGreaterThan(0);

@@ -30,10 +30,11 @@ export interface EndSessionsSql {
 export function endSessions({ state, now, actor, condition, exceptDevice = "NULL" }: EndSessionsSql): string {
   return `
   ended AS (
+    -- IS TRUE: by the id alone; else all that live may be read.
     UPDATE session.sessions AS s
        SET state = ${state === "OF_TARGET" ? "target.state" : `'${state}'`}, ended_at = ${now}::timestamptz, end_reason = target.reason, ended_by = ${actor}::uuid
       FROM target JOIN head ON head.user_id = target.user_id
-     WHERE s.id = target.id AND s.ended_at IS NULL AND ${condition}
+     WHERE s.id = target.id AND (s.ended_at IS NULL AND ${condition}) IS TRUE
     RETURNING s.id, s.user_id, s.device_id, s.ended_by AS actor_id, target.kind, target.key, target.reason, head.device_rev),
   stamped AS (
     UPDATE session.devices AS d

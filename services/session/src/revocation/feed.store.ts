@@ -8,7 +8,7 @@ const PAGE = 1_000;
 /** A replica's row is written at most this often. Milliseconds; well below what counts as silence. */
 const HEARD_EVERY_MS = 2_000;
 
-/** $1 replica, $2 seqs, $3 sockets closed, $4 now. Heads are locked by user id, as everywhere. */
+/** $1 replica, $2 seqs, $3 sockets closed, $4 now. Heads are locked by user id, as everywhere. OFFSET 0: sessions by their ids, never all. */
 const ACKNOWLEDGE = `
 WITH fresh AS (
     INSERT INTO session.revocation_acks (seq, replica, at, sockets_closed)
@@ -21,7 +21,8 @@ WITH fresh AS (
   concerned AS (
     SELECT DISTINCT s.user_id, s.device_id
       FROM fresh JOIN session.revocations AS r ON r.seq = fresh.seq
-      JOIN session.sessions AS s ON s.id = ANY (r.session_ids)),
+     CROSS JOIN LATERAL (
+       SELECT s.user_id, s.device_id FROM session.sessions AS s WHERE s.id = ANY (r.session_ids) OFFSET 0) AS s),
   ${lockedHeads("SELECT concerned.user_id FROM concerned")},
   stamped AS (
     UPDATE session.devices AS d SET rev = head.device_rev

@@ -23,9 +23,15 @@ const SESSIONS_PER_DEVICE = 100;
 
 const BY_IDS = `SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.id = ANY ($1::uuid[])`;
 
-/** $1 devices, $2 now. A device has few that are live: their order and number are seen to by whoever reads them. */
+/**
+ * $1 devices, $2 now. A device has few that are live: their order and number are seen to by whoever reads them. OFFSET 0: by
+ * the device's index, each; else all that live may be read.
+ */
 const LIVE = `
-SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.device_id = ANY ($1::uuid[]) AND ${isLive("s", "$2::timestamptz")}`;
+SELECT found.* FROM unnest($1::uuid[]) AS device (id)
+ CROSS JOIN LATERAL (
+   SELECT ${sessionColumns("s")} FROM session.sessions AS s
+    WHERE s.device_id = device.id AND ${isLive("s", "$2::timestamptz")} OFFSET 0) AS found`;
 
 /** A row a device: $1 ids, $2 nows, $3 since when ended ones are wanted. */
 const WITH_ENDED = `
@@ -57,7 +63,7 @@ export function createSessionStore(pool: Pool): SessionStore {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "live-sessions",
         text: LIVE,
-        values: [asked.map(({ id }) => id), new Date(Math.max(...asked.map(({ now }) => now.getTime())))],
+        values: [[...new Set(asked.map(({ id }) => id))], new Date(Math.max(...asked.map(({ now }) => now.getTime())))],
       });
       const found = Map.groupBy(
         rows.map((row) => Session.parse(row)).toSorted(newestFirst),
