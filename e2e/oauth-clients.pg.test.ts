@@ -407,6 +407,38 @@ it("what the endpoints ask of session is nobody's to ask by GraphQL", async () =
   expect(await response.json()).toMatchObject({ errors: [{ extensions: { reason: "DOCUMENT_INVALID" } }] });
 });
 
+it("a confidential client gets nothing by GraphQL, where none authenticates, and its session lives on", async () => {
+  const signed = oauth.PrivateKeyJwt(key);
+  const graphql = async (query: string, variables: object): Promise<unknown> => {
+    const response = await fetch(`${url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ query, variables }),
+    });
+    return response.json();
+  };
+  const refusal = { errors: [{ extensions: { code: "UNAUTHENTICATED", reason: "CLIENT_INVALID" } }] };
+  const grant = await newGrant();
+  const input = { grant, applicationId: "keyed", device: { name: "A thief's", platform: "OTHER" } };
+  const START = "mutation ($input: StartSessionInput!) { startSession(input: $input) { accessToken } }";
+  expect(await graphql(START, { input })).toMatchObject(refusal);
+
+  const form = { assertion: grant, device_name: "A server" };
+  const began = await oauth.genericTokenEndpointRequest(as, keyed, signed, JWT_BEARER, form, loopback);
+  const first = String((await oauth.processGenericTokenEndpointResponse(as, keyed, began)).refresh_token);
+  const renew = async (token: string): Promise<string> => {
+    const response = await oauth.refreshTokenGrantRequest(as, keyed, signed, token, loopback);
+    return String((await oauth.processRefreshTokenResponse(as, keyed, response)).refresh_token);
+  };
+  const REFRESH = "mutation ($token: String!) { refreshSession(refreshToken: $token) { accessToken } }";
+  expect(await graphql(REFRESH, { token: first })).toMatchObject(refusal);
+  const second = await renew(first);
+  const third = await renew(second);
+  // Long used: whoever only has a copy of it cannot end the session either.
+  expect(await graphql(REFRESH, { token: first })).toMatchObject(refusal);
+  expect(await renew(third)).toBeTypeOf("string");
+});
+
 describe("revocation", () => {
   it("answers 200 to what it does not know (RFC 7009 section 2.2), and to a wrong hint", async () => {
     expect(await post("/oauth/revoke", { client_id: "continuo", token: "junk" })).toMatchObject({

@@ -7,6 +7,10 @@ SELECT id, name, created_at AS "createdAt", secret_hash AS "secretHash", jwks, m
        backchannel_logout_uri AS "backchannelLogoutUri"
   FROM session.applications WHERE id = $1`;
 
+/** Whether the application with this id has to authenticate, as SQL. */
+export const isConfidentialSql = (id: string): string =>
+  `EXISTS (SELECT FROM session.applications AS a WHERE a.id = ${id} AND (a.secret_hash IS NOT NULL OR a.jwks IS NOT NULL))`;
+
 /** Applications in Postgres. */
 export function createApplicationStore(pool: Pool, prisma: PrismaClient): ApplicationStore {
   return {

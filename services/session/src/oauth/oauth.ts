@@ -77,7 +77,15 @@ export function createOAuth(options: {
       name: required(form, "device_name"),
       platform: form.get("device_platform") ?? "OTHER",
     });
-    if (device.success) return startSession({ grant, applicationId: client.id, device: device.data, jkt, ipPrefix });
+    if (device.success)
+      return startSession({
+        grant,
+        applicationId: client.id,
+        isAuthenticated: true,
+        device: device.data,
+        jkt,
+        ipPrefix,
+      });
     throw new AppError("BAD_USER_INPUT", "DEVICE_INVALID", "device_id, device_name or device_platform is not valid.");
   }
 

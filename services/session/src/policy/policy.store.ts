@@ -1,6 +1,7 @@
 import { ACR_ORDER } from "@continuo/access";
 import type { Pool } from "pg";
-import { Policy, type PolicyStore } from "./policy.ts";
+import { isConfidentialSql } from "../application/application.store.ts";
+import { GoverningPolicy, Policy, type PolicyStore } from "./policy.ts";
 
 const ORDER = `ARRAY[${ACR_ORDER.map((acr) => `'${acr}'`).join(", ")}]`;
 
@@ -23,10 +24,11 @@ export function createPolicyStore(pool: Pool): PolicyStore {
     async active(applicationId) {
       const { rows } = await pool.query<Record<string, unknown>>({
         name: "active-policy",
-        text: `SELECT ${policyColumns("p")} FROM session.policies AS p WHERE p.application_id = $1 AND p.state = 'ACTIVE'`,
+        text: `SELECT ${policyColumns("p")}, ${isConfidentialSql("p.application_id")} AS "isConfidential"
+                 FROM session.policies AS p WHERE p.application_id = $1 AND p.state = 'ACTIVE'`,
         values: [applicationId],
       });
-      return rows[0] && Policy.parse(rows[0]);
+      return rows[0] && GoverningPolicy.parse(rows[0]);
     },
 
     async versions(keys) {

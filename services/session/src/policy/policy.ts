@@ -80,10 +80,14 @@ export const PolicyRules = z
   });
 export type PolicyRules = z.infer<typeof PolicyRules>;
 
+/** What governs new sessions of an application: its policy in force, and whether its clients must authenticate first. */
+export const GoverningPolicy = Policy.extend({ isConfidential: z.boolean() });
+export type GoverningPolicy = z.infer<typeof GoverningPolicy>;
+
 /** Reads of applications and their policies. */
 export interface PolicyStore {
-  /** The policy that governs new sessions of an application; undefined when there is no such application or none is active. */
-  active(applicationId: string): Promise<Policy | undefined>;
+  /** Undefined when there is no such application or none is active. */
+  active(applicationId: string): Promise<GoverningPolicy | undefined>;
   /** In the order of `keys`, undefined where there is none. */
   versions(keys: readonly PolicyKey[]): Promise<(Policy | undefined)[]>;
   /** In the order of `ids`, undefined where there is none. */

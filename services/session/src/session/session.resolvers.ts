@@ -26,6 +26,7 @@ export const sessionResolvers: Resolvers = {
     startSession: async (_root, { input }, context) => {
       const tokens = await context.startSession({
         ...parseInput(StartSessionInput, input),
+        isAuthenticated: false,
         jkt: context.jkt,
         ipPrefix: context.ipPrefix,
       });

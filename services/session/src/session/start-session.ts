@@ -4,6 +4,7 @@
  */
 import { AppError } from "@continuo/errors";
 import type { GrantClaims, GrantVerifier } from "@continuo/access";
+import { clientInvalid } from "../application/client-authentication.ts";
 import { applicationNotFound, assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import type { DeviceInput } from "../device/device.ts";
 import type { Place, PlaceOf } from "../place/place.ts";
@@ -67,6 +68,8 @@ export interface StartSessionStore {
 export interface StartSessionRequest {
   readonly grant: string;
   readonly applicationId: string;
+  /** Whether the application has authenticated, as a confidential one must (RFC 6749 section 3.2.1). */
+  readonly isAuthenticated: boolean;
   readonly device: DeviceInput;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt: string | undefined;
@@ -81,7 +84,7 @@ const EVICTIONS_AT_ONCE = 100;
 /**
  * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID (also when the session that approved it has ended, or the user
  * was disabled since), GRANT_EXPIRED, GRANT_USED, DPOP_REQUIRED; NOT_FOUND/APPLICATION_NOT_FOUND;
- * STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A refused start does not use the grant up.
+ * UNAUTHENTICATED/CLIENT_INVALID; STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A refused start does not use the grant up.
  */
 export function createStartSession(options: {
   grants: GrantVerifier;
@@ -100,11 +103,12 @@ export function createStartSession(options: {
   const { grants, policies, store, announce, refreshTokens, placeOf, createId, createDeviceId, randomBytes, now } =
     options;
 
-  return async ({ grant, applicationId, device, jkt, ipPrefix }) => {
+  return async ({ grant, applicationId, isAuthenticated, device, jkt, ipPrefix }) => {
     const at = now();
     const claims = await grants.verify(grant, at);
     const policy = await policies.active(applicationId);
     if (policy === undefined) throw applicationNotFound();
+    if (policy.isConfidential && !isAuthenticated) throw clientInvalid("it is confidential, and has not authenticated");
     assertAcr(policy, claims.acr);
     if (policy.deviceBinding === "DPOP" && jkt === undefined) throw dpopRequired();
     const outcome = await store.start({

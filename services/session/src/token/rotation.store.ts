@@ -3,6 +3,7 @@ import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { z } from "zod";
 import { Session } from "../session/session.ts";
+import { isConfidentialSql } from "../application/application.store.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
 import { DeviceBinding } from "../policy/policy.ts";
 import { acrSufficesSql } from "../policy/policy.store.ts";
@@ -39,6 +40,7 @@ const RotationRow = z.object({
   confirmedGeneration: z.number().int(),
   rotatedAt: z.date(),
   requiredAcr: z.string().nullable(),
+  isConfidential: z.boolean(),
   deviceBinding: DeviceBinding,
 });
 
@@ -53,7 +55,7 @@ const AUTHORIZATION_JOINS = `
 
 /**
  * $1 now; then a row a refresh: $2 grant ids, $3 generations presented, $4 salts presented, $5 keys proven, $6 master key ids,
- * $7 applications that ask. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again,
+ * $7 applications that ask, null for one that has not authenticated. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again,
  * not `s`: so whoever ends a session ends its grants. Of two refreshes with one token, one finds a row.
  */
 const ADVANCE = `
@@ -70,7 +72,8 @@ UPDATE session.grants AS g
    SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = $1, key_id = presented.key_id
   FROM locked JOIN presented USING (place), session.sessions AS s, session.policies AS p, session.user_heads AS u
  WHERE g.id = locked.id
-   AND (presented.application_id IS NULL OR s.application_id = presented.application_id)
+   AND CASE WHEN presented.application_id IS NULL THEN NOT ${isConfidentialSql("s.application_id")}
+            ELSE s.application_id = presented.application_id END
    AND ${AUTHORIZATION_JOINS}
    AND ${isLive("s", "$1::timestamptz")}
    AND ${acrSufficesSql("s.acr", "p.required_acr")}
@@ -81,6 +84,7 @@ RETURNING presented.place, ${AUTHORIZATION_COLUMNS}`;
 const READ = `
   SELECT presented.place, g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration",
          g.rotated_at AS "rotatedAt", p.required_acr AS "requiredAcr", p.device_binding AS "deviceBinding",
+         ${isConfidentialSql("s.application_id")} AS "isConfidential",
          ${AUTHORIZATION_COLUMNS}
     FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS presented (grant_id, salt, place)
     JOIN session.grants AS g ON g.id = presented.grant_id AND g.salt = presented.salt,

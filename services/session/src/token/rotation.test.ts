@@ -43,6 +43,7 @@ const grant = (state: Partial<GrantState>): GrantState => ({
   confirmedGeneration: 5,
   rotatedAt: later(-HOUR),
   requiredAcr: null,
+  isConfidential: false,
   deviceBinding: "NONE",
   ...state,
 });

@@ -7,6 +7,7 @@ import { acrSuffices } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { tokenNotYours } from "../application/application.ts";
+import { clientInvalid } from "../application/client-authentication.ts";
 import { acrTooLow, type Policy } from "../policy/policy.ts";
 import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
@@ -20,6 +21,8 @@ export interface GrantState extends Authorization {
   readonly rotatedAt: Date;
   /** The least authentication context class that the session's policy asks for; null for any. */
   readonly requiredAcr: string | null;
+  /** Whether its application must authenticate to exchange it. */
+  readonly isConfidential: boolean;
   /** Whether that policy asks for a key. */
   readonly deviceBinding: Policy["deviceBinding"];
 }
@@ -58,8 +61,8 @@ function lackOf({ session, requiredAcr, deviceBinding, jkt }: GrantState): Lack 
 export interface RotationStore {
   /**
    * Advances the grant if it stands at the presented generation, with the presented salt, is bound to no other key than
-   * `jkt`, and its session is live at `now`, of no other application than `applicationId` (null: of any), with an acr
-   * that suffices: one statement, one winner. It goes on under the master key `keyId`.
+   * `jkt`, and its session is live at `now`, of no other application than `applicationId` (null: of any public one), with an
+   * acr that suffices: one statement, one winner. It goes on under the master key `keyId`.
    * Undefined when it does not.
    */
   advance(
@@ -103,20 +106,23 @@ export interface RefreshRequest {
   readonly refreshToken: string;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt?: string | undefined;
-  /** The client that asks, where it had to say which one it is: it exchanges only tokens of its own. */
+  /** The client that asks, where it has authenticated: it exchanges only tokens of its own. Without it, those of public ones. */
   readonly applicationId?: string | undefined;
 }
 
 /** What can be done with refresh tokens. */
 export interface Rotation {
   /**
-   * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS,
+   * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS, CLIENT_INVALID,
    * GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended),
    * SESSION_ENDED;
    * STEP_UP_REQUIRED: ACR_TOO_LOW, KEY_REQUIRED; UNAVAILABLE/REFRESH_UNSETTLED.
    */
   refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
-  /** The grant that one stands for, without exchanging it. Throws as `refresh` does, but asks for no acr and no key. */
+  /**
+   * The grant that one stands for, without exchanging it. Throws as `refresh` does, but asks for no acr, no key and no
+   * authentication of a client.
+   */
   present(request: RefreshRequest, logger: Logger): Promise<GrantState>;
 }
 
@@ -143,6 +149,7 @@ export function createRotation(options: {
   async function look(
     presented: RefreshTokenParts,
     { jkt, applicationId, at, logger }: { jkt: string | null; applicationId: string | null; at: Date; logger: Logger },
+    isExchange: boolean,
   ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | Lack }> {
     const grant = await store.read(presented);
     const facts = { grantId: presented.grantId, presented: presented.generation, current: grant?.generation };
@@ -151,6 +158,8 @@ export function createRotation(options: {
       throw invalid();
     }
     if (applicationId !== null && grant.session.applicationId !== applicationId) throw tokenNotYours();
+    if (isExchange && applicationId === null && grant.isConfidential)
+      throw clientInvalid("it is confidential, and has not authenticated");
     const judgement = judge(grant, presented.generation, jkt, at);
     switch (judgement) {
       case "SUCCESSOR_AGAIN":
@@ -193,7 +202,7 @@ export function createRotation(options: {
         const at = now();
         const advanced = await store.advance(presented, under, at);
         if (advanced) return issueTokens(advanced, at, options);
-        const { grant, judgement } = await look(presented, { jkt, applicationId, at, logger });
+        const { grant, judgement } = await look(presented, { jkt, applicationId, at, logger }, true);
         if (judgement === "SUCCESSOR_AGAIN") return issueTokens(grant, at, options);
         if (judgement === "ACR_TOO_LOW") throw acrTooLow(grant.requiredAcr);
         if (judgement === "KEY_REQUIRED") throw keyRequired(grant);
@@ -202,7 +211,7 @@ export function createRotation(options: {
     },
 
     async present({ refreshToken, jkt = null, applicationId = null }, logger) {
-      return (await look(decode(refreshToken), { jkt, applicationId, at: now(), logger })).grant;
+      return (await look(decode(refreshToken), { jkt, applicationId, at: now(), logger }, false)).grant;
     },
   };
 }
