@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Bus, OpenBus } from "./fixtures/bus.ts";
 import { startChild } from "./fixtures/child.ts";
-import { LOCK_MS, silent, tell } from "./fixtures/settings.ts";
+import { LOCK_MS, silent, tell, tellInVain } from "./fixtures/settings.ts";
 import { defineJob, type JobContext, type JobDefinition, type Jobs } from "./jobs.ts";
 import { startJobs } from "./start-jobs.ts";
 
@@ -223,11 +223,11 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       await using child = startChild("stuck-worker", { databaseUrl: bus.databaseUrl, redisUrl: bus.redisUrl });
       await child.line("working");
       const jobId = randomUUID();
-      await jobs.enqueue(tell, { subject: "orphan" }, { jobId });
+      await jobs.enqueue(tellInVain, { subject: "orphan" }, { jobId });
       await child.line(`started ${jobId} orphan 1`);
       await child.kill();
       const runs: Array<[string, number]> = [];
-      await jobs.work(tell, async (_, context) => void runs.push([context.jobId, context.attempt]));
+      await jobs.work(tellInVain, async (_, context) => void runs.push([context.jobId, context.attempt]));
       await vi.waitFor(() => expect(runs).toEqual([[jobId, 2]]), soon);
     });
 
@@ -277,6 +277,24 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => expect(runs).toBe(1), soon);
       await jobs.every(job, { everyMs: 200 });
       await vi.waitFor(() => expect(runs).toBeGreaterThan(3), soon);
+    });
+
+    test("what lies under a job's former name is gone once somebody works on it under its new one, schedule and all", async () => {
+      await using before = await start();
+      const former = someJob();
+      await before.every(former, { everyMs: 100, payload: { subject: "on schedule" } });
+      await before.enqueue(former, { subject: "waits" });
+      await before.enqueue(former, { subject: "later" }, { delayMs: 60_000 });
+      await using after = await start();
+      const ran: string[] = [];
+      const note = async ({ subject }: { subject: string }): Promise<void> => void ran.push(subject);
+      await after.work({ ...someJob(), formerly: [former.name] }, note);
+      await after.work(former, note);
+      await after.enqueue(former, { subject: "last" });
+      await vi.waitFor(() => expect(ran).toEqual(["last"]), soon);
+      const lines = (await metrics.text()).split("\n");
+      for (const state of ["waiting", "delayed"])
+        expect(lines).toContain(`continuo_jobs{queue="${former.name}",state="${state}"} 0`);
     });
 
     test("after disposal enqueueing says that the process is closing", async () => {

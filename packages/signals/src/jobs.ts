@@ -10,6 +10,12 @@ import type { z } from "zod";
 export interface JobDefinition<Payload> {
   /** kebab-case; also the name of its queue. */
   readonly name: string;
+  /**
+   * What it was called before. A row of an outbox under such a name becomes this job: a process that is not yet replaced may
+   * still write some. What a queue of that name has is removed when somebody begins to work on this one: its outbox or
+   * schedule says it again.
+   */
+  readonly formerly?: readonly string[];
   readonly schema: z.ZodType<Payload>;
   /** How often it is tried before it stays failed, for somebody to look at. */
   readonly attempts: number;

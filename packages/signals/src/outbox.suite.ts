@@ -88,6 +88,13 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => expect(ran).toEqual(["swept"]), soon);
     });
 
+    test("an event that a process of before wrote under the job's former name is that job", async () => {
+      const former = defineJob({ ...tell, name: "say" });
+      await using _ = await relay({ sweepMs: 50, definitions: [{ ...tell, formerly: [former.name] }] });
+      await write(outboxRow(former, { subject: "said" }));
+      await vi.waitFor(() => expect(ran).toEqual(["said"]), soon);
+    });
+
     test("an event of a transaction that rolled back is never handed over", async () => {
       await using _ = await relay({ sweepMs: 50 });
       const client = await pool.connect();

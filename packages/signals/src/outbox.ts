@@ -79,7 +79,11 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   const { pool, schema, jobs, pokes, sweepMs = 5_000, retentionMs = 24 * 3_600_000 } = options;
   if (!/^[a-z_][a-z0-9_]*$/.test(schema)) throw new RangeError(`not a schema name: ${schema}`);
   const logger = options.logger.child({ component: "outbox", schema });
-  const definitions = new Map(options.definitions.map((definition) => [definition.name, definition]));
+  const definitions = new Map(
+    options.definitions.flatMap((definition) =>
+      [definition.name, ...(definition.formerly ?? [])].map((topic) => [topic, definition] as const),
+    ),
+  );
   const unreadable = new Set<string>();
   const stopping = new AbortController();
   let awake = Promise.withResolvers<void>();

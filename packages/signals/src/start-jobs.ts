@@ -75,14 +75,30 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     if (closed) throw new AppError("UNAVAILABLE", "JOBS_CLOSED", "This process is shutting down.");
     const known = queues.get(name);
     if (known) return known;
+    const queue = openQueue(name);
+    queues.set(name, queue);
+    return queue;
+  }
+
+  function openQueue(name: string): AnyQueue {
     const { factory, connection } = backend.queue;
     const queue: AnyQueue = new Queue(name, { connection, prefix: hashTag }, factory);
     queue.on(
       "error",
       sparingly((cause) => logger.warn({ err: cause, queue: name }, "a job queue has trouble")),
     );
-    queues.set(name, queue);
     return queue;
+  }
+
+  async function removeQueue(name: string): Promise<void> {
+    const queue = openQueue(name);
+    try {
+      await reach(queue.obliterate({ force: true }));
+    } catch (cause) {
+      logger.warn({ err: cause, queue: name }, "what a job left under its former name stays until the next start");
+    } finally {
+      await queue.close();
+    }
   }
 
   function optionsOf<Payload>({ attempts, backoffMs }: JobDefinition<Payload>): JobsOptions {
@@ -131,6 +147,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
 
     work: async (definition, handler, { concurrency = 5 } = {}) => {
       queueOf(definition.name);
+      await Promise.all((definition.formerly ?? []).map(removeQueue));
       const worker = startWorker({
         definition,
         handler,

@@ -19,7 +19,11 @@ const persistent = { schema: UserEvent, attempts: 15, backoffMs: 1_000 };
  * Done by session: no session will begin with an older sign-in, and none goes on that did, unless just the password was
  * changed.
  */
-export const applyUserEvents = defineJob({ ...persistent, name: "apply-user-events" });
+export const applyUserEvents = defineJob({
+  ...persistent,
+  name: "apply-user-events",
+  formerly: ["end-user-sessions"],
+});
 
 /** Done by user-state, of users that were deleted: nothing of theirs is kept. */
 export const eraseUserState = defineJob({ ...persistent, name: "erase-user-state" });
