@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { AUTHORIZATION_COLUMNS, AUTHORIZATION_JOINS, AuthorizationRow } from "../token/rotation.store.ts";
 import { firstAuthorization } from "../token/access-token.ts";
 import { Session } from "../session/session.ts";
 import { isLive, sessionColumns } from "../session/session.store.ts";
@@ -33,7 +34,7 @@ WITH ${seenHead("$1")},
       FROM head WHERE g.id = $4::uuid AND g.generation = $5::int AND g.state = 'ACTIVE'
     RETURNING g.session_id, g.jkt),
   redeemed AS (
-    INSERT INTO session.redeemed_grants (jti, expires_at) SELECT $6::uuid, $7::timestamptz FROM closed),
+    INSERT INTO session.redeemed_grants (jti, expires_at, grant_id) SELECT $6::uuid, $7::timestamptz, $15::uuid FROM closed),
   stepped AS (
     UPDATE session.sessions AS s
        SET acr = $8, amr = $9::text[], auth_time = $10::timestamptz, policy_version = $11::int, idle_seconds = $12::int,
@@ -71,6 +72,15 @@ SELECT CASE WHEN verdict.kind = 'STEPPED_UP' AND stepped.id IS NULL THEN 'CHANGE
        head.device_rev AS "deviceRev", head.epoch, log_head.seq, stepped.*
   FROM verdict LEFT JOIN head ON true LEFT JOIN log_head ON true LEFT JOIN stepped ON true`;
 
+/** $1 jti, $2 session, $3 grant presented, $4 thumbprint of the key proven, or null, $5 now. */
+const ANSWERED = `
+  SELECT ${AUTHORIZATION_COLUMNS}
+    FROM session.redeemed_grants AS r JOIN session.grants AS g ON g.id = r.grant_id,
+         session.sessions AS s, session.policies AS p, session.user_heads AS u
+   WHERE r.jti = $1::uuid AND g.session_id = $2::uuid AND g.id <> $3::uuid AND (g.jkt IS NULL OR g.jkt = $4)
+     AND g.state = 'ACTIVE' AND g.generation = 1 AND g.confirmed_generation = 0
+     AND ${AUTHORIZATION_JOINS} AND ${isLive("s", "$5::timestamptz")}`;
+
 interface StepUpRow extends UserChangeRow {
   readonly kind: StepUpOutcome["kind"];
   readonly deviceRev: string;
@@ -81,6 +91,15 @@ interface StepUpRow extends UserChangeRow {
 /** Step-up in Postgres. */
 export function createStepUpStore(pool: Pool): StepUpStore {
   return {
+    async answered({ jti, sessionId, grantId, jkt, now }) {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "step-up-answered",
+        text: ANSWERED,
+        values: [jti, sessionId, grantId, jkt, now],
+      });
+      return rows[0] && AuthorizationRow.parse(rows[0]);
+    },
+
     async stepUp(command) {
       const { session, from, policy, grantId, keyId, salt } = command;
       const row = await changeUser<StepUpRow>(pool, session.userId, {

@@ -59,6 +59,17 @@ export type StepUpOutcome =
 export interface StepUpStore {
   /** Decides and writes in one transaction: session, new grant of rotation, end of the old one and word of it, security event. */
   stepUp(command: StepUpCommand): Promise<StepUpOutcome>;
+  /**
+   * What the session was given for the sign-in grant `jti` in place of the grant `grantId`, unless it is in use already or
+   * bound to another key than `jkt`.
+   */
+  answered(asked: {
+    readonly jti: string;
+    readonly sessionId: string;
+    readonly grantId: string;
+    readonly jkt: string | null;
+    readonly now: Date;
+  }): Promise<Authorization | undefined>;
 }
 
 /** What a client sends: a fresh sign-in grant, and the refresh token of the session that goes on. */
@@ -72,7 +83,8 @@ const ATTEMPTS = 3;
 /**
  * Redeems a sign-in grant for a session that exists. The refresh token it was asked with is dead afterwards, and so are
  * the access tokens of before, as soon as gateways have heard of it (ASVS 7.2.4). A session without a key is bound to the
- * one that is proven, and goes on only with one where the application asks for it: DPOP_REQUIRED.
+ * one that is proven, and goes on only with one where the application asks for it: DPOP_REQUIRED. Asked the same again, it
+ * answers the same until that is known to have arrived: a lost reply signs nobody out.
  * Throws as redeeming and refreshing do, UNAUTHENTICATED/GRANT_FOR_ANOTHER for somebody else's grant, and
  * STEP_UP_REQUIRED/ACR_TOO_LOW when the new sign-in is too weak for the application.
  */
@@ -90,6 +102,13 @@ export function createStepUp(options: {
 }): (request: StepUpRequest, logger: Logger) => Promise<SessionTokens> {
   const { grants, policies, rotation, store, announce, refreshTokens, createId, randomBytes, now } = options;
 
+  /** The answer that was given before, or the refusal. */
+  async function repeat(asked: Parameters<StepUpStore["answered"]>[0], refusal: AppError): Promise<SessionTokens> {
+    const answered = await store.answered(asked);
+    if (answered === undefined) throw refusal;
+    return issueTokens(answered, asked.now, options);
+  }
+
   return async ({ grant, ...request }, logger) => {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const at = now();
@@ -99,6 +118,14 @@ export function createStepUp(options: {
       if (session.userId !== claims.sub) {
         throw new AppError("UNAUTHENTICATED", "GRANT_FOR_ANOTHER", "This sign-in is somebody else's.");
       }
+      const asked = {
+        jti: claims.jti,
+        sessionId: session.id,
+        grantId: from.grantId,
+        jkt: request.jkt ?? null,
+        now: at,
+      };
+      if (!from.isActive) return repeat(asked, sessionEnded(null));
       const policy = await policies.active(session.applicationId);
       if (policy === undefined) throw sessionEnded(null);
       assertAcr(policy, claims.acr);
@@ -122,7 +149,10 @@ export function createStepUp(options: {
       });
       switch (outcome.kind) {
         case "GRANT_USED":
-          throw new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again.");
+          return repeat(
+            asked,
+            new AppError("UNAUTHENTICATED", "GRANT_USED", "This sign-in has already been used: sign in again."),
+          );
         case "GRANT_VOID":
           throw grantVoid();
         case "CHANGED":

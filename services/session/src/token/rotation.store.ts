@@ -10,7 +10,8 @@ import { acrSufficesSql } from "../policy/policy.store.ts";
 import type { RefreshTokenParts } from "./refresh-token.ts";
 import type { RotationStore } from "./rotation.ts";
 
-const AuthorizationRow = Session.extend({
+/** A row of AUTHORIZATION_COLUMNS. */
+export const AuthorizationRow = Session.extend({
   grantId: z.uuid(),
   generation: z.number().int(),
   keyId: z.number().int(),
@@ -44,12 +45,13 @@ const RotationRow = z.object({
   deviceBinding: DeviceBinding,
 });
 
-const AUTHORIZATION_COLUMNS = `
+/** Of `g`, `s`, `p` and `u` as AUTHORIZATION_JOINS joins them. */
+export const AUTHORIZATION_COLUMNS = `
   g.id AS "grantId", g.generation, g.key_id AS "keyId", g.salt, g.jkt,
   p.access_token_seconds AS "accessTokenSeconds", p.posture,
   p.step_up_seconds AS "stepUpSeconds", u.epoch, ${sessionColumns("s")}`;
 
-const AUTHORIZATION_JOINS = `
+export const AUTHORIZATION_JOINS = `
   s.id = g.session_id AND p.application_id = s.application_id AND p.version = s.policy_version
   AND u.user_id = s.user_id`;
 

@@ -58,7 +58,7 @@ describe("a refresh token whose grant could not be advanced", () => {
     ["the very first, much later", 1, { confirmedGeneration: 4 }, "REUSED"],
     ["the current one", 5, {}, "ADVANCE_AGAIN"],
     ["one from the future", 6, {}, "AHEAD"],
-    ["any, of a grant that was revoked", 5, { isActive: false }, "ENDED"],
+    ["any, of a grant that a step-up has replaced", 5, { isActive: false }, "REPLACED"],
   ] as const)("%s: %#", (_case, presented, state, expected) => {
     expect(judge(grant(state), presented, null, now)).toBe(expected);
   });

@@ -31,7 +31,15 @@ export interface GrantState extends Authorization {
 type Lack = "ACR_TOO_LOW" | "KEY_REQUIRED";
 
 /** What to do with a token whose generation could not be advanced. */
-export type Judgement = "SUCCESSOR_AGAIN" | "ENDED" | "KEY_NOT_PROVEN" | Lack | "REUSED" | "AHEAD" | "ADVANCE_AGAIN";
+export type Judgement =
+  | "SUCCESSOR_AGAIN"
+  | "ENDED"
+  | "REPLACED"
+  | "KEY_NOT_PROVEN"
+  | Lack
+  | "REUSED"
+  | "AHEAD"
+  | "ADVANCE_AGAIN";
 
 /** Parallel callers and repeats within this time are one client, also when the successor is already in use. */
 const CONCURRENT_MS = 10_000;
@@ -42,7 +50,9 @@ const CONCURRENT_MS = 10_000;
  */
 export function judge(grant: GrantState, presented: number, jkt: string | null, now: Date): Judgement {
   if (grant.jkt !== null && grant.jkt !== jkt) return "KEY_NOT_PROVEN";
-  if (!grant.isActive || standingOf(grant.session, now).state !== "ACTIVE") return "ENDED";
+  if (standingOf(grant.session, now).state !== "ACTIVE") return "ENDED";
+  // Whatever ends a session ends its grants: of one that goes on, a step-up has ended this one.
+  if (!grant.isActive) return "REPLACED";
   if (presented > grant.generation) return "AHEAD";
   const lack = lackOf(grant);
   if (presented === grant.generation) return lack ?? "ADVANCE_AGAIN";
@@ -120,8 +130,8 @@ export interface Rotation {
    */
   refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
   /**
-   * The grant that one stands for, without exchanging it. Throws as `refresh` does, but asks for no acr, no key and no
-   * authentication of a client.
+   * The grant that one stands for, without exchanging it, also one that a step-up has replaced. Throws as `refresh` does, but
+   * asks for no acr, no key and no authentication of a client.
    */
   present(request: RefreshRequest, logger: Logger): Promise<GrantState>;
 }
@@ -150,7 +160,7 @@ export function createRotation(options: {
     presented: RefreshTokenParts,
     { jkt, applicationId, at, logger }: { jkt: string | null; applicationId: string | null; at: Date; logger: Logger },
     isExchange: boolean,
-  ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | Lack }> {
+  ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | "REPLACED" | Lack }> {
     const grant = await store.read(presented);
     const facts = { grantId: presented.grantId, presented: presented.generation, current: grant?.generation };
     if (grant === undefined) {
@@ -167,6 +177,9 @@ export function createRotation(options: {
       case "ACR_TOO_LOW":
       case "KEY_REQUIRED":
         return { grant, judgement };
+      case "REPLACED":
+        if (!isExchange) return { grant, judgement };
+        throw sessionEnded(null);
       case "ENDED": {
         const standing = standingOf(grant.session, at);
         throw sessionEnded(standing.state === "ACTIVE" ? null : standing.endReason);
