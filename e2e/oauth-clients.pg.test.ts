@@ -1,9 +1,10 @@
 /** Stock OAuth clients, which nobody here wrote, at the public door: gateway and session in this process, over loopback. */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startSessionBehindGateway } from "./session-behind-gateway.ts";
+import { z } from "zod";
+import { type SessionBehindGateway, startSessionBehindGateway } from "./session-behind-gateway.ts";
 
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -15,7 +16,7 @@ const loopback = { [oauth.allowInsecureRequests]: true };
 const stack = new AsyncDisposableStack();
 let url: string;
 let as: oauth.AuthorizationServer;
-let newGrant: () => Promise<string>;
+let newGrant: SessionBehindGateway["grant"];
 
 /** A public application, as browsers and phones are. */
 const app: oauth.Client = { client_id: "continuo" };
@@ -28,7 +29,7 @@ const resource: oauth.Client = { client_id: "resource" };
 beforeAll(async () => {
   const door = stack.use(await startSessionBehindGateway());
   ({ url } = door);
-  newGrant = () => door.grant();
+  newGrant = (claims) => door.grant(claims);
   await door.admin.query(
     `INSERT INTO session.applications (id, name, created_at, secret_hash, may_introspect)
      VALUES ('resource', 'Resource', now(), $1, true), ('other', 'Other', now(), $2, false)`,
@@ -107,6 +108,8 @@ async function post(
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
 }
+const Tokens = z.object({ access_token: z.string(), refresh_token: z.string() });
+const SteppedUp = z.object({ data: z.object({ stepUp: z.object({ accessToken: z.string() }) }) });
 const basic = (id: string, secret: string): Record<string, string> => ({
   authorization: `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString("base64")}`,
 });
@@ -214,7 +217,7 @@ describe("oauth4webapi", () => {
     });
     for (const bad of [foreign, elsewhere]) {
       const response = await oauth.introspectionRequest(as, keyed, bad, "junk", loopback);
-      expect([response.status, await response.json()]).toEqual([400, refused("invalid_client", "CLIENT_INVALID")]);
+      expect([response.status, await response.json()]).toEqual([401, refused("invalid_client", "CLIENT_INVALID")]);
     }
   });
 
@@ -474,7 +477,38 @@ describe("introspection", () => {
     expect((await post("/oauth/introspect", { token }, basic("other", OTHER_SECRET))).body).toMatchObject({
       error: "unauthorized_client",
     });
-    expect((await post("/oauth/introspect", { token }, basic("resource", "wrong"))).status).toBe(401);
+  });
+
+  it("is refused with status 401 to whoever does not authenticate, in whichever way (RFC 7662 section 2.3)", async () => {
+    const wrong = { client_id: "resource", client_secret: "wrong", token: "junk" };
+    for (const answer of [
+      await post("/oauth/introspect", { token: "junk" }, basic("resource", "wrong")),
+      await post("/oauth/introspect", wrong),
+      await post("/oauth/introspect", { token: "junk" }),
+    ]) {
+      expect(answer).toMatchObject({ status: 401, body: refused("invalid_client", "CLIENT_INVALID") });
+      expect(answer.headers.get("www-authenticate")).toBe('Basic realm="oauth"');
+    }
+  });
+
+  it("says of an access token from before a step-up that it is not active, as the gateway does", async () => {
+    const sub = randomUUID();
+    const assertion = await newGrant({ sub });
+    const form = { client_id: "continuo", grant_type: JWT_BEARER, assertion, device_name: "A terminal" };
+    const started = Tokens.parse((await post("/oauth/token", form)).body);
+    const query = "mutation ($input: StepUpInput!) { stepUp(input: $input) { accessToken } }";
+    const input = {
+      grant: await newGrant({ sub, acr: "aal2", amr: ["pwd", "otp"] }),
+      refreshToken: started.refresh_token,
+    };
+    const response = await fetch(`${url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ query, variables: { input } }),
+    });
+    const { data } = SteppedUp.parse(await response.json());
+    expect(await introspect(started.access_token)).toEqual({ active: false });
+    expect(await introspect(data.stepUp.accessToken)).toMatchObject({ active: true, acr: "aal2" });
   });
 
   it("says of what is not good that it is not active, and nothing more (RFC 7662 section 2.2)", async () => {

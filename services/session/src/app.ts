@@ -163,7 +163,7 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
       rotation,
       startSession,
       signOut: (session) => revocations.endByClient(session),
-      readToken: createReadToken({ accessTokens: verifier, refreshTokens, grants: rotationStore, sessions, now }),
+      readToken: createReadToken({ accessTokens: verifier, refreshTokens, grants: rotationStore, now }),
     }),
     authenticateClient: createClientAuthentication({
       applications: createApplicationStore(pool, prisma),

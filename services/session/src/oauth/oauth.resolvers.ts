@@ -30,13 +30,17 @@ export const oauthResolvers: Resolvers = {
         const result = await ENDPOINTS[endpoint](context.oauth, { client, form, jkt, ipPrefix, logger });
         return { status: 200, body: result === undefined ? "" : JSON.stringify(result), challenge: null };
       } catch (thrown) {
-        return refuse(thrown, authorization != null, context);
+        return refuse(thrown, { endpoint, hasTriedBasic: authorization != null }, context);
       }
     },
   },
 };
 
-function refuse(thrown: unknown, hasTriedBasic: boolean, { logger }: Context): OAuthAnswer {
+function refuse(
+  thrown: unknown,
+  { endpoint, hasTriedBasic }: { endpoint: OAuthEndpoint; hasTriedBasic: boolean },
+  { logger }: Context,
+): OAuthAnswer {
   const fault = asAppError(thrown);
   if (fault.code === "INTERNAL_SERVER_ERROR") logger.error({ err: thrown }, "request failed");
   else logger.info({ code: fault.code, reason: fault.reason, why: whyOf(fault) }, "refused");
@@ -44,7 +48,10 @@ function refuse(thrown: unknown, hasTriedBasic: boolean, { logger }: Context): O
   const refusal = { status, body: JSON.stringify(body), challenge: null };
   if (body.error !== "invalid_client") return refusal;
   // RFC 6749 section 5.2: the challenge is for whoever tried that way; others would have a browser ask for a password.
-  return hasTriedBasic ? { ...refusal, challenge: 'Basic realm="oauth"' } : { ...refusal, status: 400 };
+  // No browser introspects, and RFC 7662 section 2.3 has status 401 for all who do.
+  return hasTriedBasic || endpoint === "INTROSPECTION"
+    ? { ...refusal, challenge: 'Basic realm="oauth"' }
+    : { ...refusal, status: 400 };
 }
 
 /** What the answer does not say: all that is wrong with a client's authentication has one answer. */

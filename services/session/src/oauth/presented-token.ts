@@ -4,7 +4,7 @@
  */
 import { isAppError } from "@continuo/errors";
 import type { AccessTokenClaims, AccessTokenVerifier } from "@continuo/access";
-import { standingOf, type Session, type SessionStore } from "../session/session.ts";
+import { standingOf, type Session } from "../session/session.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
 import { judge, type GrantState, type RotationStore } from "../token/rotation.ts";
 
@@ -24,11 +24,10 @@ export type ReadToken = (token: string) => Promise<PresentedToken | undefined>;
 export function createReadToken(options: {
   accessTokens: Pick<AccessTokenVerifier, "verify">;
   refreshTokens: Pick<RefreshTokenCodec, "decode">;
-  grants: Pick<RotationStore, "read">;
-  sessions: Pick<SessionStore, "byIds">;
+  grants: Pick<RotationStore, "read" | "sessionOf">;
   now: () => Date;
 }): ReadToken {
-  const { accessTokens, refreshTokens, grants, sessions, now } = options;
+  const { accessTokens, refreshTokens, grants, now } = options;
 
   async function claimsOf(token: string): Promise<AccessTokenClaims | undefined> {
     try {
@@ -50,8 +49,9 @@ export function createReadToken(options: {
       return { kind: "REFRESH", grant, session: grant.session, isActive };
     }
     const claims = await claimsOf(token);
-    const [session] = claims === undefined ? [] : await sessions.byIds([claims.sid]);
-    if (claims === undefined || session === undefined) return undefined;
-    return { kind: "ACCESS", claims, session, isActive: standingOf(session, at).state === "ACTIVE" };
+    const found = claims && (await grants.sessionOf(claims.gid));
+    if (claims === undefined || found === undefined) return undefined;
+    const { session } = found;
+    return { kind: "ACCESS", claims, session, isActive: found.isActive && standingOf(session, at).state === "ACTIVE" };
   };
 }

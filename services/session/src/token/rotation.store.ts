@@ -93,6 +93,16 @@ const READ = `
          session.sessions AS s, session.policies AS p, session.user_heads AS u
    WHERE ${AUTHORIZATION_JOINS}`;
 
+/** $1 grant ids. */
+const SESSIONS_OF = `
+  SELECT g.id AS "grantId", g.state = 'ACTIVE' AS "isActive", ${sessionColumns("s")}
+    FROM session.grants AS g JOIN session.sessions AS s ON s.id = g.session_id
+   WHERE g.id = ANY ($1::uuid[])`;
+
+const SessionOfRow = Session.extend({ grantId: z.uuid(), isActive: z.boolean() }).transform(
+  ({ grantId, isActive, ...session }) => ({ grantId, isActive, session }),
+);
+
 /** $1 user, $2 now, $3 session, $4 device, $5 generation presented, $6 generation known. */
 const NOTE_AHEAD = `
   INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, detail)
@@ -133,6 +143,15 @@ export function createRotationStore(pool: Pool): RotationStore {
     });
     return placed(presented.length, rows, (row) => ({ ...AuthorizationRow.parse(row), ...RotationRow.parse(row) }));
   });
+  const sessionOf = gather(async (grantIds: readonly string[]) => {
+    const { rows } = await pool.query<Record<string, unknown>>({
+      name: "sessions-of-grants",
+      text: SESSIONS_OF,
+      values: [[...new Set(grantIds)]],
+    });
+    const found = new Map(rows.map((row) => SessionOfRow.parse(row)).map((each) => [each.grantId, each]));
+    return grantIds.map((id) => found.get(id));
+  });
 
   return {
     advance: (presented, under, now) => advance({ presented, under, now }),
@@ -146,6 +165,7 @@ export function createRotationStore(pool: Pool): RotationStore {
     },
 
     read,
+    sessionOf,
   };
 }
 

@@ -84,6 +84,8 @@ export interface RotationStore {
   noteAhead(grant: GrantState, presented: number, now: Date): Promise<void>;
   /** The grant as it stands; undefined when there is none with that id and salt. */
   read(presented: RefreshTokenParts): Promise<GrantState | undefined>;
+  /** The session of a grant, and whether a step-up or its end has replaced it; undefined when there is none with that id. */
+  sessionOf(grantId: string): Promise<Pick<GrantState, "session" | "isActive"> | undefined>;
 }
 
 /** What a client keeps to stay signed in. */
