@@ -19,7 +19,7 @@ export interface StandingMemory {
 const KEPT_MS = 60_000;
 const MAX_BYTES = 32 * 1024 * 1024;
 const MAX_BYTES_OF_USER = 1024 * 1024;
-/** Of each unit beside its state, and of each person: names, and the objects that hold them. */
+/** Of each unit beside its state, of each replica and of each person: names, and the objects that hold them. */
 const BYTES_AROUND = 500;
 
 interface Remembered {
@@ -45,6 +45,8 @@ export function createStandingMemory(now: () => number): StandingMemory {
     maxSize: MAX_BYTES,
     ttl: KEPT_MS,
     ttlResolution: 0,
+    // Also what nobody asks for again: it may have been erased.
+    ttlAutopurge: true,
     perf: { now },
   });
 
@@ -58,7 +60,7 @@ export function createStandingMemory(now: () => number): StandingMemory {
       for (const id of namesOf(ops).keys()) {
         const unit = known.units.get(id);
         if (unit === undefined) return undefined;
-        if (unit !== null) units.set(id, unit);
+        if (unit !== null) units.set(id, apart(unit));
       }
 
       known.isOursAlone = false;
@@ -76,8 +78,9 @@ export function createStandingMemory(now: () => number): StandingMemory {
       let bytes = mayGrow ? last.bytes : BYTES_AROUND;
       const set = (id: string, unit: Unit | null): void => {
         bytes += sizeOf(unit) - sizeOf(units.get(id));
-        units.set(id, unit);
+        units.set(id, unit && apart(unit));
       };
+      bytes += clients.has(push.clientId) ? 0 : BYTES_AROUND;
       clients.set(push.clientId, { deviceId, lastSeq: made.lastSeq });
       for (const id of namesOf(push.ops).keys()) set(id, before.units.get(id) ?? null);
       for (const change of made.changes) set(unitId(change), standingOf(change));
@@ -106,6 +109,11 @@ export function createStandingMemory(now: () => number): StandingMemory {
 
 function standingOf({ kind, state, rev, schemaVersion, bytes, removedMs }: Change): Unit {
   return { kind, state, rev, schemaVersion, bytes, removedMs };
+}
+
+/** The loaded document of a text hangs on the object that is its state, and is many times as large: none is kept here. */
+function apart(unit: Unit): Unit {
+  return unit.kind === "TEXT" ? { ...unit, state: Object.assign({}, unit.state) } : unit;
 }
 
 function sizeOf(unit: Unit | null | undefined): number {
