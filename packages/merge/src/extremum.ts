@@ -15,7 +15,7 @@ export function extremum(
   return {
     name,
     initial: { standing: null },
-    maxStateBytes: 256,
+    maxStateBytes: 512,
     apply(state, { value }, { stamp }) {
       const { standing } = state;
       // The sum turns a negative zero, which JSON cannot say, into zero.

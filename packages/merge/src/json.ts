@@ -24,9 +24,33 @@ export function isText(text: string): boolean {
   return !text.includes("\0") && !/[\ud800-\udfff]/u.test(text);
 }
 
-/** The size of a value as JSON, in bytes of UTF-8. */
-export function jsonBytes(value: Json): number {
-  return utf8Bytes(JSON.stringify(value));
+/**
+ * The size of a value as JSON, in bytes of UTF-8. A number counts with all its digits, as Postgres tells it: of `1e300` it
+ * makes 301.
+ */
+export function jsonBytes(value: unknown): number {
+  let omitted = 0;
+  const text = JSON.stringify(value);
+  if (EXPONENT.test(text))
+    JSON.stringify(value, (_, member: unknown) => {
+      if (typeof member === "number") omitted += digitsOmitted(member);
+      return member;
+    });
+  return utf8Bytes(text) + omitted;
+}
+
+/** Maybe: texts may look like it. */
+const EXPONENT = /\de[+-]\d/;
+
+/** How much longer a number is without an exponent. */
+function digitsOmitted(number: number): number {
+  const text = String(number);
+  const [, whole = "", fraction = "", exponent] = /^-?(\d)\.?(\d*)e([+-]\d+)$/.exec(text) ?? [];
+  if (exponent === undefined) return 0;
+  const digits = whole.length + fraction.length;
+  const power = Number(exponent);
+  const plain = power > 0 ? power + 1 : "0.".length - power - 1 + digits;
+  return plain + (number < 0 ? 1 : 0) - text.length;
 }
 
 /** The size of a text, in bytes of UTF-8. Most is ASCII, and that need not be encoded to be counted. */

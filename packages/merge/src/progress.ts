@@ -32,7 +32,7 @@ export const MAX_DEVICES = 20;
 export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
   name: "PROGRESS",
   initial: { epoch: 0, devices: [], furthest: null },
-  maxStateBytes: 32 * 1024,
+  maxStateBytes: 48 * 1024,
   apply(state, payload, context) {
     if (payload.type === "REPORT") return report(state, payload, context);
     if (payload.epoch <= state.epoch) return { outcome: "NOOP", state, losers: [] };

@@ -8,7 +8,7 @@ import {
   type PushRequest,
   type PushResponse,
 } from "@continuo/merge/protocol";
-import { nextInstant, utf8Bytes } from "@continuo/merge";
+import { jsonBytes, nextInstant, utf8Bytes } from "@continuo/merge";
 import { isRevealed } from "./show.ts";
 import type { Queued, Rejected, Replica } from "./replica.ts";
 
@@ -117,5 +117,5 @@ function refusalOf(outcome: OutcomeMessage): Omit<Rejected, "op"> | undefined {
 
 /** As the server counts it: key, field and payload as JSON, in bytes of UTF-8. */
 function sizeOf({ key, field, payload }: Queued): number {
-  return utf8Bytes(key) + utf8Bytes(field) + utf8Bytes(JSON.stringify(payload));
+  return utf8Bytes(key) + utf8Bytes(field) + jsonBytes(payload);
 }

@@ -3,10 +3,12 @@
  * What becomes of it beside other changes is `settle.ts`.
  */
 import {
+  isJson,
   isText,
   jsonBytes,
   MAX_COUNTER,
   MAX_VALUE_BYTES,
+  MAX_VALUE_DEPTH,
   type Instant,
   type Json,
   type KindName,
@@ -47,6 +49,7 @@ export interface SoundOp {
 export type JudgedOp = (SoundOp | { readonly op: Op; readonly fault: Fault }) & { readonly isStored: boolean };
 
 const MAX_KEY_CHARACTERS = 256;
+const MAX_MESSAGE_CHARACTERS = 1_000;
 /** Of key, field and payload as JSON: with what goes with them and sealed, what a relay carries. */
 export const MAX_RELAYED_BYTES = 4 * 1024;
 
@@ -123,12 +126,14 @@ function judgeIn(namespace: Namespace, persistence: SoundOp["persistence"], op: 
 /** A payload of another type is an op that this kind has not got. */
 function payloadFault(payload: unknown, path: readonly PropertyKey[]): RejectReason {
   if (path.length === 1 && path[0] === "type") return "OP_NOT_ALLOWED";
-  const bytes = Buffer.byteLength(JSON.stringify(payload) ?? "");
-  return bytes > MAX_VALUE_BYTES ? "VALUE_TOO_LARGE" : "VALUE_INVALID";
+  // What is too deep to be a value is too deep to be counted.
+  const isTooLarge = isJson(payload, MAX_VALUE_DEPTH + 1) && jsonBytes(payload) > MAX_VALUE_BYTES;
+  return isTooLarge ? "VALUE_TOO_LARGE" : "VALUE_INVALID";
 }
 
+/** A message may name what was sent, and is kept for as long as the answer. */
 function refuse(op: Op, reason: RejectReason, message: string): { readonly op: Op; readonly fault: Fault } {
-  return { op, fault: { reason, message } };
+  return { op, fault: { reason, message: message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed() } };
 }
 
 /** Whether a key or a field, or a namespace, may be called that; Postgres takes no other. */
