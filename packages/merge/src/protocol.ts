@@ -144,7 +144,7 @@ export const PushResponse = z.object({
   headRev: Rev,
   /** The server's clock. */
   serverNow: Milliseconds,
-  /** Why not all were settled; those that were are committed. GAP: send from lastSeq + 1. RETRY: a passing fault. */
+  /** Why not all were settled; those that were are committed. GAP: send from lastSeq + 1. RETRY: the same, later. */
   stop: z.nullable(z.enum(["GAP", "RETRY"])),
   retryAfterMs: z.nullable(Milliseconds),
   /** What may still be stored; negative when a quota was lowered. */

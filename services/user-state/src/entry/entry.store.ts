@@ -53,7 +53,7 @@ export function createEntryStore(
     } catch {
       return undefined;
     }
-    if (settlement.stop !== null) return undefined;
+    if (settlement.stop === "GAP") return undefined;
     if (!isNews(settlement, standing.before)) return settlement;
     const moved = await write({ ...request, settlement, version: standing.version });
     if (moved === undefined) return undefined;

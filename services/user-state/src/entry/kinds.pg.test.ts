@@ -1,6 +1,6 @@
+import { randomBytes } from "node:crypto";
 import { KIND_NAMES, positionAt, type KindName } from "@continuo/merge";
 import { load, TEXT_NAME } from "@continuo/merge/text";
-
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createReplica, shown, startSystem, type OpText, type Replica, type System } from "../system.fixture.ts";
 
@@ -427,6 +427,27 @@ describe("a text", () => {
     expect(await statuses(phone, [on("TEXT", 5, updating(next.taken()[0], 1))])).toEqual(["APPLIED"]);
     expect(await viewOf(phone, "TEXT")).toMatchObject({ generation: 1, text: "anew" });
     expect(await statuses(phone, [on("TEXT", 6, updating("AAAA", 1))])).toEqual(["REJECTED UPDATE_INVALID"]);
+  });
+
+  it("that is very long takes a few changes at a time, and the rest with the next pushes", async () => {
+    const phone = createReplica(system);
+    const editor = openEditor(1);
+    for (let part = 0; part < 20; part += 1) editor.text.insert(0, randomBytes(24_000).toString("base64"));
+    let seq = 0;
+    for (const update of editor.taken()) await phone.push({ ops: [on("TEXT", (seq += 1), updating(update))] });
+
+    const bad = Array.from({ length: 10 }, () => on("TEXT", (seq += 1), updating("AAAA")));
+    const first = await phone.push({ ops: bad });
+    expect(first).toMatchObject({
+      stop: "RETRY",
+      retryAfterMs: expect.any(Number),
+      lastSeq: 20 + first.outcomes.length,
+    });
+    expect(first.outcomes.length).toBeGreaterThan(1);
+    expect(first.outcomes.length).toBeLessThan(8);
+    let answer = first;
+    while (answer.stop !== null) answer = await phone.push({ ops: bad.filter((op) => op.seq > answer.lastSeq) });
+    expect(answer.lastSeq).toBe(seq);
   });
 
   /** The revisions of the updates that are stored beside a user's text. */

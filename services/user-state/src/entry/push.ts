@@ -74,7 +74,7 @@ export interface Relayed extends UnitName {
   readonly schemaVersion: number;
 }
 
-/** GAP: a seq is missing. RETRY: the push cannot be settled now; what was settled before stands. */
+/** GAP: a seq is missing. RETRY: the rest cannot be settled now; what was settled before stands. */
 export type StopReason = "GAP" | "RETRY";
 
 export interface Settlement {

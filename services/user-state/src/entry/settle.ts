@@ -11,6 +11,12 @@ import type { Answer, Before, Change, Outcome, Push, Relayed, Settlement, StopRe
 import { grown, growthOf, mayBecome, remaining, tighter, type Usage } from "./quota.ts";
 import { bytesOf, isShown, kindNamed, textStateOf, unitId, type Amount, type Unit } from "./unit.ts";
 
+/**
+ * Characters of texts that one push meets: whoever changes a text has all of it loaded, and nobody else is served meanwhile.
+ * Far more than any text but the largest; what is behind comes with the next push.
+ */
+const MAX_TEXT_CHARACTERS = 4 * 1024 * 1024;
+
 /** Settles in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN. */
 export function settle(push: Push, deviceId: string, before: Before, quota: Amount): Settlement {
   admit(push, deviceId, before);
@@ -21,6 +27,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   let { rev, serverNow, usage } = before;
   let lastSeq = before.client?.lastSeq ?? 0;
   let stop: StopReason | null = null;
+  let textCharacters = 0;
   const faults: unknown[] = [];
 
   for (const judged of push.ops) {
@@ -35,6 +42,11 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     }
     const id = unitId(op);
     const found = changes.get(id) ?? before.units.get(id);
+    if (found?.kind === "TEXT") textCharacters += found.bytes;
+    if (textCharacters > MAX_TEXT_CHARACTERS) {
+      stop = "RETRY";
+      break;
+    }
     let standing = found;
     let verdict: Verdict;
     try {
