@@ -72,7 +72,7 @@ export function createClient(kept: Kept, store: (kept: Kept) => void, send: Send
       const since = kept.aside?.to ?? kept.cursor;
       const asked = { since, clientId: kept.clientId, first };
       const { pullState: batch } = await send<{ pullState: Batch }>(PULL, asked);
-      if (batch.reset === null && batch.from !== since) continue;
+      if (batch.from !== since) continue;
       const pages = batch.reset === null ? kept.aside : null;
       const came = batch.entries.map((entry): [string, Entry] => [nameOf(entry), entry]);
       const reset = batch.reset !== null || (pages?.reset ?? false);

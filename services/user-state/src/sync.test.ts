@@ -55,14 +55,20 @@ describe("SYNC.md", () => {
 
   it("asks only what the graph answers", () => {
     const operations = blocks("graphql");
-    expect(operations).toHaveLength(3);
+    expect(operations).toHaveLength(4);
     for (const { text } of operations) expect(validate(schema, parse(text))).toEqual([]);
   });
 
   it("asks for all that there is", () => {
-    for (const type of ["StateBatch", "StateEntry", "PushStatePayload", "OpOutcome", "LostWrite", "FirstAnswer"].map(
-      (name) => schema.getType(name),
-    ))
+    for (const type of [
+      "StateBatch",
+      "StateEntry",
+      "PushStatePayload",
+      "OpOutcome",
+      "LostWrite",
+      "FirstAnswer",
+      "RelayedChange",
+    ].map((name) => schema.getType(name)))
       for (const field of isObjectType(type) ? Object.keys(type.getFields()) : ["no such type"])
         expect(
           blocks("graphql")
