@@ -3,6 +3,7 @@ import { inTransaction } from "@continuo/database";
 import { Pool, type PoolClient, type QueryConfig } from "pg";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { newApplication, populate } from "./population.fixture.ts";
+import { createApplyUserEventsStore } from "./revocation/apply-user-events.store.ts";
 import { createFeedStore } from "./revocation/feed.store.ts";
 import { createRevocationJobsStore } from "./revocation/jobs.store.ts";
 import { startSystem } from "./system.fixture.ts";
@@ -49,9 +50,8 @@ it.each([
   ["many people", (each: number) => each],
   ["one person", () => 0],
 ])("no request reads all live sessions, though Postgres knows of ended ones of %s alone", async (_name, userOf) => {
-  await using stack = new AsyncDisposableStack();
-  const system = stack.use(await startSystem());
-  const { admin, clock, env } = system;
+  await using system = await startSystem();
+  const { admin, clock } = system;
   const applicationId = await newApplication(admin, { idleSeconds: 1_000, absoluteSeconds: 1_000 });
   const sketch = { startedAgo: 1, authAgo: 1, activeAgo: 1, acr: "aal1", approved: undefined };
   const populateWith = (user: (each: number) => number): Promise<unknown> =>
@@ -70,7 +70,7 @@ it.each([
 
   const counted = countRowsRead();
   const person = system.person();
-  const [phone, laptop] = [await person.signIn(), await person.signIn()];
+  const [phone, laptop] = [await person.signIn({ jkt: "key" }), await person.signIn()];
   await laptop.data("{ viewer { devices(first: 10) { edges { node { id isSignedIn sessions { id } } } } } }");
   await laptop.data(
     "{ viewer { devices { nodes { sessions(ended: true) { id } } } } deviceChanges { devices { isSignedIn } } }",
@@ -79,6 +79,7 @@ it.each([
     id: laptop.viewer.deviceId,
   });
   await laptop.refresh();
+  await laptop.tryStepUp(await system.grant({ sub: person.userId }));
   clock.advance(61_000);
   const { sessionId } = laptop.viewer;
   await system.internal("/internal/activity", {
@@ -87,13 +88,20 @@ it.each([
   await laptop.data("mutation ($id: ID!) { signOutDevice(id: $id) { receipt { seq } } }", {
     id: phone.viewer.deviceId,
   });
-  const pool = stack.adopt(new Pool({ connectionString: env.DATABASE_URL }), (opened) => opened.end());
-  await createRevocationJobsStore(pool).deliver([1], clock.now);
-  await createFeedStore(pool).acknowledge("gateway", [{ seq: 1, socketsClosed: 0 }], clock.now);
+  await laptop.data('mutation { undoSignOut(seq: "2") { receipt { seq } notRestored { reason } } }');
+  await createRevocationJobsStore(admin).deliver([2], clock.now);
+  await createApplyUserEventsStore(admin).end({
+    userId: person.userId,
+    epoch: 1,
+    type: "USER_DISABLED",
+    reason: "USER_DISABLED",
+    now: clock.now,
+  });
+  await createFeedStore(admin).acknowledge("gateway", [{ seq: 2, socketsClosed: 0 }], clock.now);
 
-  const sessionsRead = ["sessions-by-ids", "sessions-by-devices", "live-sessions", "advance-grants", "start-session"];
-  const devicesRead = ["device-pages", "device-changes", "rename-device"];
-  const written = ["revoke", "deliver-revocation", "acknowledge-revocations", "record-activity"];
-  expect([...counted.keys()]).toEqual(expect.arrayContaining([...sessionsRead, ...devicesRead, ...written]));
+  const read = ["sessions-by-ids", "sessions-by-devices", "live-sessions", "device-pages", "device-changes"];
+  const written = ["start-session", "rename-device", "advance-grants", "step-up", "record-activity"];
+  const ended = ["revoke", "undo-sign-out", "deliver-revocation", "apply-user-events", "acknowledge-revocations"];
+  expect([...counted.keys()]).toEqual(expect.arrayContaining([...read, ...written, ...ended]));
   expect([...counted].filter(([, rows]) => rows > FEW)).toEqual([]);
 });

@@ -25,13 +25,14 @@ WITH ${seenHead("$1")},
              WHEN (SELECT at FROM entry) < $4::timestamptz THEN 'WINDOW_PASSED'
              ELSE 'UNDONE' END AS kind),
   candidate AS MATERIALIZED (
+    -- OFFSET 0: asked of each; else those of all live sessions are read, and hashed.
     SELECT s.id, s.device_id, s.application_id, newest.id AS grant_id, p.max_sessions,
            CASE
              WHEN newest.jkt IS NULL OR newest.jkt IS DISTINCT FROM d.jkt THEN 'NO_KEY'
              WHEN least(s.idle_deadline, s.absolute_deadline) <= $2::timestamptz THEN 'EXPIRED'
              WHEN EXISTS (SELECT FROM session.sessions AS again
                            WHERE again.device_id = s.device_id AND again.application_id = s.application_id
-                             AND ${isLive("again", "$2::timestamptz")}) THEN 'SIGNED_IN_AGAIN'
+                             AND ${isLive("again", "$2::timestamptz")} OFFSET 0) THEN 'SIGNED_IN_AGAIN'
            END AS reason, s.last_active_at
       FROM entry
       JOIN session.sessions AS s ON s.id = ANY (entry.session_ids) AND s.state = 'REVOKED' AND s.ended_at = entry.at
