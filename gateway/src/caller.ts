@@ -6,7 +6,7 @@ import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller
 import { AppError } from "@continuo/errors";
 import type { Proof, Proofs } from "./dpop/proofs.ts";
 import { ipPrefixOf } from "./rate-limit/network.ts";
-import { LONGEST_TOKEN_LIFE_MS } from "./revocation/revocation-set.ts";
+import { REMEMBER_MS } from "./revocation/revocation-set.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { Tickets } from "./ticket/tickets.ts";
 
@@ -87,8 +87,9 @@ export function createAdmissions(options: {
       const [, scheme = "", token = ""] = AUTHORIZATION.exec(authorization) ?? [];
       if (token === "") throw invalid("Authorization must be a bearer token, or a DPoP token with its proof.");
       const claims = await verifier.verify(token);
-      // Revocations are remembered for as long as a token may live; one that lives longer would outlive them.
-      if (claims.exp * 1000 - now() > LONGEST_TOKEN_LIFE_MS) throw invalid("The access token is not valid.");
+      // A token that lives longer than revocations are remembered would outlive its own. Not merely than the longest life:
+      // whoever minted it may have a clock a little ahead of ours.
+      if (claims.exp * 1000 - now() > REMEMBER_MS) throw invalid("The access token is not valid.");
       const jkt = claims.cnf?.jkt;
       const isDpop = scheme.toLowerCase() === "dpop";
       if (jkt === undefined && isDpop) throw invalid("The access token is bound to no key: it is a bearer token.");

@@ -7,7 +7,7 @@
 export const LONGEST_TOKEN_LIFE_MS = 15 * 60_000;
 
 /** How long an end is remembered: the longest life, and a minute for clocks that disagree. Milliseconds. */
-const REMEMBER_MS = LONGEST_TOKEN_LIFE_MS + 60_000;
+export const REMEMBER_MS = LONGEST_TOKEN_LIFE_MS + 60_000;
 
 /** Ids are those of sessions and of grants. */
 export interface RevocationSet {
