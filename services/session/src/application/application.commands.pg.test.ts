@@ -33,6 +33,22 @@ describe("an operator", () => {
     expect(await continuo("applications", "add", "spa", "--name", "x", "--may-introspect")).toMatchObject({ code: 2 });
   });
 
+  it("hears from a dry run what the command itself would say", async () => {
+    await continuo("applications", "add", "twice", "--name", "Twice", "--confidential");
+    await continuo("applications", "add", "open", "--name", "Open");
+    for (const [reason, ...argv] of [
+      ["APPLICATION_EXISTS", "add", "twice", "--name", "Twice"],
+      ["APPLICATION_NOT_FOUND", "rotate-secret", "nobody"],
+      ["APPLICATION_PUBLIC", "rotate-secret", "open"],
+      ["APPLICATION_NOT_FOUND", "set-logout-uri", "nobody", "https://nobody.example/logout"],
+    ] as const) {
+      const refused = { code: 1, said: expect.stringContaining(reason) };
+      expect(await continuo("applications", ...argv, "--dry-run")).toMatchObject(refused);
+      expect(await continuo("applications", ...argv, "--yes")).toMatchObject(refused);
+    }
+    expect(await continuo("applications", "rotate-secret", "twice", "--dry-run")).toMatchObject({ code: 0 });
+  });
+
   it("registers an application by its keys, and replaces those, and a secret by keys, when they mean it", async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), "continuo-keys-"));
     const file = async (name: string, ...jwks: object[]): Promise<string> => {

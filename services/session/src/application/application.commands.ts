@@ -44,11 +44,13 @@ export const addApplicationCommands: AddCommands = (program, run) => {
           mayIntrospect,
           backchannelLogoutUri: logoutUri ?? null,
         });
+        const opened = await openApplications(operator);
         if (operator.dryRun) {
+          await opened.tryAdd(input);
           const { jwks: _, ...rest } = input;
           return { value: { ...rest, keyIds: jwks === null ? null : keyIdsOf(jwks), dryRun: true } };
         }
-        const { application, secret } = await (await openApplications(operator)).add(input);
+        const { application, secret } = await opened.add(input);
         return { value: { ...application, ...(secret !== null && { secret }) } };
       }),
     );
@@ -60,6 +62,7 @@ export const addApplicationCommands: AddCommands = (program, run) => {
       run(async (operator, { args }) => {
         const [id] = parseOptions(z.tuple([z.string()]), args);
         const opened = await openApplications(operator);
+        await opened.trySecret(id);
         if (operator.dryRun) return { value: { id, dryRun: true } };
         await operator.confirm(`${id} cannot authenticate until it has the new secret. Replace it?`);
         return { value: { id, secret: await opened.rotateSecret(id) } };
@@ -97,7 +100,8 @@ export const addApplicationCommands: AddCommands = (program, run) => {
       run(async (operator, { args }) => {
         const [id, uri = null] = parseOptions(z.tuple([z.string(), LogoutUri.optional()]), args);
         const value = { id, backchannelLogoutUri: uri, dryRun: operator.dryRun };
-        if (!operator.dryRun) await (await openApplications(operator)).setLogoutUri(id, uri);
+        const opened = await openApplications(operator);
+        await (operator.dryRun ? opened.tryLogoutUri(id) : opened.setLogoutUri(id, uri));
         return { value };
       }),
     );

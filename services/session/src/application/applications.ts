@@ -55,11 +55,15 @@ export interface Applications {
    * active. Throws CONFLICT/APPLICATION_EXISTS.
    */
   add(input: ApplicationInput): Promise<{ application: ApplicationSummary; secret: string | null }>;
+  /** Throws as `add` would. */
+  tryAdd(input: ApplicationInput): Promise<void>;
   /**
    * The former secret is refused from now on. Throws NOT_FOUND/APPLICATION_NOT_FOUND, CONFLICT: APPLICATION_PUBLIC,
    * APPLICATION_HAS_KEYS.
    */
   rotateSecret(id: string): Promise<string>;
+  /** Throws as `rotateSecret` would. */
+  trySecret(id: string): Promise<void>;
   /** What `setKeys` would change. Throws as it does. */
   tryKeys(id: string, keys: ClientKeys): Promise<KeyChange>;
   /**
@@ -69,6 +73,8 @@ export interface Applications {
   setKeys(id: string, keys: ClientKeys): Promise<void>;
   /** Null for none. Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
   setLogoutUri(id: string, uri: string | null): Promise<void>;
+  /** Throws as `setLogoutUri` would. */
+  tryLogoutUri(id: string): Promise<void>;
 }
 
 /** Wires the use cases. */
@@ -91,20 +97,23 @@ export function createApplications(options: {
     async add({ isConfidential, ...input }) {
       const made = isConfidential && input.jwks === null ? createClientSecret(randomBytes) : undefined;
       const application = { ...input, createdAt: now(), secretHash: made?.secretHash ?? null };
-      if (!(await store.add(application)))
-        throw new AppError("CONFLICT", "APPLICATION_EXISTS", "There is an application with this id already.");
+      if (!(await store.add(application))) throw exists();
       return { application: summaryOf(application), secret: made?.secret ?? null };
+    },
+
+    async tryAdd({ id }) {
+      if ((await store.find(id)) !== undefined) throw exists();
     },
 
     async rotateSecret(id) {
       const { secret, secretHash } = createClientSecret(randomBytes);
       if (await store.replaceSecretHash(id, secretHash)) return secret;
-      if ((await find(id)).jwks === null) throw isPublic();
-      throw new AppError(
-        "CONFLICT",
-        "APPLICATION_HAS_KEYS",
-        "The application has keys, which are better than a secret.",
-      );
+      throw withoutSecret(await find(id));
+    },
+
+    async trySecret(id) {
+      const found = await find(id);
+      if (found.secretHash === null) throw withoutSecret(found);
     },
 
     async tryKeys(id, keys) {
@@ -128,6 +137,10 @@ export function createApplications(options: {
     async setLogoutUri(id, uri) {
       if (!(await store.setLogoutUri(id, uri))) throw notFound();
     },
+
+    async tryLogoutUri(id) {
+      await find(id);
+    },
   };
 }
 
@@ -138,6 +151,15 @@ function summaryOf(application: Application): ApplicationSummary {
 
 function isConfidential({ secretHash, jwks }: Application): boolean {
   return secretHash !== null || jwks !== null;
+}
+
+function exists(): AppError {
+  return new AppError("CONFLICT", "APPLICATION_EXISTS", "There is an application with this id already.");
+}
+
+function withoutSecret({ jwks }: Application): AppError {
+  if (jwks === null) return isPublic();
+  return new AppError("CONFLICT", "APPLICATION_HAS_KEYS", "The application has keys, which are better than a secret.");
 }
 
 function notFound(): AppError {

@@ -138,7 +138,7 @@ export function createActivation(options: {
         case "NO_SUCH_VERSION":
           throw policyNotFound();
         case "RETIRED":
-          throw new AppError("CONFLICT", "POLICY_RETIRED", "This version was in force before: draft it anew.");
+          throw policyRetired();
         case "ACTIVATED":
         case "ALREADY_ACTIVE":
           return moveAll(applicationId, watch);
@@ -152,6 +152,10 @@ export function createActivation(options: {
     },
   };
 }
+
+/** CONFLICT/POLICY_RETIRED. */
+export const policyRetired = (): AppError =>
+  new AppError("CONFLICT", "POLICY_RETIRED", "This version was in force before: draft it anew.");
 
 const policyNotFound = (): AppError =>
   new AppError("NOT_FOUND", "POLICY_NOT_FOUND", "There is no such version: a draft that was replaced is gone.");

@@ -44,6 +44,9 @@ it("an operator drafts rules, tries them, activates them, and sees the same figu
     code: 0,
     value: { applicationId, version: 2, ended: foreseen.ends, moved: 3 },
   });
+  const retired = { code: 1, said: expect.stringContaining("POLICY_RETIRED") };
+  expect(await policies("activate", applicationId, "1", "--dry-run")).toMatchObject(retired);
+  expect(await policies("activate", applicationId, "1", "--yes")).toMatchObject(retired);
   expect(await policies("list", applicationId)).toMatchObject({
     code: 0,
     value: [

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { OperatorFault, parseOptions, readJson, type Report } from "@continuo/operator";
 import type { AddCommands, Operator } from "../operator.ts";
-import { createActivation, type Activation, type Forecast } from "./activation.ts";
+import { createActivation, policyRetired, type Activation, type Forecast } from "./activation.ts";
 import { createActivationStore } from "./activation.store.ts";
 import { Policy, PolicyRules, type PolicyVersion } from "./policy.ts";
 
@@ -87,7 +87,9 @@ export const addPolicyCommands: AddCommands = (program, run) => {
       run(async (operator, { args }) => {
         const [applicationId, version] = parseOptions(z.tuple([z.string(), Version]), args);
         const activation = await openActivation(operator);
-        const forecast = await activation.tryPolicy(applicationId, await activation.version(applicationId, version));
+        const chosen = await activation.version(applicationId, version);
+        if (chosen.state === "RETIRED") throw policyRetired();
+        const forecast = await activation.tryPolicy(applicationId, chosen);
         if (operator.dryRun) return reportOf(forecast);
         await operator.confirm(`${textOf(forecast)}\nActivate version ${version} of ${applicationId}?`);
         const done = await activation.activate(applicationId, version, {
