@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { z } from "zod";
 import { operate, type Outcome } from "../operator.fixture.ts";
 import { newApplication, populate } from "../population.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
@@ -65,4 +66,12 @@ it("rules that no policy may have, a file that is none, and a version that is no
   expect((await policies("draft", "continuo", "--file", join(folder, "none.json"))).said).toMatch(/cannot be read/);
   expect((await policies("activate", "continuo", "7", "--yes")).said).toMatch(/POLICY_NOT_FOUND/);
   expect((await policies("try", "continuo")).code).toBe(2);
+  const whole = join(folder, "whole.json");
+  const { value } = await policies("show", "continuo");
+  const { applicationId: _, version: __, state: ___, activatedAt: ____, ...rules } = z.looseObject({}).parse(value);
+  await writeFile(whole, JSON.stringify(rules));
+  for (const dry of [[], ["--dry-run"]]) {
+    const nobodys = await policies("draft", "nobody", "--file", whole, ...dry);
+    expect(nobodys).toMatchObject({ code: 1, said: expect.stringContaining("APPLICATION_NOT_FOUND") });
+  }
 });

@@ -50,7 +50,10 @@ export const addPolicyCommands: AddCommands = (program, run) => {
         const activation = await openActivation(operator);
         const { file } = parseOptions(z.object({ file: z.string() }), options);
         const rules = await rulesIn(activation, applicationId, file);
-        if (operator.dryRun) return { value: { applicationId, ...rules, dryRun: true } };
+        if (operator.dryRun) {
+          await activation.tryPolicy(applicationId, rules);
+          return { value: { applicationId, ...rules, dryRun: true } };
+        }
         return { value: await activation.draft(applicationId, rules) };
       }),
     );

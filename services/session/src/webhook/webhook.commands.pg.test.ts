@@ -32,6 +32,16 @@ describe("an operator", { timeout: 120_000 }, () => {
     expect(dry).toMatchObject({ code: 0, value: { url, dryRun: true } });
     const unknown = await continuo("webhooks", "add", url, "--application", "nobody", "--allow-private");
     expect(unknown).toMatchObject({ code: 1, said: expect.stringContaining("APPLICATION_NOT_FOUND") });
+    const dryUnknown = await continuo(
+      "webhooks",
+      "add",
+      url,
+      "--application",
+      "nobody",
+      "--allow-private",
+      "--dry-run",
+    );
+    expect(dryUnknown).toMatchObject({ code: 1, said: expect.stringContaining("APPLICATION_NOT_FOUND") });
     expect((await continuo("webhooks", "list")).value).toEqual([]);
 
     const { id, secret } = await add(url, "--application", app, "--allow-private");
@@ -62,6 +72,12 @@ describe("an operator", { timeout: 120_000 }, () => {
       code: 1,
       said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
     });
+    for (const command of ["rotate-secret", "disable", "test"]) {
+      expect(await continuo("webhooks", command, id, "--dry-run")).toMatchObject({
+        code: 1,
+        said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
+      });
+    }
     for (const none of [id, newId()]) {
       expect(await continuo("webhooks", "test", none, "--allow-private")).toMatchObject({
         code: 1,

@@ -36,7 +36,7 @@ export const addWebhookCommands: AddCommands = (program, run) => {
         return withWebhooks(operator, chosen.allowPrivate, async (opened) => {
           const input = { url, applicationId: application };
           if (operator.dryRun) {
-            opened.check(url);
+            await opened.tryAdd(input);
             return { ...input, dryRun: true };
           }
           const { webhook, secret } = await opened.add(input);
@@ -53,11 +53,11 @@ export const addWebhookCommands: AddCommands = (program, run) => {
       run(async (operator, { args, options }) => {
         const [id] = parseOptions(Id, args);
         const { overlapHours } = parseOptions(RotateOptions, options);
-        if (operator.dryRun) return { value: { id, overlapHours, dryRun: true } };
-        return withWebhooks(operator, false, async (opened) => ({
-          id,
-          ...(await opened.rotateSecret(id, overlapHours)),
-        }));
+        return withWebhooks(operator, false, async (opened) => {
+          if (!operator.dryRun) return { id, ...(await opened.rotateSecret(id, overlapHours)) };
+          await opened.assertEnabled(id);
+          return { id, overlapHours, dryRun: true };
+        });
       }),
     );
 
@@ -69,7 +69,7 @@ export const addWebhookCommands: AddCommands = (program, run) => {
         const [id] = parseOptions(Id, args);
         await operator.confirm(`The webhook ${id} cannot be enabled again, only added anew. Disable it?`);
         return withWebhooks(operator, false, async (opened) => {
-          if (!operator.dryRun) await opened.disable(id);
+          await (operator.dryRun ? opened.assertEnabled(id) : opened.disable(id));
           return { id, disabled: !operator.dryRun, dryRun: operator.dryRun };
         });
       }),
@@ -83,7 +83,10 @@ export const addWebhookCommands: AddCommands = (program, run) => {
       run(async (operator, { args, options }) => {
         const [id] = parseOptions(Id, args);
         const { allowPrivate } = parseOptions(TestOptions, options);
-        if (operator.dryRun) return { value: { id, dryRun: true } };
+        if (operator.dryRun) {
+          await withWebhooks(operator, allowPrivate, (opened) => opened.assertEnabled(id));
+          return { value: { id, dryRun: true } };
+        }
         const { value } = await withWebhooks(operator, allowPrivate, (opened) => opened.test(id));
         const isTaken = "status" in value && value.status >= 200 && value.status < 300;
         return { value: { id, ...value }, outcome: isTaken ? "DONE" : "FAILED" };

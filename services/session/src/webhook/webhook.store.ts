@@ -21,6 +21,11 @@ export function createWebhookStore(pool: Pool): WebhookStore {
       return rowCount === 1;
     },
 
+    async hasApplication(applicationId) {
+      const { rowCount } = await pool.query("SELECT FROM session.applications WHERE id = $1", [applicationId]);
+      return rowCount === 1;
+    },
+
     async list() {
       const { rows } = await pool.query<Record<string, unknown>>(
         `SELECT id, application_id AS "applicationId", url, created_at AS "createdAt", disabled_at AS "disabledAt"

@@ -3,6 +3,7 @@ import { AppError } from "@continuo/errors";
 import { z } from "zod";
 import { faultOfAddress } from "../delivery/address.ts";
 import type { PostResult } from "../delivery/post.ts";
+import { applicationNotFound } from "../policy/policy.ts";
 import type { Seal } from "../master-key/seal.ts";
 import { createWebhookSecret, signMessage, type WebhookEvent } from "./webhook-message.ts";
 
@@ -24,6 +25,7 @@ export type Webhook = z.infer<typeof Webhook>;
 export interface WebhookStore {
   /** False when there is no such application. */
   add(webhook: Webhook, sealedSecret: Buffer): Promise<boolean>;
+  hasApplication(applicationId: string): Promise<boolean>;
   /** Oldest first. */
   list(): Promise<Webhook[]>;
   /** The former secret goes on signing too, until then. False when there is none, or it is disabled. */
@@ -60,8 +62,8 @@ export function createWebhooks(options: {
   randomBytes: (count: number) => Buffer;
   now: () => Date;
 }): {
-  /** Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID. */
-  check(url: string): void;
+  /** Throws as `add` would. */
+  tryAdd(webhook: { url: string; applicationId: string | null }): Promise<void>;
   /** The secret is shown this once. Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID, NOT_FOUND/APPLICATION_NOT_FOUND. */
   add(webhook: { url: string; applicationId: string | null }): Promise<{ webhook: Webhook; secret: string }>;
   list(): Promise<Webhook[]>;
@@ -70,6 +72,8 @@ export function createWebhooks(options: {
    * signature with each; the one before that is put away at once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND.
    */
   rotateSecret(id: string, overlapHours: number): Promise<{ secret: string; formerUntil: Date }>;
+  /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND where all that is done with one would. */
+  assertEnabled(id: string): Promise<void>;
   /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
   disable(id: string): Promise<void>;
   /** Sends a `webhook.test` once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
@@ -84,16 +88,23 @@ export function createWebhooks(options: {
     throw new AppError("BAD_USER_INPUT", "WEBHOOK_URL_INVALID", `A webhook cannot go there: ${fault}.`);
   }
 
+  async function find(id: string): Promise<{ url: string; sealedSecrets: readonly Uint8Array[] }> {
+    const found = await store.find(id);
+    if (found === undefined) throw notFound();
+    return found;
+  }
+
   return {
-    check,
+    async tryAdd({ url, applicationId }) {
+      check(url);
+      if (applicationId !== null && !(await store.hasApplication(applicationId))) throw applicationNotFound();
+    },
 
     async add({ url, applicationId }) {
       check(url);
       const webhook: Webhook = { id: createId(), applicationId, url, createdAt: now(), disabledAt: null };
       const { secret, text } = createWebhookSecret(randomBytes);
-      if (!(await store.add(webhook, seal.close(secret, webhook.id)))) {
-        throw new AppError("NOT_FOUND", "APPLICATION_NOT_FOUND", "There is no such application.");
-      }
+      if (!(await store.add(webhook, seal.close(secret, webhook.id)))) throw applicationNotFound();
       return { webhook, secret: text };
     },
 
@@ -106,16 +117,18 @@ export function createWebhooks(options: {
       return { secret: text, formerUntil };
     },
 
+    async assertEnabled(id) {
+      await find(id);
+    },
+
     async disable(id) {
       if (!(await store.disable(id, now()))) throw notFound();
     },
 
     async test(id) {
-      const found = await store.find(id);
-      if (found === undefined) throw notFound();
+      const { url, sealedSecrets } = await find(id);
       const at = now();
       const event: WebhookEvent = { type: "webhook.test", timestamp: at.toISOString(), data: {} };
-      const { url, sealedSecrets } = found;
       const webhook = { id, sealedSecrets };
       return send(url, messageToWebhook({ seal, webhook, id: createId(), event, now: at }));
     },
