@@ -5,7 +5,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type Server, WebSocket, WebSocketServer } from "ws";
-import { ConnectedSocket, Connection, keepConnections, type Speaker } from "./connection.ts";
+import { ConnectedSocket, Connection, type Keeping, keepConnections, type Speaker } from "./connection.ts";
 
 const MiB = 1024 * 1024;
 /** Messages of a MiB: more than the machine's own buffers hold, and than may wait. */
@@ -42,12 +42,21 @@ afterEach(() => {
 const nobody = { hear: () => undefined, beforePing: () => undefined, gone: () => undefined };
 const logger = createLogger({ name: "test", level: "silent" });
 
-function connect(closeWithinMs = 10_000, speaker: Speaker = nobody): Connection {
-  const keeping = keepConnections({ pingEveryMs: PING_EVERY_MS, closeWithinMs, logger });
+type Limits = Partial<Pick<Keeping, "initWithinMs" | "closeWithinMs">>;
+
+function accept(limits: Limits = {}, speaker: Speaker = nobody): Connection {
+  const keeping = keepConnections({ pingEveryMs: PING_EVERY_MS, ...limits, logger });
   return new Connection({ socket, stream, requestId: "of-the-upgrade" }, keeping, () => speaker);
 }
 
-const isStill = (sending: Promise<void> | undefined): Promise<boolean> =>
+/** Whoever has said who it is has as much time as it takes. */
+function connect(limits: Limits = {}, speaker: Speaker = nobody): Connection {
+  const connection = accept({ closeWithinMs: 60_000, ...limits }, speaker);
+  connection.introduced();
+  return connection;
+}
+
+const isStill = (sending: Promise<unknown> | undefined): Promise<boolean> =>
   Promise.race([
     Promise.resolve(sending).then(() => false),
     new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 100)),
@@ -111,7 +120,7 @@ it.each<[string, (connection: Connection) => unknown]>([
   ["in place of what goes", (connection) => connection.send("late")],
 ])("a socket whose token has expired is closed %s", async (_when, happen) => {
   const [heard, told] = [vi.fn<Speaker["hear"]>(), vi.fn<(data: unknown) => void>()];
-  const connection = connect(10_000, { ...nobody, hear: heard });
+  const connection = connect({}, { ...nobody, hear: heard });
   client.on("message", told);
   connection.expireAt(Date.now() / 1000 - 1);
   happen(connection);
@@ -119,8 +128,24 @@ it.each<[string, (connection: Connection) => unknown]>([
   expect([code, String(reason), heard.mock.calls, told.mock.calls]).toEqual([4403, "TOKEN_EXPIRED", [], []]);
 });
 
+it("a client that says nothing is closed", async () => {
+  accept({ initWithinMs: 20 });
+  const [code] = await closing;
+  expect(code).toBe(4408);
+});
+
+it("a client that has said who it is stays, though the server was too busy to hear it in time", async () => {
+  const heard = vi.fn<Speaker["hear"]>(() => connection.introduced());
+  const connection = accept({ initWithinMs: 20 }, { ...nobody, hear: heard });
+  client.send("it is me");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  await expect.poll(() => heard.mock.calls).toEqual([["it is me"]]);
+  await isStill(closing);
+  expect(connection.isOpen).toBe(true);
+});
+
 it("a client that never reads again is cut off with what waits for it", async () => {
-  const connection = connect(100);
+  const connection = connect({ closeWithinMs: 100 });
   client.pause();
   flood(connection);
   await once(socket, "close");

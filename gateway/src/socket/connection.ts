@@ -34,6 +34,8 @@ export interface Speaker {
 export interface Keeping {
   readonly open: Set<ConnectedSocket>;
   readonly pings: PingRounds;
+  /** For so long a client may take to say who it is. Milliseconds. */
+  readonly initWithinMs: number;
   /** For so long whoever has been told that it ends may read on, and take leave. Milliseconds. */
   readonly closeWithinMs: number;
   readonly logger: Logger;
@@ -59,9 +61,14 @@ const MAX_REASON_BYTES = 123;
  * Keeps connections: a client that sends nothing, not even the answer to a ping, is cut off, and so is one that reads nothing
  * from one ping to the next.
  */
-export function keepConnections(options: { pingEveryMs: number; closeWithinMs?: number; logger: Logger }): Keeping {
-  const { pingEveryMs, closeWithinMs = CLOSE_WITHIN_MS, logger } = options;
-  return { open: new Set(), pings: createPingRounds(pingEveryMs), closeWithinMs, logger };
+export function keepConnections(options: {
+  pingEveryMs: number;
+  initWithinMs?: number;
+  closeWithinMs?: number;
+  logger: Logger;
+}): Keeping {
+  const { pingEveryMs, initWithinMs = INIT_WITHIN_MS, closeWithinMs = CLOSE_WITHIN_MS, logger } = options;
+  return { open: new Set(), pings: createPingRounds(pingEveryMs), initWithinMs, closeWithinMs, logger };
 }
 
 /** A class, as thousands have in common what each would otherwise hold as closures of its own. */
@@ -93,9 +100,8 @@ export class Connection implements Visited {
     this.#requestId = requestId;
     this.#keeping = keeping;
     this.#speaker = speakerOver(this);
-    this.#timer = setTimeout(() => {
-      this.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout", "PROTOCOL");
-    }, INIT_WITHIN_MS);
+    // What has come is read first: where many come at once, it may be here before we are.
+    this.#timer = setTimeout(() => setImmediate(() => this.#initIsDue()), keeping.initWithinMs);
     socket.connection = this;
     socket.on("message", onMessage);
     socket.on("pong", onPong);
@@ -195,6 +201,11 @@ export class Connection implements Visited {
     this.#keeping.open.delete(this.#socket);
     this.#keeping.pings.rounds.leave(this);
     this.#speaker.gone();
+  }
+
+  #initIsDue(): void {
+    if (this.#timer === undefined) return;
+    this.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout", "PROTOCOL");
   }
 
   #hasExpired(): boolean {

@@ -4,7 +4,7 @@ import { MessageType } from "graphql-ws";
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import {
@@ -16,10 +16,12 @@ import {
 } from "./index.ts";
 
 const logger = createLogger({ name: "test", level: "silent" });
-const PATIENCE = { withinMs: 5_000 };
+const PATIENCE = { withinMs: 60_000 };
+const soon = { timeout: 60_000, interval: 10 };
 const HEADERS = { from: "ada" };
 let stack = new AsyncDisposableStack();
 afterEach(async () => {
+  vi.useRealTimers();
   await stack.disposeAsync();
   stack = new AsyncDisposableStack();
 });
@@ -86,8 +88,13 @@ async function ask(
   const asked = await vi.waitUntil(() => {
     const answer = sockets.ask({ query }, headers, patience);
     return answer && { answer };
-  });
+  }, soon);
   return asked.answer;
+}
+
+/** The same where time stands still. */
+async function first(sockets: OperationSockets): Promise<void> {
+  await expect.poll(() => sockets.ask({ query: "first" }, HEADERS, PATIENCE)).toMatchObject({ data: {} });
 }
 
 /** A side that says what it is told to. */
@@ -156,7 +163,7 @@ describe("operations", () => {
     await expect(gone).rejects.toThrow("nobody waits");
     await expect(already).rejects.toThrow("nobody waits");
     await expect(late).rejects.toThrow("no answer within 50 ms");
-    await vi.waitFor(() => expect(left.toSorted()).toEqual(["already", "gone", "late"]));
+    await vi.waitFor(() => expect(left.toSorted()).toEqual(["already", "gone", "late"]), soon);
     expect(await sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toEqual({ data: {} });
   });
 
@@ -168,7 +175,7 @@ describe("operations", () => {
     await vi.waitUntil(() => {
       void sockets.ask({ query: "quick" }, HEADERS, PATIENCE);
       return sockets.open === 2;
-    });
+    }, soon);
     const taken = Array.from({ length: 600 }, () => sockets.ask({ query: "slow" }, HEADERS, PATIENCE)).filter(
       (answer) => answer !== undefined,
     );
@@ -210,19 +217,31 @@ describe("a socket", () => {
   });
 
   test("whose other side is silent is given up", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     const { port, streams } = await serve();
-    const sockets = open(port, { pingEveryMs: 40 });
-    await ask(sockets, "first");
+    const sockets = open(port, { pingEveryMs: 100 });
+    await first(sockets);
     for (const stream of streams) stream.pause();
-    await expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).rejects.toBeInstanceOf(SocketLost);
+    const asked = sockets.ask({ query: "a" }, HEADERS, PATIENCE);
+    vi.advanceTimersByTime(200);
+    await expect(asked).rejects.toBeInstanceOf(SocketLost);
   });
 
   test("stays while the other side answers pings alone", async () => {
-    const { port, streams } = await serve(undefined, { silentForMs: 300 });
-    const sockets = open(port, { pingEveryMs: 40 });
-    await ask(sockets, "first");
-    await delay(500);
-    expect(streams[0]?.destroyed).toBe(false);
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    const { port, streams } = await serve(undefined, { silentForMs: 1_500 });
+    const sockets = open(port, { pingEveryMs: 100 });
+    await first(sockets);
+    const [stream] = streams;
+    for (const startedAt = performance.now(); performance.now() - startedAt < 2_000;) {
+      const before = stream?.bytesWritten;
+      vi.advanceTimersByTime(100);
+      await expect.poll(() => stream?.bytesWritten).not.toBe(before);
+      // It is written in one turn of the event loop, and read in the next.
+      for (let turns = 0; turns < 3; turns += 1) await turn();
+      await delay(20);
+    }
+    expect(stream?.destroyed).toBe(false);
   });
 
   test("makes room for another when it is old, and closes when all has been answered", async () => {
@@ -233,11 +252,11 @@ describe("a socket", () => {
     await vi.waitFor(() => {
       void sockets.ask({ query: "quick" }, HEADERS, PATIENCE);
       expect(streams.length).toBeGreaterThan(2);
-    });
+    }, soon);
     expect(streams[0]?.destroyed).toBe(false);
     resolve({ data: { slow: true } });
     expect(await slow).toEqual({ data: { slow: true } });
-    await vi.waitFor(() => expect(streams[0]?.destroyed).toBe(true));
+    await vi.waitFor(() => expect(streams[0]?.destroyed).toBe(true), soon);
   });
 
   test("is not opened where nobody takes it: whoever asks goes another way", async () => {
@@ -248,7 +267,7 @@ describe("a socket", () => {
     });
     const sockets = open(port);
     expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).toBeUndefined();
-    await vi.waitFor(() => expect(asked).toBe(1));
+    await vi.waitFor(() => expect(asked).toBe(1), soon);
     await delay(50);
     expect(sockets.ask({ query: "a" }, HEADERS, PATIENCE)).toBeUndefined();
     await delay(50);
@@ -263,7 +282,7 @@ describe("a socket", () => {
     const slow = sockets.ask({ query: "slow" }, HEADERS, PATIENCE);
     await delay(20);
     const closing = route[Symbol.asyncDispose]();
-    await vi.waitFor(() => expect(sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toBeUndefined());
+    await vi.waitFor(() => expect(sockets.ask({ query: "quick" }, HEADERS, PATIENCE)).toBeUndefined(), soon);
     resolve({ data: { slow: true } });
     expect(await slow).toEqual({ data: { slow: true } });
     await closing;
@@ -271,9 +290,16 @@ describe("a socket", () => {
   });
 
   test("is ended when its server has waited long enough", async () => {
-    const { route, port } = await serve(async () => new Promise(() => {}), { closeWithinMs: 50 });
+    const begun = Promise.withResolvers<void>();
+    const { route, port } = await serve(
+      async () => {
+        begun.resolve();
+        return new Promise(() => {});
+      },
+      { closeWithinMs: 50 },
+    );
     const slow = ask(open(port), "slow");
-    await delay(50);
+    await begun.promise;
     await route[Symbol.asyncDispose]();
     await expect(slow).rejects.toBeInstanceOf(SocketLost);
   });
@@ -313,7 +339,7 @@ describe("a server", () => {
     const { socket, heard, say } = await speak(port);
     const closed = once(socket, "close");
     for (const message of messages)
-      if (message === "wait") await vi.waitUntil(() => heard.length > 0);
+      if (message === "wait") await vi.waitUntil(() => heard.length > 0, soon);
       else say(message);
     expect((await closed)[0]).toBe(code);
   });
@@ -328,24 +354,40 @@ describe("a server", () => {
   });
 
   test("closes on whoever does not introduce itself, or is silent", async () => {
-    const { port } = await serve(undefined, { initWithinMs: 50, silentForMs: 200 });
+    const { port } = await serve(undefined, { initWithinMs: 50 });
     const { socket } = await speak(port);
     expect((await once(socket, "close"))[0]).toBe(4408);
-    const silent = await speak(port);
+    const patient = await serve(undefined, { silentForMs: 200 });
+    const silent = await speak(patient.port);
     silent.say(INIT);
     expect((await once(silent.socket, "close"))[0]).toBe(1006);
+  });
+
+  test("closes on nobody who has introduced itself, though it was too busy to hear so in time", async () => {
+    const later = setTimeout;
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { port } = await serve(undefined, { initWithinMs: 50 });
+    const { socket, heard, say } = await speak(port);
+    // As timers are run, which is before what has come is read.
+    await new Promise((resolve) => later(resolve, 1));
+    say(INIT);
+    vi.advanceTimersByTime(50);
+    await expect.poll(() => heard.length > 0 || socket.readyState !== WebSocket.OPEN).toBe(true);
+    expect(heard).toEqual([{ type: MessageType.ConnectionAck }]);
   });
 
   test("takes so many operations at once from a socket, and refuses one more alone", async () => {
     const { port } = await serve(async () => new Promise(() => {}));
     const { socket, heard, say } = await speak(port);
     say(INIT);
-    await vi.waitUntil(() => heard.length > 0);
+    await vi.waitUntil(() => heard.length > 0, soon);
     for (let id = 0; id <= 1_000; id += 1) say(subscribe(`${id}`));
-    await vi.waitFor(() =>
-      expect(heard.slice(1)).toMatchObject([
-        { id: "1000", type: MessageType.Error, payload: [{ extensions: { reason: "TOO_MANY_OPERATIONS" } }] },
-      ]),
+    await vi.waitFor(
+      () =>
+        expect(heard.slice(1)).toMatchObject([
+          { id: "1000", type: MessageType.Error, payload: [{ extensions: { reason: "TOO_MANY_OPERATIONS" } }] },
+        ]),
+      soon,
     );
     expect(socket.readyState).toBe(WebSocket.OPEN);
   });
@@ -354,16 +396,18 @@ describe("a server", () => {
     const { port } = await serve(async () => ({ data: { a: 1 } }));
     const { heard, say } = await speak(port);
     say(INIT);
-    await vi.waitFor(() => expect(heard).toHaveLength(1));
+    await vi.waitFor(() => expect(heard).toHaveLength(1), soon);
     say({ type: MessageType.Ping });
     say(subscribe("7"));
-    await vi.waitFor(() =>
-      expect(heard).toEqual([
-        { type: MessageType.ConnectionAck },
-        { type: MessageType.Pong },
-        { id: "7", type: MessageType.Next, payload: { data: { a: 1 } } },
-        { id: "7", type: MessageType.Complete },
-      ]),
+    await vi.waitFor(
+      () =>
+        expect(heard).toEqual([
+          { type: MessageType.ConnectionAck },
+          { type: MessageType.Pong },
+          { id: "7", type: MessageType.Next, payload: { data: { a: 1 } } },
+          { id: "7", type: MessageType.Complete },
+        ]),
+      soon,
     );
   });
 });

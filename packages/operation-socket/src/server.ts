@@ -76,10 +76,13 @@ export function acceptOperations(options: {
     const send = createSend(socket, stream);
     const underWay = new Map<string, AbortController>();
     let state: "NEW" | "ASKED" | "ADMITTED" = "NEW";
-    const hasInit = setTimeout(() => {
-      socket.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout");
-    }, initWithinMs);
+    // What has come is read first: where many come at once, it may be here before we are.
+    const hasInit = setTimeout(() => setImmediate(initIsDue), initWithinMs);
     const silence = setTimeout(() => socket.terminate(), silentForMs);
+
+    function initIsDue(): void {
+      if (state === "NEW") socket.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout");
+    }
 
     async function introduce(headers: Headers): Promise<void> {
       if (state !== "NEW")
