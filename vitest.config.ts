@@ -11,6 +11,12 @@ const ignored = ["**/node_modules/**", "**/.data/**"];
 const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve("graphql") }] };
 
 /**
+ * They end what hangs. How long it takes until something holds is no test's business, on a machine that has much else to do
+ * least of all.
+ */
+const patience = { testTimeout: 180_000, hookTimeout: 180_000, expect: { poll: { timeout: 60_000, interval: 20 } } };
+
+/**
  * Three processes for all files, which share what those have loaded: a process each took longer to start than most files run,
  * and on two processors two leave a third of the time unused, as much of what is tested waits.
  * So a file leaves nothing behind in its process; spies are taken away after each test.
@@ -28,8 +34,7 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts", "**/*.test.mjs"],
           exclude: [...ignored, "**/*.{pg,redis,e2e}.test.ts"],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          ...patience,
           ...sharing,
         },
       },
@@ -39,8 +44,7 @@ export default defineConfig({
           name: "integration",
           include: ["**/*.pg.test.ts", "**/*.redis.test.ts"],
           exclude: ignored,
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          ...patience,
           ...sharing,
           // After the unit tests, which know sooner.
           sequence: { groupOrder: 1 },

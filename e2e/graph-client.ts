@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Operation } from "./operations.ts";
 
 /** How long anything may take before it counts as not happening. Milliseconds. */
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 120_000;
 
 /** An answer with errors: the first one's code, reason and details. */
 export class GraphError extends Error {

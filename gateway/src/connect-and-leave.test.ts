@@ -135,19 +135,15 @@ async function comeAndGo(cycles: number): Promise<void> {
 const count = (kind: string): number => process.getActiveResourcesInfo().filter((each) => each === kind).length;
 const idle = (): Promise<void> => eventually(() => expect(house.pokes.listeners).toBe(IDLE_LISTENERS));
 
-it(
-  "clients of every transport that come and go at any moment leave no listener, timer, socket or place taken",
-  { timeout: 120_000 },
-  async () => {
-    // What is kept for later, such as connections to subgraphs, is there from now on.
-    await comeAndGo(5);
-    await idle();
-    const [timers, sockets] = [count("Timeout"), count("TCPSocketWrap")];
-    await comeAndGo(CYCLES);
-    await idle();
-    await eventually(() => {
-      expect(count("Timeout")).toBeLessThan(timers + CYCLES / 4);
-      expect(count("TCPSocketWrap")).toBeLessThan(sockets + CYCLES / 4);
-    });
-  },
-);
+it("clients of every transport that come and go at any moment leave no listener, timer, socket or place taken", async () => {
+  // What is kept for later, such as connections to subgraphs, is there from now on.
+  await comeAndGo(5);
+  await idle();
+  const [timers, sockets] = [count("Timeout"), count("TCPSocketWrap")];
+  await comeAndGo(CYCLES);
+  await idle();
+  await eventually(() => {
+    expect(count("Timeout")).toBeLessThan(timers + CYCLES / 4);
+    expect(count("TCPSocketWrap")).toBeLessThan(sockets + CYCLES / 4);
+  });
+});

@@ -1,8 +1,9 @@
 /** What a gateway tells of itself to those who run it. */
 import { freePort } from "@continuo/testkit";
 import { createClient } from "graphql-ws";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import { eventually } from "./fixtures/eventually.ts";
 import { type House, startHouse } from "./fixtures/house.ts";
 
 describe("a gateway's metrics", () => {
@@ -44,7 +45,7 @@ describe("a gateway's metrics", () => {
   });
 
   it("tell how many sockets for operations are open to a subgraph", async () => {
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       await house.graphql("{ me { id } }");
       expect(await valueOf('continuo_subgraph_sockets{subgraph="identity"}')).toBe(2);
     });
@@ -72,10 +73,10 @@ describe("a gateway's metrics", () => {
     expect(await valueOf(open)).toBe(before + 1);
     expect(await valueOf(told)).toBe(toldBefore + 1);
     await client.dispose();
-    await vi.waitFor(async () => expect(await valueOf(open)).toBe(before));
-    await vi.waitFor(async () => expect(await valueOf(left)).toBe(leftBefore + 1));
-    const age = await valueOf("continuo_revocation_age_seconds");
-    expect(age).toBeGreaterThan(0);
-    expect(age).toBeLessThan(3);
+    await eventually(async () => expect(await valueOf(open)).toBe(before));
+    await eventually(async () => expect(await valueOf(left)).toBe(leftBefore + 1));
+    const age = (): Promise<number> => valueOf("continuo_revocation_age_seconds");
+    expect(await age()).toBeGreaterThan(0);
+    await eventually(async () => expect(await age()).toBeLessThan(3));
   });
 });

@@ -32,6 +32,6 @@ test("a replay cache over Postgres clears what has expired in passing, and nothi
   const reserve = (times: number): Promise<boolean[]> =>
     Promise.all(Array.from({ length: times }, () => cache.reserve(randomUUID(), 60_000)));
   await reserve(300);
-  await vi.waitFor(async () => expect(await count()).toEqual([{ count: 300 }]), 15_000);
+  await vi.waitFor(async () => expect(await count()).toEqual([{ count: 300 }]), 60_000);
   await client.end();
 });

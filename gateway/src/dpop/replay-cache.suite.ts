@@ -52,7 +52,7 @@ export function describeReplayCache(name: string, openStore: () => Promise<Store
         reason: "REPLAY_UNKNOWN",
       });
       store.proxy.heal();
-      await vi.waitFor(async () => expect(await cache.reserve(before, LIFE_MS)).toBe(false), 15_000);
+      await vi.waitFor(async () => expect(await cache.reserve(before, LIFE_MS)).toBe(false), 60_000);
       expect(await cache.reserve(during, LIFE_MS)).toBe(true);
     });
 
@@ -71,7 +71,7 @@ export function describeReplayCache(name: string, openStore: () => Promise<Store
       await using cache = await start(store);
       await expect(cache.reserve("key", LIFE_MS)).rejects.toMatchObject({ reason: "REPLAY_UNKNOWN" });
       store.proxy.heal();
-      await vi.waitFor(async () => expect(await cache.reserve(randomUUID(), LIFE_MS)).toBe(true), 15_000);
+      await vi.waitFor(async () => expect(await cache.reserve(randomUUID(), LIFE_MS)).toBe(true), 60_000);
     });
   });
 }

@@ -1,12 +1,10 @@
 import * as fc from "fast-check";
 import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { BROKEN, type Client, type Door, openDoor } from "../fixtures/door.ts";
 import { eventually } from "../fixtures/eventually.ts";
-
-vi.setConfig({ testTimeout: 120_000 });
 
 const subscribe = ({ socket }: Client, id: string, query = "subscription { tick }"): void =>
   socket.send(JSON.stringify({ id, type: "subscribe", payload: { query } }));

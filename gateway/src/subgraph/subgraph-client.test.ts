@@ -4,7 +4,8 @@ import { createLogger } from "@continuo/process";
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Socket } from "node:net";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
+import { eventually } from "../fixtures/eventually.ts";
 import type { LocalSubgraph } from "./local-subgraph.ts";
 import { createSubgraphClient, type Scope, type SubgraphClient } from "./subgraph-client.ts";
 
@@ -253,7 +254,7 @@ describe("over a socket", () => {
       route.take(request, stream, head);
     });
     stack.use(route);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { data } = await client.graphql({ query: "{ ready }" }, SCOPE);
       expect(data).not.toHaveProperty("http");
     });

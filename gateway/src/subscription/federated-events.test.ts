@@ -190,7 +190,7 @@ describe("whatever is selected", () => {
     });
   }
 
-  it.each(skies)("an event is what a query gives when %s", { timeout: 60_000 }, async (_case, weather) => {
+  it.each(skies)("an event is what a query gives when %s", async (_case, weather) => {
     await fc.assert(
       fc.asyncProperty(arbitraryOperations(rooted), fc.nat(), async ({ document, variables }, seed) => {
         const query = within(OperationTypeNode.QUERY, "changes(since: null)", document);

@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { gather, type GatherOptions } from "./gather.ts";
 
 /** A statement that answers when it is told to. */
@@ -61,7 +61,7 @@ describe("calls that are gathered", () => {
     const hangs = call("a");
     await tick();
     const answer = call("b");
-    await vi.waitFor(() => expect(sent).toEqual([["a"], ["b"]]));
+    await expect.poll(() => sent).toEqual([["a"], ["b"]]);
     await finish();
     await finish();
     expect(await Promise.all([hangs, answer])).toEqual(["A", "B"]);

@@ -115,6 +115,6 @@ it("the process outlives a kill of the server with connections idle, busy and in
   await expect(inTransaction.query("COMMIT")).rejects.toThrow("not queryable");
   inTransaction.release(true);
 
-  await vi.waitFor(async () => expect(await database.prisma.one("SELECT 1")).toBe(1), { timeout: 20_000 });
+  await vi.waitFor(async () => expect(await database.prisma.one("SELECT 1")).toBe(1), { timeout: 60_000 });
   expect((await database.pool.query("SELECT 2 AS two")).rows).toEqual([{ two: 2 }]);
 });

@@ -25,7 +25,7 @@ interface Bundle {
 const bundles = new Map<Entry, Bundle>();
 beforeAll(async () => {
   for (const entry of ENTRIES) bundles.set(entry, await bundle(entry));
-}, 60_000);
+});
 
 describe("the bundle", () => {
   it.each([
@@ -53,7 +53,7 @@ describe("the bundle", () => {
   });
 });
 
-it("the source needs nothing that Node has and a browser of 2019 has not", { timeout: 60_000 }, async () => {
+it("the source needs nothing that Node has and a browser of 2019 has not", async () => {
   const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
   const sources = ENTRIES.map((entry) => here(`./${entry}.ts`));
   const options = "--ignoreConfig --noEmit --strict --skipLibCheck --module esnext --moduleResolution bundler";

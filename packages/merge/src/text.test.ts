@@ -89,7 +89,7 @@ describe("a text", () => {
     expect(push(branches[3]?.state ?? state, second).outcome).toBe("NOOP");
   });
 
-  it("is compacted into what the document is, not what it was", { timeout: 30_000 }, () => {
+  it("is compacted into what the document is, not what it was", () => {
     const editor = createEditor(1);
     for (let step = 0; step < MAX_UPDATES; step += 1) {
       editor.text.insert(0, `word ${step} `);
@@ -124,7 +124,7 @@ describe("a text", () => {
     expect(text.view(write(state, update))).toMatchObject({ generation: 1, text: "sent" });
   });
 
-  it("that is full refuses to grow, and takes what makes it smaller", { timeout: 30_000 }, () => {
+  it("that is full refuses to grow, and takes what makes it smaller", () => {
     const document = new Y.Doc();
     document.getText(TEXT_NAME).insert(0, "x".repeat(MAX_DOCUMENT_BYTES - 1_000));
     const full = toBase64(Y.encodeStateAsUpdateV2(document));

@@ -12,7 +12,7 @@ import { startJobs } from "./start-jobs.ts";
 import { startPokes } from "./start-pokes.ts";
 
 const binary = findRedisServer() ?? "";
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 60_000, interval: 20 };
 
 describe.skipIf(binary === "")("with a redis-server of our own", () => {
   test("pokes and jobs pass through a cluster, also once one of its nodes has died", async () => {

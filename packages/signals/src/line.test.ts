@@ -3,7 +3,7 @@ import { expect, test, vi } from "vitest";
 import { silent } from "./fixtures/settings.ts";
 import { backoffMs, type OpenLine, startLine } from "./line.ts";
 
-const soon = { timeout: 5_000, interval: 5 };
+const soon = { timeout: 60_000, interval: 5 };
 
 function someLine(probe: () => Promise<void> = async () => undefined): OpenLine & { lose(): void; closings: number } {
   const gone = Promise.withResolvers<void>();

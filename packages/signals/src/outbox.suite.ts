@@ -12,7 +12,7 @@ import type { Pokes } from "./pokes.ts";
 import { startJobs } from "./start-jobs.ts";
 import { startPokes } from "./start-pokes.ts";
 
-const soon = { timeout: 20_000, interval: 10 };
+const soon = { timeout: 60_000, interval: 10 };
 const NEVER_MS = 3_600_000;
 
 export function describeOutbox(name: string, openBus: OpenBus): void {

@@ -24,7 +24,7 @@ function ear(): Ear {
   };
 }
 
-const soon = { timeout: 15_000, interval: 10 };
+const soon = { timeout: 60_000, interval: 10 };
 
 export function describePokes(name: string, openBus: OpenBus): void {
   describe(`pokes over ${name}`, () => {
@@ -167,7 +167,7 @@ export function describePokes(name: string, openBus: OpenBus): void {
       const listener = ear();
       await pokes.subscribe(topic, listener);
       bus.proxy.freeze();
-      await vi.waitFor(() => expect(listener.gaps).toBeGreaterThan(0), { timeout: 20_000, interval: 50 });
+      await vi.waitFor(() => expect(listener.gaps).toBeGreaterThan(0), soon);
       await pokeUntilHeard(pokes, topic, listener);
     });
 

@@ -6,7 +6,7 @@ import { silent } from "./fixtures/settings.ts";
 import { openRelays } from "./open-relays.ts";
 import { MAX_RELAY_BYTES, type Relays } from "./relays.ts";
 
-const soon = { timeout: 15_000, interval: 10 };
+const soon = { timeout: 60_000, interval: 10 };
 
 export function describeRelays(name: string, openBus: OpenBus): void {
   describe(`relays over ${name}`, () => {

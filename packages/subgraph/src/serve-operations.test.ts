@@ -26,7 +26,8 @@ const logger = createLogger({ name: "test", level: "silent" });
 const keys = await generateKey("Ed25519");
 const [ours, theirs] = [keys, await generateKey("Ed25519")].map(({ privateJwk }) => createIdentitySigner(privateJwk));
 const GATEWAY: Caller = { kind: "service", name: "gateway" };
-const WITHIN = { withinMs: 5_000 };
+const WITHIN = { withinMs: 60_000 };
+const soon = { timeout: 60_000, interval: 10 };
 
 let subgraph: Subgraph;
 let stack: AsyncDisposableStack;
@@ -58,7 +59,7 @@ function open(headers: () => Promise<Record<string, string>>): OperationSockets 
 
 async function opened(): Promise<OperationSockets> {
   const sockets = open(() => statementOf(GATEWAY));
-  await vi.waitUntil(() => sockets.ask({ query: "{ requestId }" }, {}, WITHIN));
+  await vi.waitUntil(() => sockets.ask({ query: "{ requestId }" }, {}, WITHIN), soon);
   return sockets;
 }
 
@@ -117,7 +118,7 @@ test.each<[string, () => Promise<Record<string, string>>]>([
   const asking = vi.fn<typeof headers>(headers);
   const sockets = open(asking);
   expect(sockets.ask({ query: "{ requestId }" }, {}, WITHIN)).toBeUndefined();
-  await vi.waitFor(() => expect(asking).toHaveBeenCalledOnce());
+  await vi.waitFor(() => expect(asking).toHaveBeenCalledOnce(), soon);
   await expect(vi.waitUntil(() => sockets.ask({ query: "{ requestId }" }, {}, WITHIN), 200)).rejects.toThrow(
     "Timed out",
   );

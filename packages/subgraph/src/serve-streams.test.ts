@@ -142,7 +142,7 @@ describe("streams over a socket", () => {
     expect(left).toBe(0);
     await others.return?.();
     await next;
-    await vi.waitFor(() => expect(left).toBe(1), 15_000);
+    await vi.waitFor(() => expect(left).toBe(1), 60_000);
   });
 
   test("end with the subgraph, which says that it goes", async () => {
@@ -197,7 +197,7 @@ describe("streams within the process", () => {
     leaving.abort();
     const done = { done: true, value: undefined };
     expect(await Promise.all(waiting)).toEqual([done, done]);
-    await vi.waitFor(() => expect(left).toBe(1), 15_000);
+    await vi.waitFor(() => expect(left).toBe(1), 60_000);
   });
 
   test("that cannot be say why", async () => {

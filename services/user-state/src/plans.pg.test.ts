@@ -61,7 +61,7 @@ beforeAll(async () => {
   await keep(HOARDER, MANY);
   await keep(ORDINARY, 100);
   await analyze();
-}, 120_000);
+});
 afterAll(async () => {
   await admin.end();
   await database[Symbol.asyncDispose]();

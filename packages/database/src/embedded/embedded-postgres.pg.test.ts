@@ -95,7 +95,7 @@ describe("an embedded Postgres", () => {
     await query(server.adminUrl, "INSERT INTO notes VALUES ('before the kill')");
     process.kill(pid, "SIGKILL");
     await vi.waitFor(async () => expect(await notes(server.adminUrl)).toContain("before the kill"), {
-      timeout: 20_000,
+      timeout: 60_000,
     });
     expect(server.pid).not.toBe(pid);
   });
@@ -121,7 +121,7 @@ describe("an embedded Postgres", () => {
   it("stops by itself when the process that ran it is killed and nobody starts it again", async () => {
     const keeper = await startInAnotherProcess();
     keeper.child.kill("SIGKILL");
-    await vi.waitFor(() => expect(isRunning(keeper.pid)).toBe(false), { timeout: 20_000 });
+    await vi.waitFor(() => expect(isRunning(keeper.pid)).toBe(false), { timeout: 60_000 });
   });
 
   it("is not started twice on the same data", async () => {

@@ -5,7 +5,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startEmbeddedPostgres } from "../embedded/embedded-postgres.ts";
 import { assertMigrated, loadLedger, loadMigrations, loadSchemaFiles } from "./history.ts";
 import { migrate, MIGRATION_LOCK } from "./migrate.ts";
@@ -94,7 +94,7 @@ describe("migrating", async () => {
       await other.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
       const migrating = migrate({ adminUrl, rolePasswords, log });
       const waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted";
-      await vi.waitFor(async () => expect((await other.query(waiting, [MIGRATION_LOCK])).rowCount).toBe(1));
+      await expect.poll(async () => (await other.query(waiting, [MIGRATION_LOCK])).rowCount).toBe(1);
       await other.query("SELECT pg_advisory_unlock($1)", [MIGRATION_LOCK]);
       expect(await migrating).toEqual([]);
     });

@@ -19,7 +19,7 @@ export function describeDelivery(
   redisUrl: () => string | undefined,
   clearQueues: (deliveries: Deliveries) => Promise<void>,
 ): void {
-  describe(`deliveries over ${name}`, { timeout: 120_000 }, () => {
+  describe(`deliveries over ${name}`, () => {
     let deliveries: Deliveries;
     let system: System;
     let pool: Pool;

@@ -39,7 +39,7 @@ async function changesSeenBy(device: SignedIn, since?: string): Promise<z.infer<
   return Changes.parse(deviceChanges);
 }
 
-describe("a sign-out that is taken back", { timeout: 120_000 }, () => {
+describe("a sign-out that is taken back", () => {
   it("is told to webhooks after it, and to no application", async () => {
     await using receiver = await startReceiver();
     const app = await deliveries.application(`${receiver.url}/out`);
@@ -82,7 +82,7 @@ describe("a sign-out that is taken back", { timeout: 120_000 }, () => {
   });
 });
 
-describe("an application is told", { timeout: 120_000 }, () => {
+describe("an application is told", () => {
   it("of each session that ended at once, in a token of its own; a webhook of all of them together", async () => {
     await using receiver = await startReceiver();
     const app = await deliveries.application(`${receiver.url}/out`);

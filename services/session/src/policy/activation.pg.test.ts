@@ -374,7 +374,7 @@ describe("an activation that is cut short", () => {
     });
     await using _worker = await startWorkers(env, { now: () => system.clock.now });
     await vi.waitFor(async () => expect(await store.behind(system.clock.now)).toEqual([]), {
-      timeout: 30_000,
+      timeout: 60_000,
       interval: 50,
     });
     const after = await standing(ids);

@@ -210,7 +210,7 @@ describe("a refresh that waits for a sign-out under way", () => {
         token = answers.flatMap((answer) => (answer.data ? [tokensIn(answer).refreshToken] : []))[0] ?? token;
       }
     })();
-    await vi.waitFor(async () => expect((await grantOf(phone)).generation).toBeGreaterThan(3), { timeout: 20_000 });
+    await vi.waitFor(async () => expect((await grantOf(phone)).generation).toBeGreaterThan(3), { timeout: 60_000 });
     await laptop.data("mutation { signOutOtherDevices { receipt { seq } } }");
     const before = await grantOf(phone);
     expect(new Set(await storm)).toEqual(new Set(["UNAUTHENTICATED SESSION_ENDED"]));

@@ -82,7 +82,7 @@ describe("an honest browser", () => {
       }),
       { numRuns: 60 },
     );
-  }, 120_000);
+  });
 
   it("is not signed out for five tabs with a copy each that wake together, time and again", async () => {
     await fc.assert(
@@ -112,7 +112,7 @@ describe("an honest browser", () => {
       ),
       { numRuns: 25 },
     );
-  }, 120_000);
+  });
 });
 
 describe("a thief with a copy of the refresh token", () => {
@@ -141,7 +141,7 @@ describe("a thief with a copy of the refresh token", () => {
       }),
       { numRuns: 30 },
     );
-  }, 120_000);
+  });
 
   it("inside the grace gets no branch of its own: the next of the two who lags behind finds it", async () => {
     await fc.assert(
@@ -165,7 +165,7 @@ describe("a thief with a copy of the refresh token", () => {
       ),
       { numRuns: 30 },
     );
-  }, 120_000);
+  });
 
   it("alternating with the victim is found before either gets a third token", async () => {
     await fc.assert(
@@ -192,5 +192,5 @@ describe("a thief with a copy of the refresh token", () => {
       }),
       { numRuns: 15 },
     );
-  }, 120_000);
+  });
 });

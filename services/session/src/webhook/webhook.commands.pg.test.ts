@@ -19,7 +19,7 @@ const continuo = (...argv: string[]): Promise<Outcome> => operate(deliveries.sys
 const add = async (...argv: string[]): Promise<z.infer<typeof Added>> =>
   Added.parse((await continuo("webhooks", "add", ...argv)).value);
 
-describe("an operator", { timeout: 120_000 }, () => {
+describe("an operator", () => {
   it("adds a webhook, whose secret is shown once, tries it, and disables it", async () => {
     await using receiver = await startReceiver();
     const app = await deliveries.application();

@@ -313,7 +313,7 @@ describe("retention", () => {
         const { rows } = await system.admin.query("SELECT FROM user_state.op_outcomes");
         expect(rows).toEqual([]);
       },
-      { timeout: 15_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
   });
 });
