@@ -1,13 +1,13 @@
 /**
- * The keys that access tokens are verified by, as session publishes them: kept for a minute, looked at again when a token
- * names one that is not there, and at once when session says that they have changed.
+ * The keys that access tokens are verified by, as session publishes them: looked at every minute, when a token names one
+ * that is not there, and at once when session says that they have changed.
  */
 import { createAccessTokenVerifier, type AccessTokenVerifier } from "@continuo/access";
 import type { Logger } from "@continuo/process";
 import { type Pokes, SIGNING_KEYS_TOPIC } from "@continuo/signals";
 import { createRemoteJWKSet } from "jose";
 
-/** When the word of it is lost, a key that is taken back verifies new tokens for so long, and those seen before until they expire. Milliseconds. */
+/** When the word of it is lost, a key that is taken back is good for so long. Milliseconds. */
 const MAX_AGE_MS = 60_000;
 /** However many tokens name unknown keys, session is asked no more often than this. Milliseconds. */
 const COOLDOWN_MS = 1_000;
@@ -19,21 +19,33 @@ export async function startTokenVerifier(options: {
   audience: string;
   pokes: Pokes;
   logger: Logger;
+  lookEveryMs?: number;
 }): Promise<Pick<AccessTokenVerifier, "verify"> & AsyncDisposable> {
-  const { url, issuer, audience, pokes, logger } = options;
+  const { url, issuer, audience, pokes, logger, lookEveryMs = MAX_AGE_MS } = options;
   const keys = createRemoteJWKSet(url, { cacheMaxAge: MAX_AGE_MS, cooldownDuration: COOLDOWN_MS });
   const verifier = createAccessTokenVerifier({ issuer, audience, keys });
 
+  /** By which tokens were verified that are not verified again. */
+  let trusted: string | undefined;
+
+  async function reload(): Promise<void> {
+    await keys.reload();
+    const published = JSON.stringify(keys.jwks());
+    if (published !== trusted) verifier.forget();
+    trusted = published;
+  }
+
   function lookAgain(): void {
     if (keys.jwks() === undefined) return;
-    void keys.reload().then(
-      () => verifier.forget(),
-      (cause: unknown) => logger.warn({ err: cause }, "the signing keys cannot be read"),
-    );
+    reload().catch((cause: unknown) => logger.warn({ err: cause }, "the signing keys cannot be read"));
   }
   const subscription = await pokes.subscribe(SIGNING_KEYS_TOPIC, { onPoke: lookAgain, onGap: lookAgain });
+  const timer = setInterval(lookAgain, lookEveryMs);
   return {
     verify: (token) => verifier.verify(token),
-    [Symbol.asyncDispose]: () => subscription[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => {
+      clearInterval(timer);
+      return subscription[Symbol.asyncDispose]();
+    },
   };
 }
