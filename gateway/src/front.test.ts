@@ -311,6 +311,16 @@ describe("the gateway over HTTP", () => {
     expect(seen()).not.toContain(polling.sessionId);
   });
 
+  it("counts no activity for a refresh, whatever token is sent along", async () => {
+    const [refreshing, active] = [house.join(), house.join()];
+    const refresh = `mutation Refresh { again: refreshSession(refreshToken: "cnt_rt_") { accessToken } }`;
+    await house.graphql(refresh, { token: await house.token(refreshing) });
+    await house.graphql(`{ me { id } }`, { token: await house.token(active) });
+    const seen = (): string[] => house.state.seen.map(({ sessionId }) => sessionId);
+    await eventually(() => expect(seen()).toContain(active.sessionId));
+    expect(seen()).not.toContain(refreshing.sessionId);
+  });
+
   it("serves the signing keys with the life that their owner gives them", async () => {
     const response = await fetch(`${house.url}/.well-known/jwks.json`);
     expect(response.headers.get("cache-control")).toBe("public, max-age=300");

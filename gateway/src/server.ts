@@ -26,6 +26,7 @@ import type { Documents } from "./limits/documents.ts";
 import { limitExceeded, type Limits } from "./limits/limits.ts";
 import type { Answer } from "./plan/operation.ts";
 import { askingOf, isRelease, type RateLimits } from "./rate-limit/rate-limits.ts";
+import { asksOnlyFor } from "./root-fields.ts";
 import { logRefusal } from "./refusals.ts";
 import type { Standing } from "./revocation/standing.ts";
 import { isRecord, longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
@@ -220,10 +221,16 @@ function refusalsIn(errors: readonly GraphQLFormattedError[]): { code?: unknown;
   return [...kinds.values()].slice(0, MOST_REFUSALS);
 }
 
-/** Marked so by the client (`@passive`), or by its browser: polling and prefetching keep no session from idling out. */
-function isPassive({ directives }: OperationDefinitionNode, context: GatewayContext): boolean {
-  return context.isPassive === true || (directives?.some(({ name }) => name.value === "passive") ?? false);
+/**
+ * Marked so by the client (`@passive`), or by its browser, or a refresh, with which some clients send their token though it
+ * needs none: polling, prefetching and refreshing keep no session from idling out.
+ */
+function isPassive(operation: OperationDefinitionNode, context: GatewayContext): boolean {
+  const isMarked = operation.directives?.some(({ name }) => name.value === "passive") ?? false;
+  return context.isPassive === true || isMarked || asksOnlyFor(operation, REFRESHES);
 }
+
+const REFRESHES = new Set(["refreshSession"]);
 
 /**
  * Whoever holds a key proves it with each mutation, by a proof with a nonce of ours that is known not to have been used:

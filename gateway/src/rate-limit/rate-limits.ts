@@ -5,8 +5,9 @@
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { connectRedis } from "@continuo/signals/redis";
-import { type OperationDefinitionNode, Kind, OperationTypeNode } from "graphql";
+import { type OperationDefinitionNode, OperationTypeNode } from "graphql";
 import type { GatewayContext } from "../context.ts";
+import { asksOnlyFor } from "../root-fields.ts";
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
 
 /** Who asks; the anonymous have no session, this machine has no network. */
@@ -40,11 +41,8 @@ const ANSWER_WITHIN_MS = 1_000;
 const RELEASES = new Set(["signOut", "signOutDevice", "signOutOtherDevices", "signOutSession", "signOutEverywhere"]);
 
 /** Whether an operation does nothing but sign out. */
-export function isRelease({ operation, selectionSet }: OperationDefinitionNode): boolean {
-  return (
-    operation === OperationTypeNode.MUTATION &&
-    selectionSet.selections.every((field) => field.kind === Kind.FIELD && RELEASES.has(field.name.value))
-  );
+export function isRelease(operation: OperationDefinitionNode): boolean {
+  return operation.operation === OperationTypeNode.MUTATION && asksOnlyFor(operation, RELEASES);
 }
 
 /** Who asks for an operation. */
