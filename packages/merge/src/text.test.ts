@@ -171,4 +171,30 @@ describe("a text", () => {
       }),
     );
   });
+
+  it("refuses what no JSON says, by which every reader would stumble", () => {
+    const deep = (levels: number): unknown => (levels === 0 ? 1 : [deep(levels - 1)]);
+    const sound = createEditor(1);
+    sound.text.insert(0, "text");
+    const state = write(text.initial, ...sound.updates);
+    for (const value of [1n, { a: [1n] }, deep(100)]) {
+      const editor = createEditor(2);
+      for (const update of sound.updates) editor.read(update);
+      editor.text.format(0, 2, { value });
+      expect(push(state, editor.updates[0] ?? "")).toMatchObject({ outcome: "REJECTED", reason: "UPDATE_INVALID" });
+    }
+    const editor = createEditor(2);
+    for (const update of sound.updates) editor.read(update);
+    editor.text.format(0, 2, { value: deep(10) });
+    expect(push(state, editor.updates[0] ?? "").outcome).toBe("APPLIED");
+  });
+
+  it("is told without its formats where those make it far longer than it is", () => {
+    const editor = createEditor(1);
+    editor.text.insert(0, "x".repeat(4_000));
+    editor.text.format(0, 4_000, { link: "y".repeat(40_000) });
+    for (let at = 0; at < 200; at += 2) editor.text.format(at, 1, { bold: true });
+    const state = write(text.initial, ...editor.updates);
+    expect(text.view(state)).toEqual({ generation: 0, text: "x".repeat(4_000), delta: null });
+  });
 });

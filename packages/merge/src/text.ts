@@ -4,7 +4,7 @@
  */
 import * as Y from "yjs";
 import { fromBase64, toBase64 } from "./base64.ts";
-import type { Json } from "./json.ts";
+import { isJson, type Json } from "./json.ts";
 import type { Applied, Kind } from "./kind.ts";
 import type { TextPayload } from "./payload.ts";
 import type { TextState } from "./state.ts";
@@ -15,7 +15,7 @@ export const TEXT_NAME = "text";
 export type TextView = {
   readonly generation: number;
   readonly text: string;
-  /** The text with its formatting, in Quill's delta format, as Yjs says it. */
+  /** The text with its formatting, in Quill's delta format, as Yjs says it; null where that is far longer than the text's state. */
   readonly delta: Json;
 };
 
@@ -24,6 +24,13 @@ export const MAX_DOCUMENT_BYTES = 1024 * 1024;
 /** Updates are compacted when there are so many, or so many bytes of base64. */
 export const MAX_UPDATES = 200;
 export const MAX_UPDATES_CHARACTERS = 256 * 1024;
+
+/**
+ * How many times as long as a state its delta may be, and how long at most. Each piece of a delta has all its formats, so that
+ * a few kilobytes of updates could make one of gigabytes.
+ */
+const MAX_DELTA_RATIO = 16;
+const MAX_DELTA_CHARACTERS = 2 * 1024 * 1024;
 
 /**
  * Updates are appended, and now and then compacted by loading the document and encoding it anew: only a loaded document
@@ -56,8 +63,9 @@ export const text: Kind<TextState, TextPayload, TextView> = {
   },
   view(state) {
     if (state.document === null && state.updates.length === 0) return undefined;
-    const shared = load(state).getText(TEXT_NAME);
-    return { generation: state.generation, text: shared.toJSON(), delta: JSON.parse(JSON.stringify(shared.toDelta())) };
+    const document = load(state);
+    const delta = deltaOf(document, Math.min(MAX_DELTA_CHARACTERS, MAX_DELTA_RATIO * JSON.stringify(state).length));
+    return { generation: state.generation, text: document.getText(TEXT_NAME).toJSON(), delta };
   },
   standing: () => [],
   join(state, other) {
@@ -115,6 +123,38 @@ function append(state: TextState, update: string): Applied<TextState> {
   return { outcome: "APPLIED", state: compacted, losers: [] };
 }
 
+/** A piece of a delta. */
+interface Piece {
+  readonly insert: unknown;
+  readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+/** The delta of a document; null when it has more than so many characters as JSON. Throws for what no value may be. */
+function deltaOf(document: Y.Doc, atMost: number): Json {
+  const delta: readonly Piece[] = document.getText(TEXT_NAME).toDelta();
+  // The pieces share what they are formatted with.
+  const known = new Map<unknown, number>();
+  const sharedCharactersOf = (value: unknown): number => {
+    const size = known.get(value) ?? soundCharactersOf(value);
+    known.set(value, size);
+    return size;
+  };
+  let characters = 0;
+  for (const { insert, attributes = {} } of delta) {
+    characters += '{"insert":,"attributes":{}},'.length + soundCharactersOf(insert);
+    for (const [name, value] of Object.entries(attributes))
+      characters += '"":,'.length + name.length + sharedCharactersOf(value);
+  }
+  return characters > atMost ? null : JSON.parse(JSON.stringify(delta));
+}
+
+/** Yjs takes more than JSON: what one reader can say, another might not. */
+function soundCharactersOf(value: unknown): number {
+  const json = JSON.stringify(value);
+  if (typeof value !== "string" && !isJson(JSON.parse(json))) throw new RangeError("this is no JSON of a value");
+  return json.length;
+}
+
 function charactersOf({ document }: TextState): number {
   return document?.length ?? 0;
 }
@@ -130,7 +170,7 @@ function effectOf(document: Y.Doc, update: string): "CHANGE" | "NOTHING" | "BROK
   document.on("updateV2", onUpdate);
   try {
     Y.applyUpdateV2(document, fromBase64(update));
-    document.getText(TEXT_NAME).toDelta();
+    deltaOf(document, 0);
   } catch {
     return "BROKEN";
   } finally {
