@@ -30,7 +30,7 @@ export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   );
   await assertMigrated(pool);
   const jobs = stack.use(await startJobs({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
-  stack.use(await startRetention(jobs, createRetention({ store: createRetentionStore(pool), now: () => new Date() })));
+  stack.use(await startRetention(jobs, createRetention(createRetentionStore(pool))));
   // Nobody is told: whoever could be has been signed out.
   const nobody = { state: () => undefined, activities: () => undefined };
   const erase = createErase({ store: createErasureStore(pool), newEpoch: uuidv7, announce: nobody });

@@ -76,8 +76,7 @@ async function usage({ caller }: Replica): Promise<object> {
   return rows[0];
 }
 
-const retain = () =>
-  createRetention({ store: createRetentionStore(pool), now: () => new Date() })(new AbortController().signal);
+const retain = () => createRetention(createRetentionStore(pool))(new AbortController().signal);
 
 const HISTORY = `{ stateHistory(namespace: "brief", key: "k", field: "register") { value } }`;
 const history = async ({ caller }: Replica): Promise<unknown> =>

@@ -2,7 +2,7 @@ import { startJobs } from "@continuo/signals/jobs";
 import { createLogger } from "@continuo/process";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { createReplica, shown, startSystem, type System } from "../system.fixture.ts";
+import { createReplica, shown, startSystem, type Replica, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
 import { retainState } from "./retention.jobs.ts";
 import { createRetention, type Forgotten } from "./retention.ts";
@@ -28,8 +28,8 @@ afterAll(async () => {
 
 /** Retention as it will be in `days`. */
 function retainIn(days: number, signal = new AbortController().signal): Promise<Forgotten> {
-  const now = () => new Date(Date.now() + days * DAY_MS);
-  return createRetention({ store: createRetentionStore(pool), now })(signal);
+  const now = async () => new Date(Date.now() + days * DAY_MS);
+  return createRetention({ ...createRetentionStore(pool), now })(signal);
 }
 
 /** Makes everything of a user look `days` older, as if it had been written then. */
@@ -267,6 +267,28 @@ describe("a replica", () => {
       details: { clientsPrunedBefore: expect.stringMatching(/^\d{4}-/) },
     });
   });
+
+  it("that is forgotten never makes what others were forgotten by any earlier", async () => {
+    const phone = createReplica(system);
+    const tablet = phone.sibling();
+    const { userId } = phone.caller.viewer;
+    const forgottenBefore = async (replica: Replica, idleDays: number, inDays: number): Promise<Date> => {
+      await replica.push({ ops: [{ seq: 1, value: 1 }] });
+      await system.admin.query(
+        "UPDATE user_state.sync_clients SET seen_at = seen_at - $2::interval WHERE user_id = $1",
+        [userId, `${idleDays} days`],
+      );
+      expect((await retainIn(inDays)).replicas).toBe(1);
+      const { rows } = await system.admin.query<{ clients_pruned_before: Date }>(
+        "SELECT clients_pruned_before FROM user_state.user_heads WHERE user_id = $1",
+        [userId],
+      );
+      if (rows[0] === undefined) throw new Error("there is a head");
+      return rows[0].clients_pruned_before;
+    };
+    const first = await forgottenBefore(phone, 181, 0);
+    expect(await forgottenBefore(tablet, 190, -5)).toEqual(first);
+  });
 });
 
 describe("retention", () => {
@@ -294,6 +316,21 @@ describe("retention", () => {
     expect((await retainIn(0)).activities).toBe(1);
     const { rows } = await system.admin.query("SELECT key FROM user_state.activities ORDER BY key");
     expect(rows).toEqual([{ key: "2" }, { key: "3" }]);
+  });
+
+  it("goes by the database's clock, whatever the worker's says", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, key: "gone", payload: { type: "DELETE" } }] });
+    await phone.push({ baseRev: 1, ops: [{ seq: 2, namespace: "nowhere", value: 1 }] });
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 400 * DAY_MS });
+    try {
+      const { replicas, answers, tombstones } = await createRetention(createRetentionStore(pool))(
+        new AbortController().signal,
+      );
+      expect({ replicas, answers, tombstones }).toEqual({ replicas: 0, answers: 0, tombstones: 0 });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("stops when told to", async () => {

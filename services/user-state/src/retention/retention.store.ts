@@ -32,7 +32,7 @@ const FORGET_REPLICAS = `
   WITH forgotten AS (
     DELETE FROM user_state.sync_clients WHERE user_id = ANY ($2::uuid[]) AND seen_at < $1 RETURNING user_id
   ), fenced AS (
-    UPDATE user_state.user_heads SET clients_pruned_before = $1 WHERE user_id IN (SELECT user_id FROM forgotten)
+    UPDATE user_state.user_heads SET clients_pruned_before = greatest(clients_pruned_before, $1) WHERE user_id IN (SELECT user_id FROM forgotten)
   )
   SELECT count(*)::int AS count FROM forgotten`;
 
@@ -91,6 +91,11 @@ interface MapRow {
 /** Retention of the `user_state` schema, through `pool`. */
 export function createRetentionStore(pool: Pool): RetentionStore {
   return {
+    async now() {
+      const { rows } = await pool.query<{ now: Date }>("SELECT statement_timestamp() AS now");
+      if (rows[0] === undefined) throw new Error("a row of constants is not there");
+      return rows[0].now;
+    },
     async forgetAnswers(cutoff, limit) {
       const { rowCount } = await pool.query(FORGET_ANSWERS, [cutoff, limit]);
       return rowCount ?? 0;

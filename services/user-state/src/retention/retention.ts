@@ -7,6 +7,8 @@ import { STATES } from "@continuo/merge/protocol";
 import { TOMBSTONE_LIFE_MS } from "../entry/fence.ts";
 
 export interface RetentionStore {
+  /** By the clock that what is kept was dated by: another one that is ahead would forget what fences count on. */
+  now(): Promise<Date>;
   /** Deletes answers kept since before `cutoff`, at most `limit`; returns how many. */
   forgetAnswers(cutoff: Date, limit: number): Promise<number>;
   /** Deletes replicas not seen since `cutoff` of at most `limit` users; returns how many. */
@@ -43,14 +45,11 @@ const BATCH = 500;
 const FIRST_USER = "00000000-0000-0000-0000-000000000000";
 
 /** Forgets everything that is due, in batches; `signal` stops it between two. Replicas first: they hold tombstones back. */
-export function createRetention(options: {
-  store: RetentionStore;
-  now: () => Date;
-}): (signal: AbortSignal) => Promise<Forgotten> {
-  const { store, now } = options;
-
+export function createRetention(store: RetentionStore): (signal: AbortSignal) => Promise<Forgotten> {
   return async (signal) => {
-    const before = (ageMs: number): Date => new Date(now().getTime() - ageMs);
+    signal.throwIfAborted();
+    const now = await store.now();
+    const before = (ageMs: number): Date => new Date(now.getTime() - ageMs);
 
     async function inBatches(forget: (limit: number) => Promise<number>): Promise<number> {
       let total = 0;

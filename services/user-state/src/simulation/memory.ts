@@ -143,6 +143,7 @@ export function createMemory(
     Math.min(...[...stored.clients.values()].map(({ ackedRev }) => ackedRev), Number.MAX_SAFE_INTEGER);
 
   const retention: RetentionStore = {
+    now: async () => new Date(now()),
     async forgetAnswers(cutoff) {
       let count = 0;
       const answers = new Map(

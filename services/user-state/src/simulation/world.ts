@@ -65,7 +65,7 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
   const server = createMemoryServer({ memory, random, oracle, isCalm, now, defect });
   // In a world in five devices take over from each other, unless months pass: a fence is not remembered for ever.
   const leases = seed % 5 === 1 && !isOld ? createLeases({ memory, random, oracle, now }) : undefined;
-  const retain = createRetention({ store: memory.retention, now: () => new Date(time) });
+  const retain = createRetention(memory.retention);
   const erase = isErasing ? server.erase : undefined;
   const surroundings = { random, now, server, erase, leases, network, oracle, defect, counts };
   const devices = Array.from({ length: DEVICES }, () =>
