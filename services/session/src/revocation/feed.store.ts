@@ -5,6 +5,9 @@ import { FeedReason, type FeedStore } from "./feed.ts";
 
 const PAGE = 1_000;
 
+/** Nor more sessions than this, but for those of its first entry: a gateway that starts anew takes no answer of any size. */
+const PAGE_SESSIONS = 50_000;
+
 /** A replica's row is written at most this often. Milliseconds; well below what counts as silence. */
 const HEARD_EVERY_MS = 2_000;
 
@@ -45,10 +48,10 @@ SELECT head.seq AS head, entry.*
   FROM session.revocation_head AS head
   LEFT JOIN LATERAL (
     SELECT r.seq, CASE WHEN r.restores IS NULL THEN 'ENDED' ELSE 'RESTORED' END AS effect, r.session_ids AS "sessionIds",
-           CASE WHEN r.kind = 'GRANT' THEN ARRAY[r.key] ELSE '{}' END AS "grantIds", r.reason, r.at
-      FROM session.revocations AS r
-     WHERE ${from}
-     ORDER BY r.seq LIMIT ${PAGE + 1}) AS entry ON true
+           CASE WHEN r.kind = 'GRANT' THEN ARRAY[r.key] ELSE '{}' END AS "grantIds", r.reason, r.at,
+           sum(cardinality(r.session_ids)) OVER (ORDER BY r.seq) - cardinality(r.session_ids) AS before
+      FROM (SELECT r.* FROM session.revocations AS r WHERE ${from} ORDER BY r.seq LIMIT ${PAGE}) AS r) AS entry
+    ON entry.before < ${PAGE_SESSIONS}
  WHERE head.id = 1
  ORDER BY entry.seq`;
 const PAGE_AFTER = readPage("r.seq > $3::bigint");
@@ -83,12 +86,10 @@ export function createFeedStore(pool: Pool): FeedStore {
           ? { name: "revocations-after", text: PAGE_AFTER, values: [replica, now, from.after] }
           : { name: "revocations-since", text: PAGE_SINCE, values: [replica, now, from.since] },
       );
-      const entries = rows.filter((row) => row["seq"] !== null).map((row) => Entry.parse(row));
-      return {
-        head: Head.parse(rows[0]).head,
-        hasMore: entries.length > PAGE,
-        revocations: entries.slice(0, PAGE),
-      };
+      const revocations = rows.filter((row) => row["seq"] !== null).map((row) => Entry.parse(row));
+      const { head } = Head.parse(rows[0]);
+      const last = revocations.at(-1)?.seq;
+      return { head, hasMore: last !== undefined && last < head, revocations };
     },
   };
 }

@@ -35,7 +35,7 @@ export interface FeedPage {
   /** The newest place in the log. */
   readonly head: number;
   readonly hasMore: boolean;
-  /** Oldest first, at most 1000. */
+  /** Oldest first, at most 1000, and of not too many sessions. */
   readonly revocations: readonly FeedEntry[];
 }
 

@@ -263,6 +263,24 @@ describe("the revocation log", () => {
     expect(seqs).toEqual(Array.from({ length: 1_500 }, (_, index) => head + 1 + index));
   });
 
+  it("comes in pages that no gateway chokes on, also where entries ended thousands of sessions", async () => {
+    const { head } = await readLog(null);
+    await system.admin.query(
+      `INSERT INTO session.revocations (seq, kind, key, session_ids, reason, at)
+       SELECT $1::bigint + n, 'USER', '', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 30000) WHERE n > 0), 'IDLE', $2
+         FROM generate_series(1, 3) AS n`,
+      [head, system.clock.now],
+    );
+    await system.admin.query("UPDATE session.revocation_head SET seq = seq + 3");
+    const seqsAfter = async (after: number): Promise<unknown> => {
+      const { hasMore, revocations } = await readLog(after);
+      return [hasMore, ...revocations.map(({ seq }) => seq)];
+    };
+    expect(await seqsAfter(head)).toEqual([true, head + 1, head + 2]);
+    expect(await seqsAfter(head + 2)).toEqual([false, head + 3]);
+    await system.admin.query("UPDATE session.revocations SET session_ids = '{}' WHERE seq > $1", [head]);
+  });
+
   it("is read without a write, but for one every two seconds that says who was heard of", async () => {
     const written = async (): Promise<unknown[]> =>
       (await system.admin.query("SELECT xmin, xmax FROM session.gateway_replicas WHERE name = 'reader'")).rows;
