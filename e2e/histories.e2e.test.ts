@@ -8,6 +8,7 @@ import { createRandom, DEFINITION } from "@continuo/user-state/simulation";
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { eventually } from "./graph-client.ts";
 import { liveThrough, type Load } from "./history.ts";
 import { isWeather } from "./state-client.ts";
 import { startStateService, type StateService } from "./state-service.ts";
@@ -24,13 +25,56 @@ beforeAll(async () => {
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
+/** Whose state is kept of which the time is up, in the order of retention; or will be. */
+async function peopleWithBrief(condition: "due" | "not due yet"): Promise<string[]> {
+  const { rows } = await service.sql.query<{ user_id: string }>(
+    `SELECT DISTINCT user_id FROM user_state.state_entries
+     WHERE expires_at ${condition === "due" ? "<=" : ">"} statement_timestamp() ORDER BY user_id`,
+  );
+  return rows.map((row) => row.user_id);
+}
+
+/** What is over is put away, by a worker that dies in the middle of it and one that comes after. */
+async function putAway(): Promise<void> {
+  const { sql, worker } = service;
+  await eventually("the end of all that is brief", () => peopleWithBrief("not due yet"), isEmpty);
+  const people = await peopleWithBrief("due");
+  expect(people.length).toBeGreaterThan(1);
+  const last = people.at(-1);
+  const holder = await sql.connect();
+  try {
+    await holder.query("BEGIN");
+    await holder.query("SELECT FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE", [last]);
+    await service.retain();
+    await eventually(
+      "one who is left",
+      () => peopleWithBrief("due"),
+      (left) => left.length === 1,
+    );
+    await worker.stop("SIGKILL");
+    expect(await peopleWithBrief("due")).toEqual([last]);
+  } finally {
+    await holder.query("ROLLBACK");
+    holder.release();
+  }
+  await worker.start();
+  await service.retain();
+  await eventually("nobody who is left", () => peopleWithBrief("due"), isEmpty);
+}
+
+const isEmpty = (list: readonly unknown[]): boolean => list.length === 0;
+
 /** Everything that keeps state or carries it dies under load. */
 async function rage(load: Load): Promise<void> {
-  const [replica] = service.processes;
+  const {
+    processes: [replica],
+    worker,
+  } = service;
   await load(LOAD);
   await service.killPostgres("SIGQUIT");
   await load(LOAD);
-  await replica.stop("SIGKILL");
+  await service.retain();
+  await Promise.all([replica.stop("SIGKILL"), worker.stop("SIGKILL")]);
   await load(LOAD);
   // A process that comes up while there is no database ends: whoever runs it starts it again, and nobody does here.
   await replica.start();
@@ -39,6 +83,7 @@ async function rage(load: Load): Promise<void> {
   service.wire.freeze();
   await delay(300);
   service.wire.heal();
+  await worker.start();
   await load(LOAD);
 }
 
@@ -46,7 +91,7 @@ test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FI
   "nothing acknowledged is lost and nothing happens twice, whatever dies: seeds %i and the next",
   async (first) => {
     const seeds = Array.from({ length: AT_ONCE }, (_, index) => first + index);
-    const reports = await liveThrough(service, { seeds, steps: STEPS, rage });
+    const reports = await liveThrough(service, { seeds, steps: STEPS, rage, putAway });
     for (const { faults, ...counts } of reports) {
       // What was to go wrong did go wrong.
       expect(Math.min(...Object.values(faults))).toBeGreaterThan(0);

@@ -3,7 +3,18 @@
  * and the same truth to hold it against. A seed decides what they do, but not how fast the server is.
  */
 import { PushRequest } from "@continuo/merge/protocol";
-import { ALL_FIELDS, createDevice, createOracle, createRandom, type Network } from "@continuo/user-state/simulation";
+import {
+  ALL_FIELDS,
+  BRIEF,
+  BRIEF_FIELDS,
+  createDevice,
+  createOracle,
+  createRandom,
+  type Device,
+  type Network,
+  type Stood,
+  type StoodUnit,
+} from "@continuo/user-state/simulation";
 import type { HttpFault } from "@continuo/testkit";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
@@ -15,6 +26,9 @@ export interface HistoryReport {
   readonly refused: number;
   /** Entries that stood when everything was erased. */
   readonly erased: number;
+  /** Entries that were there for a while when all had come to rest, and their tombstones after that. */
+  readonly kept: number;
+  readonly expired: number;
   /** How often the network did what. */
   readonly faults: Readonly<Record<HttpFault, number>>;
 }
@@ -45,11 +59,16 @@ const Told = z.object({
 /** Resolves at the very moment at which so many more pushes were answered: what dies then dies in the middle of its work. */
 export type Load = (answers: number) => Promise<void>;
 
+interface Lives {
+  readonly seeds: readonly number[];
+  readonly steps: number;
+  readonly rage: (load: Load) => Promise<void>;
+  /** Waits until all is over that is kept for a while, and has it put away; where this is not given, everything stays. */
+  readonly putAway?: () => Promise<void>;
+}
+
 /** A history of each seed on the same ground, all at once and for as long as `rage` lasts. See `liveOne`. */
-export async function liveThrough(
-  ground: Ground,
-  { seeds, steps, rage }: { seeds: readonly number[]; steps: number; rage: (load: Load) => Promise<void> },
-): Promise<HistoryReport[]> {
+export async function liveThrough(ground: Ground, { seeds, steps, rage, putAway }: Lives): Promise<HistoryReport[]> {
   let isOver = false;
   let answers = 0;
   let waiting: { until: number; go: () => void } | undefined;
@@ -62,31 +81,52 @@ export async function liveThrough(
     waiting = { until: answers + more, go: resolve };
     await promise;
   };
+  const isUnderFire = (): boolean => !isOver;
+  const together = putAway && onceFor(seeds.length, putAway);
   const raging = rage(load).finally(() => (isOver = true));
   const [reports] = await Promise.all([
-    Promise.all(seeds.map((seed) => liveOne(ground, { seed, steps, isUnderFire: () => !isOver, answered }))),
+    Promise.all(seeds.map((seed) => liveOne(ground, { seed, steps, isUnderFire, answered, putAway: together }))),
     raging,
   ]);
   return reports;
 }
 
+/** Does it when so many have asked for it, for all of them. */
+function onceFor(many: number, work: () => Promise<void>): () => Promise<void> {
+  const done = Promise.withResolvers<void>();
+  let asked = 0;
+  return () => {
+    asked += 1;
+    if (asked === many) done.resolve(work());
+    return done.promise;
+  };
+}
+
 /**
  * Takes at least so many `steps`, and goes on while `isUnderFire`, telling of each push that is `answered`; then the network heals and
- * all comes to rest; the person erases everything, lives on for a quarter as long, and all comes to rest again. Throws a Violation
- * when a promise was broken.
+ * all comes to rest; the person erases everything, lives on for a quarter as long, and all comes to rest again. What is kept for
+ * a while is there then, and when that is over and was `putAway`, nowhere. Throws a Violation when a promise was broken.
  */
 async function liveOne(
   ground: Ground,
-  options: { seed: number; steps: number; isUnderFire: () => boolean; answered: () => void },
+  options: {
+    seed: number;
+    steps: number;
+    isUnderFire: () => boolean;
+    answered: () => void;
+    putAway: (() => Promise<void>) | undefined;
+  },
 ): Promise<HistoryReport> {
-  const { seed, steps, isUnderFire, answered } = options;
+  const { seed, steps, isUnderFire, answered, putAway } = options;
   const random = createRandom(seed);
-  const counts = { changes: 0, settled: 0, refused: 0, erased: 0 };
+  const counts = { changes: 0, settled: 0, refused: 0, erased: 0, kept: 0, expired: 0 };
+  const fields = putAway === undefined ? ALL_FIELDS : [...ALL_FIELDS, ...BRIEF_FIELDS];
   let isHealed = false;
   let backMs = 0;
   let mistake: { readonly cause: unknown } | undefined;
-  const now = (): number => Date.now() - backMs;
-  const oracle = createOracle({ now, travelMs: TRAVEL_MS, fields: ALL_FIELDS, hearsAll: false });
+  let lookedAt: number | undefined;
+  const now = (): number => lookedAt ?? Date.now() - backMs;
+  const oracle = createOracle({ now, travelMs: TRAVEL_MS, fields, hearsAll: false });
   await using connection = await ground.connect({
     faultOf: () => (isHealed ? "NONE" : faultOf(random.next())),
     lateMs: () => random.below(LONGEST_DELAY_MS),
@@ -159,8 +199,31 @@ async function liveOne(
     }
   }
 
+  /** All that was promised, as it is at one moment. */
+  async function look(known: readonly Device[]): Promise<Stood> {
+    if (mistake !== undefined) throw mistake.cause;
+    const stood = await connection.stood();
+    lookedAt = Date.now();
+    oracle.check(stood);
+    oracle.end(
+      stood,
+      known.map(({ replica }) => replica),
+    );
+    lookedAt = undefined;
+    return stood;
+  }
+
+  /** Once more something for a while, some of it where nobody else writes. */
+  async function keepBriefly(): Promise<void> {
+    for (const [index, device] of devices.entries())
+      for (const field of BRIEF_FIELDS) for (const key of ["a", `own-${index}`]) device.act({ key, field });
+    await rest();
+    counts.kept += briefIn(await look(devices)).filter(({ expiresAt }) => (expiresAt ?? 0) > Date.now()).length;
+  }
+
   await live((taken) => taken >= steps && !isUnderFire());
   await rest();
+  if (putAway !== undefined) await keepBriefly();
   // In peace, as nobody could say which push came before it else; what waits on the devices is of before.
   const { units } = await connection.stood();
   for (const device of devices) device.act();
@@ -169,19 +232,28 @@ async function liveOne(
   oracle.erased(undefined);
   await live((taken) => taken >= steps / 4);
   await rest();
+  if (putAway !== undefined) {
+    await keepBriefly();
+    await putAway();
+    await rest();
+  }
   const fresh = createDevice(surroundings, () => 0, await connection.enrol());
   for (let round = 0; round < ROUNDS && (round === 0 || fresh.replica.staged !== null); round += 1) {
     fresh.pull();
     await Promise.all(under);
   }
-  if (mistake !== undefined) throw mistake.cause;
-  const stood = await connection.stood();
-  oracle.check(stood);
-  oracle.end(
+  const all = [...devices, fresh];
+  const stood = await look(all);
+  oracle.putAway(
     stood,
-    [...devices, fresh].map(({ replica }) => replica),
+    all.map(({ replica }) => replica),
   );
+  counts.expired = briefIn(stood).filter(({ deleted }) => deleted).length;
   return { ...counts, faults: connection.counts };
+}
+
+function briefIn({ units }: Stood): StoodUnit[] {
+  return [...units].flatMap(([id, unit]) => (id.startsWith(`["${BRIEF.name}"`) ? [unit] : []));
 }
 
 /** One request in five is lost, and of the others' answers one in four. */

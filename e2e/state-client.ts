@@ -81,10 +81,10 @@ export async function stoodOf(sql: Pool, userId: string): Promise<Stood> {
   const { rows: heads } = await sql.query<{ max_ms: number }>(HEAD, [userId]);
   const { rows } = await sql.query(UNITS, [userId]);
   const units = rows.map((row) => {
-    const { id, kind, deleted, state, updates } = UnitRow.parse(row);
+    const { id, kind, deleted, state, updates, expires_at: expiresAt } = UnitRow.parse(row);
     const whole =
       updates === null ? state : { ...state, updates: [...z.array(z.unknown()).parse(state["updates"]), ...updates] };
-    return [id, { kind, deleted, state: STATES[kind].parse(whole) }] as const;
+    return [id, { kind, deleted, state: STATES[kind].parse(whole), expiresAt }] as const;
   });
   return { head: { maxMs: heads[0]?.max_ms ?? 0 }, units: new Map(units) };
 }
@@ -97,7 +97,7 @@ const PUSH = `mutation ($input: PushStateInput!) { pushState(input: $input) {
 const PULL = `query ($since: String, $namespaces: [String!], $clientId: ID, $first: Int!, $waitMs: Int!) {
   pullState(since: $since, namespaces: $namespaces, clientId: $clientId, first: $first, waitMs: $waitMs) {
     from to hasMore headRev epoch lastSeq reset serverNow
-    entries { namespace key field kind state value deleted rev schemaVersion } } }`;
+    entries { namespace key field kind state value deleted rev schemaVersion expiresAt } } }`;
 const ERASE = "mutation { eraseState { namespaces { entries } } }";
 
 const Pushed = z.object({ pushState: PushResponse });
@@ -141,6 +141,7 @@ function dataOf(answer: unknown): unknown {
 const HEAD = "SELECT max_ms::float8 FROM user_state.user_heads WHERE user_id = $1";
 const UNITS = `
   SELECT json_build_array(entry.namespace, entry.key, entry.field)::text AS id, entry.kind, entry.deleted, entry.state,
+         (extract(epoch FROM entry.expires_at) * 1000)::float8 AS expires_at,
          (SELECT array_agg(stored.update ORDER BY stored.rev) FROM user_state.text_updates AS stored
           WHERE (stored.user_id, stored.namespace, stored.key, stored.field)
               = (entry.user_id, entry.namespace, entry.key, entry.field)) AS updates
@@ -151,4 +152,5 @@ const UnitRow = z.object({
   deleted: z.boolean(),
   state: z.record(z.string(), z.unknown()),
   updates: z.array(z.string()).nullable(),
+  expires_at: z.number().nullable(),
 });

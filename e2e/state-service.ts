@@ -14,7 +14,9 @@ import {
   throughProxy,
   type FaultProxy,
 } from "@continuo/testkit";
-import { DEFINITION } from "@continuo/user-state/simulation";
+import { startJobs } from "@continuo/signals/jobs";
+import { retainState } from "@continuo/user-state/jobs";
+import { BRIEF, DEFINITION } from "@continuo/user-state/simulation";
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -28,13 +30,19 @@ const REPLICAS = 2;
 
 export interface StateService extends Ground, AsyncDisposable {
   readonly processes: readonly [RunningProcess, ...RunningProcess[]];
+  /** Puts away what is over, when told to. */
+  readonly worker: RunningProcess;
+  /** Tells the worker to, or whoever comes after it. */
+  retain(): Promise<void>;
+  /** As superuser, past the wire: to arrange and to look. */
+  readonly sql: Pool;
   /** Between the processes and Postgres. */
   readonly wire: FaultProxy;
   /** Ends Postgres with `signal`, and waits until it is back. SIGQUIT is its immediate shutdown. */
   killPostgres(signal: "SIGKILL" | "SIGQUIT"): Promise<void>;
 }
 
-/** Starts all of it, with the simulation's namespace published. */
+/** Starts all of it, with the simulation's namespaces published. */
 export async function startStateService(): Promise<StateService> {
   await using opening = new AsyncDisposableStack();
   const log = createLogger({ name: "state-service", level: "silent" });
@@ -55,9 +63,11 @@ export async function startStateService(): Promise<StateService> {
     GATEWAY_PUBLIC_KEY: JSON.stringify(publicJwk),
     CURSOR_KEY: randomBytes(32).toString("base64url"),
   };
-  const definition = join(directory, "life.json");
-  await writeFile(definition, JSON.stringify(DEFINITION));
-  await runToEnd("services/user-state/src/operator-main.ts", env, ["namespaces", "publish", definition]);
+  for (const definition of [DEFINITION, BRIEF]) {
+    const file = join(directory, `${definition.name}.json`);
+    await writeFile(file, JSON.stringify(definition));
+    await runToEnd("services/user-state/src/operator-main.ts", env, ["namespaces", "publish", file]);
+  }
 
   const start = async (index: number): Promise<{ process: RunningProcess; url: string }> => {
     const port = await freePort();
@@ -73,6 +83,15 @@ export async function startStateService(): Promise<StateService> {
   const started = await Promise.all(Array.from({ length: REPLICAS }, (_, index) => start(index)));
   const [first, ...others] = started;
   if (first === undefined) throw new Error("a service has at least one process");
+  const worker = opening.use(
+    await startProcess({
+      name: "user-state-worker",
+      file: "services/user-state/src/worker.ts",
+      env: { ...env, LOG_LEVEL: "info", DATABASE_URL: throughProxy(userState, wire) },
+    }),
+  );
+  await worker.says(/is working/);
+  const jobs = opening.use(await startJobs({ databaseUrl: userState, logger: log }));
   const sql = opening.adopt(new Pool({ connectionString: postgres.adminUrl, max: 2 }), (pool) => pool.end());
   sql.on("error", () => undefined);
   const signer = createIdentitySigner(privateJwk);
@@ -80,6 +99,16 @@ export async function startStateService(): Promise<StateService> {
 
   return {
     processes: [first.process, ...others.map(({ process }) => process)],
+    worker,
+    async retain() {
+      const enqueue = (): Promise<boolean> =>
+        jobs.enqueue(retainState, {}).then(
+          () => true,
+          () => false,
+        );
+      await eventually("a queue that takes a job", enqueue, (isTaken) => isTaken);
+    },
+    sql,
     wire,
     killPostgres: (signal) => killPostgres(postgres, signal),
     async connect(network) {

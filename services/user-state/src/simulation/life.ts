@@ -22,7 +22,7 @@ export const FIELDS = {
 } as const satisfies Record<string, KindName>;
 export type Field = keyof typeof FIELDS;
 /** What is kept for a while. */
-const BRIEF_FIELDS: readonly Field[] = ["flash", "streak"];
+export const BRIEF_FIELDS: readonly Field[] = ["flash", "streak"];
 /** All that stays but texts, which need Yjs. */
 export const PLAIN_FIELDS: readonly Field[] = [
   "title",
@@ -45,7 +45,7 @@ const described = (fields: readonly Field[]) =>
 
 /** As `defineNamespace` makes it. */
 export const DEFINITION = defineNamespace({ name: "life", version: 1, fields: described(ALL_FIELDS) });
-const BRIEF = defineNamespace({
+export const BRIEF = defineNamespace({
   name: "brief",
   version: 1,
   fields: described(BRIEF_FIELDS),

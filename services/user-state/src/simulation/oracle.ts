@@ -6,7 +6,7 @@ import { resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge"
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
 import { show, type Replica } from "@continuo/replica";
 import { unitId, viewOf, type UnitName } from "../entry/unit.ts";
-import { FIELDS, isBrief, KINDS, NAMES, payloadOf, unitOf, type Field } from "./life.ts";
+import { BRIEF_FIELDS, FIELDS, isBrief, KINDS, NAMES, payloadOf, unitOf, type Field } from "./life.ts";
 import type { Random } from "./random.ts";
 import {
   assertAddsWin,
@@ -37,7 +37,7 @@ export interface Stood {
   readonly units: ReadonlyMap<string, StoodUnit>;
 }
 
-interface StoodUnit {
+export interface StoodUnit {
   readonly kind: KindName;
   readonly state: Json;
   readonly deleted: boolean;
@@ -64,6 +64,8 @@ export interface Oracle {
   shown(before: Replica, after: Replica): void;
   /** After each step. */
   check(stood: Stood): void;
+  /** What was brief is over and was put away, and everybody has heard of it. */
+  putAway(stood: Stood, replicas: readonly Replica[]): void;
   /** Devices that have heard of nobody for as long as anything brief is kept. */
   alone(devices: Iterable<{ shows(key: string, field: Field): Json | undefined }>): void;
   /** When all has come to rest; the last replica is one that began afresh. */
@@ -162,7 +164,8 @@ export function createOracle(options: {
         const isTakenOver = typeof fence === "number" && fence < (fences.get(op.key) ?? 0);
         const isUnheard = status === "DUPLICATE";
         const about = { token, status, rev, baseRev, clientId, stamp, headRev };
-        const entry = { ...about, isTakenOver, committedAt: now(), isUnheard };
+        const committedFrom = hearsAll ? now() : changeOf(token).at;
+        const entry = { ...about, isTakenOver, committedAt: now(), committedFrom, isUnheard };
         if (isUnheard) unheard.set(token, { ...entry, status: first?.status ?? "APPLIED", rev: null });
         else log.push(entry);
         if (changeOf(token).kind === "TEXT" && !forgotten.has(unitId(op))) forgotten.set(unitId(op), 0);
@@ -188,6 +191,15 @@ export function createOracle(options: {
       for (const { token } of log.slice(mark)) lost.add(token);
       log = log.slice(0, mark);
       wasRestored = true;
+    },
+
+    putAway({ units }, replicas) {
+      for (const known of [units, ...replicas.map(({ entries }) => entries)])
+        for (const key of new Set([...all.values()].map((change) => change.key)))
+          for (const field of BRIEF_FIELDS) {
+            const unit = known.get(unitId(unitOf(key, field)));
+            if (unit?.deleted === false) fail("what is over is put away everywhere", { key, field, unit });
+          }
     },
 
     alone(devices) {

@@ -30,7 +30,10 @@ export interface Committed {
   readonly headRev: number;
   /** Its author held a lease, and somebody else had taken it over before this was committed. */
   readonly isTakenOver: boolean;
+  /** At the latest: when it was heard. */
   readonly committedAt: number;
+  /** At the earliest. */
+  readonly committedFrom: number;
   /** An answer to a repetition is all that was heard of it. */
   readonly isUnheard: boolean;
 }
@@ -100,24 +103,42 @@ export function assertBrief(
   const committed = Math.max(...taken.map(({ committedAt }) => committedAt));
   if (!isGone && now >= committed + BRIEF_MS) fail("what is over is not shown", { taken, value, now });
   if (kind === "COUNTER") {
-    const counted = sinceOver(taken, now);
-    const sum = counted.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
-    if (isGone ? counted.length > 0 : value !== sum) fail("each count counts once", { taken, value, sum });
+    const [least, most] = [surelySinceOver(taken, now), possiblySinceOver(taken, now)];
+    const sum = Number(value ?? 0);
+    if ((isGone && least.length > 0) || sum < sumOf(least) || sum > sumOf(most))
+      fail("each count counts once", { taken, value, least, most });
     return;
   }
   if (!isGone) assertLast(taken, stamp, { isGone, travelMs });
   const made = Math.max(...taken.map(({ at }) => at));
   const latest = taken.filter(({ at }) => made - at <= travelMs);
-  const isDue = latest.every((each) => each.payload.type === "SET" && now < each.committedAt + BRIEF_MS);
+  const isDue = latest.every((each) => each.payload.type === "SET" && now < each.committedFrom + BRIEF_MS);
   if (isGone && isDue) fail("what is kept for a while is there until then", { taken, now });
 }
 
-/** What was taken since it was over the last time. */
-function sinceOver(taken: readonly Taken[], now: number): readonly Taken[] {
-  const isOver = ({ committedAt }: Taken, index: number): boolean =>
-    (taken[index + 1]?.committedAt ?? now) - committedAt >= BRIEF_MS;
-  return taken.slice(taken.findLastIndex(isOver) + 1);
+const sumOf = (counted: readonly Taken[]): number =>
+  counted.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
+
+/** What was taken since it was over the last time: from each of them others lead up to now, none too late for the one before. */
+function surelySinceOver(taken: readonly Taken[], now: number): readonly Taken[] {
+  let since = now;
+  for (const { committedFrom, committedAt } of latestFirst(taken))
+    if (committedFrom > since - BRIEF_MS) since = Math.min(since, committedAt);
+  return taken.filter(({ committedFrom }) => committedFrom > since - BRIEF_MS);
 }
+
+/** What may have been taken since: there was no time after it that was surely long enough. */
+function possiblySinceOver(taken: readonly Taken[], now: number): readonly Taken[] {
+  let since = now;
+  for (const { committedFrom, committedAt } of latestFirst(taken)) {
+    if (since - committedAt >= BRIEF_MS) break;
+    since = Math.min(since, committedFrom);
+  }
+  return taken.filter(({ committedAt }) => since - committedAt < BRIEF_MS);
+}
+
+const latestFirst = (taken: readonly Taken[]): readonly Taken[] =>
+  taken.toSorted((one, other) => other.committedAt - one.committedAt);
 
 /** What counts against a quota is what is there; a tombstone is nothing, also that of a number. */
 export function assertCounted({ entries, bytes }: Usage, units: Iterable<Change>): void {
