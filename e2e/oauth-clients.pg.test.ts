@@ -365,6 +365,17 @@ describe("the token endpoint", () => {
     expect(without.headers.get("www-authenticate")).toBeNull();
   });
 
+  it("takes an empty secret for none: right for a public client, and wrong for another", async () => {
+    const form = { grant_type: "refresh_token", refresh_token: "junk" };
+    expect(await post("/oauth/token", form, basic("continuo", ""))).toMatchObject({
+      body: refused("invalid_grant", "REFRESH_TOKEN_INVALID"),
+    });
+    expect(await post("/oauth/token", form, basic("other", ""))).toMatchObject({
+      status: 401,
+      body: refused("invalid_client", "CLIENT_INVALID"),
+    });
+  });
+
   it("takes no token that was given to another client, and leaves it as it is", async () => {
     const { refresh_token } = await start();
     const form = { grant_type: "refresh_token", refresh_token: String(refresh_token) };

@@ -20,6 +20,7 @@ describe("a client's credentials", () => {
     ["a name alone", undefined, "client_id=app", { id: "app" }],
     ["in the form", undefined, "client_id=app&client_secret=s", { id: "app", secret: "s" }],
     ["in the header", basic("app:s"), "", { id: "app", secret: "s" }],
+    ["in the header, a name alone", basic("app:"), "", { id: "app", secret: undefined }],
     ["in the header, encoded as forms are", basic("a%3Ab:s%25%2B+"), "", { id: "a:b", secret: "s%+ " }],
     ["in the header, the name in the form too", basic("app:s"), "client_id=app", { id: "app", secret: "s" }],
     ["an assertion", undefined, `${type}&client_assertion=a.b.c`, { id: undefined, assertion: "a.b.c" }],

@@ -55,13 +55,13 @@ function assertionOf(form: Form): string | undefined {
   return assertion;
 }
 
-/** Both halves are form-encoded before they are joined (RFC 6749 section 2.3.1). */
+/** Both halves are form-encoded before they are joined (RFC 6749 section 2.3.1). Public clients of some libraries have nothing behind the colon. */
 function fromBasic(authorization: string): ClientCredentials {
   const [, encoded = ""] = BASIC.exec(authorization) ?? [];
   const [, id = "", secret = ""] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, "base64").toString()) ?? [];
   try {
     const [decodedId, decodedSecret] = [id, secret].map((text) => decodeURIComponent(text.replaceAll("+", " ")));
-    if (decodedId) return { id: decodedId, secret: decodedSecret };
+    if (decodedId) return { id: decodedId, secret: decodedSecret || undefined };
   } catch {
     // A percent sign that encodes nothing.
   }
