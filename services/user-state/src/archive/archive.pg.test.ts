@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
@@ -362,7 +362,20 @@ describe("an import", () => {
     expect(await refusal([head.replace('"format":1', '"format":2'), ...lines.slice(1)])).toBe(
       "BAD_USER_INPUT/ARCHIVE_TOO_NEW",
     );
+    /** Sound but for what its header says. */
+    const sealed = (change: object): string[] => {
+      const header = JSON.stringify({ archive: { ...JSON.parse(head).archive, ...change } });
+      const inner = [header, ...lines.slice(1, -1)];
+      const sha256 = createHash("sha256")
+        .update(inner.map((line) => `${line}\n`).join(""))
+        .digest("hex");
+      return [...inner, JSON.stringify({ end: { ...JSON.parse(lines.at(-1) ?? "").end, sha256 } })];
+    };
+    expect(await refusal(sealed({ at: Date.now() + 3_600_000 }))).toBe("BAD_USER_INPUT/ARCHIVE_FROM_FUTURE");
+    expect(await refusal(sealed({ rev: Number.MAX_SAFE_INTEGER }))).toBe("BAD_USER_INPUT/ARCHIVE_FOREIGN");
     expect(await shownTo(target)).toBe("[]");
+    await operate("import", "--user", userOf(target), "--file", await fileOf(sealed({})), "--yes");
+    expect(await shownTo(target)).toBe(await shownTo(phone));
   });
 
   it("comes over standard input, too, and leaves nothing behind when it is broken off by Ctrl-C", async () => {

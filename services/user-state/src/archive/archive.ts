@@ -92,11 +92,13 @@ export async function* archiveOf(
 }
 
 const Count = z.int().min(0);
+/** More than any history has: taken in, they are added to those of another. */
+const Rev = z.int().min(0).max(1e12);
 const Header = z.object({
   userId: z.uuid(),
   epoch: z.uuid(),
-  rev: Count,
-  prunedRev: Count,
+  rev: Rev,
+  prunedRev: Rev,
   at: Count,
   namespaces: z.array(z.object({ name: z.string(), version: z.int().min(1) })),
 });
@@ -109,7 +111,7 @@ const UnitLine = z.strictObject({
     kind: z.enum(KIND_NAMES),
     state: z.json(),
     deleted: z.boolean(),
-    rev: Count,
+    rev: Rev,
     schemaVersion: z.int().min(1),
     ms: Count,
     removedMs: Count.nullable(),

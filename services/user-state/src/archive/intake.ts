@@ -3,6 +3,7 @@
  * other. What its changes were called in their own history, revisions, moves behind all that anybody here has seen. Taken
  * in twice is the same as once. Answers, replicas and activities are of devices and their moment: they are left out.
  */
+import { AppError } from "@continuo/errors";
 import { STATES } from "@continuo/merge/protocol";
 import type { Json } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
@@ -83,7 +84,7 @@ const BATCH = 200;
 
 /**
  * Takes an inspected archive in for `userId`, batch by batch; `signal` stops it between two. Resolves to what was done, and
- * whether that was all.
+ * whether that was all. Throws BAD_USER_INPUT: ARCHIVE_FROM_FUTURE.
  */
 export async function takeIn(
   options: { store: IntakeStore; namespaces: Namespaces; newEpoch: () => string; quota: Amount | undefined },
@@ -108,6 +109,13 @@ export async function takeIn(
   let usage: Usage | undefined;
 
   function decide(batch: readonly ArchivedUnit[], known: ReadonlyMap<string, Namespace>, met: Met): Decision {
+    // What is in it would win over all that is written until then.
+    if (header.at > met.serverNow)
+      throw new AppError(
+        "BAD_USER_INPUT",
+        "ARCHIVE_FROM_FUTURE",
+        `This file is of ${new Date(header.at).toISOString()}, which by the database's clock is still to come.`,
+      );
     if (shift === undefined) {
       const isOfThisHistory = header.epoch === met.epoch && header.rev <= met.rev;
       shift = isOfThisHistory ? null : met.rev;
