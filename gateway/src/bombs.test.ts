@@ -29,7 +29,9 @@ const BOMBS: [what: string, reason: string, text: string][] = [
     "DOCUMENT_INVALID",
     `{ me { ...A } } fragment A on User { ...B } fragment B on User { ...A }`,
   ],
-  ["tokens", "TOO_MANY_TOKENS", `{ me { ${repeat(50_000, () => "id")} } }`],
+  ["tokens", "TOO_MANY_TOKENS", `{ me { ${repeat(20_000, () => "id")} } }`],
+  ["lines, each of which is counted again for each fault", "TOO_MANY_TOKENS", `{${"\n".repeat(6_000)} a b c }`],
+  ["blanks", "TEXT_TOO_LONG", `{${",".repeat(150_000)} a }`],
   [
     "a literal as deep as a text may be",
     "NESTED_TOO_DEEPLY",
@@ -123,6 +125,22 @@ describe("a bomb", () => {
     const small = client.run(`subscription { deviceChanged { devices { id } } }`);
     await eventually(() => expect(run.failure()).toMatchObject([{ extensions: { reason: "OPERATION_TOO_COSTLY" } }]));
     await eventually(() => expect(small.results).toHaveLength(1));
+  });
+
+  it("of faults is answered by few words: by far fewer than it is long", async () => {
+    const long = "x".repeat(90_000);
+    const text = `query ${long} { ${repeat(19, (index) => `me(a: $v${index}) { id }`)} }`;
+    const document = await house.graphql(text, { token });
+    expect(document.body.errors?.[0]?.extensions).toMatchObject({ reason: "DOCUMENT_INVALID" });
+    expect(JSON.stringify(document.body).length).toBeLessThan(text.length / 2);
+
+    const unknown = Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`k${index}`, 1]));
+    const query = `mutation ($input: SignInWithPasswordInput!) { signInWithPassword(input: $input) { grant } }`;
+    const variables = { input: { ...unknown, email: long } };
+    const values = await house.graphql(query, { token, variables });
+    expect(values.body.errors?.[0]?.extensions).toMatchObject({ reason: "VARIABLES_INVALID" });
+    expect(JSON.stringify(values.body).length).toBeLessThan(long.length / 2);
+    expect(calls()).toEqual([]);
   });
 
   it("of many large bodies is not kept in memory", async () => {

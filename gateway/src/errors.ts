@@ -66,9 +66,13 @@ export function requestFault(reason: string, message: string, head: HttpHead = {
   return withHead(new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason } }), head);
 }
 
+/** graphql repeats names and whole values, which may be as long as the request. */
+const LONGEST_FAULT = 1_000;
+
 /** What graphql itself says of a request, by our reason: HTTP 400. A scalar of ours says itself what is wrong with a value. */
 export function asFault(reason: string, error: GraphQLError): GraphQLError {
-  const { message, nodes, source, positions, originalError } = error;
+  const { nodes, source, positions, originalError } = error;
+  const message = error.message.length > LONGEST_FAULT ? `${error.message.slice(0, LONGEST_FAULT)}…` : error.message;
   const place = { nodes: nodes ?? null, source: source ?? null, positions: positions ?? null };
   const fault = isAppError(originalError) ? { originalError } : { extensions: { code: "BAD_USER_INPUT", reason } };
   return withHead(new GraphQLError(message, { ...place, ...fault }), { status: 400 });

@@ -23,7 +23,7 @@ import { assertMayChange } from "./dpop/proofs.ts";
 import { asFault, causeOf, formatGraphQLErrors, headOf, operationRefused, requestFault, toSeconds } from "./errors.ts";
 import type { Graph, LiveGraph } from "./graph/graph.ts";
 import type { Documents } from "./limits/documents.ts";
-import { limitExceeded, type Limits } from "./limits/limits.ts";
+import { limitExceeded, type Limits, MOST_FAULTS } from "./limits/limits.ts";
 import type { Answer } from "./plan/operation.ts";
 import { askingOf, isRelease, type RateLimits } from "./rate-limit/rate-limits.ts";
 import { asksOnlyFor } from "./root-fields.ts";
@@ -76,7 +76,10 @@ export function createServer(options: {
   function faultsOf(on: Graph, document: DocumentNode): readonly GraphQLError[] {
     const valid = validOn.get(on) ?? new WeakSet();
     if (valid.has(document)) return [];
-    const faults = validate(on.schema, document, rules, { hideSuggestions: !isDevelopment });
+    const faults = validate(on.schema, document, rules, {
+      hideSuggestions: !isDevelopment,
+      maxErrors: MOST_FAULTS,
+    });
     if (faults.length === 0) validOn.set(on, valid.add(document));
     return faults.map((fault) => asFault("DOCUMENT_INVALID", fault));
   }

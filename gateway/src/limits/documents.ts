@@ -11,6 +11,8 @@ export interface Documents {
 
 /** Brackets within brackets: what reads literals, and plans, calls itself for each. */
 const NESTING = 100;
+/** Of a token, with the blanks and comments around it. */
+const CHARACTERS_A_TOKEN = 20;
 const CACHED_TEXTS = 1_000;
 const CACHED_CHARACTERS = 4 * 1024 * 1024;
 
@@ -34,12 +36,17 @@ export function createDocuments(limits: Limits): Documents {
   };
 }
 
-/** Reads no further than it may: neither so long, nor so deep that the parser would run out of stack. */
+/**
+ * Reads no further than it may: neither so long, nor so deep that the parser would run out of stack. Blank lines count, as
+ * graphql goes through all lines before it for each place that an error names.
+ */
 function assertReadable(text: string, tokens: number): void {
+  const characters = tokens * CHARACTERS_A_TOKEN;
+  if (text.length > characters) throw limitExceeded("characters", characters, text.length);
   const lexer = new Lexer(new Source(text));
   let depth = 0;
   for (let read = 0; lexer.advance().kind !== TokenKind.EOF; read += 1) {
-    if (read === tokens) throw limitExceeded("tokens", tokens);
+    if (read === tokens || lexer.token.line > tokens) throw limitExceeded("tokens", tokens);
     depth += DEEPER[lexer.token.kind] ?? 0;
     if (depth > NESTING) throw limitExceeded("nesting", NESTING);
   }

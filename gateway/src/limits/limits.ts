@@ -10,7 +10,7 @@ export interface Limits {
   readonly directives: number;
   /** Fields and fragments. */
   readonly selections: number;
-  /** Lexical tokens of the whole document. */
+  /** Lexical tokens of the whole document, and the lines that they stand on. */
   readonly tokens: number;
   /** As `cost.ts` estimates it. */
   readonly cost: number;
@@ -23,9 +23,13 @@ const REASONS = {
   directives: ["TOO_MANY_DIRECTIVES", "directives"],
   selections: ["TOO_MANY_SELECTIONS", "fields and fragments"],
   tokens: ["TOO_MANY_TOKENS", "tokens"],
+  characters: ["TEXT_TOO_LONG", "characters"],
   nesting: ["NESTED_TOO_DEEPLY", "brackets within brackets"],
   cost: ["OPERATION_TOO_COSTLY", "points of cost"],
-} as const satisfies Record<keyof Limits | "nesting", readonly [reason: string, unit: string]>;
+} as const satisfies Record<keyof Limits | "characters" | "nesting", readonly [reason: string, unit: string]>;
+
+/** Whoever is told of so many faults in a document knows what to do; each is looked up in the text. */
+export const MOST_FAULTS = 20;
 
 /** A list of which nobody says how long it may be, though one of these arguments has to. */
 export function listUnbounded(field: string, names: readonly string[]): AppError {

@@ -16,7 +16,7 @@ import { LRUCache } from "lru-cache";
 import { asFault, requestFault, toGraphQLError } from "../errors.ts";
 import type { Graph, LiveGraph, SubscriptionPlan } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
-import { limitExceeded } from "../limits/limits.ts";
+import { limitExceeded, MOST_FAULTS } from "../limits/limits.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { type CursorReads, toCursorReads } from "./cursor-query.ts";
 import { type RelayReads, toRelayReads } from "./relay-query.ts";
@@ -73,7 +73,8 @@ export interface Runs {
   renew(run: Run, viewer: Viewer): Run;
 }
 
-const MAX_VARIABLE_ERRORS = 20;
+/** Each repeats a whole value. */
+const MAX_VARIABLE_ERRORS = 5;
 const CACHED_TEXTS = 1_000;
 const CACHED_CHARACTERS = 4 * 1024 * 1024;
 
@@ -98,7 +99,7 @@ export function createRuns(options: {
     // graphql-js throws at them instead of reporting them, and the planner has no plan for them.
     if (operation.selectionSet.selections.some(isConditional))
       return [requestFault("SUBSCRIPTION_UNSUPPORTED", "A subscription's own field takes no @skip or @include.")];
-    const faults = validate(on.schema, document, undefined, { hideSuggestions });
+    const faults = validate(on.schema, document, undefined, { hideSuggestions, maxErrors: MOST_FAULTS });
     if (faults.length > 0) return faults.map((fault) => asFault("DOCUMENT_INVALID", fault));
     const plan = on.planSubscription(document, operationName ?? undefined);
     const client = clients.get(plan.source.subgraph);

@@ -22,8 +22,8 @@ type Read = (value: unknown) => unknown;
 
 /** For graphql to decide. */
 const UNCLEAR = Symbol("unclear");
-/** As graphql has it. */
-const MOST_ERRORS = 50;
+/** Each repeats a whole value, which may be as long as the request. */
+const MOST_ERRORS = 5;
 
 /** The same as `getVariableValues` for these definitions. */
 export function compileVariables(
