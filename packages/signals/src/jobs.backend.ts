@@ -7,9 +7,14 @@ export interface BackendSide {
   readonly connection: ConnectionOptions;
 }
 
+export interface WorkerSide extends BackendSide {
+  /** How long a worker waits for a first job before it looks for itself. Seconds. */
+  readonly drainDelay: number;
+}
+
 export interface JobsBackend extends AsyncDisposable {
   readonly queue: BackendSide;
-  readonly worker: BackendSide;
+  readonly worker: WorkerSide;
   /** Runs `work` while no other process of the installation runs work of that `name`. */
   alone(name: string, work: () => Promise<void>): Promise<void>;
 }

@@ -1,11 +1,24 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
 import { expect, test, vi } from "vitest";
+import { z } from "zod";
 import { openPostgresBus } from "./fixtures/bus.ts";
 import { silent, tell } from "./fixtures/settings.ts";
 import { defineJob } from "./jobs.ts";
 import { describeJobs } from "./jobs.suite.ts";
 import { startJobs } from "./start-jobs.ts";
+
+/** The process ids of the server's sides of the connections that listen. */
+async function listeners(databaseUrl: string): Promise<number[]> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  const { rows } = await client.query<{ pid: number }>(
+    `SELECT pid FROM pg_stat_activity
+      WHERE datname = current_database() AND query LIKE '%LISTEN bullmq%' AND query NOT LIKE '%pg_stat_activity%'`,
+  );
+  await client.end();
+  return rows.map(({ pid }) => pid);
+}
 
 describeJobs("Postgres", openPostgresBus);
 
@@ -23,11 +36,26 @@ test("a process listens once, on however many queues it works: each notification
   for (const queue of queues) await jobs.work(queue, async ({ subject }) => void ran.push(subject));
   for (const queue of queues) await jobs.enqueue(queue, { subject: queue.name });
   await vi.waitFor(() => expect(ran).toHaveLength(queues.length), { timeout: 60_000 });
-  const client = new Client({ connectionString: bus.databaseUrl });
-  await client.connect();
-  const { rows } = await client.query(
-    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%\nLISTEN bullmq%'",
-  );
-  await client.end();
-  expect(rows).toHaveLength(1);
+  expect(await listeners(bus.databaseUrl)).toHaveLength(1);
+});
+
+test("a connection that listens and has fallen silent unnoticed is given up for another, over which workers hear of jobs", async () => {
+  await using bus = await openPostgresBus();
+  await using jobs = await startJobs({ ...bus, logger: silent });
+  const ran: string[] = [];
+  const job = defineJob({ ...tell, name: `tell-${randomUUID()}` });
+  await jobs.work(job, async ({ subject }) => void ran.push(subject));
+  await jobs.enqueue(job, { subject: "before" });
+  await vi.waitFor(() => expect(ran).toEqual(["before"]), { timeout: 60_000 });
+  const pid = await vi.waitFor(async () => z.number().parse((await listeners(bus.databaseUrl))[0]), {
+    timeout: 60_000,
+  });
+  process.kill(pid, "SIGSTOP");
+  try {
+    await vi.waitFor(async () => expect(await listeners(bus.databaseUrl)).toHaveLength(2), { timeout: 60_000 });
+    await jobs.enqueue(job, { subject: "after" });
+    await vi.waitFor(() => expect(ran).toEqual(["before", "after"]), { timeout: 60_000 });
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
 });

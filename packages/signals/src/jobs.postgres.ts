@@ -14,7 +14,9 @@ const JOBS_SCHEMA = "jobs";
 
 /** Of a process, beside the one that listens. */
 const CONNECTIONS = 5;
-const LONGEST_WAIT_SECONDS = 5;
+/** Of a worker whom nobody notifies; that the connection which listens is still there is asked far more often, once for all of them. */
+const LONGEST_WAIT_SECONDS = 30;
+const PROBE_MS = 3_000;
 const PAUSE_AFTER_ERROR_MS = 500;
 
 /**
@@ -35,8 +37,30 @@ class SharedConnection extends PostgresConnection {
       this.#listening = client;
       if (client instanceof EventEmitter) client.setMaxListeners(0);
       takeTurns(client);
+      void this.#probe(client);
     }
     return client;
+  }
+
+  /**
+   * Says again and again that it listens. One that broke off unnoticed has no answer: it is given up, another is opened, and
+   * all who waited look for themselves.
+   */
+  async #probe(client: ListenClient): Promise<void> {
+    try {
+      while (client === this.#listening) {
+        await pause(PROBE_MS, undefined, { ref: false });
+        const silence = pause(PROBE_MS, undefined, { ref: false }).then(() => Promise.reject(new Error("no answer")));
+        await Promise.race([client.query("LISTEN bullmq_jobs"), silence]);
+      }
+    } catch (cause) {
+      if (client === this.#listening && client instanceof EventEmitter) client.emit("error", cause);
+    }
+  }
+
+  override close(): Promise<void> {
+    this.#listening = undefined;
+    return super.close();
   }
 }
 
@@ -54,7 +78,7 @@ function takeTurns(client: ListenClient): void {
 }
 
 /**
- * A worker's backend that looks for itself every 5 s, whatever became of its LISTEN, never spins on an error, and leaves
+ * A worker's backend that looks for itself every 30 s, whatever became of its LISTEN, never spins on an error, and leaves
  * its connection to the others.
  */
 class PatientBackend extends PostgresQueueBackend {
@@ -111,6 +135,7 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
     worker: {
       factory: (name, opts) => new PatientBackend(connection, name, { ...opts, connection: databaseUrl }),
       connection: {},
+      drainDelay: LONGEST_WAIT_SECONDS,
     },
     // BullMQ's upsert of a schedule reads before it writes: two at once in one millisecond would end the schedule.
     alone: async (name, work) => {

@@ -30,7 +30,7 @@ export function openRedisBackend(options: { redisUrl: string; logger: Logger }):
   }
   return {
     queue: { factory: createRedisBackend, connection: producer },
-    worker: { factory: createRedisBackend, connection: consumer },
+    worker: { factory: createRedisBackend, connection: consumer, drainDelay: 5 },
     // Each of BullMQ's scripts is atomic there.
     alone: (_, work) => work(),
     [Symbol.asyncDispose]: async () => {

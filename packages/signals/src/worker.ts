@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
 import { type IQueueBackend, type Job, Worker, WaitingError } from "bullmq";
-import type { BackendSide } from "./jobs.backend.ts";
+import type { WorkerSide } from "./jobs.backend.ts";
 import type { JobDefinition, JobHandler } from "./jobs.ts";
 import { sparingly } from "./sparingly.ts";
 
@@ -15,7 +15,7 @@ export interface WorkerStartOptions<Payload> {
   readonly definition: JobDefinition<Payload>;
   readonly handler: JobHandler<Payload>;
   readonly concurrency: number;
-  readonly backend: BackendSide;
+  readonly backend: WorkerSide;
   readonly prefix: string;
   readonly lockMs: number;
   readonly logger: Logger;
@@ -66,6 +66,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
       connection: backend.connection,
       prefix,
       concurrency,
+      drainDelay: backend.drainDelay,
       lockDuration: lockMs,
       stalledInterval: Math.ceil(lockMs / 2),
       maxStalledCount: MAX_DEATHS,
