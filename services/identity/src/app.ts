@@ -18,6 +18,7 @@ import { passwordResolvers } from "./password/password.resolvers.ts";
 import { createPasswordStore } from "./password/password.store.ts";
 import { createSignIn } from "./password/sign-in.ts";
 import { createSignUp } from "./password/sign-up.ts";
+import { createTurnstile } from "./password/turnstile.ts";
 import { userResolvers } from "./user/user.resolvers.ts";
 import { createUserStore } from "./user/user.store.ts";
 import { createUsers } from "./user/user.ts";
@@ -56,12 +57,13 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
   opening.use(await startOutboxRelay({ pool, schema: SCHEMA, jobs, definitions, pokes, logger }));
 
   const now = (): Date => new Date();
-  const hasher = createPasswordHasher({ parallel: HASHES_AT_ONCE, waiting: HASHES_WAITING });
+  const hasher = createPasswordHasher();
+  const turnstile = createTurnstile({ parallel: HASHES_AT_ONCE, waiting: HASHES_WAITING });
   const store = createPasswordStore(pool);
   const grants = createGrants(createGrantSigner(env.GRANT_PRIVATE_KEY), newId);
-  const signUp = createSignUp({ store, hasher, newId, now });
-  const signIn = createSignIn({ store, hasher, grants, now });
-  const changePassword = createChangePassword({ store, hasher, posted: announcePosted(pokes), now });
+  const signUp = createSignUp({ store, hasher, turnstile, newId, now });
+  const signIn = createSignIn({ store, hasher, turnstile, grants, now });
+  const changePassword = createChangePassword({ store, hasher, turnstile, posted: announcePosted(pokes), now });
   const userStore = createUserStore(pool);
 
   const subgraph = opening.use(

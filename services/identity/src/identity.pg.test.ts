@@ -111,13 +111,20 @@ describe("signing up and in", () => {
     expect(await signIn("lise@example.com")).toEqual(unknown);
   });
 
+  test("locks nobody out of a device that they are signed in on, however often strangers guess", async () => {
+    await signUp("rosa@example.com");
+    const { sub } = await grantOf(await signIn("rosa@example.com"));
+    await pool.query("UPDATE identity.authenticators SET failures = 50 WHERE user_id = $1", [sub]);
+    const input = { email: "rosa@example.com", password: PASSWORD };
+    for (const caller of [ANONYMOUS, viewer(newId())])
+      expect(refusal(await as(caller, SIGN_IN, { input }))).toMatchObject([{ reason: "CREDENTIALS_INVALID" }]);
+    await grantOf(await as(viewer(sub), SIGN_IN, { input }));
+    await grantOf(await signIn("rosa@example.com"));
+  });
+
   test("renews a hash that was made at a lower cost", async () => {
     await signUp("mary@example.com");
-    const cheap = createPasswordHasher({
-      parallel: 1,
-      waiting: 0,
-      cost: { memoryKib: 1_024, passes: 1, parallelism: 1 },
-    });
+    const cheap = createPasswordHasher({ memoryKib: 1_024, passes: 1, parallelism: 1 });
     const secretOf = async (): Promise<string> =>
       (
         await pool.query<{ secret: string }>(

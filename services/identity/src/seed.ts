@@ -7,6 +7,7 @@ import { Env } from "./env.ts";
 import { createPasswordHasher } from "./password/argon2id.ts";
 import { createPasswordStore } from "./password/password.store.ts";
 import { createSignUp } from "./password/sign-up.ts";
+import { createTurnstile } from "./password/turnstile.ts";
 
 /** Whom one can sign in as after the seed. */
 export const DEMO_PEOPLE = [
@@ -26,8 +27,13 @@ export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promis
     poolSize: 2,
     log,
   });
-  const hasher = createPasswordHasher({ parallel: 2, waiting: DEMO_PEOPLE.length });
-  const signUp = createSignUp({ store: createPasswordStore(database.pool), hasher, newId, now: () => new Date() });
+  const signUp = createSignUp({
+    store: createPasswordStore(database.pool),
+    hasher: createPasswordHasher(),
+    turnstile: createTurnstile({ parallel: 2, waiting: DEMO_PEOPLE.length }),
+    newId,
+    now: () => new Date(),
+  });
   await Promise.all(DEMO_PEOPLE.map(signUp));
   log.info({ people: DEMO_PEOPLE.length }, "seeded");
 }

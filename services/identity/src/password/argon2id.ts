@@ -1,10 +1,9 @@
 /**
- * Argon2id password hashes (RFC 9106) as PHC strings, only a few computed at once.
- * It knows hashes, not people: what a match or a miss means is `sign-in.ts`'s.
+ * Argon2id password hashes (RFC 9106) as PHC strings. Each takes its memory and one of libuv's four threads: how many are
+ * computed at once is the caller's (`turnstile.ts`), and what a match or a miss means is `sign-in.ts`'s.
  */
 import { argon2, randomBytes, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
-import { createTurnstile } from "./turnstile.ts";
 
 /** Memory in KiB, passes, lanes. */
 export interface Argon2Cost {
@@ -31,14 +30,8 @@ const TAG_BYTES = 32;
 const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/;
 const deriveKey = promisify(argon2);
 
-/** Each hash under way takes its memory and one of libuv's four threads: `parallel` of them at a time, `waiting` more in line. */
-export function createPasswordHasher(options: {
-  parallel: number;
-  waiting: number;
-  cost?: Argon2Cost;
-}): PasswordHasher {
-  const { parallel, waiting, cost = ARGON2_COST } = options;
-  const turnstile = createTurnstile({ parallel, waiting });
+/** Makes hashes at `cost`; verifies those of any. */
+export function createPasswordHasher(cost: Argon2Cost = ARGON2_COST): PasswordHasher {
   // A random tag: no password has it.
   const nobody: Phc = { cost, salt: randomBytes(SALT_BYTES), tag: randomBytes(TAG_BYTES) };
 
@@ -48,16 +41,14 @@ export function createPasswordHasher(options: {
     { memoryKib, passes, parallelism }: Argon2Cost,
     length: number,
   ) =>
-    turnstile.pass(async () =>
-      deriveKey("argon2id", {
-        message: Buffer.from(password, "utf8"),
-        nonce: salt,
-        memory: memoryKib,
-        passes,
-        parallelism,
-        tagLength: length,
-      }),
-    );
+    deriveKey("argon2id", {
+      message: Buffer.from(password, "utf8"),
+      nonce: salt,
+      memory: memoryKib,
+      passes,
+      parallelism,
+      tagLength: length,
+    });
 
   return {
     async hash(password) {

@@ -2,6 +2,7 @@ import { AppError } from "@continuo/errors";
 import type { User } from "../user/user.ts";
 import type { PasswordHasher } from "./argon2id.ts";
 import { assertAcceptable, type PasswordStore } from "./password.ts";
+import type { Turnstile } from "./turnstile.ts";
 
 /** Both normalised. */
 export interface PasswordChange {
@@ -13,23 +14,26 @@ export interface PasswordChange {
  * Gives somebody who is signed in another password. That they know the current one is their authentication (ASVS 6.2.3); a
  * wrong one counts as at sign-in. Sessions go on; a sign-in by the former one that is on its way opens none once session has
  * heard. `posted` says after the commit that there is an event to hand over. Throws BAD_USER_INPUT: CURRENT_PASSWORD_WRONG, also of one that
- * is locked or was replaced meanwhile, PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON; UNAVAILABLE: TOO_BUSY.
+ * is locked or was replaced meanwhile, PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON; UNAVAILABLE: TOO_BUSY, when nothing was tried and nothing is counted.
  */
 export type ChangePassword = (user: User, change: PasswordChange) => Promise<void>;
 
 export function createChangePassword(options: {
   store: Pick<PasswordStore, "startAttempt" | "replace">;
   hasher: Pick<PasswordHasher, "verify" | "hash">;
+  turnstile: Turnstile;
   posted: () => Promise<void>;
   now: () => Date;
 }): ChangePassword {
-  const { store, hasher, posted, now } = options;
+  const { store, hasher, turnstile, posted, now } = options;
   return async ({ id, email }, { currentPassword, newPassword }) => {
     assertAcceptable(newPassword, email);
-    const attempt = await store.startAttempt(email);
-    const { matches } = await hasher.verify(attempt?.secret ?? null, currentPassword);
-    if (attempt === null || attempt.userId !== id || !matches) throw wrong();
-    if (!(await store.replace(attempt, await hasher.hash(newPassword), now()))) throw wrong();
+    await turnstile.pass(async () => {
+      const attempt = await store.startAttempt(email, id);
+      const { matches } = await hasher.verify(attempt?.secret ?? null, currentPassword);
+      if (attempt === null || attempt.userId !== id || !matches) throw wrong();
+      if (!(await store.replace(attempt, await hasher.hash(newPassword), now()))) throw wrong();
+    });
     await posted();
   };
 }

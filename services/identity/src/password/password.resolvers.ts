@@ -11,7 +11,11 @@ const Change = z.object({ currentPassword: Password, newPassword: Password });
 export const passwordResolvers: Resolvers = {
   Mutation: {
     signUp: async (_root, { input }, { signUp }) => signUp(parseInput(Input, input)),
-    signInWithPassword: async (_root, { input }, { signIn, logger }) => signIn(parseInput(Input, input), logger),
+    signInWithPassword: async (_root, { input }, { signIn, caller, logger }) =>
+      signIn(parseInput(Input, input), {
+        signedInAs: caller.kind === "viewer" ? caller.viewer.userId : null,
+        logger,
+      }),
     changePassword: async (_root, { input }, { changePassword, users, logger }) => {
       const change = parseInput(Change, input);
       const user = await users.me();

@@ -51,7 +51,7 @@ test("signing up again changes neither the person nor their password", async () 
   const first = person("again@example.com");
   await store.createPerson(first);
   await store.createPerson(person("again@example.com", "$argon2id$of-somebody-else"));
-  expect(await store.startAttempt("again@example.com")).toEqual({
+  expect(await store.startAttempt("again@example.com", null)).toEqual({
     authenticatorId: first.authenticatorId,
     userId: first.userId,
     secret: first.secret,
@@ -59,25 +59,32 @@ test("signing up again changes neither the person nor their password", async () 
   });
 });
 
-test("a hundred failures in a row lock a password, also when guesses arrive together", async () => {
+test("strangers use up half of a hundred failures in a row, also when guesses arrive together; who is signed in has the others", async () => {
   const victim = person("locked@example.com");
   await store.createPerson(victim);
-  const attempts = await inParallel(MAX_FAILURES + 50, async () => store.startAttempt(victim.email));
-  expect(attempts.filter((attempt) => attempt !== null)).toHaveLength(MAX_FAILURES);
-  expect(await store.startAttempt(victim.email)).toBeNull();
-  expect(await failures(victim.authenticatorId)).toBe(MAX_FAILURES);
+  const tries = async (signedInAs: string | null): Promise<number> => {
+    const attempts = await inParallel(MAX_FAILURES.ofAll, async () => store.startAttempt(victim.email, signedInAs));
+    return attempts.filter((attempt) => attempt !== null).length;
+  };
+  expect(await tries(null)).toBe(MAX_FAILURES.ofStrangers);
+  expect(await tries(newId())).toBe(0);
+  expect(await failures(victim.authenticatorId)).toBe(MAX_FAILURES.ofStrangers);
+  expect(await tries(victim.userId)).toBe(MAX_FAILURES.ofAll - MAX_FAILURES.ofStrangers);
+  expect(await store.startAttempt(victim.email, victim.userId)).toBeNull();
+  expect(await failures(victim.authenticatorId)).toBe(MAX_FAILURES.ofAll);
+  expect(MAX_FAILURES.ofAll).toBeLessThanOrEqual(100);
 });
 
-test("a success on the last attempt starts the count again", async () => {
+test("a success on the last attempt starts the count again, also for strangers", async () => {
   const owner = person("lucky@example.com");
   await store.createPerson(owner);
-  await inParallel(MAX_FAILURES, async () => store.startAttempt(owner.email));
+  await inParallel(MAX_FAILURES.ofAll, async () => store.startAttempt(owner.email, owner.userId));
   const at = new Date("2026-11-24T07:00:00.000Z");
   const attempt = { ...owner, epoch: 0 };
   expect(await store.succeed(attempt, at)).toBe(true);
   expect(await store.succeed(attempt, new Date("2026-11-24T06:30:00.000Z"))).toBe(true);
   expect(await failures(owner.authenticatorId)).toBe(0);
-  expect(await store.startAttempt(owner.email)).not.toBeNull();
+  expect(await store.startAttempt(owner.email, null)).not.toBeNull();
   const { rows } = await pool.query("SELECT last_used_at FROM identity.authenticators WHERE id = $1", [
     owner.authenticatorId,
   ]);
@@ -91,7 +98,7 @@ test("nobody signs in as somebody unknown, disabled or with a revoked password",
   await pool.query("UPDATE identity.users SET disabled_at = now() WHERE id = $1", [disabled.userId]);
   await pool.query("UPDATE identity.authenticators SET revoked_at = now() WHERE id = $1", [revoked.authenticatorId]);
   for (const email of ["unknown@example.com", disabled.email, revoked.email]) {
-    expect(await store.startAttempt(email)).toBeNull();
+    expect(await store.startAttempt(email, null)).toBeNull();
   }
   expect(await failures(disabled.authenticatorId)).toBe(0);
 });
@@ -99,12 +106,12 @@ test("nobody signs in as somebody unknown, disabled or with a revoked password",
 test("of two who change a password at once one does, and who tried by the former one is too late", async () => {
   const owner = person("changed@example.com", "$argon2id$old");
   await store.createPerson(owner);
-  const attempt = await store.startAttempt(owner.email);
+  const attempt = await store.startAttempt(owner.email, null);
   if (attempt === null) throw new Error("nobody is there");
   const at = new Date("2026-11-24T07:00:00.000Z");
   const outcomes = await inParallel(10, async (index) => store.replace(attempt, `$argon2id$${index}`, at));
   expect(outcomes.filter(Boolean)).toHaveLength(1);
-  expect(await store.startAttempt(owner.email)).toMatchObject({
+  expect(await store.startAttempt(owner.email, null)).toMatchObject({
     secret: `$argon2id$${outcomes.indexOf(true)}`,
     epoch: 1,
   });
@@ -121,5 +128,5 @@ test("a hash is renewed only if it is still the one that was verified", async ()
   await store.createPerson(owner);
   await store.rehash(owner.authenticatorId, "$argon2id$old", "$argon2id$new");
   await store.rehash(owner.authenticatorId, "$argon2id$old", "$argon2id$late");
-  expect((await store.startAttempt(owner.email))?.secret).toBe("$argon2id$new");
+  expect((await store.startAttempt(owner.email, null))?.secret).toBe("$argon2id$new");
 });

@@ -19,7 +19,8 @@ const START_ATTEMPT = `
     UPDATE identity.authenticators a SET failures = failures + 1
     FROM identity.users u
     WHERE u.email = $1 AND u.disabled_at IS NULL
-      AND a.user_id = u.id AND a.kind = 'PASSWORD' AND a.revoked_at IS NULL AND a.failures < $2
+      AND a.user_id = u.id AND a.kind = 'PASSWORD' AND a.revoked_at IS NULL
+      AND a.failures < CASE WHEN u.id = $2 THEN $3::int ELSE $4::int END
     RETURNING a.id, a.user_id, a.secret, u.epoch
   )
   SELECT id AS "authenticatorId", user_id AS "userId", secret, epoch, set_config('synchronous_commit', 'off', true) FROM attempt`;
@@ -56,11 +57,11 @@ export function createPasswordStore(pool: Pool): PasswordStore {
         values: [userId, email, at, authenticatorId, secret],
       });
     },
-    async startAttempt(email) {
+    async startAttempt(email, signedInAs) {
       const { rows } = await pool.query<Attempt>({
         name: "password_start_attempt",
         text: START_ATTEMPT,
-        values: [email, MAX_FAILURES],
+        values: [email, signedInAs, MAX_FAILURES.ofAll, MAX_FAILURES.ofStrangers],
       });
       const [row] = rows;
       if (!row) return null;

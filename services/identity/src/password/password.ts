@@ -9,8 +9,11 @@ import { isCommonPassword } from "./common-password.ts";
 /** In characters (Unicode code points). */
 export const PASSWORD_LENGTH = { min: 15, max: 256 } as const;
 
-/** So many failures in a row lock a password, until its owner proves themself in another way. */
-export const MAX_FAILURES = 100;
+/**
+ * So many failures in a row lock a password. Strangers can use up half of them alone: the other half is left to whoever is
+ * signed in as its owner, whose success starts the count again, so that nobody is locked out of a device of theirs.
+ */
+export const MAX_FAILURES = { ofStrangers: 50, ofAll: 100 } as const;
 
 /** Exactly as received, but for NFC, so that two keyboards agree. Nothing is trimmed, cut or folded. */
 export const Password = z
@@ -57,9 +60,9 @@ export interface PasswordStore {
   createPerson(person: NewPerson): Promise<void>;
   /**
    * Counts a failure in advance, so that parallel guesses cannot exceed the limit, and gives what there is to verify.
-   * Null when nobody can sign in so: unknown, disabled, revoked or locked.
+   * `signedInAs` is whose session asks. Null when nobody can sign in so: unknown, disabled, revoked or locked.
    */
-  startAttempt(email: string): Promise<Attempt | null>;
+  startAttempt(email: string, signedInAs: string | null): Promise<Attempt | null>;
   /**
    * The attempt was right: its owner starts again from no failures. False when they were disabled or deleted, or the
    * password changed or revoked, since it started.

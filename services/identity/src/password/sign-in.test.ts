@@ -5,11 +5,12 @@ import { createPasswordHasher } from "./argon2id.ts";
 import type { Attempt, PasswordStore } from "./password.ts";
 import { createSignIn } from "./sign-in.ts";
 import type { Credentials } from "./sign-up.ts";
+import { createTurnstile } from "./turnstile.ts";
 
 const NOW = new Date("2026-11-24T06:00:00.000Z");
 const PASSWORD = "seven green apples on a hill";
 const cost = { memoryKib: 64, passes: 1, parallelism: 1 };
-const hasher = createPasswordHasher({ parallel: 1, waiting: 0, cost });
+const hasher = createPasswordHasher(cost);
 const secret = await hasher.hash(PASSWORD);
 
 /** One person who can try, or nobody; and a record of everything that was done. */
@@ -17,7 +18,7 @@ function signInWith(attempt: Attempt | null, working = hasher, isStill = true) {
   const done: string[] = [];
   const store: PasswordStore = {
     createPerson: async () => void done.push("create"),
-    startAttempt: async () => (done.push("start"), attempt),
+    startAttempt: async (_email, signedInAs) => (done.push(`start${signedInAs ?? ""}`), attempt),
     succeed: async ({ authenticatorId }, at) => (done.push(`succeed ${authenticatorId} ${at.toISOString()}`), isStill),
     replace: async () => (done.push("replace"), true),
     rehash: async (id, from) => void done.push(`rehash ${id} ${from === secret}`),
@@ -34,8 +35,13 @@ function signInWith(attempt: Attempt | null, working = hasher, isStill = true) {
   };
   const said: unknown[] = [];
   const logger = { info: (...line: unknown[]) => void said.push(line) };
-  const signIn = createSignIn({ store, hasher: recording, grants, now: () => NOW });
-  return { done, said, signIn: (credentials: Credentials) => signIn(credentials, logger) };
+  const turnstile = createTurnstile({ parallel: 1, waiting: 0 });
+  const signIn = createSignIn({ store, hasher: recording, turnstile, grants, now: () => NOW });
+  return {
+    done,
+    said,
+    signIn: (credentials: Credentials, signedInAs: string | null = null) => signIn(credentials, { signedInAs, logger }),
+  };
 }
 
 const ada = { authenticatorId: "a1", userId: "ada", secret, epoch: 3 };
@@ -72,10 +78,7 @@ describe("signing in", () => {
   );
 
   test("renews a hash made at another cost", async () => {
-    const { done, signIn } = signInWith(
-      ada,
-      createPasswordHasher({ parallel: 1, waiting: 0, cost: { ...cost, passes: 2 } }),
-    );
+    const { done, signIn } = signInWith(ada, createPasswordHasher({ ...cost, passes: 2 }));
     await signIn({ email: "ada@example.com", password: PASSWORD });
     expect(done.slice(-2)).toEqual(["hash", "rehash a1 true"]);
   });
@@ -90,5 +93,20 @@ describe("signing in", () => {
       new AppError("UNAUTHENTICATED", "CREDENTIALS_INVALID", "The e-mail address or the password is wrong."),
     );
     expect(done).toEqual(["start", "work"]);
+  });
+
+  test("of somebody for whom there is no room is no attempt: nothing is counted against them", async () => {
+    const { done, signIn } = signInWith(ada);
+    const credentials = { email: "ada@example.com", password: PASSWORD };
+    const [first, second] = await Promise.allSettled([signIn(credentials), signIn(credentials)]);
+    expect(first.status).toBe("fulfilled");
+    expect(second).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE", reason: "TOO_BUSY" } });
+    expect(done.filter((step) => step === "start")).toHaveLength(1);
+  });
+
+  test("says whose session asks", async () => {
+    const { done, signIn } = signInWith(ada);
+    await signIn({ email: "ada@example.com", password: PASSWORD }, "-as-ada");
+    expect(done[0]).toBe("start-as-ada");
   });
 });

@@ -4,13 +4,21 @@ import type { Grants, IssuedGrant } from "../grant/grant.ts";
 import type { PasswordHasher } from "./argon2id.ts";
 import type { Attempt, PasswordStore } from "./password.ts";
 import type { Credentials } from "./sign-up.ts";
+import type { Turnstile } from "./turnstile.ts";
 
 /**
  * Proves who somebody is by password. Unknown, disabled, locked and wrong all get the same answer after the same work.
  * Each leaves a line that says by what, and whose it was where that is known (ASVS 16.3.1); never what was typed.
- * Throws UNAUTHENTICATED: CREDENTIALS_INVALID; UNAVAILABLE: TOO_BUSY.
+ * Throws UNAUTHENTICATED: CREDENTIALS_INVALID; UNAVAILABLE: TOO_BUSY, of whom nothing was tried and nothing is counted.
  */
-export type SignIn = (credentials: Credentials, logger: Pick<Logger, "info">) => Promise<IssuedGrant>;
+export type SignIn = (
+  credentials: Credentials,
+  circumstances: {
+    /** Whose session asks; null when nobody's does. */
+    readonly signedInAs: string | null;
+    readonly logger: Pick<Logger, "info">;
+  },
+) => Promise<IssuedGrant>;
 
 interface Proven extends Attempt {
   readonly isOutdated: boolean;
@@ -19,26 +27,31 @@ interface Proven extends Attempt {
 export function createSignIn(options: {
   store: PasswordStore;
   hasher: PasswordHasher;
+  turnstile: Turnstile;
   grants: Grants;
   now: () => Date;
 }): SignIn {
-  const { store, hasher, grants, now } = options;
+  const { store, hasher, turnstile, grants, now } = options;
 
-  async function prove({ email, password }: Credentials, logger: Pick<Logger, "info">): Promise<Proven | undefined> {
-    const attempt = await store.startAttempt(email);
+  async function prove(
+    { email, password }: Credentials,
+    { signedInAs, logger }: Parameters<SignIn>[1],
+  ): Promise<Proven | undefined> {
+    const attempt = await store.startAttempt(email, signedInAs);
     const { matches, isOutdated } = await hasher.verify(attempt?.secret ?? null, password);
     const isProven = attempt !== null && matches && (await store.succeed(attempt, now()));
     logger.info({ userId: attempt?.userId ?? null, amr: ["pwd"], isProven }, "sign-in");
     return isProven ? { ...attempt, isOutdated } : undefined;
   }
 
-  return async (credentials, logger) => {
-    const proven = await prove(credentials, logger);
-    if (proven === undefined) throw credentialsInvalid();
-    const { authenticatorId, userId, secret, epoch, isOutdated } = proven;
-    if (isOutdated) await store.rehash(authenticatorId, secret, await hasher.hash(credentials.password));
-    return grants.issue({ userId, epoch, acr: "aal1", amr: ["pwd"] }, now());
-  };
+  return async (credentials, circumstances) =>
+    turnstile.pass(async () => {
+      const proven = await prove(credentials, circumstances);
+      if (proven === undefined) throw credentialsInvalid();
+      const { authenticatorId, userId, secret, epoch, isOutdated } = proven;
+      if (isOutdated) await store.rehash(authenticatorId, secret, await hasher.hash(credentials.password));
+      return grants.issue({ userId, epoch, acr: "aal1", amr: ["pwd"] }, now());
+    });
 }
 
 function credentialsInvalid(): AppError {

@@ -1,5 +1,6 @@
 import { assertAcceptable, type PasswordStore } from "./password.ts";
 import type { PasswordHasher } from "./argon2id.ts";
+import type { Turnstile } from "./turnstile.ts";
 
 /** Both normalised. */
 export interface Credentials {
@@ -16,13 +17,14 @@ export type SignUp = (credentials: Credentials) => Promise<{ email: string }>;
 export function createSignUp(options: {
   store: Pick<PasswordStore, "createPerson">;
   hasher: Pick<PasswordHasher, "hash">;
+  turnstile: Turnstile;
   newId: () => string;
   now: () => Date;
 }): SignUp {
-  const { store, hasher, newId, now } = options;
+  const { store, hasher, turnstile, newId, now } = options;
   return async ({ email, password }) => {
     assertAcceptable(password, email);
-    const secret = await hasher.hash(password);
+    const secret = await turnstile.pass(async () => hasher.hash(password));
     await store.createPerson({ userId: newId(), authenticatorId: newId(), email, secret, at: now() });
     return { email };
   };

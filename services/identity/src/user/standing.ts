@@ -1,5 +1,5 @@
 /**
- * What an operator does with a user: disable, enable again, delete. Who is disabled or deleted signs in no more from the
+ * What an operator does with a user: unlock, disable, enable again, delete. Who is disabled or deleted signs in no more from the
  * commit on; the others hear of it by events, which end the sessions there are, erase what is kept of who was deleted, and
  * are recorded among the user's security events.
  */
@@ -14,11 +14,15 @@ export const UserKey = z.union([z.uuid(), Email], "expected a user's id or e-mai
 /** A user as an operator sees one. */
 export interface UserStanding extends User {
   readonly disabledAt: Date | null;
+  /** In a row, by the authenticator that has most: at 50 it is locked for whoever is not signed in, at 100 for all. */
+  readonly failures: number;
 }
 
 /** Each write is one statement with its events; undefined when there is no such user. */
 export interface StandingStore {
   find(key: string): Promise<UserStanding | undefined>;
+  /** Their failures count from none again. */
+  unlock(id: string): Promise<void>;
   /** Raises the user's epoch, and posts; of a user who is disabled already, posts again. */
   disable(id: string, at: Date, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
   /** Raises the epoch of a user who is disabled, and posts; of a user who is enabled already, posts again. */
@@ -30,6 +34,8 @@ export interface StandingStore {
 /** All throw NOT_FOUND/USER_NOT_FOUND. Resolved means committed; `key` is an id or an e-mail address. */
 export interface Standings {
   find(key: string): Promise<UserStanding>;
+  /** They may try again to sign in, after too many failures. */
+  unlock(key: string): Promise<UserStanding>;
   /** Nobody signs in as this user, and every session of theirs ends. Told again, it is said again. */
   disable(key: string): Promise<UserStanding>;
   /** They may sign in again, by what they signed in by before. */
@@ -58,6 +64,11 @@ export function createStandings(options: {
 
   return {
     find,
+    unlock: async (key) => {
+      const { id } = await find(key);
+      await store.unlock(id);
+      return find(id);
+    },
     disable: async (key) => post(store.disable((await find(key)).id, now(), SAID_AFTER_SECONDS)),
     enable: async (key) => post(store.enable((await find(key)).id, SAID_AFTER_SECONDS)),
     remove: async (key) => post(store.remove((await find(key)).id, SAID_AFTER_SECONDS)),

@@ -12,11 +12,24 @@ export const addUserCommands: AddCommands = (program, run) => {
   const users = program.command("users").description("Who may sign in.");
 
   ofUser(users.command("show"))
-    .description("Show a user, and since when they are disabled.")
+    .description("Show a user, since when they are disabled, and how often signing in as them has failed in a row.")
     .action(
       run(async (operator, { options }) => {
         const { user } = parseOptions(Options, options);
         return { value: await (await openStandings(operator)).find(user) };
+      }),
+    );
+
+  ofUser(users.command("unlock"))
+    .description("Let a user try again to sign in, whose password was locked by too many failures.")
+    .addHelpText("after", "\nExample: users unlock --user ada@example.com")
+    .action(
+      run(async (operator, { options }) => {
+        const { user } = parseOptions(Options, options);
+        const standings = await openStandings(operator);
+        const found = await standings.find(user);
+        if (operator.dryRun) return { value: { ...found, dryRun: true } };
+        return { value: await standings.unlock(found.id) };
       }),
     );
 

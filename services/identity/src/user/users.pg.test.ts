@@ -57,7 +57,7 @@ describe("an operator", () => {
       code: 0,
       value: { id: userId, email, disabledAt: "2026-11-29T20:00:00.000Z" },
     });
-    expect(await createPasswordStore(pool).startAttempt(email)).toBeNull();
+    expect(await createPasswordStore(pool).startAttempt(email, null)).toBeNull();
     expect(await posted(userId)).toEqual([
       { topic: "apply-user-events", epoch: "1", because: "DISABLED", after: REPEATED },
     ]);
@@ -75,13 +75,25 @@ describe("an operator", () => {
     const { userId, email } = await person();
     await users("disable", "--user", userId, "--yes");
     expect(await users("enable", "--user", userId)).toMatchObject({ code: 0, value: { disabledAt: null } });
-    expect(await createPasswordStore(pool).startAttempt(email)).toMatchObject({ userId, epoch: 2 });
+    expect(await createPasswordStore(pool).startAttempt(email, null)).toMatchObject({ userId, epoch: 2 });
     await users("disable", "--user", userId, "--yes");
     expect(await posted(userId)).toMatchObject([
       { epoch: "1", because: "DISABLED" },
       { epoch: "2", because: "ENABLED", after: REPEATED },
       { epoch: "3", because: "DISABLED" },
     ]);
+  });
+
+  test("unlocks a password that strangers have locked, which a dry run does not", async () => {
+    const { userId, email } = await person();
+    const store = createPasswordStore(pool);
+    while ((await store.startAttempt(email, null)) !== null);
+    for (const argv of [["show"], ["unlock", "--dry-run"]])
+      expect(await users(...argv, "--user", email)).toMatchObject({ code: 0, value: { failures: 50 } });
+    expect(await store.startAttempt(email, null)).toBeNull();
+    expect(await users("unlock", "--user", userId)).toMatchObject({ code: 0, value: { id: userId, failures: 0 } });
+    expect(await store.startAttempt(email, null)).toMatchObject({ userId });
+    expect(await posted(userId)).toEqual([]);
   });
 
   test("enables one who is not disabled, which changes nothing, and says so again of one who was", async () => {
@@ -117,7 +129,7 @@ describe("an operator", () => {
       secret: "$argon2id$two",
       at: new Date(),
     });
-    expect((await createPasswordStore(pool).startAttempt(email))?.userId).not.toBe(userId);
+    expect((await createPasswordStore(pool).startAttempt(email, null))?.userId).not.toBe(userId);
   });
 
   test.each(["disable", "delete"])("changes nothing by a dry run of %s, or without a yes", async (verb) => {
@@ -129,7 +141,7 @@ describe("an operator", () => {
   });
 
   test("is told when there is no such user, and when what was named can be none", async () => {
-    for (const verb of ["show", "disable", "enable", "delete"])
+    for (const verb of ["show", "unlock", "disable", "enable", "delete"])
       expect(await users(verb, "--user", newId(), "--yes")).toMatchObject({
         code: 1,
         said: expect.stringContaining("USER_NOT_FOUND"),
@@ -142,7 +154,7 @@ test("a password that was right in the very moment in which its owner was disabl
   const store = createPasswordStore(pool);
   for (const verb of ["disable", "delete"]) {
     const { userId, email } = await person();
-    const attempt = await store.startAttempt(email);
+    const attempt = await store.startAttempt(email, null);
     await users(verb, "--user", userId, "--yes");
     expect(attempt && (await store.succeed(attempt, new Date()))).toBe(false);
   }
