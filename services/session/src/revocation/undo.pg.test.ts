@@ -177,6 +177,6 @@ describe("a sign-out of other devices", () => {
     const grant = await system.grant({ sub: person.userId });
     await phone.tryStepUp(grant, former, jkt);
     await undo(laptop, await signOutOthers(laptop));
-    expect(faultOf(await phone.tryRefresh(former, jkt))).toBe("UNAUTHENTICATED SESSION_ENDED");
+    expect(faultOf(await phone.tryRefresh(former, jkt))).toBe("UNAUTHENTICATED TOKEN_REPLACED");
   });
 });

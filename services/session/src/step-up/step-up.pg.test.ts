@@ -58,7 +58,7 @@ describe("authenticating again within a session", () => {
     const person = system.person();
     const phone = await person.signIn();
     const stepped = tokensIn(await phone.tryStepUp(await grantFor(person)), "stepUp");
-    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
+    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED TOKEN_REPLACED");
     expect(await sessionRow(phone)).toMatchObject({ state: "ACTIVE" });
     expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
   });
@@ -137,9 +137,11 @@ describe("authenticating again within a session", () => {
     // Neither without the key, nor for another session, nor another grant, nor once it has arrived.
     expect(faultOf(await phone.tryStepUp(grant, former))).toBe("UNAUTHENTICATED DPOP_REQUIRED");
     expect(faultOf(await laptop.tryStepUp(grant))).toBe("UNAUTHENTICATED GRANT_USED");
-    expect(faultOf(await phone.tryStepUp(await grantFor(person), former, "key"))).toBe("UNAUTHENTICATED SESSION_ENDED");
+    expect(faultOf(await phone.tryStepUp(await grantFor(person), former, "key"))).toBe(
+      "UNAUTHENTICATED TOKEN_REPLACED",
+    );
     expect(faultOf(await phone.tryRefresh(found.refreshToken, "key"))).toBeUndefined();
-    expect(faultOf(await phone.tryStepUp(grant, former, "key"))).toBe("UNAUTHENTICATED SESSION_ENDED");
+    expect(faultOf(await phone.tryStepUp(grant, former, "key"))).toBe("UNAUTHENTICATED TOKEN_REPLACED");
   });
 
   it("takes nobody else's grant, and does not use it up", async () => {

@@ -15,6 +15,7 @@ import type { RefreshTokenCodec } from "../token/refresh-token.ts";
 import {
   dpopRequired,
   issueTokens,
+  tokenReplaced,
   type RefreshRequest,
   type Rotation,
   type SessionTokens,
@@ -125,7 +126,7 @@ export function createStepUp(options: {
         jkt: request.jkt ?? null,
         now: at,
       };
-      if (!from.isActive) return repeat(asked, sessionEnded(null));
+      if (!from.isActive) return repeat(asked, tokenReplaced());
       const policy = await policies.active(session.applicationId);
       if (policy === undefined) throw sessionEnded(null);
       assertAcr(policy, claims.acr);

@@ -127,7 +127,7 @@ export interface Rotation {
   /**
    * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS, CLIENT_INVALID,
    * GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended),
-   * SESSION_ENDED;
+   * SESSION_ENDED, TOKEN_REPLACED (by a step-up);
    * STEP_UP_REQUIRED: ACR_TOO_LOW, KEY_REQUIRED; UNAVAILABLE/REFRESH_UNSETTLED.
    */
   refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
@@ -181,7 +181,7 @@ export function createRotation(options: {
         return { grant, judgement };
       case "REPLACED":
         if (!isExchange) return { grant, judgement };
-        throw sessionEnded(null);
+        throw tokenReplaced();
       case "ENDED": {
         const standing = standingOf(grant.session, at);
         throw sessionEnded(standing.state === "ACTIVE" ? null : standing.endReason);
@@ -229,6 +229,11 @@ export function createRotation(options: {
       return (await look(decode(refreshToken), { jkt, applicationId, at: now(), logger }, false)).grant;
     },
   };
+}
+
+/** UNAUTHENTICATED/TOKEN_REPLACED: from before a step-up. The session goes on, so nobody is told that it has ended. */
+export function tokenReplaced(): AppError {
+  return new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "Somebody has signed in again since: use the new token.");
 }
 
 /** UNAUTHENTICATED/DPOP_REQUIRED: the request must come with a DPoP proof (RFC 9449). */
