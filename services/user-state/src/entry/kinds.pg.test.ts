@@ -460,6 +460,19 @@ describe("a text", () => {
   }
 });
 
+it("what stands is told beside the outcomes of a push until that is much, and the rest with the next ones", async () => {
+  const phone = createReplica(system);
+  const large = { value: randomBytes(45_000).toString("base64"), position: positionAt([], 0) };
+  const inserts = ["a", "b", "c", "d"].map((id, at) => on("LIST", at + 1, { type: "INSERT", id, ...large }));
+  await phone.push({ ops: inserts });
+  const removals = Array.from({ length: 96 }, (_, at) => on("LIST", at + 5, { type: "REMOVE", id: "none" }));
+  const { outcomes, stop, lastSeq } = await phone.push({ ops: removals });
+  expect({ stop, lastSeq }).toEqual({ stop: "RETRY", lastSeq: 4 + outcomes.length });
+  expect(outcomes.every(({ status, current }) => status === "NOOP" && current !== null)).toBe(true);
+  expect(JSON.stringify(outcomes).length).toBeLessThan(5 * 1024 * 1024);
+  expect((await phone.push({ ops: removals.slice(outcomes.length) })).lastSeq).toBeGreaterThan(lastSeq);
+});
+
 it("a kind that the namespace has changed does not meet what was written as another", async () => {
   const phone = createReplica(system);
   await phone.push({ ops: [on("MAX", 1, { type: "SET", value: 1 })] });

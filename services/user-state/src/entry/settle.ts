@@ -16,6 +16,8 @@ import { bytesOf, isShown, kindNamed, textStateOf, unitId, type Amount, type Uni
  * Far more than any text but the largest; what is behind comes with the next push.
  */
 const MAX_TEXT_CHARACTERS = 4 * 1024 * 1024;
+/** Of what stands, told beside the outcomes of one push: an answer may not be larger than what carries it. */
+const MAX_TOLD_BYTES = 4 * 1024 * 1024;
 
 /** Settles in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN. */
 export function settle(push: Push, deviceId: string, before: Before, quota: Amount): Settlement {
@@ -28,6 +30,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   let lastSeq = before.client?.lastSeq ?? 0;
   let stop: StopReason | null = null;
   let textCharacters = 0;
+  let toldBytes = 0;
   const faults: unknown[] = [];
 
   for (const judged of push.ops) {
@@ -43,7 +46,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     const id = unitId(op);
     const found = changes.get(id) ?? before.units.get(id);
     if (found?.kind === "TEXT") textCharacters += found.bytes;
-    if (textCharacters > MAX_TEXT_CHARACTERS) {
+    if (textCharacters > MAX_TEXT_CHARACTERS || toldBytes > MAX_TOLD_BYTES) {
       stop = "RETRY";
       break;
     }
@@ -71,6 +74,8 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     }
     if (verdict.relayed !== undefined) relayed.push(verdict.relayed);
     const stands = change ?? standing;
+    const told = status === "APPLIED" ? undefined : stands;
+    toldBytes += told?.bytes ?? 0;
     const answer = { seq: op.seq, rev: stands?.rev ?? null };
     if (status !== "APPLIED") answers.set(op.seq, { ...answer, status, fault });
     outcomes.push({
@@ -79,7 +84,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
       stamp: stamp ?? null,
       reason: fault?.reason ?? null,
       message: fault?.message ?? null,
-      standing: status === "APPLIED" || stands === undefined ? null : { ...stands, namespace: op.namespace },
+      standing: told === undefined ? null : { ...told, namespace: op.namespace },
       losers,
       first: null,
     });
