@@ -39,6 +39,29 @@ test("a process listens once, on however many queues it works: each notification
   expect(await listeners(bus.databaseUrl)).toHaveLength(1);
 });
 
+test("a schedule that another process holds for ever is waited for no longer than a moment, and leaves no connection behind", async () => {
+  await using bus = await openPostgresBus();
+  await using jobs = await startJobs({ ...bus, logger: silent });
+  const job = defineJob({ name: `tidy-${randomUUID()}`, schema: z.object({}), attempts: 1, backoffMs: 10 });
+  const other = new Client({ connectionString: bus.databaseUrl });
+  await other.connect();
+  try {
+    await other.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`jobs:${job.name}`]);
+    await expect(jobs.every(job, { everyMs: 60_000 })).rejects.toMatchObject({ reason: "JOBS_UNREACHABLE" });
+    await vi.waitFor(
+      async () => {
+        const { rows } = await other.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
+        );
+        expect(rows).toEqual([]);
+      },
+      { timeout: 60_000 },
+    );
+  } finally {
+    await other.end();
+  }
+});
+
 test("a connection that listens and has fallen silent unnoticed is given up for another, over which workers hear of jobs", async () => {
   await using bus = await openPostgresBus();
   await using jobs = await startJobs({ ...bus, logger: silent });

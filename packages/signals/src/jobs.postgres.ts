@@ -18,6 +18,9 @@ const CONNECTIONS = 5;
 const LONGEST_WAIT_SECONDS = 30;
 const PROBE_MS = 3_000;
 const PAUSE_AFTER_ERROR_MS = 500;
+/** How long somebody waits to be alone, and how long a host that is gone may keep others from it. Milliseconds. */
+const LONELY_WITHIN_MS = 5_000;
+const SILENT_AT_MOST_MS = 60_000;
 
 /**
  * All that a process has of queues and workers is on this: each connection that listens is woken by whatever anybody
@@ -143,6 +146,8 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
         connectionString: databaseUrl,
         application_name: "continuo-jobs",
         connectionTimeoutMillis: 5_000,
+        lock_timeout: LONELY_WITHIN_MS,
+        options: `-c idle_session_timeout=${SILENT_AT_MOST_MS}`,
       });
       client.on("error", () => undefined);
       try {

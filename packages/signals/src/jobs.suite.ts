@@ -1,6 +1,7 @@
 /** What jobs promise, whatever carries them. */
 import { randomUUID } from "node:crypto";
-import { metrics } from "@continuo/process";
+import { createLogger, metrics } from "@continuo/process";
+import { UnrecoverableError } from "bullmq";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Bus, OpenBus } from "./fixtures/bus.ts";
@@ -102,6 +103,30 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       await jobs.enqueue(job, { subject: "hopeless" }, { jobId });
       await jobs.enqueue(job, { subject: "next" });
       await vi.waitFor(() => expect(ran).toEqual(["hopeless", "hopeless", "next"]), soon);
+    });
+
+    test("whether a job is tried again is told by what became of it: one that its workers died of has attempts left", async () => {
+      const logger = createLogger({ name: "jobs-test", level: "silent" });
+      const told: string[] = [];
+      const tellOf = (about: unknown, message?: string): void => void told.push(`${Object(about).jobId}: ${message}`);
+      vi.spyOn(logger, "child").mockReturnThis();
+      vi.spyOn(logger, "warn").mockImplementation(tellOf);
+      vi.spyOn(logger, "error").mockImplementation(tellOf);
+      await using jobs = await startJobs({ ...bus, logger });
+      const job = someJob({ attempts: 2 });
+      await jobs.work(job, async ({ subject }) => {
+        throw subject === "deadly" ? new UnrecoverableError("no") : new Error("not yet");
+      });
+      for (const subject of ["deadly", "hard"]) await jobs.enqueue(job, { subject }, { jobId: subject });
+      await vi.waitFor(
+        () =>
+          expect(told.toSorted()).toEqual([
+            "deadly: a job failed for good",
+            "hard: a job failed and will be tried again",
+            "hard: a job failed for good",
+          ]),
+        soon,
+      );
     });
 
     test("a payload that does not parse is refused, and one that no longer parses fails in the worker", async () => {

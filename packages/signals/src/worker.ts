@@ -80,7 +80,8 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
     sparingly((cause) => logger.warn({ err: cause }, "a worker has trouble with its queue")),
   );
   worker.on("failed", (job, cause) => {
-    const done = job === undefined || job.attemptsMade >= definition.attempts;
+    // Not by its attempts: one whose workers died of it has some left.
+    const done = job === undefined || job.finishedOn !== undefined;
     const about = { err: cause, jobId: job?.id, attempts: job?.attemptsMade };
     if (done) logger.error(about, "a job failed for good");
     else logger.warn(about, "a job failed and will be tried again");
