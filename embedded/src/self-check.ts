@@ -149,5 +149,7 @@ const deviceFile = (directory: string): string => join(directory, "self-check-de
 
 /** Each start signs in on the same device, so that one row tells of all of them. */
 async function knownDevice(directory: string): Promise<string | undefined> {
-  return readFile(deviceFile(directory), "utf8").catch(() => undefined);
+  const text = await readFile(deviceFile(directory), "utf8").catch(() => undefined);
+  // A start that died while it wrote the file may have left it empty.
+  return z.uuid().safeParse(text).data;
 }
