@@ -9,27 +9,40 @@ export interface Answer {
   readonly header: (name: string) => string | undefined;
 }
 
-/** Rejects when there is no answer, and as soon as the signal says that nobody waits for it, also while it waits for a connection. */
+/**
+ * Rejects when there is no whole answer within so many milliseconds, and as soon as the signal says that nobody waits for it,
+ * also while it waits for a connection. The pool's own timers begin anew with each part of an answer.
+ */
 export function dispatch(
   pool: Pick<Dispatcher, "dispatch">,
   options: Dispatcher.DispatchOptions,
-  signal: AbortSignal | undefined,
+  { withinMs, signal }: { readonly withinMs: number; readonly signal?: AbortSignal | undefined },
 ): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   let controller: Dispatcher.DispatchController | undefined;
+  let givenUp: Error | undefined;
   let start: Pick<Answer, "status" | "header"> | undefined;
   const chunks: Buffer[] = [];
 
-  function leave(): void {
-    const reason = reasonOf(signal);
+  function giveUp(reason: Error): void {
+    givenUp = reason;
     controller?.abort(reason);
+    finish();
     reject(reason);
   }
+
+  function finish(): void {
+    clearTimeout(late);
+    signal?.removeEventListener("abort", leave);
+  }
+
+  const leave = (): void => giveUp(reasonOf(signal));
+  const late = setTimeout(() => giveUp(new Error(`no answer within ${withinMs} ms`)), withinMs);
 
   pool.dispatch(options, {
     onRequestStart(started) {
       controller = started;
-      if (signal?.aborted) leave();
+      if (givenUp) started.abort(givenUp);
     },
     onResponseStart(_controller, status, headers) {
       start = { status, header: (name) => headers[name]?.toString() };
@@ -38,11 +51,11 @@ export function dispatch(
       chunks.push(chunk);
     },
     onResponseEnd() {
-      signal?.removeEventListener("abort", leave);
+      finish();
       if (start) resolve({ ...start, text: Buffer.concat(chunks).toString("utf8") });
     },
     onResponseError(_controller, cause) {
-      signal?.removeEventListener("abort", leave);
+      finish();
       reject(cause);
     },
   });

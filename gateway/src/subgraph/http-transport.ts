@@ -2,7 +2,7 @@
 import { AppError } from "@continuo/errors";
 import { Pool } from "undici";
 import { dispatch } from "./dispatch.ts";
-import type { SubgraphTransport, TransportRequest } from "./transport.ts";
+import type { SubgraphTransport } from "./transport.ts";
 
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const CONNECTIONS = 64;
@@ -33,27 +33,18 @@ export function createHttpTransport(url: string, streamWithinMs: number): Subgra
     bodyTimeout: streamWithinMs,
   });
 
-  /** The connection's own timers cost less than a signal; but they do not run for whoever waits for a connection. */
-  function signalOf({ signal, withinMs }: TransportRequest): AbortSignal | undefined {
-    const { running, pending } = pool.stats;
-    if (running + pending < CONNECTIONS) return signal;
-    const deadline = AbortSignal.timeout(withinMs);
-    return signal ? AbortSignal.any([signal, deadline]) : deadline;
-  }
-
   return {
-    async send(request) {
-      const { method, path, headers, body, withinMs, waits = false } = request;
+    async send({ method, path, headers, body, withinMs, waits = false, signal }) {
       if (waits && waiting.stats.running + waiting.stats.pending >= WAITING_CONNECTIONS) throw tooManyWait();
       const options = {
         method,
         path: `${base}${path}`,
         headers: { accept: "application/json", ...headers },
         ...(body !== undefined && { body }),
-        headersTimeout: withinMs,
-        bodyTimeout: withinMs,
+        headersTimeout: 0,
+        bodyTimeout: 0,
       };
-      return dispatch(waits ? waiting : pool, options, signalOf(request));
+      return dispatch(waits ? waiting : pool, options, { withinMs, signal });
     },
     async stream({ path, headers }) {
       const reply = await streams.request({ method: "GET", path: `${base}${path}`, headers: { ...headers } });
