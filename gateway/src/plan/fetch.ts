@@ -3,7 +3,7 @@ import type { FetchNode } from "@apollo/query-planner";
 import { GraphQLError, type GraphQLSchema, isAbstractType, OperationTypeNode } from "graphql";
 import type { GatewayContext } from "../context.ts";
 import type { DataSource } from "../subgraph/data-source.ts";
-import { isRecord, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "../subgraph/subgraph-error.ts";
+import { isRecord, MOST_ERRORS, type SubgraphError, UNAVAILABLE, UNEXPECTED } from "../subgraph/subgraph-error.ts";
 import { type Data, merge, read } from "./data.ts";
 import { keysOf, type Place } from "./place.ts";
 import { compileRepresentation } from "./representation.ts";
@@ -115,7 +115,8 @@ function report(
   places: readonly Place[],
   path: SubgraphError["path"] = [],
 ): void {
-  for (const place of places) errors.push(toGraphQLError(error, [...keysOf(place), ...path]));
+  for (const place of places.slice(0, Math.max(0, MOST_ERRORS - errors.length)))
+    errors.push(toGraphQLError(error, [...keysOf(place), ...path]));
 }
 
 /** A subgraph's error in GraphQL's clothes, at `path` of the client's operation. */

@@ -22,6 +22,8 @@ export function createDataSource(client: Pick<SubgraphClient, "graphql">): DataS
   };
 }
 
+const MOST_UNPLACED = 10;
+
 /** Gives each error a path within the fetch, so that the client sees which of its fields are missing because of it. */
 export function placeErrors(
   answer: Pick<SubgraphAnswer, "errors">,
@@ -29,10 +31,14 @@ export function placeErrors(
   variables: Readonly<Record<string, unknown>>,
 ): SubgraphError[] {
   const entities = variables["representations"];
+  let unplaced = 0;
   return answer.errors.flatMap((error) => {
     // The executor turns `_entities` and an index into a place in the client's operation; without one it is all of them.
     const isPlaced = Array.isArray(entities) ? typeof error.path?.[1] === "number" : error.path !== undefined;
     if (isPlaced) return [error];
+    // Each of them is told in every place.
+    unplaced += 1;
+    if (unplaced > MOST_UNPLACED) return [];
     if (Array.isArray(entities)) return entities.map((_, index) => ({ ...error, path: ["_entities", index] }));
     return rootKeys(query).map((key) => ({ ...error, path: [key] }));
   });

@@ -6,6 +6,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "../fixtures/eventually.ts";
+import { createDataSource } from "./data-source.ts";
 import type { LocalSubgraph } from "./local-subgraph.ts";
 import { createSubgraphClient, type Scope, type SubgraphClient } from "./subgraph-client.ts";
 
@@ -89,6 +90,32 @@ it("waits no longer than its deadline", async () => {
   const { client, asked } = await serve(() => undefined, 1_000);
   expect(await client.graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
   expect(asked()).toBe(1);
+});
+
+it("waits no longer for an answer that comes a little at a time, and closes its connection", async () => {
+  let left = 0;
+  const { client, asked } = await serve((_request, response) => {
+    response.write("{");
+    const dripping = setInterval(() => response.write(" "), 100);
+    response.once("close", () => {
+      clearInterval(dripping);
+      left += 1;
+    });
+  }, 1_000);
+  expect(await client.graphql({ query: "{ a }" }, SCOPE)).toMatchObject(unavailable);
+  expect(asked()).toBe(1);
+  await eventually(() => expect(left).toBe(1));
+});
+
+it("tells of so many errors at most, and those without a place in few places", async () => {
+  const { client } = await serve((_request, response) =>
+    response.end(JSON.stringify({ data: { _entities: [] }, errors: Array.from({ length: 20_000 }, () => ({})) })),
+  );
+  expect((await client.graphql({ query: "{ a }" }, SCOPE)).errors).toHaveLength(1_000);
+  const variables = { representations: Array.from({ length: 300 }, () => ({ __typename: "A" })) };
+  const ask = createDataSource(client);
+  const placed = await ask({ query: "{ _entities { a } }", operationName: undefined, variables, waitMs: 0 }, SCOPE);
+  expect(placed.errors).toHaveLength(3_000);
 });
 
 it("waits no longer than that for a connection either, while others hold them all", async () => {

@@ -14,6 +14,7 @@ import { createLocalLink, createRemoteLink, type Operation } from "./operation-l
 import {
   fromSubgraph,
   isRecord,
+  MOST_ERRORS,
   type SubgraphError,
   toSubgraphError,
   UNAVAILABLE,
@@ -157,7 +158,7 @@ export function createSubgraphClient(options: {
       return failure(status !== undefined && status >= 500 ? UNAVAILABLE : UNEXPECTED);
     }
     const data = isRecord(answer["data"]) ? answer["data"] : null;
-    const sent: unknown[] = Array.isArray(answer["errors"]) ? answer["errors"] : [];
+    const sent: unknown[] = Array.isArray(answer["errors"]) ? answer["errors"].slice(0, MOST_ERRORS) : [];
     const errors = sent.map(fromSubgraph);
     if (errors.some(({ extensions }) => extensions.code === "INTERNAL_SERVER_ERROR"))
       logger.error({ status, sent }, "subgraph reported a fault");

@@ -18,6 +18,9 @@ const OURS = new Set([
   "BODY_TOO_LARGE",
 ]);
 
+/** In one answer. A subgraph may send, and places multiply, as many as there is memory. */
+export const MOST_ERRORS = 1_000;
+
 export const UNAVAILABLE: SubgraphError = {
   message: "A part of the service is not available right now.",
   extensions: { code: "UNAVAILABLE", reason: "SUBGRAPH_UNAVAILABLE" },
