@@ -222,7 +222,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     recheckMs: waits.recheckMs,
     backoffMs: waits.backoffMs,
   });
-  const operations = createOperations({ server, subscriptions, standing, rates, trusted, logger });
+  const operations = createOperations({ server, subscriptions, standing, rates, trusted, documents, logger });
   const streaming = {
     operations,
     admissions,

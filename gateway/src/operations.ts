@@ -4,10 +4,18 @@
  */
 import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
-import type { DocumentNode, ExecutionResult, FormattedExecutionResult, GraphQLError } from "graphql";
+import {
+  type DocumentNode,
+  type ExecutionResult,
+  type FormattedExecutionResult,
+  getOperationAST,
+  type GraphQLError,
+  OperationTypeNode,
+} from "graphql";
 import { cameFrom, type ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLErrors, toGraphQLError } from "./errors.ts";
+import type { Documents } from "./limits/documents.ts";
 import { logRefusal } from "./refusals.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import type { Server } from "./server.ts";
@@ -51,9 +59,10 @@ export function createOperations(options: {
   standing: Standing;
   rates: Pick<RateLimits, "operation">;
   trusted: TrustedDocuments;
+  documents: Documents;
   logger: Logger;
 }): Operations {
-  const { server, subscriptions, standing, rates, trusted, logger } = options;
+  const { server, subscriptions, standing, rates, trusted, documents, logger } = options;
 
   function start(prepared: PreparedOperation, request: OperationRequest, context: GatewayContext): Operation {
     const { document } = prepared;
@@ -75,6 +84,16 @@ export function createOperations(options: {
     };
   }
 
+  /** Whether it is a query or a mutation. What is none of all has been read for nothing. */
+  function isAnswered({ query, operationName }: OperationRequest): boolean {
+    try {
+      const operation = getOperationAST(documents.read(query), operationName);
+      return operation ? operation.operation !== OperationTypeNode.SUBSCRIPTION : false;
+    } catch {
+      return false;
+    }
+  }
+
   return {
     async prepare(asked, { admission, requestId, network }) {
       const { caller, claims, proof } = admission;
@@ -82,17 +101,16 @@ export function createOperations(options: {
       try {
         await standing.assert(claims, "READ");
         const request = { ...asked, query: trusted.textOf(asked) ?? "" };
+        // Others are counted where they are answered.
+        if (!isAnswered(request)) await rates.operation({ sessionId: claims.sid, network });
         const prepared = subscriptions.prepare(request);
         if (!("document" in prepared)) {
           for (const { extensions } of formatGraphQLErrors(prepared, requestId))
             logRefusal(logger, extensions ?? {}, who);
           return prepared;
         }
-        // Others are counted and judged where they are answered.
-        if ("open" in prepared) {
-          await rates.operation({ sessionId: claims.sid, network });
+        if ("open" in prepared)
           prepared.graph.access.assert(prepared.document, request.operationName ?? undefined, claims);
-        }
         return start(prepared, request, {
           caller: cameFrom(caller, network),
           grant: { grantId: claims.gid, generation: claims.gen },

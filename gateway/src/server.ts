@@ -93,7 +93,6 @@ export function createServer(options: {
   ): Promise<void> {
     const { document, name, variables } = asked;
     const { session } = context;
-    if (!isRelease(operation)) await rates.operation(askingOf(context));
     seen.cost = on.costs.of(document, name, variables);
     if (seen.cost > limits.cost) throw limitExceeded("cost", limits.cost, seen.cost);
     on.access.assert(document, name, session);
@@ -102,17 +101,32 @@ export function createServer(options: {
     if (session) await standing.assert(session, "CHANGE");
   }
 
+  /** Counts what is at fault as well: most of what it costs is to find that out. */
+  async function read(
+    text: string,
+    name: string | undefined,
+    context: GatewayContext,
+  ): Promise<{ document: DocumentNode; operation: OperationDefinitionNode | null | undefined }> {
+    let operation: OperationDefinitionNode | null | undefined;
+    try {
+      const document = readDocument(documents, text);
+      operation = getOperationAST(document, name);
+      return { document, operation };
+    } finally {
+      if (!operation || !isRelease(operation)) await rates.operation(askingOf(context));
+    }
+  }
+
   /** Throws what ends the operation. */
   async function run(request: ServerRequest, context: GatewayContext, isRead: boolean, seen: Seen): Promise<Answer> {
     if (request.query === "") throw withoutText(request.extensions);
-    const document = readDocument(documents, request.query);
+    const name = request.operationName ?? undefined;
+    const { document, operation } = await read(request.query, name, context);
     // It ends on the graph that it began on, also when another has come since.
     const on = graph.current();
     const errors = faultsOf(on, document);
     if (errors.length > 0) return { errors };
-    const name = request.operationName ?? undefined;
     const variables = request.variables ?? {};
-    const operation = getOperationAST(document, name);
     if (!operation) throw requestFault("OPERATION_UNKNOWN", `Unknown operation named "${name ?? ""}".`);
     seen.operation = operation;
     if (isRead && operation.operation !== OperationTypeNode.QUERY) throw readsOnly();

@@ -52,6 +52,19 @@ describe("a gateway behind a proxy", () => {
     expect(house.state.calls).toEqual([]);
   });
 
+  it("counts what is at fault as well: to find that out is work", async () => {
+    const [asking, listening] = [await house.token(house.join()), await house.token(house.join())];
+    for (const text of ["{ nothing }", "{", "{ nothing }", "{ me { id } } { me { id } }", "{ ...Nobody }"])
+      expect((await ask("10.6.1.1", asking, text)).status).toBe(400);
+    expect((await ask("10.6.1.1", asking, "{ nothing }")).status).toBe(429);
+    await using client = createTestClient(house.socketUrl, listening);
+    const runs = Array.from({ length: 6 }, () => client.run(`subscription { nothing }`));
+    await eventually(() => expect(runs.map((run) => run.failure())).not.toContain(undefined));
+    const told = runs.map((run) => JSON.stringify(run.failure()));
+    expect(told.filter((each) => each.includes("DOCUMENT_INVALID"))).toHaveLength(5);
+    expect(told.filter((each) => each.includes("SESSION_RATE"))).toHaveLength(1);
+  });
+
   it("says where a request came from to subgraphs and activity, as a prefix and never whole", async () => {
     const person = house.join();
     house.state.calls.length = 0;
