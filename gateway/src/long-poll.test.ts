@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "./fixtures/eventually.ts";
 import { startHouse, type House } from "./fixtures/house.ts";
+import { createTestClient } from "./fixtures/socket-client.ts";
 import { compileWait } from "./plan/wait.ts";
 
 describe("how long a fetch asks its owner to wait", () => {
@@ -50,6 +51,18 @@ describe("a pull that waits", () => {
     leaving.abort();
     await expect(waiting).rejects.toThrow("aborted");
     await eventually(() => expect(house.state.left).toBe(1));
+  });
+
+  it("ends when its client leaves it, or its socket", async () => {
+    await open(10_000);
+    await using client = createTestClient(house.socketUrl, token);
+    const [left, lost] = [client.run(WAIT, { waitMs: 25_000 }), client.run(WAIT, { waitMs: 25_000 })];
+    await eventually(() => expect(house.state.pulls).toHaveLength(2));
+    left.stop();
+    await eventually(() => expect(house.state.left).toBe(1));
+    client.client.terminate();
+    await eventually(() => expect(house.state.left).toBe(2));
+    expect(lost.results).toEqual([]);
   });
 
   it("keeps no connection from the others, however many wait", async () => {

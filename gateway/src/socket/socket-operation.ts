@@ -41,7 +41,9 @@ export class SocketOperation implements Subscriber<ExecutionResult> {
         else this.#stream = stream;
         return;
       }
-      const answer = await operation.answer();
+      const leaving = new AbortController();
+      this.#stream = { close: () => leaving.abort() };
+      const answer = await operation.answer(leaving.signal);
       if (this.#isOver) return;
       void this.#connection.send(this.#nextOf(JSON.stringify(answer)));
       this.complete();
