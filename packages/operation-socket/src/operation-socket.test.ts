@@ -392,6 +392,32 @@ describe("a server", () => {
     expect(socket.readyState).toBe(WebSocket.OPEN);
   });
 
+  test("answers whoever asks under an id that was left what they asked", async () => {
+    const answers = new Map<string, PromiseWithResolvers<void>>();
+    const { port } = await serve(async ({ query }) => {
+      const answer = Promise.withResolvers<void>();
+      answers.set(query, answer);
+      await answer.promise;
+      return { data: { query } };
+    });
+    const { say, heard } = await speak(port);
+    say({ type: MessageType.ConnectionInit, payload: { name: "gateway" } });
+    await expect.poll(() => heard).toHaveLength(1);
+    say({ type: MessageType.Subscribe, id: "1", payload: { query: "former" } });
+    say({ type: MessageType.Complete, id: "1" });
+    say({ type: MessageType.Subscribe, id: "1", payload: { query: "latter" } });
+    await expect.poll(() => answers.size).toBe(2);
+    answers.get("former")?.resolve();
+    await turn();
+    answers.get("latter")?.resolve();
+    await expect
+      .poll(() => heard.slice(1))
+      .toEqual([
+        { type: MessageType.Next, id: "1", payload: { data: { query: "latter" } } },
+        { type: MessageType.Complete, id: "1" },
+      ]);
+  });
+
   test("answers a ping, and speaks the protocol of stock clients", async () => {
     const { port } = await serve(async () => ({ data: { a: 1 } }));
     const { heard, say } = await speak(port);

@@ -107,13 +107,14 @@ export function acceptOperations(options: {
       if (underWay.size >= MAX_UNDER_WAY) return send(errorOf(id, [TOO_MANY]));
       const leaving = new AbortController();
       underWay.set(id, leaving);
-      run(message, leaving.signal).catch((cause: unknown) => {
+      run(message, leaving).catch((cause: unknown) => {
         logger.error({ err: cause }, "an operation could not be answered");
         socket.close(CloseCode.InternalServerError, "Internal server error");
       });
     }
 
-    async function run({ id, payload }: SubscribeMessage, signal: AbortSignal): Promise<void> {
+    async function run({ id, payload }: SubscribeMessage, leaving: AbortController): Promise<void> {
+      const { signal } = leaving;
       const answered = Promise.withResolvers<void>();
       const { query, variables, operationName, extensions } = payload;
       try {
@@ -125,7 +126,10 @@ export function acceptOperations(options: {
           signal,
           answered: answered.promise,
         });
-        if (underWay.delete(id)) tell(id, result);
+        // Its id may be another's by now.
+        if (underWay.get(id) !== leaving) return;
+        underWay.delete(id);
+        tell(id, result);
       } finally {
         answered.resolve();
       }
