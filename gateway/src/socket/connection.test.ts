@@ -114,6 +114,18 @@ it("a client that goes on asking without reading is closed before more than 16 M
   expect([code, String(reason)]).toEqual([1013, "TOO_SLOW"]);
 });
 
+it("for a client that has not said who it is little waits", async () => {
+  const connection = accept({ closeWithinMs: 60_000 });
+  client.pause();
+  stream.cork();
+  for (let sent = 0; sent < 3; sent += 1) void connection.send("x".repeat(40 * 1024));
+  expect(socket.bufferedAmount).toBeLessThan(100 * 1024);
+  stream.uncork();
+  client.resume();
+  const [code, reason] = await closing;
+  expect([code, String(reason)]).toEqual([1013, "TOO_SLOW"]);
+});
+
 it.each<[string, (connection: Connection) => unknown]>([
   ["by itself, within a second", () => vi.advanceTimersByTime(1_000)],
   ["in place of what comes", () => client.send("late")],

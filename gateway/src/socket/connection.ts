@@ -54,6 +54,8 @@ const INIT_WITHIN_MS = 3_000;
 const CLOSE_WITHIN_MS = 10_000;
 /** What may wait for a client that sends more than it reads: many times the greatest event. Bytes. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** The same of whoever has not said yet who it is. */
+const MAX_WAITING_BEFORE_INIT = 64 * 1024;
 /** RFC 6455 section 5.5. */
 const MAX_REASON_BYTES = 123;
 
@@ -127,7 +129,8 @@ export class Connection implements Visited {
    */
   send(message: string): Promise<void> | undefined {
     if (this.#hasExpired() || !this.isOpen) return undefined;
-    if (this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
+    const most = this.#timer === undefined ? MAX_WAITING_BYTES : MAX_WAITING_BEFORE_INIT;
+    if (this.#socket.bufferedAmount > most) {
       this.close(TRY_AGAIN, "TOO_SLOW");
       return undefined;
     }
