@@ -30,6 +30,8 @@ const KEEP_ALIVE_MS = 65_000;
 const HEADERS_WITHIN_MS = 10_000;
 const REQUEST_WITHIN_MS = 30_000;
 const CHECK_EVERY_MS = 2_000;
+/** Whoever takes nothing of an answer for so long is cut off; longer than a request may wait for something to tell. */
+const STALLED_AFTER_MS = 60_000;
 /** RFC 9449 section 8.2. */
 const NONCE_HEADER = "dpop-nonce";
 const PREFLIGHT_SECONDS = 600;
@@ -42,8 +44,9 @@ export async function createFront(options: {
   nonces: Nonces;
   allowedOrigins: readonly string[];
   logger: Logger;
+  stalledAfterMs?: number;
 }): Promise<FastifyInstance> {
-  const { health, nonces, allowedOrigins, logger } = options;
+  const { health, nonces, allowedOrigins, logger, stalledAfterMs = STALLED_AFTER_MS } = options;
   const loggerInstance: FastifyBaseLogger = logger;
   const http = Fastify({
     loggerInstance,
@@ -54,6 +57,7 @@ export async function createFront(options: {
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_WITHIN_MS,
+    connectionTimeout: stalledAfterMs,
     http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
     genReqId: newRequestId,
   });

@@ -2,12 +2,16 @@
  * A client that does not read for a while, at a socket and over HTTP (multipart differs in framing alone): nothing is read for
  * it meanwhile, and nothing is lost.
  */
-import { metrics } from "@continuo/process";
+import { generateKey } from "@continuo/access";
+import { createHealth, createLogger, metrics } from "@continuo/process";
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
+import { connect } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import { createNonces } from "./dpop/nonces.ts";
 import { eventually } from "./fixtures/eventually.ts";
+import { createFront } from "./front.ts";
 import { type House, type Person, startHouse } from "./fixtures/house.ts";
 
 const STATE = "subscription { stateChanges { from to entries { key value } } }";
@@ -114,4 +118,24 @@ it.each([
   expect(await valueOf(told)).toBe(toldBefore + ranges.length);
   reader.leave();
   await eventually(async () => expect(await valueOf(`continuo_streams_open{transport="${transport}"}`)).toBe(0));
+});
+
+it("is cut off when it takes nothing of an answer", async () => {
+  const http = await createFront({
+    health: createHealth(),
+    nonces: createNonces(await generateKey("Ed25519").then(({ privateJwk }) => privateJwk)),
+    allowedOrigins: [],
+    logger: createLogger({ name: "test", level: "silent" }),
+    stalledAfterMs: 200,
+  });
+  await using _closing = { [Symbol.asyncDispose]: () => http.close() };
+  http.get("/long", () => BIG.repeat(20));
+  const { port } = new URL(await http.listen({ host: "127.0.0.1", port: 0 }));
+  const client = connect(Number(port), "127.0.0.1");
+  client.pause();
+  client.write("GET /long HTTP/1.1\r\nhost: gateway\r\n\r\n");
+  const [stream] = await once(http.server, "connection");
+  await once(stream, "close");
+  expect(client.bytesRead).toBeLessThan(20 * BIG.length);
+  client.destroy();
 });
