@@ -19,8 +19,8 @@ interface Start extends RunningProcess {
   readonly url: string;
 }
 
-function begin(port = 0): Promise<RunningProcess> {
-  const env = { PORT: String(port), DATA_DIRECTORY: dataDirectory, HOME: process.env["HOME"] ?? "" };
+function begin(port = 0, directory = dataDirectory): Promise<RunningProcess> {
+  const env = { PORT: String(port), DATA_DIRECTORY: directory, HOME: process.env["HOME"] ?? "" };
   return startProcess({ name: "npm start", file: "embedded/src/main.ts", env });
 }
 
@@ -103,4 +103,11 @@ test("a busy port is told in a sentence with its code, and nothing is left runni
   expect(started.log()).toContain(`E_PORT_BUSY  Port ${port} is busy`);
   expect(started.log()).not.toMatch(/\n\s+at /);
   await expect(stat(join(dataDirectory, "postgres/cluster/postmaster.pid"))).rejects.toThrow("ENOENT");
+});
+
+test("a data directory that can be none is told in a sentence with its code", async () => {
+  await using started = await begin(0, join(import.meta.filename, "data"));
+  expect(await started.ended()).toEqual({ code: 1, signal: null });
+  expect(started.log()).toContain("E_FOLDER_READ_ONLY  The data directory");
+  expect(started.log()).not.toMatch(/\n\s+at /);
 });

@@ -51,7 +51,12 @@ export async function checkDisk() {
 
 /** The gateway's port can be had (`PORT`, else 4000). */
 export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT)) {
-  if (port === 0) return "any free port";
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new SetupError(
+      "E_ENV_INVALID",
+      `PORT is ${process.env.PORT}, which is no port.`,
+      "Set it to a number up to 65535, or to 0, which takes a free one.",
+    );
   const deadline = performance.now() + STOPPING_MS;
   let cause = await tryPort(port);
   // One that is stopping just now, after its terminal was closed, is waited for.
@@ -59,7 +64,13 @@ export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT))
     await delay(100);
     cause = await tryPort(port);
   }
-  if (cause === undefined) return `${port} is free`;
+  if (cause === undefined) return port === 0 ? "any free port" : `${port} is free`;
+  if (!["EADDRINUSE", "EACCES"].includes(cause.code))
+    throw new SetupError(
+      "E_ENV_INVALID",
+      `HOST is ${process.env.HOST}, which is no address of this machine (${cause.code}).`,
+      "Unset it, or set it to 127.0.0.1, or to 0.0.0.0, which is all addresses of this machine.",
+    );
   if (cause.code === "EACCES")
     throw new SetupError(
       "E_PORT_BUSY",

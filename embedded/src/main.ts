@@ -13,7 +13,7 @@ const startedAt = Number(values.since ?? Date.now());
 const terminal = createTerminal(process.stdout);
 const env = readEnv();
 const logFile = join(env.DATA_DIRECTORY, "logs/continuo.log");
-sendLogsTo(logFile);
+openLog();
 // Whoever started us holds the other end of this channel: when it breaks, nobody is there to stop us any more.
 process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 await runProcess(start, { logger: createLogger({ name: "continuo", level: env.LOG_LEVEL }) });
@@ -23,6 +23,17 @@ function readEnv(): Env {
     return loadEnv();
   } catch (cause) {
     if (cause instanceof EnvError) terminal.say(`${cause.code}  ${cause.message}`);
+    process.exit(1);
+  }
+}
+
+function openLog(): void {
+  try {
+    sendLogsTo(logFile);
+  } catch (cause) {
+    const sentence = `The data directory ${env.DATA_DIRECTORY} cannot be written to.`;
+    const fix = "Make it a folder that is writable for you, or set DATA_DIRECTORY to one that is.";
+    terminal.say(new SetupError("E_FOLDER_READ_ONLY", sentence, fix, cause).explain());
     process.exit(1);
   }
 }
