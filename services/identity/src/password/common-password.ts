@@ -5,6 +5,7 @@
 import { dictionary } from "@zxcvbn-ts/language-common";
 
 const COMMON: ReadonlySet<string> = new Set(dictionary["passwords-common"]);
+const LONGEST = dictionary["passwords-common"].reduce((longest, { length }) => Math.max(longest, length), 0);
 const PRODUCT = "continuo";
 /** A repetition counts once, and fewer changes of step than this is a pattern such as 12345 or aaaaa. */
 const FEWEST_TURNS = 8;
@@ -13,8 +14,9 @@ const SHORTEST_PART = 3;
 /** True for a common password, two of them joined (the address and its parts count as common), a repetition or a run of characters. */
 export function isCommonPassword(password: string, email: string, minimumLength: number): boolean {
   const text = fold(password);
-  const own = new Set([email, ...email.split("@"), PRODUCT].map(fold));
-  const isCommon = (part: string): boolean => COMMON.has(part) || own.has(part);
+  const own = [email, ...email.split("@"), PRODUCT].map(fold);
+  // A set reads a part whole before it says no, and compatibility forms can be eighteen characters for one.
+  const isCommon = (part: string): boolean => (part.length <= LONGEST && COMMON.has(part)) || own.includes(part);
   return (
     repeatedUnit(text).length < minimumLength ||
     turns(text) < FEWEST_TURNS ||
