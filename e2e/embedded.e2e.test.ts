@@ -1,6 +1,6 @@
 import { startEmbeddedPostgres } from "@continuo/database";
 import { createLogger } from "@continuo/process";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -68,8 +68,10 @@ test("npm start: the story holds, a stop is clean with the database last, a star
   expect(log).not.toContain(laptop.refreshToken);
 });
 
-test("a start waits for one that is still stopping on the same data", async () => {
+test("a start waits for one that is still stopping on the same data, and leaves a log that has grown large behind", async () => {
   await using stack = new AsyncDisposableStack();
+  const logFile = join(dataDirectory, "logs/continuo.log");
+  await truncate(logFile, 65 * 1024 * 1024);
   const log = createLogger({ name: "earlier", level: "silent" });
   const earlier = await startEmbeddedPostgres({
     dataDirectory: join(dataDirectory, "postgres"),
@@ -81,6 +83,8 @@ test("a start waits for one that is still stopping on the same data", async () =
   await started.says(/waiting for it to stop/);
   await earlier[Symbol.asyncDispose]();
   await started.says(/Continuo is ready in/);
+  expect((await stat(logFile)).size).toBeLessThan(1024 * 1024);
+  expect((await stat(`${logFile}.1`)).size).toBe(65 * 1024 * 1024);
 
   expect(await started.stop("SIGTERM")).toEqual({ code: 0, signal: null });
 });

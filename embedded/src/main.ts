@@ -1,12 +1,16 @@
 /** What `npm start` runs. It talks to a person on the terminal; logs go to a file. */
 import { SetupError } from "@continuo/database";
 import { createLogger, EnvError, runProcess, sendLogsTo } from "@continuo/process";
+import { renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startEmbedded, type Embedded } from "./app.ts";
 import { type Env, loadEnv } from "./env.ts";
 import { createTerminal } from "./terminal.ts";
 import { welcome } from "./welcome.ts";
+
+/** A start that finds more of it begins another, and keeps the former. */
+const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
 
 const { values } = parseArgs({ options: { since: { type: "string" } }, allowPositionals: true });
 const startedAt = Number(values.since ?? Date.now());
@@ -29,6 +33,8 @@ function readEnv(): Env {
 
 function openLog(): void {
   try {
+    const { size = 0 } = statSync(logFile, { throwIfNoEntry: false }) ?? {};
+    if (size > LOG_LIMIT_BYTES) renameSync(logFile, `${logFile}.1`);
     sendLogsTo(logFile);
   } catch (cause) {
     const sentence = `The data directory ${env.DATA_DIRECTORY} cannot be written to.`;
