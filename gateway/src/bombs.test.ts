@@ -118,6 +118,30 @@ describe("a bomb", () => {
     expect((await house.graphql(query, { token, variables: { first: 500 } })).body.errors).toBeUndefined();
   });
 
+  it("of variables within variables is the client's fault, and no outage", async () => {
+    const query = `mutation ($input: PushStateInput!) { pushState(input: $input) { headRev } }`;
+    const op = {
+      seq: 1,
+      namespace: "preferences",
+      key: "k",
+      field: "f",
+      stamp: { ms: 1, counter: 0 },
+      baseRev: 0,
+      payload: { type: "SET", value: "DEEP" },
+    };
+    const input = { clientId: "c", epoch: "e", clientNow: 1, baseRev: 0, ops: [op] };
+    const deep = "[".repeat(20_000) + "]".repeat(20_000);
+    const text = JSON.stringify({ query, variables: { input } }).replace(`"DEEP"`, deep);
+    const response = await fetch(`${house.url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: text,
+    });
+    expect(response.status).toBe(400);
+    expect(await response.text()).toContain(`"reason":"NESTED_TOO_DEEPLY"`);
+    expect(calls()).toEqual([]);
+  });
+
   it("in a subscription is refused as it is in a query", async () => {
     await using client = createTestClient(house.socketUrl, token);
     const nested = "devices { sessions { device { sessions { device { sessions { id } } } } } }";

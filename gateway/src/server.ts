@@ -24,6 +24,7 @@ import { asFault, causeOf, formatGraphQLErrors, headOf, operationRefused, reques
 import type { Graph, LiveGraph } from "./graph/graph.ts";
 import type { Documents } from "./limits/documents.ts";
 import { limitExceeded, type Limits, MOST_FAULTS } from "./limits/limits.ts";
+import { assertNested } from "./limits/nesting.ts";
 import type { Answer } from "./plan/operation.ts";
 import { askingOf, isRelease, type RateLimits } from "./rate-limit/rate-limits.ts";
 import { asksOnlyFor } from "./root-fields.ts";
@@ -93,6 +94,7 @@ export function createServer(options: {
   ): Promise<void> {
     const { document, name, variables } = asked;
     const { session } = context;
+    assertNested(variables);
     seen.cost = on.costs.of(document, name, variables);
     if (seen.cost > limits.cost) throw limitExceeded("cost", limits.cost, seen.cost);
     on.access.assert(document, name, session);

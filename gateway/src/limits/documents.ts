@@ -2,6 +2,7 @@
 import { type DocumentNode, Lexer, parse, Source, TokenKind } from "graphql";
 import { LRUCache } from "lru-cache";
 import { limitExceeded, type Limits } from "./limits.ts";
+import { NESTING } from "./nesting.ts";
 import { assertShape } from "./shape.ts";
 
 export interface Documents {
@@ -9,8 +10,6 @@ export interface Documents {
   read(text: string): DocumentNode;
 }
 
-/** Brackets within brackets: what reads literals, and plans, calls itself for each. */
-const NESTING = 100;
 /** Of a token, with the blanks and comments around it. */
 const CHARACTERS_A_TOKEN = 20;
 const CACHED_TEXTS = 1_000;

@@ -17,6 +17,7 @@ import { asFault, requestFault, toGraphQLError } from "../errors.ts";
 import type { Graph, LiveGraph, SubscriptionPlan } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
 import { limitExceeded, MOST_FAULTS } from "../limits/limits.ts";
+import { assertNested } from "../limits/nesting.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { type CursorReads, toCursorReads } from "./cursor-query.ts";
 import { type RelayReads, toRelayReads } from "./relay-query.ts";
@@ -141,14 +142,13 @@ export function createRuns(options: {
     if (!subscription) return { document };
     if (ready.run) return { document, run: ready.run };
     const isAlike = subscription.variableDefinitions.length === 0;
-    const { errors, coerced } = getVariableValues(
-      on.schema,
-      subscription.variableDefinitions,
-      request.variables ?? {},
-      { maxErrors: MAX_VARIABLE_ERRORS },
-    );
-    if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
+    const { variables = null } = request;
     try {
+      assertNested(variables ?? {});
+      const { errors, coerced } = getVariableValues(on.schema, subscription.variableDefinitions, variables ?? {}, {
+        maxErrors: MAX_VARIABLE_ERRORS,
+      });
+      if (errors) return errors.map((fault) => asFault("VARIABLES_INVALID", fault));
       const cost = on.costs.of(document, request.operationName ?? undefined, coerced);
       if (cost > maxCost) throw limitExceeded("cost", maxCost, cost);
       const asked = isAlike ? ready.request : { ...ready.request, variables: request.variables };
