@@ -1,8 +1,10 @@
+import Fastify from "fastify";
 import { AppError } from "@continuo/errors";
 import { once } from "node:events";
 import { connect } from "node:net";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { eventually } from "./fixtures/eventually.ts";
+import { serveKeys } from "./front.ts";
 import { type House, startHouse } from "./fixtures/house.ts";
 
 const DEVICES = `{ viewer { devices { nodes { name syncStatus { ackedRev } } } } }`;
@@ -440,3 +442,19 @@ describe.concurrent("a gateway that cannot read the revocation log", () => {
 function post(body: unknown): RequestInit {
   return { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
 }
+
+it("asks for the signing keys once at a time, however many want them", async () => {
+  await using http = Fastify();
+  const keys = Promise.withResolvers<{ body: string; cacheControl: undefined }>();
+  const read = vi.fn<() => typeof keys.promise>(() => keys.promise);
+  let arrived = 0;
+  http.addHook("onRequest", async () => void (arrived += 1));
+  serveKeys(http, "/keys", read);
+  const answers = Array.from({ length: 5 }, async () => (await http.inject("/keys")).body);
+  await eventually(() => expect(arrived).toBe(5));
+  keys.resolve({ body: "{}", cacheControl: undefined });
+  expect(await Promise.all(answers)).toEqual(["{}", "{}", "{}", "{}", "{}"]);
+  expect(read).toHaveBeenCalledTimes(1);
+  await http.inject("/keys");
+  expect(read).toHaveBeenCalledTimes(2);
+});

@@ -198,14 +198,18 @@ function isDpopChallenge(challenge: unknown): boolean {
   return typeof challenge === "string" && challenge.startsWith("DPoP ");
 }
 
-/** Passes the public signing keys on, with the life that their owner gives them. */
+/** Passes the public signing keys on, with the life that their owner gives them. Their owner is asked once at a time. */
 export function serveKeys(
   http: FastifyInstance,
   path: string,
   read: () => Promise<{ body: string; cacheControl: string | undefined }>,
 ): void {
+  let reading: ReturnType<typeof read> | undefined;
   http.get(path, async (_request, reply) => {
-    const { body, cacheControl } = await read();
+    reading ??= read().finally(() => {
+      reading = undefined;
+    });
+    const { body, cacheControl } = await reading;
     return reply
       .headers({ "content-type": "application/json", "cache-control": cacheControl ?? "no-store" })
       .send(body);

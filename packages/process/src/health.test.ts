@@ -41,3 +41,13 @@ test("a draining process is not ready, whatever its dependencies say", async () 
   health.drain();
   expect(await health.ready()).toEqual({ ready: false, checks: { database: "ok", drain: "under way" } });
 });
+
+test("however many ask, a dependency is asked once at a time", async () => {
+  const health = createHealth();
+  const asked = vi.fn<() => Promise<boolean>>(async () => true);
+  health.add("database", asked);
+  await Promise.all(Array.from({ length: 5 }, () => health.ready()));
+  expect(asked).toHaveBeenCalledTimes(1);
+  expect(await health.ready()).toEqual({ ready: true, checks: { database: "ok" } });
+  expect(asked).toHaveBeenCalledTimes(2);
+});

@@ -15,11 +15,15 @@ export interface Health {
 
 const PROBE_TIMEOUT_MS = 1_000;
 
-/** A registry of dependency probes, each given a second to answer. */
+/**
+ * A registry of dependency probes, each given a second to answer. Who asks meanwhile is told the same: anybody may ask, and
+ * however many do, a dependency is asked once at a time.
+ */
 export function createHealth(): Health {
   const probes = new Map<string, () => Promise<unknown>>();
   const told = new Map<string, () => unknown>();
   let draining = false;
+  let asking: Promise<Record<string, string>> | undefined;
 
   async function check(probe: () => Promise<unknown>): Promise<string> {
     let timer: NodeJS.Timeout | undefined;
@@ -36,6 +40,11 @@ export function createHealth(): Health {
     }
   }
 
+  async function checkAll(): Promise<Record<string, string>> {
+    const checked = [...probes].map(async ([name, probe]) => [name, await check(probe)] as const);
+    return Object.fromEntries(await Promise.all(checked));
+  }
+
   return {
     add: (name, probe) => void probes.set(name, probe),
     tell: (name, read) => void told.set(name, read),
@@ -43,12 +52,13 @@ export function createHealth(): Health {
       draining = true;
     },
     ready: async () => {
-      const names = [...probes.keys()];
-      const answers = await Promise.all([...probes.values()].map(check));
-      const checks = Object.fromEntries(names.map((name, index) => [name, answers[index] ?? "not ready"]));
+      asking ??= checkAll().finally(() => {
+        asking = undefined;
+      });
+      const checks = await asking;
       return {
         ...Object.fromEntries([...told].map(([name, read]) => [name, read()])),
-        ready: !draining && answers.every((answer) => answer === "ok"),
+        ready: !draining && Object.values(checks).every((answer) => answer === "ok"),
         checks: draining ? { ...checks, drain: "under way" } : checks,
       };
     },
