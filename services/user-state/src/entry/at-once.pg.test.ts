@@ -29,7 +29,10 @@ afterAll(async () => {
 });
 
 /** Pushes in one turn of the event loop. */
-function openEntries(): (replica: Replica, op: { seq: number; namespace?: string }) => Promise<PushReceipt> {
+function openEntries(): (
+  replica: Replica,
+  op: { seq: number; namespace?: string; key?: string },
+) => Promise<PushReceipt> {
   const entries = createEntries({
     store: createEntryStore(pool),
     namespaces: createNamespaces({ store: createNamespaceStore(pool), now: () => 0 }),
@@ -37,9 +40,9 @@ function openEntries(): (replica: Replica, op: { seq: number; namespace?: string
     newEpoch: randomUUID,
     changed: () => undefined,
   });
-  return async ({ clientId, caller, ...replica }, { seq, namespace = "notes" }) => {
+  return async ({ clientId, caller, ...replica }, { seq, namespace = "notes", key = "k" }) => {
     const epoch = await replica.epoch();
-    const op = { namespace, key: "k", field: "f", payload: { type: "SET", value: seq }, baseRev: 0, schemaVersion: 1 };
+    const op = { namespace, key, field: "f", payload: { type: "SET", value: seq }, baseRev: 0, schemaVersion: 1 };
     const stamp = { ms: Date.now(), counter: seq };
     const ops = [{ ...op, seq, stamp, seen: null }];
     return entries.push(caller.viewer, { clientId, epoch, clientNow: Date.now(), baseRev: 0, ops });
@@ -100,7 +103,7 @@ describe("pushes that come at once", () => {
     if (unlucky === undefined) throw new Error("there are four");
     await push(unlucky, { seq: 1, namespace: SEALED });
     await system.admin.query(`UPDATE user_state.namespaces SET persistence = 'RELAY' WHERE name = '${SEALED}'`);
-    const refused = push(unlucky, { seq: 2, namespace: SEALED });
+    const refused = push(unlucky, { seq: 2, namespace: SEALED, key: "new" });
     const receipts = Promise.all(others.map((each) => push(each, { seq: 1 })));
     await expect(refused).rejects.toThrow("is not stored");
     expect(statuses(await receipts)).toEqual(others.map(() => "APPLIED"));

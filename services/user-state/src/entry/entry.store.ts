@@ -55,7 +55,7 @@ export function createEntryStore(
     }
     if (settlement.stop === "GAP") return undefined;
     if (!isNews(settlement, standing.before)) return settlement;
-    const moved = await write({ ...request, settlement, version: standing.version });
+    const moved = await write({ ...request, met: standing, settlement });
     if (moved === undefined) return undefined;
     memory.keep(request, standing, settlement, moved);
     return settlement;
@@ -118,10 +118,9 @@ async function settleLocked(pool: Pool, request: Request, decide: Decide): Promi
       await buryExpired(connection, request.userId);
       standing = await readOne(connection, request);
     }
-    const { before, version } = standing;
-    const settlement = decide(before);
-    if (!isNews(settlement, before)) return settlement;
-    const [moved] = await writeSettlements(connection, [{ ...request, settlement, version }]);
+    const settlement = decide(standing.before);
+    if (!isNews(settlement, standing.before)) return settlement;
+    const [moved] = await writeSettlements(connection, [{ ...request, met: standing, settlement }]);
     if (moved === undefined) throw new Error("a locked row was changed");
     return settlement;
   });

@@ -1,17 +1,22 @@
 /** What pushes change, in Postgres: the settlements of many users in one statement, which is one commit. */
-import type { Connection } from "./standing.store.ts";
 import type { Change, Push, Settlement } from "./push.ts";
+import type { Connection, Standing } from "./standing.store.ts";
+import { unitId } from "./unit.ts";
+
+const UNIT_COLUMNS = `user_id uuid, namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint,
+       rev bigint, schema_version int, bytes int, removed_ms bigint, expires_ms bigint`;
 
 /**
  * Of each user of $1 all of it, if the head row is still of the version that was read, and nobody holds it; else nothing.
- * So whoever holds several heads waits for none. $2 are the answers to remember, $3 the units to store; `more` goes with
- * them, and is held back in the same way by `head`.
+ * So whoever holds several heads waits for none. $2 are the answers to remember, $3 the units to store where nothing was met,
+ * $4 those to store upon what was: to look for a conflict first would cost as much again. A row that is not there although it
+ * was met is a fault of ours, by which nothing is written. `more` goes with them, and is held back in the same way by `head`.
  */
 const writeWith = (more: string): string => `
   WITH move AS MATERIALIZED (
     SELECT * FROM json_to_recordset($1::json) AS move
       (user_id uuid, version xid, rev bigint, max_ms bigint, entries int, bytes bigint, usage jsonb,
-       client_id uuid, device_id uuid, last_seq bigint, acked_rev bigint, pending int)
+       client_id uuid, device_id uuid, last_seq bigint, acked_rev bigint, pending int, upon int)
   ), locked AS MATERIALIZED (
     SELECT head.place, move.* FROM move
     CROSS JOIN LATERAL (
@@ -25,7 +30,7 @@ const writeWith = (more: string): string => `
         usage = locked.usage
     FROM locked WHERE head.ctid = locked.place
     RETURNING head.user_id, head.xmin::text AS version, locked.client_id, locked.device_id, locked.last_seq,
-              locked.acked_rev, locked.pending
+              locked.acked_rev, locked.pending, locked.upon
   ), client AS (
     INSERT INTO user_state.sync_clients AS client
       (user_id, client_id, device_id, last_seq, acked_rev, pending, seen_at)
@@ -39,42 +44,41 @@ const writeWith = (more: string): string => `
     FROM head JOIN jsonb_to_recordset($2::jsonb) AS answer
       (user_id uuid, seq bigint, status text, code text, message text, rev bigint) USING (user_id)
     ON CONFLICT (user_id, client_id, seq) DO NOTHING
-  )${more}, stored AS (
+  )${more}, added AS (
     INSERT INTO user_state.state_entries
       (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
     SELECT user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms,
            to_timestamp(expires_ms::float8 / 1000)
-    FROM head JOIN jsonb_to_recordset($3::jsonb) AS change
-      (user_id uuid, namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint, rev bigint,
-       schema_version int, bytes int, removed_ms bigint, expires_ms bigint) USING (user_id)
+    FROM head JOIN jsonb_to_recordset($3::jsonb) AS change (${UNIT_COLUMNS}) USING (user_id)
     ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
       kind = excluded.kind, state = excluded.state, deleted = excluded.deleted, ms = excluded.ms, rev = excluded.rev,
       schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
       expires_at = excluded.expires_at
+  ), changed AS (
+    UPDATE user_state.state_entries AS entry
+    SET kind = change.kind, state = coalesce(change.state, entry.state), deleted = change.deleted, ms = change.ms,
+        rev = change.rev, schema_version = change.schema_version, bytes = change.bytes, removed_ms = change.removed_ms,
+        expires_at = to_timestamp(change.expires_ms::float8 / 1000)
+    FROM head JOIN jsonb_to_recordset($4::jsonb) AS change (${UNIT_COLUMNS}) USING (user_id)
+    WHERE entry.user_id = change.user_id
+      AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
+    RETURNING entry.user_id
   )
-  SELECT user_id, version, floor(extract(epoch FROM statement_timestamp()) * 1000)::float8 AS server_now FROM head`;
+  SELECT user_id, version, floor(extract(epoch FROM statement_timestamp()) * 1000)::float8 AS server_now,
+         1 / (upon = (SELECT count(*) FROM changed WHERE changed.user_id = head.user_id))::int AS is_whole
+  FROM head`;
 
 const WRITE = writeWith("");
 
 /**
- * A text whose state is stored anew has no updates beside it any more. To the others updates are added ($5), and their
- * state, which Postgres keeps apart from the row ($4), is not touched.
+ * A text whose state is stored anew has no updates beside it any more. To the others, of which $4 has none, updates are added
+ * ($5): their state, which Postgres keeps apart from the row, is not touched.
  */
 const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
     DELETE FROM user_state.text_updates AS stored
-    USING head JOIN jsonb_to_recordset($3::jsonb) AS change
-      (user_id uuid, namespace text, key text, field text, kind text) USING (user_id)
-    WHERE change.kind = 'TEXT' AND stored.user_id = change.user_id
+    USING head JOIN jsonb_to_recordset($4::jsonb) AS change (${UNIT_COLUMNS}) USING (user_id)
+    WHERE change.kind = 'TEXT' AND change.state IS NOT NULL AND stored.user_id = change.user_id
       AND stored.namespace = change.namespace AND stored.key = change.key AND stored.field = change.field
-  ), grown AS (
-    UPDATE user_state.state_entries AS entry
-    SET deleted = change.deleted, ms = change.ms, rev = change.rev, schema_version = change.schema_version,
-        bytes = change.bytes, removed_ms = change.removed_ms, expires_at = to_timestamp(change.expires_ms::float8 / 1000)
-    FROM head JOIN jsonb_to_recordset($4::jsonb) AS change
-      (user_id uuid, namespace text, key text, field text, deleted boolean, ms bigint, rev bigint, schema_version int,
-       bytes int, removed_ms bigint, expires_ms bigint) USING (user_id)
-    WHERE entry.user_id = change.user_id
-      AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
   ), appended AS (
     INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
     SELECT user_id, namespace, key, field, rev, update
@@ -82,13 +86,13 @@ const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
       (user_id uuid, namespace text, key text, field text, rev bigint, update text) USING (user_id)
   )`);
 
-/** A push that is settled, upon the head of `version`. */
+/** A push that is settled upon what it met. */
 export interface Settled {
   readonly userId: string;
   readonly deviceId: string;
   readonly push: Push;
+  readonly met: Standing;
   readonly settlement: Settlement;
-  readonly version: string;
 }
 
 /** The head row as a write left it. */
@@ -106,31 +110,36 @@ export async function writeSettlements(
   connection: Connection,
   settled: readonly Settled[],
 ): Promise<(Moved | undefined)[]> {
-  const changes = settled.flatMap(({ userId, settlement }) =>
-    settlement.changes.map((change) => ({ change, row: rowOf(userId, change) })),
-  );
-  const withTexts = changes.some(({ change }) => change.kind === "TEXT");
-  const { rows } = await connection.query<{ user_id: string; version: string; server_now: number }>({
+  const rows = settled.map(rowsOf);
+  const withTexts = settled.some(({ settlement }) => settlement.changes.some(({ kind }) => kind === "TEXT"));
+  const { rows: heads } = await connection.query<{ user_id: string; version: string; server_now: number }>({
     name: withTexts ? "entry_write_with_texts" : "entry_write",
     text: withTexts ? WRITE_WITH_TEXTS : WRITE,
     values: [
-      settled.map(moveOf),
+      rows.map(({ move }) => move),
       settled.flatMap(answersOf),
-      changes.flatMap(({ change: { kind, state, appended }, row }) => (appended ? [] : [{ ...row, kind, state }])),
-      ...(withTexts
-        ? [changes.flatMap(({ change, row }) => (change.appended ? [row] : [])), changes.flatMap(updatesOf)]
-        : []),
-    ].map((rows) => JSON.stringify(rows)),
+      rows.flatMap(({ added }) => added),
+      rows.flatMap(({ changed }) => changed),
+      ...(withTexts ? [settled.flatMap(updatesOf)] : []),
+    ].map((each) => JSON.stringify(each)),
   });
-  const moved = new Map(rows.map((row) => [row.user_id, { version: row.version, serverNow: row.server_now }]));
+  const moved = new Map(heads.map((row) => [row.user_id, { version: row.version, serverNow: row.server_now }]));
   return settled.map(({ userId }) => moved.get(userId));
 }
 
-function moveOf({ userId, deviceId, push, settlement, version }: Settled): object {
+/** What is written of a push: the head's row, and the units' where nothing was met and upon what was. */
+function rowsOf({ userId, deviceId, push, met, settlement }: Settled): {
+  move: object;
+  added: object[];
+  changed: object[];
+} {
   const { rev, serverNow, usage, lastSeq } = settlement;
-  return {
+  const [added, changed]: [object[], object[]] = [[], []];
+  for (const change of settlement.changes)
+    (met.before.units.has(unitId(change)) ? changed : added).push(rowOf(userId, change));
+  const move = {
     user_id: userId,
-    version,
+    version: met.version,
     rev,
     max_ms: serverNow,
     entries: usage.entries,
@@ -141,7 +150,9 @@ function moveOf({ userId, deviceId, push, settlement, version }: Settled): objec
     last_seq: lastSeq,
     acked_rev: Math.min(push.baseRev, rev),
     pending: pendingOn(push, settlement),
+    upon: changed.length,
   };
+  return { move, added, changed };
 }
 
 /** How many changes still wait on the device: those behind the push, and those of it that were not settled. */
@@ -160,14 +171,16 @@ function answersOf({ userId, settlement: { answers } }: Settled): object[] {
   }));
 }
 
-/** All but kind and state. */
-function rowOf(userId: string, change: Change) {
-  const { namespace, key, field, deleted, ms, rev, schemaVersion, bytes, removedMs, expiresAt } = change;
+/** Without its state where that stays as it is stored. */
+function rowOf(userId: string, change: Change): object {
+  const { namespace, key, field, kind, state, deleted, ms, rev, schemaVersion, bytes, removedMs, expiresAt } = change;
   return {
     user_id: userId,
     namespace,
     key,
     field,
+    kind,
+    state: change.appended ? null : state,
     deleted,
     ms,
     rev,
@@ -178,7 +191,8 @@ function rowOf(userId: string, change: Change) {
   };
 }
 
-function updatesOf({ change, row }: { change: Change; row: ReturnType<typeof rowOf> }): object[] {
-  const { user_id, namespace, key, field } = row;
-  return (change.appended ?? []).map(({ rev, update }) => ({ user_id, namespace, key, field, rev, update }));
+function updatesOf({ userId, settlement: { changes } }: Settled): object[] {
+  return changes.flatMap(({ namespace, key, field, appended }) =>
+    (appended ?? []).map(({ rev, update }) => ({ user_id: userId, namespace, key, field, rev, update })),
+  );
 }

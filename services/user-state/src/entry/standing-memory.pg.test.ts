@@ -153,6 +153,19 @@ describe("the next push of somebody whose state one process alone changes", () =
     await expect(settles(userId, await next([setting("d")]))).rejects.toThrow("This epoch is over");
   });
 
+  it("is refused whole where a row is gone that nobody may take alone, and then settled upon what stands", async () => {
+    const person = await createPerson();
+    const { userId } = person;
+    const [next, settles] = [createQueue(person), openProcess()];
+    for (const value of "ab") await settles(userId, await next([setting(value), setting(value, "other")]));
+    await system.admin.query("DELETE FROM user_state.state_entries WHERE user_id = $1 AND key = 'other'", [userId]);
+    const push = await next([setting("c"), setting("c", "other")]);
+    await expect(settles(userId, push)).rejects.toThrow("division by zero");
+    const { settlement, recalled } = await settles(userId, push);
+    expect(recalled).toBeUndefined();
+    expect(settlement).toMatchObject({ rev: 6, outcomes: [{ status: "APPLIED" }, { status: "APPLIED" }] });
+  });
+
   it("is read while another of theirs is under way", async () => {
     const person = await createPerson();
     const [phone, laptop, settles] = [createQueue(person), createQueue(person), openProcess()];
