@@ -1,5 +1,5 @@
 /** Composition root of the identity subgraph: what it is made of, and in which order that opens and closes. */
-import { createGrantSigner, createIdentityVerifier } from "@continuo/access";
+import { circumstancesOf, createGrantSigner, createIdentityVerifier } from "@continuo/access";
 import { assertMigrated, openDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
 import { applyUserEvents, eraseUserState, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
@@ -18,7 +18,7 @@ import { passwordResolvers } from "./password/password.resolvers.ts";
 import { createPasswordStore } from "./password/password.store.ts";
 import { createSignIn } from "./password/sign-in.ts";
 import { createSignUp } from "./password/sign-up.ts";
-import { createTurnstile } from "./password/turnstile.ts";
+import { createTurnstiles } from "./password/turnstile.ts";
 import { userResolvers } from "./user/user.resolvers.ts";
 import { createUserStore } from "./user/user.store.ts";
 import { createUsers } from "./user/user.ts";
@@ -58,12 +58,10 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
 
   const now = (): Date => new Date();
   const hasher = createPasswordHasher();
-  const turnstile = createTurnstile({ parallel: HASHES_AT_ONCE, waiting: HASHES_WAITING });
+  const turnstiles = createTurnstiles({ parallel: HASHES_AT_ONCE, waiting: HASHES_WAITING });
   const store = createPasswordStore(pool);
   const grants = createGrants(createGrantSigner(env.GRANT_PRIVATE_KEY), newId);
-  const signUp = createSignUp({ store, hasher, turnstile, newId, now });
-  const signIn = createSignIn({ store, hasher, turnstile, grants, now });
-  const changePassword = createChangePassword({ store, hasher, turnstile, posted: announcePosted(pokes), now });
+  const posted = announcePosted(pokes);
   const userStore = createUserStore(pool);
 
   const subgraph = opening.use(
@@ -76,7 +74,16 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
       identity: createIdentityVerifier(env.GATEWAY_PUBLIC_KEY),
       health,
       logger,
-      context: (base) => ({ ...base, users: createUsers(userStore, base.caller), signUp, signIn, changePassword }),
+      context: (base) => {
+        const turnstile = turnstiles.of(circumstancesOf(base.caller).ipPrefix);
+        return {
+          ...base,
+          users: createUsers(userStore, base.caller),
+          signUp: createSignUp({ store, hasher, turnstile, newId, now }),
+          signIn: createSignIn({ store, hasher, turnstile, grants, now }),
+          changePassword: createChangePassword({ store, hasher, turnstile, posted, now }),
+        };
+      },
     }),
   );
 

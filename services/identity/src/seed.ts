@@ -7,7 +7,7 @@ import { Env } from "./env.ts";
 import { createPasswordHasher } from "./password/argon2id.ts";
 import { createPasswordStore } from "./password/password.store.ts";
 import { createSignUp } from "./password/sign-up.ts";
-import { createTurnstile } from "./password/turnstile.ts";
+import { createTurnstiles } from "./password/turnstile.ts";
 
 /** Whom one can sign in as after the seed. */
 export const DEMO_PEOPLE = [
@@ -30,7 +30,7 @@ export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promis
   const signUp = createSignUp({
     store: createPasswordStore(database.pool),
     hasher: createPasswordHasher(),
-    turnstile: createTurnstile({ parallel: 2, waiting: DEMO_PEOPLE.length }),
+    turnstile: createTurnstiles({ parallel: 2, waiting: DEMO_PEOPLE.length }).of(undefined),
     newId,
     now: () => new Date(),
   });

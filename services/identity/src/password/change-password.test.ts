@@ -3,7 +3,7 @@ import type { User } from "../user/user.ts";
 import { createPasswordHasher } from "./argon2id.ts";
 import { createChangePassword } from "./change-password.ts";
 import type { Attempt } from "./password.ts";
-import { createTurnstile } from "./turnstile.ts";
+import { createTurnstiles } from "./turnstile.ts";
 
 const NOW = new Date("2026-11-24T06:00:00.000Z");
 const PASSWORD = "seven green apples on a hill";
@@ -27,7 +27,7 @@ function changeWith(attempt: Attempt | null, isReplaced = true) {
       ),
     },
     hasher,
-    turnstile: createTurnstile({ parallel: 1, waiting: 0 }),
+    turnstile: createTurnstiles({ parallel: 1, waiting: 0 }).of(undefined),
     posted: async () => void done.push("posted"),
     now: () => NOW,
   });

@@ -5,7 +5,7 @@ import { createPasswordHasher } from "./argon2id.ts";
 import type { Attempt, PasswordStore } from "./password.ts";
 import { createSignIn } from "./sign-in.ts";
 import type { Credentials } from "./sign-up.ts";
-import { createTurnstile } from "./turnstile.ts";
+import { createTurnstiles } from "./turnstile.ts";
 
 const NOW = new Date("2026-11-24T06:00:00.000Z");
 const PASSWORD = "seven green apples on a hill";
@@ -35,7 +35,7 @@ function signInWith(attempt: Attempt | null, working = hasher, isStill = true) {
   };
   const said: unknown[] = [];
   const logger = { info: (...line: unknown[]) => void said.push(line) };
-  const turnstile = createTurnstile({ parallel: 1, waiting: 0 });
+  const turnstile = createTurnstiles({ parallel: 1, waiting: 0 }).of(undefined);
   const signIn = createSignIn({ store, hasher: recording, turnstile, grants, now: () => NOW });
   return {
     done,

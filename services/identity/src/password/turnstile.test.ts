@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { createTurnstile } from "./turnstile.ts";
+import { createTurnstiles } from "./turnstile.ts";
 
 function gates(count: number) {
   return Array.from({ length: count }, () => Promise.withResolvers<number>());
 }
 
 test("a turnstile lets only so many through at a time, in the order they came", async () => {
-  const turnstile = createTurnstile({ parallel: 2, waiting: 10 });
+  const turnstile = createTurnstiles({ parallel: 2, waiting: 10 }).of(undefined);
   const work = gates(5);
   const started: number[] = [];
   const passing = work.map(async ({ promise }, index) =>
@@ -25,7 +25,7 @@ test("a turnstile lets only so many through at a time, in the order they came", 
 });
 
 test("whoever finds the line full is sent away at once, and may come back later", async () => {
-  const turnstile = createTurnstile({ parallel: 1, waiting: 1 });
+  const turnstile = createTurnstiles({ parallel: 1, waiting: 1 }).of(undefined);
   const [first, second] = gates(2);
   const inside = turnstile.pass(async () => first?.promise);
   const inLine = turnstile.pass(async () => second?.promise);
@@ -37,10 +37,28 @@ test("whoever finds the line full is sent away at once, and may come back later"
 });
 
 test("work that fails leaves its place to the next", async () => {
-  const turnstile = createTurnstile({ parallel: 1, waiting: 2 });
+  const turnstile = createTurnstiles({ parallel: 1, waiting: 2 }).of(undefined);
   const failing = turnstile.pass(async () => Promise.reject(new Error("broken")));
   const next = turnstile.pass(async () => "through");
   await expect(failing).rejects.toThrow("broken");
   expect(await next).toBe("through");
   expect(await turnstile.pass(async () => "again")).toBe("again");
+});
+
+test("networks take turns, and one cannot fill the line", async () => {
+  const turnstiles = createTurnstiles({ parallel: 1, waiting: 12 });
+  const gate = Promise.withResolvers<void>();
+  const passed: string[] = [];
+  const inside = turnstiles.of("crowd").pass(() => gate.promise);
+  const comes = (network: string) => turnstiles.of(network).pass(async () => void passed.push(network));
+  const inLine = [comes("crowd"), comes("crowd"), comes("crowd"), comes("home"), comes("home"), comes("office")];
+  const refused = { code: "UNAVAILABLE", reason: "TOO_BUSY" };
+  await expect(comes("crowd")).rejects.toMatchObject(refused);
+  inLine.push(...["train", "train", "train", "hotel", "hotel", "hotel"].map(comes));
+  await expect(comes("nobody yet")).rejects.toMatchObject(refused);
+  gate.resolve();
+  await Promise.all([inside, ...inLine]);
+  const rounds = ["crowd home office train hotel", "crowd home train hotel", "crowd train hotel"];
+  expect(passed.join(" ")).toBe(rounds.join(" "));
+  await comes("crowd");
 });
