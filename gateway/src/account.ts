@@ -1,4 +1,5 @@
 /** What a person may take away as a file, streamed from its owner: their security events, and their state. */
+import { AppError } from "@continuo/errors";
 import type { FastifyInstance } from "fastify";
 import { assertMet } from "./access-policy/access-policy.ts";
 import { type Demand, SIGNED_IN } from "./access-policy/demand.ts";
@@ -28,6 +29,9 @@ export function serveAccount(
   },
 ): void {
   const { session, userState, admissions, rates, networkOf } = options;
+  /** Of each person one of a kind: whoever reads slowly holds one of the few connections for it. */
+  const underWay = new Set<string>();
+
   for (const [name, owner] of [
     ["security-events", session],
     ["state", userState],
@@ -37,6 +41,12 @@ export function serveAccount(
       const { caller, claims } = await admit(admissions, request, path);
       await rates.operation({ sessionId: claims?.sid, network: networkOf(request.raw) });
       assertMet(DEMAND, claims, Date.now() / 1_000);
+      const key = `${name} ${claims?.sub}`;
+      if (underWay.has(key))
+        throw new AppError("RATE_LIMITED", "EXPORT_UNDER_WAY", "You are reading this already: finish that first.");
+      underWay.add(key);
+      reply.raw.once("close", () => underWay.delete(key));
+      if (reply.raw.destroyed) underWay.delete(key);
       const { body, contentType } = await owner.stream(path, { caller, requestId: request.id });
       return reply
         .headers({

@@ -1,0 +1,60 @@
+import { viewerOf } from "@continuo/access";
+import { isAppError } from "@continuo/errors";
+import Fastify from "fastify";
+import { PassThrough } from "node:stream";
+import { expect, it } from "vitest";
+import { serveAccount } from "./account.ts";
+import type { ViewerAdmission } from "./caller.ts";
+import { claimsOf } from "./fixtures/claims.ts";
+import { eventually } from "./fixtures/eventually.ts";
+
+/** An authorization names who asks. */
+function admissionOf(userId: string): ViewerAdmission {
+  const claims = { ...claimsOf("s"), sub: userId, scope: "account", auth_time: Math.floor(Date.now() / 1_000) };
+  return { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
+}
+
+it("gives a person one of a kind at a time, and the next when it has been read or left", async () => {
+  await using http = Fastify();
+  http.setErrorHandler((thrown, _request, reply) => reply.code(429).send(isAppError(thrown) ? thrown.reason : "BUG"));
+  const bodies: PassThrough[] = [];
+  const owner = {
+    stream: async () => {
+      const body = new PassThrough();
+      body.write("first\n");
+      bodies.push(body);
+      return { body, contentType: "application/x-ndjson" };
+    },
+  };
+  serveAccount(http, {
+    session: owner,
+    userState: owner,
+    admissions: {
+      admit: async (authorization = "") => admissionOf(authorization),
+      redeem: async (ticket) => admissionOf(ticket),
+    },
+    rates: { operation: async () => undefined },
+    networkOf: () => undefined,
+  });
+  const url = await http.listen({ host: "127.0.0.1", port: 0 });
+  const ask = (who: string, name = "state", signal?: AbortSignal): Promise<Response> =>
+    fetch(`${url}/account/${name}`, { headers: { authorization: who }, ...(signal && { signal }) });
+
+  const leaving = new AbortController();
+  expect((await ask("ada", "state", leaving.signal)).status).toBe(200);
+  const refused = await ask("ada");
+  expect([refused.status, await refused.text()]).toEqual([429, "EXPORT_UNDER_WAY"]);
+  const [others, another] = [await ask("alan"), await ask("ada", "security-events")];
+  expect([others.status, another.status]).toEqual([200, 200]);
+
+  leaving.abort();
+  await eventually(async () => {
+    const again = await ask("ada");
+    expect(again.status).toBe(200);
+    bodies.at(-1)?.end("last\n");
+    expect(await again.text()).toBe("first\nlast\n");
+  });
+  await eventually(async () => expect((await ask("ada")).status).toBe(200));
+  for (const body of bodies) body.end();
+  await Promise.all([others.text(), another.text()]);
+});
