@@ -10,6 +10,8 @@ const PEOPLE = 100;
 const SOCKETS_EACH = 10;
 const CHANGES = 200;
 const CONNECTIONS = 8;
+/** All that is changed has been changed lately, as while somebody writes or plays. */
+const CHANGES_BEFORE = 40;
 
 /** From the change on one device to another device having it, one after the other. */
 export const changeToOtherDevice: Benchmark = {
@@ -26,7 +28,7 @@ export const changeToOtherDevice: Benchmark = {
     const people = await startSessions(client, subject, { people: PEOPLE, sessionsEach: SOCKETS_EACH + 1 });
     const authors = people.flatMap(([author]) => author ?? []);
     const others = people.map(([, ...rest]) => rest.map(({ accessToken }) => accessToken));
-    const replicas = await openReplicas(client, authors, 1);
+    const replicas = await openReplicas(client, authors, CHANGES_BEFORE);
     const one = { workers: 1, bound: { operations: CHANGES }, measures: "latency" } as const;
     return [
       stack.use(
