@@ -1,21 +1,23 @@
 import { viewerOf } from "@continuo/access";
 import { isAppError } from "@continuo/errors";
-import Fastify from "fastify";
+import Fastify, { type FastifyInstance } from "fastify";
 import { PassThrough } from "node:stream";
 import { expect, it } from "vitest";
 import { serveAccount } from "./account.ts";
 import type { ViewerAdmission } from "./caller.ts";
 import { claimsOf } from "./fixtures/claims.ts";
 import { eventually } from "./fixtures/eventually.ts";
+import { createRevocationSet } from "./revocation/revocation-set.ts";
+import { createStreamRegistry } from "./revocation/stream-registry.ts";
 
-/** An authorization names who asks. */
+/** An authorization names who asks, and their session. */
 function admissionOf(userId: string): ViewerAdmission {
-  const claims = { ...claimsOf("s"), sub: userId, scope: "account", auth_time: Math.floor(Date.now() / 1_000) };
+  const claims = { ...claimsOf(userId), sub: userId, scope: "account", auth_time: Math.floor(Date.now() / 1_000) };
   return { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
 }
 
-it("gives a person one of a kind at a time, and the next when it has been read or left", async () => {
-  await using http = Fastify();
+/** Both owners begin an answer, and never end it by themselves. */
+async function startAccount(http: FastifyInstance) {
   http.setErrorHandler((thrown, _request, reply) => reply.code(429).send(isAppError(thrown) ? thrown.reason : "BUG"));
   const bodies: PassThrough[] = [];
   const owner = {
@@ -26,6 +28,8 @@ it("gives a person one of a kind at a time, and the next when it has been read o
       return { body, contentType: "application/x-ndjson" };
     },
   };
+  const revocations = createRevocationSet(() => 0);
+  const registry = createStreamRegistry(revocations);
   serveAccount(http, {
     session: owner,
     userState: owner,
@@ -35,10 +39,30 @@ it("gives a person one of a kind at a time, and the next when it has been read o
     },
     rates: { operation: async () => undefined },
     networkOf: () => undefined,
+    registry,
   });
   const url = await http.listen({ host: "127.0.0.1", port: 0 });
   const ask = (who: string, name = "state", signal?: AbortSignal): Promise<Response> =>
     fetch(`${url}/account/${name}`, { headers: { authorization: who }, ...(signal && { signal }) });
+  return { bodies, registry, ask };
+}
+
+it("breaks off what is under way when its session ends", async () => {
+  await using http = Fastify();
+  const { bodies, registry, ask } = await startAccount(http);
+  const [hers, his] = [await ask("ada"), await ask("alan")];
+  expect(registry.counts().get("EXPORT")).toBe(2);
+  expect(registry.endSession("ada", "SIGNED_OUT_REMOTELY")).toBe(1);
+  await expect(hers.text()).rejects.toThrow();
+  await eventually(() => expect(bodies.map(({ destroyed }) => destroyed)).toEqual([true, false]));
+  bodies[1]?.end("last\n");
+  expect(await his.text()).toBe("first\nlast\n");
+  await eventually(() => expect(registry.counts().get("EXPORT") ?? 0).toBe(0));
+});
+
+it("gives a person one of a kind at a time, and the next when it has been read or left", async () => {
+  await using http = Fastify();
+  const { bodies, ask } = await startAccount(http);
 
   const leaving = new AbortController();
   expect((await ask("ada", "state", leaving.signal)).status).toBe(200);

@@ -1,12 +1,14 @@
 /** What a person may take away as a file, streamed from its owner: their security events, and their state. */
 import { AppError } from "@continuo/errors";
 import type { FastifyInstance } from "fastify";
+import type { Writable } from "node:stream";
 import { assertMet } from "./access-policy/access-policy.ts";
 import { type Demand, SIGNED_IN } from "./access-policy/demand.ts";
 import type { Admissions } from "./caller.ts";
 import { admit } from "./front.ts";
 import type { NetworkOf } from "./rate-limit/network.ts";
 import type { RateLimits } from "./rate-limit/rate-limits.ts";
+import type { SessionStream, StreamRegistry } from "./revocation/stream-registry.ts";
 import type { SubgraphClient } from "./subgraph/subgraph-client.ts";
 
 /** As the graph has it for what is like this. */
@@ -16,7 +18,8 @@ type Owner = Pick<SubgraphClient, "stream">;
 
 /**
  * Serves GET /account/security-events and /account/state, to whoever has signed in recently enough
- * (STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD, RFC 9470): the owner decides again.
+ * (STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD, RFC 9470): the owner decides again. What is under way breaks off when its session
+ * ends.
  */
 export function serveAccount(
   http: FastifyInstance,
@@ -26,9 +29,10 @@ export function serveAccount(
     admissions: Admissions;
     rates: Pick<RateLimits, "operation">;
     networkOf: NetworkOf;
+    registry: Pick<StreamRegistry, "add" | "remove">;
   },
 ): void {
-  const { session, userState, admissions, rates, networkOf } = options;
+  const { session, userState, admissions, rates, networkOf, registry } = options;
   /** Of each person one of a kind: whoever reads slowly holds one of the few connections for it. */
   const underWay = new Set<string>();
 
@@ -44,9 +48,16 @@ export function serveAccount(
       const key = `${name} ${claims?.sub}`;
       if (underWay.has(key))
         throw new AppError("RATE_LIMITED", "EXPORT_UNDER_WAY", "You are reading this already: finish that first.");
+      const taken = claims && exportOf(claims, reply.raw);
+      if (taken) registry.add(taken);
+
       underWay.add(key);
-      reply.raw.once("close", () => underWay.delete(key));
-      if (reply.raw.destroyed) underWay.delete(key);
+      const leave = (): void => {
+        underWay.delete(key);
+        if (taken) registry.remove(taken);
+      };
+      reply.raw.once("close", leave);
+      if (reply.raw.destroyed) leave();
       const { body, contentType } = await owner.stream(path, { caller, requestId: request.id });
       return reply
         .headers({
@@ -56,4 +67,17 @@ export function serveAccount(
         .send(body);
     });
   }
+}
+
+/** Cut off, it cannot say why: that it is not whole is seen by how it ends, and the next request is told. */
+function exportOf(session: SessionStream["session"], response: Writable): SessionStream {
+  return {
+    transport: "EXPORT",
+    session,
+    end() {
+      if (response.destroyed) return false;
+      response.destroy();
+      return true;
+    },
+  };
 }

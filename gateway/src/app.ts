@@ -195,7 +195,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   );
   serveGraphQL(http, { server, admissions, trusted, networkOf, logger });
   serveCheck(http, admissions);
-  serveAccount(http, { session, userState, admissions, rates, networkOf });
+  serveAccount(http, { session, userState, admissions, rates, networkOf, registry });
   serveTickets(http, { admissions, tickets, rates, networkOf });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));
   await serveOAuth(http, {

@@ -43,6 +43,17 @@ describe("a pull that waits", () => {
     expect(body).toEqual({ data: { pullState: { to: "s0" } } });
   });
 
+  it("is told nothing once its session has ended", async () => {
+    await open(3_000);
+    const ada = house.join();
+    const waiting = house.graphql(WAIT, { token: await house.token(ada), variables: { waitMs: 2_000 } });
+    await eventually(() => expect(house.state.pulls).toHaveLength(1));
+    await house.revoke(ada.sessionId, "SIGNED_OUT_REMOTELY");
+    const { body } = await waiting;
+    expect(body).toMatchObject({ errors: [{ extensions: { reason: "SESSION_ENDED" } }] });
+    expect(body.data ?? null).toBeNull();
+  });
+
   it("ends when its client leaves, at the owner too", async () => {
     await open(10_000);
     const leaving = new AbortController();

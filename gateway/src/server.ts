@@ -139,7 +139,11 @@ export function createServer(options: {
       );
     await judge(on, operation, { document, name, variables }, context, seen);
     if (!isPassive(operation, context)) activity.note(context);
-    return on.answer(document, name, variables, context);
+    const answer = await on.answer(document, name, variables, context);
+    // What has been read is not for whoever was signed out meanwhile; what has been changed is told.
+    if (context.session && operation.operation === OperationTypeNode.QUERY)
+      await standing.assert(context.session, "READ");
+    return answer;
   }
 
   return {

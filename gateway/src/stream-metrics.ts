@@ -1,8 +1,8 @@
 /** What is counted of streams of events, whatever they come over. */
 import { createCounter, type Labels } from "@continuo/process";
 
-/** What a stream comes over: a WebSocket, server-sent events, or the parts of a multipart answer. */
-export type StreamTransport = "SOCKET" | "EVENT_STREAM" | "MULTIPART";
+/** What a stream comes over: a WebSocket, server-sent events, the parts of a multipart answer, or a file that is taken away. */
+export type StreamTransport = "SOCKET" | "EVENT_STREAM" | "MULTIPART" | "EXPORT";
 
 /** An event of a subscription went to a client. */
 export const countEvent: (labels: { readonly transport: StreamTransport }) => void = createCounter(
