@@ -53,7 +53,7 @@ it("breaks off what is under way when its session ends", async () => {
   const [hers, his] = [await ask("ada"), await ask("alan")];
   expect(registry.counts().get("EXPORT")).toBe(2);
   expect(registry.endSession("ada", "SIGNED_OUT_REMOTELY")).toBe(1);
-  await expect(hers.text()).rejects.toThrow();
+  await expect(hers.text()).rejects.toThrow("terminated");
   await eventually(() => expect(bodies.map(({ destroyed }) => destroyed)).toEqual([true, false]));
   bodies[1]?.end("last\n");
   expect(await his.text()).toBe("first\nlast\n");

@@ -4,6 +4,7 @@ import { createLogger } from "@continuo/process";
 import { parse, print } from "graphql";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { CONTEXT } from "../fixtures/apollo-executor.ts";
+import { claimsOf } from "../fixtures/claims.ts";
 import { createServer } from "../server.ts";
 import { createSubgraphClient, type SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { createApolloGraph } from "./apollo-graph.ts";
@@ -91,14 +92,15 @@ describe("a live graph", () => {
       graph: live,
       documents: { read: (text) => parse(text) },
       activity: { note: () => undefined },
-      standing: { assert: async () => undefined },
-      limits: { cost: 1_000 },
       // Another comes while it is being judged.
-      rates: { operation: () => live.replace(second) },
+      standing: { assert: () => live.replace(second) },
+      limits: { cost: 1_000 },
+      rates: { operation: async () => undefined },
       measure: { begin: () => () => undefined },
       isDevelopment: false,
     });
-    await server.answer({ query: ME }, CONTEXT);
+    const session = { ...claimsOf("s"), scope: "account" };
+    await server.answer({ query: "mutation { signOut { receipt { __typename } } }" }, { ...CONTEXT, session });
     expect(live.current()).toBe(second);
     expect(answers.map((answer) => answer.mock.calls.length)).toEqual([1, 0]);
   });
