@@ -23,58 +23,50 @@ export const addUserCommands: AddCommands = (program, run) => {
   ofUser(users.command("unlock"))
     .description("Let a user try again to sign in, whose password was locked by too many failures.")
     .addHelpText("after", "\nExample: users unlock --user ada@example.com")
-    .action(
-      run(async (operator, { options }) => {
-        const { user } = parseOptions(Options, options);
-        const standings = await openStandings(operator);
-        const found = await standings.find(user);
-        if (operator.dryRun) return { value: { ...found, dryRun: true } };
-        return { value: await standings.unlock(found.id) };
-      }),
-    );
+    .action(run(upon(({ id }, { standings }) => standings.unlock(id))));
 
   ofUser(users.command("disable"))
     .description("Let nobody sign in as a user, and end every session of theirs. What is kept of them stays.")
     .addHelpText("after", "\nExample: users disable --user ada@example.com --dry-run")
     .action(
-      run(async (operator, { options }) => {
-        const { user } = parseOptions(Options, options);
-        const standings = await openStandings(operator);
-        const found = await standings.find(user);
-        if (operator.dryRun) return { value: { ...found, dryRun: true } };
-        await operator.confirm(`Disable ${found.email}, and end their sessions?`);
-        return { value: await standings.disable(found.id) };
-      }),
+      run(
+        upon(async ({ id, email }, { operator, standings }) => {
+          await operator.confirm(`Disable ${email}, and end their sessions?`);
+          return standings.disable(id);
+        }),
+      ),
     );
 
   ofUser(users.command("enable"))
     .description("Let a user who was disabled sign in again. Their former sessions stay ended.")
-    .action(
-      run(async (operator, { options }) => {
-        const { user } = parseOptions(Options, options);
-        const standings = await openStandings(operator);
-        const found = await standings.find(user);
-        if (operator.dryRun) return { value: { ...found, dryRun: true } };
-        return { value: await standings.enable(found.id) };
-      }),
-    );
+    .action(run(upon(({ id }, { standings }) => standings.enable(id))));
 
   ofUser(users.command("delete"))
     .description("Delete a user for good: how they sign in, every session, and all their state.")
     .addHelpText("after", "\nExample: users delete --user ada@example.com --dry-run")
     .action(
-      run(async (operator, { options }) => {
-        const { user } = parseOptions(Options, options);
-        const standings = await openStandings(operator);
-        const found = await standings.find(user);
-        if (operator.dryRun) return { value: { ...found, dryRun: true } };
-        await operator.confirm(`Delete ${found.email}, their sessions and their state for good?`);
-        return { value: { ...(await standings.remove(found.id)), deleted: true } };
-      }),
+      run(
+        upon(async ({ id, email }, { operator, standings }) => {
+          await operator.confirm(`Delete ${email}, their sessions and their state for good?`);
+          return { ...(await standings.remove(id)), deleted: true };
+        }),
+      ),
     );
 };
 
 const ofUser = (command: Command): Command => command.requiredOption("--user <id or address>", "this one");
+
+type Found = Awaited<ReturnType<Standings["find"]>>;
+
+/** What a command changes of the user that it names; a dry run shows who that is, and goes no further. */
+const upon =
+  (change: (found: Found, using: { operator: Operator; standings: Standings }) => Promise<object>) =>
+  async (operator: Operator, { options }: { readonly options: unknown }): Promise<{ value: object }> => {
+    const { user } = parseOptions(Options, options);
+    const standings = await openStandings(operator);
+    const found = await standings.find(user);
+    return { value: operator.dryRun ? { ...found, dryRun: true } : await change(found, { operator, standings }) };
+  };
 
 async function openStandings(operator: Operator): Promise<Standings> {
   const { pool } = await operator.database();
