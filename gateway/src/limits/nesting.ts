@@ -2,10 +2,12 @@
 import { limitExceeded } from "./limits.ts";
 
 export const NESTING = 100;
+/** Nothing plans by values. What is less deep is their owner's to judge: it refuses one change, and takes those behind it. */
+const NESTING_OF_VARIABLES = 1_000;
 
 /** Throws BAD_USER_INPUT/NESTED_TOO_DEEPLY for variables that could not be passed on. */
 export function assertNested(variables: Readonly<Record<string, unknown>>): void {
-  if (isDeeper(variables, NESTING)) throw limitExceeded("nesting", NESTING);
+  if (isDeeper(variables, NESTING_OF_VARIABLES)) throw limitExceeded("nesting", NESTING_OF_VARIABLES);
 }
 
 function isDeeper(value: unknown, levels: number): boolean {
