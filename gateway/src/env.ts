@@ -97,7 +97,10 @@ export const Env = z
     MAX_ROOT_FIELDS: bound("Fields that an operation may have at its root.", 20),
     MAX_DIRECTIVES: bound("Directives that an operation may have.", 50),
     MAX_SELECTIONS: bound("Fields and fragments of an operation, its fragments put in place.", 1_000),
-    MAX_TOKENS: bound("Tokens of a document; a dashboard's largest has a few hundred.", 5_000),
+    MAX_TOKENS: bound(
+      "Tokens of a document, and lines; 20 characters for each. A dashboard's largest has a few hundred tokens.",
+      5_000,
+    ),
     MAX_COST: bound(
       "Points that an operation may cost: one for each object that it may be answered with, 1,000 for a password.",
       10_000,
