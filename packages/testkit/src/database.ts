@@ -19,7 +19,7 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: Readonly<Record<RoleOwner, string>>;
 }
 
-/** Copies the run's template: `await using database = await createTestDatabase()`. Closing drops it, whoever is connected. */
+/** Copies the run's template: `await using database = await createTestDatabase()`. Closing drops it: whoever is connected must have left. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const { adminUrl: serverUrl, template } = inject("postgres");
   const name = `continuo_test_${randomBytes(6).toString("hex")}`;
@@ -29,7 +29,9 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return {
     adminUrl,
     url: { identity: url("identity"), session: url("session"), userState: url("userState"), gateway: url("gateway") },
-    [Symbol.asyncDispose]: () => asAdmin(serverUrl, `DROP DATABASE ${name} WITH (FORCE)`),
+    // Not by force: Postgres waits for pools that have ended and whose connections are yet to close. Cut, they would fail the
+    // file that is over.
+    [Symbol.asyncDispose]: () => asAdmin(serverUrl, `DROP DATABASE ${name}`),
   };
 }
 
