@@ -30,7 +30,7 @@ export async function openDriver(options: unknown): Promise<Driver> {
     const revocations = createRevocationSet(() => performance.now());
     for (let count = 0; count < ended; count += 1) revocations.add(randomUUID(), "SIGNED_OUT");
     // Followed up to now, as it is but for moments; bearer tokens bring no proof and no ticket.
-    const feed = { isCurrent: () => true, hasBeenCurrent: () => true, assertCurrent: async () => undefined };
+    const feed = { isCurrent: () => true, ageMs: () => 0, assertCurrent: async () => undefined };
     const unasked = async (): Promise<never> => Promise.reject(new Error("a bearer token needs no more than itself"));
     const admissions = createAdmissions({
       verifier: createAccessTokenVerifier({ issuer, audience, keys }),

@@ -28,7 +28,7 @@ import { networkOf as networkOfSender, type NetworkOf } from "./rate-limit/netwo
 import { openRateLimits } from "./rate-limit/rate-limits.ts";
 import { createRevocationFeed } from "./revocation/revocation-feed.ts";
 import { createRevocationSet } from "./revocation/revocation-set.ts";
-import { revocationPages, startRevocations } from "./revocation/start-revocations.ts";
+import { revocationLog, startRevocations } from "./revocation/start-revocations.ts";
 import { createStanding } from "./revocation/standing.ts";
 import { createStreamRegistry } from "./revocation/stream-registry.ts";
 import { createDocuments } from "./limits/documents.ts";
@@ -117,7 +117,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const revocations = createRevocationSet(monotonic);
   const registry = createStreamRegistry(revocations);
   const feed = createRevocationFeed({
-    fetchPage: revocationPages(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
+    ...revocationLog(session, env.REPLICA ?? `${hostname()}:${env.PORT || process.pid}`),
     apply({ effect, sessionIds, grantIds = [], reason }) {
       for (const grantId of grantIds) revocations.add(grantId, reason);
       return effect === "ENDED" ? endSessions(sessionIds, reason) : restoreSessions(sessionIds);

@@ -14,6 +14,8 @@ interface Log {
   readonly feed: RevocationFeed;
   readonly applied: string[];
   readonly asked: { after: number | null; acks: readonly Acknowledgement[] }[];
+  /** What was confirmed on leaving. */
+  readonly left: number[][];
   entries: Revocation[];
   now: number;
   isDown: boolean;
@@ -27,6 +29,7 @@ function createLog(): Log {
   const log: Log = {
     applied: [],
     asked: [],
+    left: [],
     entries: [],
     now: 0,
     isDown: false,
@@ -45,6 +48,7 @@ function createLog(): Log {
         const newer = log.entries.filter(({ seq }) => after === null || seq > after);
         return { head: log.entries.at(-1)?.seq ?? 0, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
       },
+      leave: async (acks) => void log.left.push(acks.map(({ seq }) => seq)),
       apply: ({ sessionIds }) => log.applied.push(...sessionIds) && sessionIds.length,
       now: () => log.now,
       logger: createLogger({ name: "test", level: "silent" }),
@@ -147,6 +151,27 @@ describe("the revocation feed", () => {
     await log.feed.assertCurrent();
   });
 
+  it("takes its leave with what it has yet to confirm, after the read under way, and asks no more", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const log = createLog();
+    log.entries = [entry(1)];
+    await log.feed.read();
+    log.now = 10;
+    log.entries.push(entry(2));
+    const release = log.hold();
+    const reading = log.feed.read();
+    const leaving = log.feed.leave();
+    expect(log.left).toEqual([]);
+    release();
+    await Promise.all([reading, leaving]);
+    expect(log.left).toEqual([[2]]);
+    const asked = log.asked.length;
+    log.feed.notice(3);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(log.asked).toHaveLength(asked);
+  });
+
   it("is not current until it has caught up", async () => {
     const log = createLog();
     log.entries = [1, 2, 3, 4, 5].map(entry);
@@ -214,6 +239,7 @@ async function endedAfter(entries: readonly Revocation[]): Promise<Set<string>> 
         else revocations.remove(sessionId);
       return 0;
     },
+    leave: async () => undefined,
     now: () => 0,
     logger: createLogger({ name: "test", level: "silent" }),
   });

@@ -38,10 +38,10 @@ export interface RevocationFeed {
   isCurrent(): boolean;
   /** How old what we know is: since the last success was asked for. Milliseconds; infinite before the first. */
   ageMs(): number;
-  /** Whether there ever was one: before it, memory says nothing. */
-  hasBeenCurrent(): boolean;
   /** A poke: the log is at `seq`. Reads if that is news. */
   notice(seq: number): void;
+  /** This gateway serves nobody any more: nothing is read from now on, and no receipt waits for it. Rejects as `leave` does. */
+  leave(): Promise<void>;
 }
 
 /** Older than this, what we know is not relied on. Milliseconds. */
@@ -54,11 +54,12 @@ const CONFIRM_EVERY_MS = 100;
 /** `now` is milliseconds on a clock that never goes back; `apply` ends what is open (or lets the sessions back in) and returns how many sockets it closed. */
 export function createRevocationFeed(options: {
   fetchPage: (after: number | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage>;
+  leave: (acks: readonly Acknowledgement[]) => Promise<void>;
   apply: (revocation: Revocation) => number;
   now: () => number;
   logger: Logger;
 }): RevocationFeed {
-  const { fetchPage, apply, now, logger } = options;
+  const { fetchPage, leave, apply, now, logger } = options;
   let cursor: number | null = null;
   let acks: Acknowledgement[] = [];
   let confirmedAt = Number.NEGATIVE_INFINITY;
@@ -67,6 +68,7 @@ export function createRevocationFeed(options: {
   let reading: Promise<void> | undefined;
   let again = false;
   let strict = true;
+  let hasLeft = false;
 
   const ageMs = (): number => now() - currentAt;
   const isCurrent = (): boolean => ageMs() < STALE_AFTER_MS;
@@ -109,6 +111,7 @@ export function createRevocationFeed(options: {
   }
 
   function readInBackground(): void {
+    if (hasLeft) return;
     read().catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"));
   }
 
@@ -123,7 +126,6 @@ export function createRevocationFeed(options: {
     read,
     isCurrent,
     ageMs,
-    hasBeenCurrent: () => currentAt > Number.NEGATIVE_INFINITY,
     async assertCurrent() {
       if (isCurrent()) return;
       if (!strict) logger.warn("revocations are not current: every operation waits for a read");
@@ -138,6 +140,11 @@ export function createRevocationFeed(options: {
       if (cursor !== null && seq <= cursor) return;
       again = true;
       readInBackground();
+    },
+    async leave() {
+      hasLeft = true;
+      await reading?.catch(() => undefined);
+      await leave(acks.slice(0, MAX_ACKS));
     },
   };
 }

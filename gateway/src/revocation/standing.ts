@@ -6,7 +6,7 @@ import type { AccessTokenClaims } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { sessionEnded } from "../errors.ts";
 import { type RevocationFeed, revocationUnknown } from "./revocation-feed.ts";
-import type { RevocationSet } from "./revocation-set.ts";
+import { LONGEST_TOKEN_LIFE_MS, type RevocationSet } from "./revocation-set.ts";
 
 /** Who asks, in the words of its access token. */
 export type SessionClaims = Pick<AccessTokenClaims, "sid" | "posture">;
@@ -25,18 +25,19 @@ export interface Standing {
 }
 
 /**
- * While revocations are not current: OPEN reads go on from memory, CLOSED is refused at once, and all else waits for a
- * read of the log, or is refused when that fails.
+ * While revocations are not current: OPEN reads go on from memory for as long as a token may live, CLOSED is refused at once,
+ * and all else waits for a read of the log, or is refused when that fails. Where session is away, all tokens are past their
+ * life by then anyway; where only this gateway is cut off, whoever was signed out meanwhile is not let in for ever.
  */
 export function createStanding(options: {
-  feed: Pick<RevocationFeed, "isCurrent" | "hasBeenCurrent" | "assertCurrent">;
+  feed: Pick<RevocationFeed, "isCurrent" | "ageMs" | "assertCurrent">;
   revocations: Pick<RevocationSet, "endReasonOf">;
 }): Standing {
   const { feed, revocations } = options;
 
   async function assertKnown(posture: SessionClaims["posture"], purpose: Purpose): Promise<void> {
     if (feed.isCurrent()) return;
-    if (posture === "OPEN" && purpose === "READ" && feed.hasBeenCurrent()) return;
+    if (posture === "OPEN" && purpose === "READ" && feed.ageMs() < LONGEST_TOKEN_LIFE_MS) return;
     if (posture === "CLOSED") throw revocationUnknown();
     await feed.assertCurrent();
   }

@@ -3,7 +3,7 @@ import type { Logger } from "@continuo/process";
 import { type Pokes, REVOCATIONS_TOPIC } from "@continuo/signals";
 import { z } from "zod";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
-import type { RevocationFeed, RevocationPage, Acknowledgement } from "./revocation-feed.ts";
+import type { createRevocationFeed, RevocationFeed } from "./revocation-feed.ts";
 
 /** How long the log may stay unread. Milliseconds. */
 const READ_EVERY_MS = 1_000;
@@ -25,15 +25,18 @@ const Page = z.object({
   ),
 });
 
-/** How a page of the log is asked of the session service, as this replica. */
-export function revocationPages(
-  session: SubgraphClient,
+/** How the log is followed at the session service, as this replica. */
+export function revocationLog(
+  session: Pick<SubgraphClient, "post">,
   replica: string,
-): (after: number | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage> {
-  return async (after, acks) => Page.parse(await session.post("/internal/revocations", { replica, after, acks }));
+): Pick<Parameters<typeof createRevocationFeed>[0], "fetchPage" | "leave"> {
+  return {
+    fetchPage: async (after, acks) => Page.parse(await session.post("/internal/revocations", { replica, after, acks })),
+    leave: async (acks) => void (await session.post("/internal/revocations/leave", { replica, acks })),
+  };
 }
 
-/** Starts following. It is current once the first read succeeds, which it does not wait for. */
+/** Starts following, until it is disposed of. It is current once the first read succeeds, which it does not wait for. */
 export async function startRevocations(options: {
   feed: RevocationFeed;
   pokes: Pokes;
@@ -44,11 +47,10 @@ export async function startRevocations(options: {
 }): Promise<AsyncDisposable> {
   const { feed, pokes, logger, onUnknown, readEveryMs = READ_EVERY_MS } = options;
   let timer: NodeJS.Timeout | undefined;
-  let reading: Promise<void> = Promise.resolve();
   let stopped = false;
 
   function beat(): void {
-    reading = feed
+    void feed
       .read()
       .catch((cause: unknown) => logger.debug({ err: cause }, "a revocation read failed"))
       .finally(() => {
@@ -73,7 +75,7 @@ export async function startRevocations(options: {
       clearTimeout(timer);
       clearInterval(watch);
       await listening[Symbol.asyncDispose]();
-      await reading;
+      await feed.leave().catch((cause: unknown) => logger.debug({ err: cause }, "session was not told"));
     },
   };
 }

@@ -9,7 +9,7 @@ import { signOutOf, type DeviceSignOut, type SignOutStore } from "./device/sign-
 import type { OAuth } from "./oauth/oauth.ts";
 import type { Policy, PolicyKey, PolicyStore } from "./policy/policy.ts";
 import type { Undo } from "./revocation/undo.ts";
-import { heardSince, type Revocations } from "./revocation/revocation.ts";
+import type { Revocations } from "./revocation/revocation.ts";
 import { sessionEnded, standingOf, type Session, type SessionStore } from "./session/session.ts";
 import type { StartSessionRequest } from "./session/start-session.ts";
 import { assertRecentAuthentication, type StepUpRequest } from "./step-up/step-up.ts";
@@ -88,10 +88,7 @@ export function createContext(base: SubgraphContext, service: SessionService): C
   const endedSince = new Date(at.getTime() - SHOWN_MS);
   const allSessions = new DataLoader((ids: readonly string[]) => stores.sessions.byDevices(ids, at, endedSince));
   const signOuts = new DataLoader(async (ids: readonly string[]) => {
-    const [last, replicas] = await Promise.all([
-      stores.signOuts.lastSessions(ids),
-      stores.signOuts.replicasHeard(heardSince(at)),
-    ]);
+    const [last, replicas] = await Promise.all([stores.signOuts.lastSessions(ids), stores.signOuts.replicas()]);
     return last.map((each) => (each === undefined ? null : signOutOf(each, replicas, at)));
   });
 

@@ -3,7 +3,7 @@ import { AppError } from "@continuo/errors";
 import { parseInput, requireService, type SubgraphOptions } from "@continuo/subgraph";
 import { ActivityReport } from "./activity/activity.ts";
 import type { Context } from "./context.ts";
-import { FeedRequest, type FeedPage } from "./revocation/feed.ts";
+import { type Feed, FeedRequest, Leave } from "./revocation/feed.ts";
 import { KEYS_MAX_AGE_SECONDS } from "./signing-key/key-rotation.ts";
 import type { SigningKeyStore } from "./signing-key/signing-key.ts";
 
@@ -14,7 +14,7 @@ const GATEWAY = "gateway";
 /** Wires the routes; all but the keys are for the gateway on its own behalf. */
 export function createRoutes(options: {
   keys: SigningKeyStore;
-  feed: (request: FeedRequest) => Promise<FeedPage>;
+  feed: Feed;
   activity: (report: ActivityReport) => Promise<void>;
 }): Routes {
   const { keys, feed, activity } = options;
@@ -31,7 +31,13 @@ export function createRoutes(options: {
 
     http.post("/internal/revocations", async (request) => {
       await requireGateway(request);
-      return feed(parseInput(FeedRequest, request.body));
+      return feed.page(parseInput(FeedRequest, request.body));
+    });
+
+    http.post("/internal/revocations/leave", async (request, reply) => {
+      await requireGateway(request);
+      await feed.leave(parseInput(Leave, request.body));
+      return reply.code(204).send();
     });
 
     http.post("/internal/activity", async (request, reply) => {

@@ -282,7 +282,7 @@ describe("the subgraph", () => {
       { [IDENTITY_HEADER]: tokens.accessToken },
       { [IDENTITY_HEADER]: forged },
     ];
-    for (const path of ["/graphql", "/internal/revocations", "/internal/activity"]) {
+    for (const path of ["/graphql", "/internal/revocations", "/internal/revocations/leave", "/internal/activity"]) {
       for (const each of headers) {
         const response = await fetch(new URL(path, system.url), {
           method: "POST",

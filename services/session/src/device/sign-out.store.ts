@@ -1,12 +1,15 @@
 import type { Pool } from "pg";
 import { z } from "zod";
+import { mayBeOpenSql } from "../policy/policy.store.ts";
+import type { Replica } from "../revocation/revocation.ts";
 import { Session } from "../session/session.ts";
 import { sessionColumns } from "../session/session.store.ts";
 import type { SignOutStore } from "./sign-out.ts";
 
 /** $1 devices. A revocation bears the moment at which it ended its sessions, by which its row is found. */
 const LAST_SESSIONS = `
-SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ack.list AS acks
+SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ${mayBeOpenSql('last."applicationId"')} AS "mayBeOpen",
+       ack.list AS acks
   FROM unnest($1::uuid[]) AS device (id)
  CROSS JOIN LATERAL (
    SELECT ${sessionColumns("s")} FROM session.sessions AS s
@@ -20,8 +23,14 @@ SELECT last.*, p.access_token_seconds AS "accessTokenSeconds", ack.list AS acks
 
 const LastSession = Session.extend({
   accessTokenSeconds: z.number(),
+  mayBeOpen: z.boolean(),
   acks: z.array(z.object({ replica: z.string(), at: z.coerce.date(), socketsClosed: z.number() })).nullable(),
-}).transform(({ accessTokenSeconds, acks, ...session }) => ({ session, accessTokenSeconds, acks: acks ?? [] }));
+}).transform(({ accessTokenSeconds, mayBeOpen, acks, ...session }) => ({
+  session,
+  accessTokenSeconds,
+  mayBeOpen,
+  acks: acks ?? [],
+}));
 
 /** What is known of sign-outs, in Postgres. */
 export function createSignOutStore(pool: Pool): SignOutStore {
@@ -36,13 +45,12 @@ export function createSignOutStore(pool: Pool): SignOutStore {
       return deviceIds.map((id) => found.find(({ session }) => session.deviceId === id));
     },
 
-    async replicasHeard(since) {
-      const { rows } = await pool.query<{ name: string }>({
-        name: "replicas-heard",
-        text: "SELECT name FROM session.gateway_replicas WHERE heard_at > $1",
-        values: [since],
+    async replicas() {
+      const { rows } = await pool.query<Replica>({
+        name: "gateway-replicas",
+        text: 'SELECT name, heard_at AS "heardAt" FROM session.gateway_replicas',
       });
-      return rows.map(({ name }) => name);
+      return rows;
     },
   };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Session } from "../session/session.ts";
+import type { Replica } from "../revocation/revocation.ts";
 import { signOutOf, type LastSession } from "./sign-out.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
@@ -33,8 +34,10 @@ const ack = (replica: string, seconds: number, socketsClosed = 0): LastSession["
 const last = (acks: LastSession["acks"], changes: Partial<Session> = {}): LastSession => ({
   session: { ...session, ...changes },
   accessTokenSeconds: 300,
+  mayBeOpen: false,
   acks,
 });
+const heard = (name: string, seconds: number): Replica => ({ name, heardAt: at(seconds) });
 
 describe("a sign-out", () => {
   it.each([
@@ -48,9 +51,20 @@ describe("a sign-out", () => {
     ["none was known, but the last token is past its life", [], [], 290, 290],
     ["all answered long ago, and a new gateway is there", [ack("a", -9)], ["a", "c"], 400, 290],
   ] as const)("%s: locked out %#", (_case, acks, replicas, nowSeconds, lockedOut) => {
-    const shown = signOutOf(last(acks), replicas, at(nowSeconds));
+    const there = replicas.map((name) => heard(name, nowSeconds));
+    const shown = signOutOf(last(acks), there, at(nowSeconds));
     expect(shown?.lockedOutAt ?? null).toEqual(lockedOut === null ? null : at(lockedOut));
     expect(shown?.effectiveBy).toEqual(at(290));
+  });
+
+  it("waits for a gateway that has fallen silent while that may still let it in", () => {
+    const acks = [ack("a", -9)];
+    const silent = (seconds: number): Replica[] => [heard("a", 0), heard("b", seconds)];
+    const open = { ...last(acks), mayBeOpen: true };
+    expect(signOutOf(last(acks), silent(-9), now)?.lockedOutAt).toBeNull();
+    expect(signOutOf(last(acks), silent(-11), now)?.lockedOutAt).toEqual(at(-9));
+    expect(signOutOf(open, silent(-959), now)?.lockedOutAt).toBeNull();
+    expect(signOutOf(open, silent(-961), now)?.lockedOutAt).toEqual(at(-9));
   });
 
   it("is confirmed by the first closed connection", () => {
@@ -72,11 +86,11 @@ describe("a sign-out", () => {
       effectiveBy: at(-60),
       confirmedAt: null,
     };
-    expect(signOutOf(last([], { ...lapsed, state: "ACTIVE", endedAt: null, endReason: null }), ["a"], now)).toEqual(
-      expected,
-    );
     expect(
-      signOutOf(last([], { ...lapsed, state: "EXPIRED", endedAt: at(-55), endReason: "IDLE" }), ["a"], now),
+      signOutOf(last([], { ...lapsed, state: "ACTIVE", endedAt: null, endReason: null }), [heard("a", 0)], now),
+    ).toEqual(expected);
+    expect(
+      signOutOf(last([], { ...lapsed, state: "EXPIRED", endedAt: at(-55), endReason: "IDLE" }), [heard("a", 0)], now),
     ).toEqual(expected);
   });
 

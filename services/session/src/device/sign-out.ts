@@ -2,14 +2,14 @@
  * How far the latest sign-out of a device got, told truthfully: asked for, locked out, confirmed by the device itself.
  * Not the sign-out: that holds from its commit.
  */
-import type { RevocationAck } from "../revocation/revocation.ts";
+import { heardSince, type Replica, type RevocationAck } from "../revocation/revocation.ts";
 import { expiryOf, standingOf, type EndReason, type Session } from "../session/session.ts";
 
 /** A sign-out as clients are shown it. */
 export interface DeviceSignOut {
   readonly requestedAt: Date;
   readonly reason: EndReason;
-  /** When every gateway had locked it out; null while one that is there has not answered. */
+  /** When every gateway had locked it out; null while one has not answered and may still let it in. */
   readonly lockedOutAt: Date | null;
   /** From here on its last access token is past its life everywhere. */
   readonly effectiveBy: Date;
@@ -22,19 +22,21 @@ export interface LastSession {
   readonly session: Session;
   /** Life of its access tokens, in seconds. */
   readonly accessTokenSeconds: number;
+  /** Whether one of those may be of posture OPEN. */
+  readonly mayBeOpen: boolean;
   readonly acks: readonly RevocationAck[];
 }
 
 export interface SignOutStore {
   /** In the order of `deviceIds`; undefined for a device that never had a session. */
   lastSessions(deviceIds: readonly string[]): Promise<(LastSession | undefined)[]>;
-  /** The gateway replicas that were heard of after `since`. */
-  replicasHeard(since: Date): Promise<string[]>;
+  /** All gateway replicas that are known. */
+  replicas(): Promise<Replica[]>;
 }
 
-/** The state of the sign-out at `now`; null for a session that is live. `replicas` are those heard of since `heardSince(now)`. */
-export function signOutOf(last: LastSession, replicas: readonly string[], now: Date): DeviceSignOut | null {
-  const { session, accessTokenSeconds, acks } = last;
+/** The state of the sign-out at `now`; null for a session that is live. */
+export function signOutOf(last: LastSession, replicas: readonly Replica[], now: Date): DeviceSignOut | null {
+  const { session, accessTokenSeconds, mayBeOpen, acks } = last;
   const standing = standingOf(session, now);
   if (standing.state === "ACTIVE" || standing.endReason === null) return null;
   const { endedAt, endReason } = standing;
@@ -46,7 +48,9 @@ export function signOutOf(last: LastSession, replicas: readonly string[], now: D
   const lastToken = new Date(endedAt.getTime() + accessTokenSeconds * 1_000);
   const deadline = expiryOf(session).at;
   const effectiveBy = lastToken < deadline ? lastToken : deadline;
-  return { ...told, lockedOutAt: lockedOutAt(acks, replicas, effectiveBy, now), effectiveBy };
+  const since = heardSince(now, mayBeOpen);
+  const mayLetIn = replicas.filter(({ heardAt }) => heardAt > since).map(({ name }) => name);
+  return { ...told, lockedOutAt: lockedOutAt(acks, mayLetIn, effectiveBy, now), effectiveBy };
 }
 
 function lockedOutAt(

@@ -10,6 +10,11 @@ export const acrSufficesSql = (acr: string, required: string): string =>
   `(${required} IS NULL OR ${acr} = ${required} OR
     coalesce(array_position(${ORDER}, ${acr}) > array_position(${ORDER}, ${required}), false))`;
 
+/** Whether sessions of an application may have tokens of posture OPEN: also such as were minted under a policy before this one. */
+export const mayBeOpenSql = (applicationId: string): string =>
+  `EXISTS (SELECT FROM session.policies AS open
+            WHERE open.application_id = ${applicationId} AND open.posture = 'OPEN' AND open.state <> 'DRAFT')`;
+
 /** The columns of a Policy, of the table named `table`. */
 export const policyColumns = (table: string): string => `
   ${table}.application_id AS "applicationId", ${table}.version, ${table}.idle_seconds AS "idleSeconds",

@@ -91,5 +91,9 @@ export function createFeedStore(pool: Pool): FeedStore {
       const last = revocations.at(-1)?.seq;
       return { head, hasMore: last !== undefined && last < head, revocations };
     },
+
+    async forget(replica) {
+      await pool.query("DELETE FROM session.gateway_replicas WHERE name = $1", [replica]);
+    },
   };
 }

@@ -17,6 +17,10 @@ export const FeedRequest = z.object({
 });
 export type FeedRequest = z.infer<typeof FeedRequest>;
 
+/** How a gateway takes its leave, with its last word on what it has applied. */
+export const Leave = FeedRequest.pick({ replica: true, acks: true });
+export type Leave = z.infer<typeof Leave>;
+
 /** Why sessions ended, or a grant did. */
 export const FeedReason = z.enum([...EndReason.options, "STEPPED_UP"]);
 
@@ -47,24 +51,43 @@ export interface FeedStore {
   acknowledge(replica: string, acks: FeedRequest["acks"], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
   /** Notes that the replica was heard of, and reads a page: after a place in the log, or from a moment on. */
   page(replica: string, from: { after: number } | { since: Date }, now: Date): Promise<FeedPage>;
+  /** Forgets that the replica was ever heard of. */
+  forget(replica: string): Promise<void>;
+}
+
+/** The log, served to gateways. */
+export interface Feed {
+  page(request: FeedRequest): Promise<FeedPage>;
+  /** The gateway serves nobody any more: no receipt waits for it. */
+  leave(request: Leave): Promise<void>;
 }
 
 /** No older entry can concern a token that is still good; a minute more for clocks that disagree. Milliseconds. */
 const MATTERS_MS = (LONGEST_ACCESS_TOKEN_SECONDS + 60) * 1_000;
 
-/** Serves one request of a gateway. */
+/** Wires it. */
 export function createFeed(options: {
   store: FeedStore;
   announce: Pick<RevocationAnnouncer, "devicesChanged">;
   now: () => Date;
-}): (request: FeedRequest) => Promise<FeedPage> {
+}): Feed {
   const { store, announce, now } = options;
-  return async ({ replica, after, acks }) => {
-    const at = now();
-    if (acks.length > 0) {
-      const changed = await store.acknowledge(replica, acks, at);
-      await Promise.all(changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
-    }
-    return store.page(replica, after === null ? { since: new Date(at.getTime() - MATTERS_MS) } : { after }, at);
+
+  async function acknowledge({ replica, acks }: Leave, at: Date): Promise<void> {
+    if (acks.length === 0) return;
+    const changed = await store.acknowledge(replica, acks, at);
+    await Promise.all(changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
+  }
+
+  return {
+    async page({ replica, after, acks }) {
+      const at = now();
+      await acknowledge({ replica, acks }, at);
+      return store.page(replica, after === null ? { since: new Date(at.getTime() - MATTERS_MS) } : { after }, at);
+    },
+    async leave({ replica, acks }) {
+      await acknowledge({ replica, acks }, now());
+      await store.forget(replica);
+    },
   };
 }

@@ -2,9 +2,10 @@ import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { advancedHeads, changeUsers, type UserChangeRow } from "../database/user-change.ts";
 import type { PrismaClient } from "../database/generated/client.ts";
+import { mayBeOpenSql } from "../policy/policy.store.ts";
 import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
-import type { Ended, RevocationStore, RevokeCommand, Selector } from "./revocation.ts";
+import { heardSince, type Ended, type RevocationStore, type RevokeCommand, type Selector } from "./revocation.ts";
 
 /**
  * $1 now, $2 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far
@@ -46,6 +47,11 @@ SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id 
   LEFT JOIN logged ON logged.user_id = command.user_id
  ORDER BY command.place`;
 
+/** $1 sessions. */
+const MAY_BE_OPEN = `
+SELECT EXISTS (SELECT FROM session.sessions AS s
+                WHERE s.id = ANY ($1::uuid[]) AND ${mayBeOpenSql("s.application_id")} OFFSET 0) AS "mayBeOpen"`;
+
 interface RevokeRow extends UserChangeRow {
   readonly seq: string | null;
   readonly deviceRev: string | null;
@@ -78,13 +84,15 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
   return {
     revoke,
 
-    async receipt(seq, actorId, heardSince) {
+    async receipt(seq, actorId, now) {
       const row = await prisma.revocation.findFirst({
         where: { seq, actorId },
         include: { acks: { orderBy: { at: "asc" } } },
       });
       if (row === null) return undefined;
-      const replicas = await prisma.gatewayReplica.findMany({ where: { heardAt: { gt: heardSince } } });
+      const { rows } = await pool.query<{ mayBeOpen: boolean }>(MAY_BE_OPEN, [row.sessionIds]);
+      const since = heardSince(now, rows[0]?.mayBeOpen ?? true);
+      const replicas = await prisma.gatewayReplica.findMany({ where: { heardAt: { gt: since } } });
       const acks = row.acks.map(({ replica, at, socketsClosed }) => ({ replica, at, socketsClosed }));
       const pendingReplicas = replicas
         .map(({ name }) => name)

@@ -4,6 +4,7 @@
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
+import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
 import type { EndReason, Session } from "../session/session.ts";
 
 /** Which live sessions of a user to end. */
@@ -29,7 +30,7 @@ export interface RevocationReceipt {
   /** How many sessions it ended; when it took a revocation back, how many it gave back. */
   readonly sessionsEnded: number;
   readonly acks: readonly RevocationAck[];
-  /** The replicas that are there and have not answered yet. */
+  /** The replicas that have not answered, and may still let in what it ended. */
   readonly pendingReplicas: readonly string[];
 }
 
@@ -38,11 +39,24 @@ export function heardNothing({ seq, at, sessions }: { seq: number; at: Date; ses
   return { seq, at, sessionsEnded: sessions, acks: [], pendingReplicas: [] };
 }
 
+/** A gateway replica, as it was last heard of. One that has taken its leave is not known any more. */
+export interface Replica {
+  readonly name: string;
+  readonly heardAt: Date;
+}
+
 /** A replica that has been silent for this long has long turned strict and asks before each operation. Milliseconds. */
 const SILENT_AFTER_MS = 10_000;
 
-/** From when on a replica counts as there. */
-export const heardSince = (now: Date): Date => new Date(now.getTime() - SILENT_AFTER_MS);
+/**
+ * For posture OPEN it goes on from what it knew, as long as any access token lives; a minute more for clocks that disagree.
+ * Milliseconds.
+ */
+const OPEN_FOR_MS = (LONGEST_ACCESS_TOKEN_SECONDS + 60) * 1_000;
+
+/** Since when a replica must have been silent to let nobody in whose session has ended. */
+export const heardSince = (now: Date, mayBeOpen: boolean): Date =>
+  new Date(now.getTime() - (mayBeOpen ? OPEN_FOR_MS : SILENT_AFTER_MS));
 
 /** When the last of all replicas that are there had applied it; null while one has not, or none is there. */
 export function completedAt({ acks, pendingReplicas }: RevocationReceipt): Date | null {
@@ -74,8 +88,8 @@ export interface RevocationStore {
    * or when the actor's own session has ended before.
    */
   revoke(command: RevokeCommand): Promise<Ended | undefined>;
-  /** The receipt of a revocation that `actorId` asked for; replicas are there that were heard of after `heardSince`. */
-  receipt(seq: number, actorId: string, heardSince: Date): Promise<RevocationReceipt | undefined>;
+  /** The receipt of a revocation that `actorId` asked for, as it stands at `now`. */
+  receipt(seq: number, actorId: string, now: Date): Promise<RevocationReceipt | undefined>;
 }
 
 /** Tells the other processes after a commit; may be lost without harm. */
@@ -170,7 +184,7 @@ export function createRevocations(options: {
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", { userId, sessionId: id })),
     receipt: async (viewer, seq) => {
       const place = parseSeq(seq);
-      const receipt = place && (await store.receipt(place, viewer.userId, heardSince(now())));
+      const receipt = place && (await store.receipt(place, viewer.userId, now()));
       if (receipt) return receipt;
       throw receiptNotFound();
     },
