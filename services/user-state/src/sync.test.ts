@@ -39,7 +39,7 @@ const TOLD = [
   ...KIND_NAMES,
   ...words,
 ];
-const KNOWN = new Set<string>([...TOLD, ...ERROR_CODES, "INPUT_INVALID"]);
+const KNOWN = new Set<string>([...TOLD, ...ERROR_CODES, "INPUT_INVALID", "VARIABLES_INVALID", "BODY_TOO_LARGE"]);
 
 describe("SYNC.md", () => {
   it.each([...new Set(TOLD)].map((word) => [word]))("names %s", (word) => {
@@ -90,6 +90,13 @@ describe("SYNC.md", () => {
     for (const { kind, state } of batch.entries) expect(STATES[kind].safeParse(state).success).toBe(true);
     const push = PushRequest.parse(JSON.parse(shown.find(({ about }) => about === "PushRequest")?.text ?? ""));
     for (const { payload } of push.ops) expect(PAYLOADS.REGISTER.safeParse(payload).success).toBe(true);
+  });
+
+  it.each(Object.entries(protocol.STATES))("says what the state of a %s is made of", (kind, state) => {
+    const rows = PAGE.split("\n").map((line) => line.split("|"));
+    const told = rows.filter(([, kinds]) => kinds?.includes(`\`${kind}\``)).at(-1)?.[3];
+    for (const name of Object.keys(z.toJSONSchema(state, { unrepresentable: "any" }).properties ?? {}))
+      expect(told).toMatch(new RegExp(`\\b${name}\\b`));
   });
 
   it("has the limits of the code", () => {
