@@ -50,14 +50,15 @@ import { createRotation } from "./token/rotation.ts";
 import { createRotationStore } from "./token/rotation.store.ts";
 
 export interface Overrides {
-  /** The clock of every rule. */
+  /** The clock of every rule, in place of the process' and the database's. */
   readonly now?: () => Date;
   /** Those of the process, where it is more than this service. */
   readonly pokes?: Pokes;
 }
 
 /** Opens database, pokes and port, and serves until it is disposed of. */
-export async function startApp(env: Env, { now = () => new Date(), pokes: shared }: Overrides = {}): Promise<Subgraph> {
+export async function startApp(env: Env, { now: clock, pokes: shared }: Overrides = {}): Promise<Subgraph> {
+  const now = clock ?? (() => new Date());
   const logger = createLogger({ name: "session", level: env.LOG_LEVEL });
   const health = createHealth();
   await using opening = new AsyncDisposableStack();
@@ -112,7 +113,7 @@ export async function startApp(env: Env, { now = () => new Date(), pokes: shared
   });
 
   const grants = createGrantVerifier(env.GRANT_PUBLIC_KEY);
-  const rotationStore = createRotationStore(pool);
+  const rotationStore = createRotationStore(pool, clock);
   const rotation = createRotation({
     store: rotationStore,
     accessTokens,

@@ -1,9 +1,12 @@
 import { createAccessTokenVerifier } from "@continuo/access";
 import { createRemoteJWKSet } from "jose";
+import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, tokensIn, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
+import { createRefreshTokenCodec } from "./refresh-token.ts";
+import { createRotationStore } from "./rotation.store.ts";
 
 const HOUR = 3_600_000;
 
@@ -120,6 +123,37 @@ describe("a refresh", () => {
     expect((await phone.refresh()).refreshToken).toBeDefined();
     system.clock.advance(11_000);
     expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+  });
+
+  it("stays one with a repeat for 10 seconds and no longer, its successor in use", async () => {
+    const phone = await system.person().signIn();
+    const { refreshToken } = await phone.refresh();
+    await reportUse(phone, 2);
+    system.clock.advance(10_000);
+    expect((await phone.refresh()).refreshToken).toBe(refreshToken);
+    system.clock.advance(1);
+    expect(faultOf(await phone.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+  });
+
+  it.each([
+    ["ahead of", HOUR],
+    ["behind", -HOUR],
+  ])("is dated by the database, though the clock of its process is an hour %s that", async (_where, skew) => {
+    const pool = new Pool({ connectionString: system.env.DATABASE_URL });
+    await using _pool = { [Symbol.asyncDispose]: () => pool.end() };
+    const store = createRotationStore(pool);
+    const phone = await system.person().signIn();
+    const presented = createRefreshTokenCodec(system.env.MASTER_KEY).decode(phone.tokens.refreshToken);
+    if (!presented) throw new Error("the token is good");
+    const under = { jkt: null, applicationId: null, keyId: 1 };
+    const skewed = new Date(system.clock.now.getTime() + skew);
+    expect(await store.advance(presented, under, skewed)).toMatchObject({ generation: 2 });
+    expect(await store.read(presented)).toMatchObject({ hasJustRotated: true });
+    await system.admin.query(
+      "UPDATE session.grants SET rotated_at = rotated_at - interval '10 seconds' WHERE session_id = $1",
+      [phone.viewer.sessionId],
+    );
+    expect(await store.read(presented)).toMatchObject({ hasJustRotated: false });
   });
 
   it("is refused for a genuine token of a generation that the database does not know yet", async () => {

@@ -8,7 +8,7 @@ import { isLive, sessionColumns } from "../session/session.store.ts";
 import { DeviceBinding } from "../policy/policy.ts";
 import { acrSufficesSql } from "../policy/policy.store.ts";
 import type { RefreshTokenParts } from "./refresh-token.ts";
-import type { RotationStore } from "./rotation.ts";
+import { CONCURRENT_MS, type RotationStore } from "./rotation.ts";
 
 /** A row of AUTHORIZATION_COLUMNS. */
 export const AuthorizationRow = Session.extend({
@@ -39,7 +39,7 @@ export const AuthorizationRow = Session.extend({
 const RotationRow = z.object({
   isActive: z.boolean(),
   confirmedGeneration: z.number().int(),
-  rotatedAt: z.date(),
+  hasJustRotated: z.boolean(),
   requiredAcr: z.string().nullable(),
   isConfidential: z.boolean(),
   deviceBinding: DeviceBinding,
@@ -57,7 +57,7 @@ export const AUTHORIZATION_JOINS = `
 
 /**
  * $1 now; then a row a refresh: $2 grant ids, $3 generations presented, $4 salts presented, $5 keys proven, $6 master key ids,
- * $7 applications that ask, null for one that has not authenticated. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again,
+ * $7 applications that ask, null for one that has not authenticated. $8 when it is rotated, null for now. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again,
  * not `s`: so whoever ends a session ends its grants. Of two refreshes with one token, one finds a row.
  */
 const ADVANCE = `
@@ -71,7 +71,7 @@ WITH presented AS MATERIALIZED (
        AND (g.jkt IS NULL OR g.jkt = presented.jkt)
      ORDER BY g.id FOR UPDATE OF g)
 UPDATE session.grants AS g
-   SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = $1, key_id = presented.key_id
+   SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = coalesce($8::timestamptz, clock_timestamp()), key_id = presented.key_id
   FROM locked JOIN presented USING (place), session.sessions AS s, session.policies AS p, session.user_heads AS u
  WHERE g.id = locked.id
    AND CASE WHEN presented.application_id IS NULL THEN NOT ${isConfidentialSql("s.application_id")}
@@ -82,10 +82,11 @@ UPDATE session.grants AS g
    AND (p.device_binding = 'NONE' OR g.jkt IS NOT NULL)
 RETURNING presented.place, ${AUTHORIZATION_COLUMNS}`;
 
-/** $1 grant ids, $2 salts presented. */
+/** $1 grant ids, $2 salts presented, $3 when that is, null for now. */
 const READ = `
   SELECT presented.place, g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration",
-         g.rotated_at AS "rotatedAt", p.required_acr AS "requiredAcr", p.device_binding AS "deviceBinding",
+         coalesce($3::timestamptz, clock_timestamp()) - g.rotated_at <= interval '${CONCURRENT_MS} milliseconds' AS "hasJustRotated",
+         p.required_acr AS "requiredAcr", p.device_binding AS "deviceBinding",
          ${isConfidentialSql("s.application_id")} AS "isConfidential",
          ${AUTHORIZATION_COLUMNS}
     FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS presented (grant_id, salt, place)
@@ -117,8 +118,11 @@ interface Refresh {
   readonly now: Date;
 }
 
-/** Grants in Postgres. Refreshes that come at once share a statement and a commit. */
-export function createRotationStore(pool: Pool): RotationStore {
+/**
+ * Grants in Postgres. Refreshes that come at once share a statement and a commit. When one rotated is told by Postgres'
+ * clock, as one process dates it and another asks how long ago that was; in tests by `clock`.
+ */
+export function createRotationStore(pool: Pool, clock?: () => Date): RotationStore {
   const advance = gather(async (refreshes: readonly Refresh[]) => {
     const { rows } = await pool.query<Record<string, unknown>>({
       name: "advance-grants",
@@ -131,6 +135,7 @@ export function createRotationStore(pool: Pool): RotationStore {
         refreshes.map(({ under }) => under.jkt),
         refreshes.map(({ under }) => under.keyId),
         refreshes.map(({ under }) => under.applicationId),
+        clock?.() ?? null,
       ],
     });
     return placed(refreshes.length, rows, (row) => AuthorizationRow.parse(row));
@@ -139,7 +144,7 @@ export function createRotationStore(pool: Pool): RotationStore {
     const { rows } = await pool.query<Record<string, unknown>>({
       name: "read-grants",
       text: READ,
-      values: [presented.map(({ grantId }) => grantId), presented.map(({ salt }) => salt)],
+      values: [presented.map(({ grantId }) => grantId), presented.map(({ salt }) => salt), clock?.() ?? null],
     });
     return placed(presented.length, rows, (row) => ({ ...AuthorizationRow.parse(row), ...RotationRow.parse(row) }));
   });

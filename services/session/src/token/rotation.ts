@@ -18,7 +18,8 @@ export interface GrantState extends Authorization {
   readonly isActive: boolean;
   /** The highest generation known to have reached the client. */
   readonly confirmedGeneration: number;
-  readonly rotatedAt: Date;
+  /** Its generation was advanced within CONCURRENT_MS, by the clock that dates it, whichever process asks. */
+  readonly hasJustRotated: boolean;
   /** The least authentication context class that the session's policy asks for; null for any. */
   readonly requiredAcr: string | null;
   /** Whether its application must authenticate to exchange it. */
@@ -42,7 +43,7 @@ export type Judgement =
   | "ADVANCE_AGAIN";
 
 /** Parallel callers and repeats within this time are one client, also when the successor is already in use. */
-const CONCURRENT_MS = 10_000;
+export const CONCURRENT_MS = 10_000;
 
 /**
  * The rule, in the order of its questions. Whoever lacks the key of a bound grant learns nothing and changes nothing:
@@ -57,9 +58,8 @@ export function judge(grant: GrantState, presented: number, jkt: string | null, 
   const lack = lackOf(grant);
   if (presented === grant.generation) return lack ?? "ADVANCE_AGAIN";
   const isPredecessor = presented === grant.generation - 1;
-  const isRecent = now.getTime() - grant.rotatedAt.getTime() <= CONCURRENT_MS;
   const mayBeLost = grant.confirmedGeneration < grant.generation;
-  if (!isPredecessor || !(isRecent || mayBeLost)) return "REUSED";
+  if (!isPredecessor || !(grant.hasJustRotated || mayBeLost)) return "REUSED";
   return lack ?? "SUCCESSOR_AGAIN";
 }
 
