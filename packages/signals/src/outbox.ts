@@ -51,10 +51,11 @@ export interface OutboxRelayOptions {
 }
 
 const BATCH = 100;
-/** From waking to reading, so that a burst goes together. Milliseconds. */
-const LINGER_MS = 25;
-/** The same while one round after the other has something: then few large ones cost less than many small ones. Milliseconds. */
-const LINGER_WHILE_BUSY_MS = 250;
+/**
+ * From waking to reading, so that a burst goes together: longer the more rows the round before had, as few large rounds cost
+ * less than many small ones. Milliseconds.
+ */
+const LINGER_MS = { least: 25, perRow: 20, most: 1_000 };
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
@@ -180,17 +181,16 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   async function relay(): Promise<void> {
     while (!stopping.signal.aborted) {
       awake = Promise.withResolvers();
-      let isBusy = false;
+      let rows = 0;
       try {
-        for (let found = BATCH; found === BATCH && !stopping.signal.aborted; isBusy ||= found > 0)
-          found = await relayBatch();
+        for (let found = BATCH; found === BATCH && !stopping.signal.aborted; rows += found) found = await relayBatch();
         await purge();
       } catch (cause) {
         logger.warn({ err: cause }, "the outbox was not relayed: trying again");
         await pause(sweepMs / 5, undefined, { signal: stopping.signal }).catch(() => undefined);
         continue;
       }
-      await sleep(isBusy ? LINGER_WHILE_BUSY_MS : LINGER_MS);
+      await sleep(Math.min(Math.max(LINGER_MS.least, rows * LINGER_MS.perRow), LINGER_MS.most));
     }
   }
 
