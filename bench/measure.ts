@@ -58,20 +58,23 @@ export function ratioOf(ours: Series, yardstick: Series, measure: string): Sprea
   return ratios.length > 0 && ratios.length === ours.turns.length ? spread(ratios) : undefined;
 }
 
-/** A B A B …: each contender once a round, for `rounds` rounds, after one round that does not count and then `warmedUp`. */
+/** Rounds that do not count: a compiler takes some thousand operations until code is as fast as it stays. */
+const WARM_UP_ROUNDS = 3;
+
+/** A B A B …: each contender once a round, for `rounds` rounds, after those that warm up; `settle` comes after the first of all. */
 export async function takeTurns<Contender extends { readonly name: string }>(
   contenders: readonly Contender[],
   rounds: number,
   turn: (contender: Contender) => Promise<Turn>,
-  warmedUp: () => Promise<void> = async () => undefined,
+  settle: () => Promise<void> = async () => undefined,
 ): Promise<Series[]> {
   const series = contenders.map((contender) => ({ contender, name: contender.name, turns: new Array<Turn>() }));
-  for (let round = 0; round <= rounds; round += 1) {
+  for (let round = 0; round < WARM_UP_ROUNDS + rounds; round += 1) {
     for (const { contender, turns } of series) {
       const found = await turn(contender);
-      if (round > 0) turns.push(found);
+      if (round >= WARM_UP_ROUNDS) turns.push(found);
     }
-    if (round === 0) await warmedUp();
+    if (round === 0) await settle();
   }
   return series.map(({ name, turns }) => ({ name, turns }));
 }
