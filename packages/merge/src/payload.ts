@@ -79,7 +79,7 @@ export const ListPayload = z.discriminatedUnion("type", [
 export type ListPayload = z.infer<typeof ListPayload>;
 
 /** Ends of a scale that nobody reaches by using it, so that a broken client cannot use it up for the others. */
-const MAX_GENERATION = 1_000_000_000;
+export const MAX_GENERATION = 1_000_000_000;
 const Generation = z.int().check(z.gte(0), z.lte(MAX_GENERATION));
 
 export const PROGRESS_INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] as const;

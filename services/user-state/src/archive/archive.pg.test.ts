@@ -80,6 +80,15 @@ async function fileOf(lines: readonly string[]): Promise<string> {
   return file;
 }
 
+/** Lines that were changed, with an end that sums them up. */
+function resealed(lines: readonly string[]): string[] {
+  const inner = lines.slice(0, -1);
+  const sha256 = createHash("sha256")
+    .update(inner.map((line) => `${line}\n`).join(""))
+    .digest("hex");
+  return [...inner, JSON.stringify({ end: { ...JSON.parse(lines.at(-1) ?? "").end, sha256 } })];
+}
+
 /** Something of every kind, and deletions. */
 async function busy(): Promise<Replica> {
   const phone = createReplica(system);
@@ -362,20 +371,45 @@ describe("an import", () => {
     expect(await refusal([head.replace('"format":1', '"format":2'), ...lines.slice(1)])).toBe(
       "BAD_USER_INPUT/ARCHIVE_TOO_NEW",
     );
-    /** Sound but for what its header says. */
     const sealed = (change: object): string[] => {
       const header = JSON.stringify({ archive: { ...JSON.parse(head).archive, ...change } });
-      const inner = [header, ...lines.slice(1, -1)];
-      const sha256 = createHash("sha256")
-        .update(inner.map((line) => `${line}\n`).join(""))
-        .digest("hex");
-      return [...inner, JSON.stringify({ end: { ...JSON.parse(lines.at(-1) ?? "").end, sha256 } })];
+      return resealed([header, ...lines.slice(1)]);
     };
     expect(await refusal(sealed({ at: Date.now() + 3_600_000 }))).toBe("BAD_USER_INPUT/ARCHIVE_FROM_FUTURE");
     expect(await refusal(sealed({ rev: Number.MAX_SAFE_INTEGER }))).toBe("BAD_USER_INPUT/ARCHIVE_FOREIGN");
+    expect(await refusal(sealed({ prunedRev: 1_000 }))).toBe("BAD_USER_INPUT/ARCHIVE_FOREIGN");
     expect(await shownTo(target)).toBe("[]");
     await operate("import", "--user", userOf(target), "--file", await fileOf(sealed({})), "--yes");
     expect(await shownTo(target)).toBe(await shownTo(phone));
+  });
+
+  it("leaves out a unit that says what no history can have: a later time, a further revision, a generation beyond all", async () => {
+    const phone = await busy();
+    const lines = await linesOf(phone);
+    const [head = ""] = lines;
+    const { at, rev } = JSON.parse(head).archive;
+    const forged = async (pattern: RegExp, by: string) => {
+      const target = createReplica(system);
+      const file = await fileOf(resealed(lines.map((line, index) => (index === 0 ? line : line.replace(pattern, by)))));
+      const { value } = await operate("import", "--user", userOf(target), "--file", file, "--yes");
+      return [value["merged"], value["reasons"]];
+    };
+    const inState = (field: string, pattern: string) =>
+      new RegExp(`(?<=^\\{"unit":.*"field":"${field}".*"state":.*${pattern}":)\\d+`);
+    expect(await forged(/$/, "")).toEqual([11, {}]);
+    for (const field of ["chapter", "from", "tips", "panes", "queue", "place", "letter"])
+      expect([field, ...(await forged(inState(field, '"ms'), `${at + 1}`))]).toEqual([field, 10, { STATE_INVALID: 1 }]);
+    for (const field of ["tips", "panes", "queue", "place", "letter"])
+      expect([field, ...(await forged(inState(field, '"rev'), `${rev + 1}`))]).toEqual([
+        field,
+        10,
+        { STATE_INVALID: 1 },
+      ]);
+    for (const [field, name] of [
+      ["place", '"epoch'],
+      ["note", '"generation'],
+    ] as const)
+      expect([field, ...(await forged(inState(field, name), "1000000001"))]).toEqual([field, 10, { STATE_INVALID: 1 }]);
   });
 
   it("comes over standard input, too, and leaves nothing behind when it is broken off by Ctrl-C", async () => {

@@ -94,14 +94,17 @@ export async function* archiveOf(
 const Count = z.int().min(0);
 /** More than any history has: taken in, they are added to those of another. */
 const Rev = z.int().min(0).max(1e12);
-const Header = z.object({
-  userId: z.uuid(),
-  epoch: z.uuid(),
-  rev: Rev,
-  prunedRev: Rev,
-  at: Count,
-  namespaces: z.array(z.object({ name: z.string(), version: z.int().min(1) })),
-});
+const Header = z
+  .object({
+    userId: z.uuid(),
+    epoch: z.uuid(),
+    rev: Rev,
+    prunedRev: Rev,
+    at: Count,
+    namespaces: z.array(z.object({ name: z.string(), version: z.int().min(1) })),
+  })
+  // A fence beyond all there is would have every reader start over, each time.
+  .refine(({ rev, prunedRev }) => prunedRev <= rev);
 const HeaderLine = z.strictObject({ archive: z.looseObject({ format: z.int().min(1) }) });
 const UnitLine = z.strictObject({
   unit: z.strictObject({

@@ -4,7 +4,6 @@
  * in twice is the same as once. Answers, replicas and activities are of devices and their moment: they are left out.
  */
 import { AppError } from "@continuo/errors";
-import { STATES } from "@continuo/merge/protocol";
 import type { Json } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
 import { grown, growthOf, mayBecome, remaining, type Usage } from "../entry/quota.ts";
@@ -12,6 +11,7 @@ import { bytesOf, isShown, kindNamed, unitId, viewOf, type Amount, type Unit, ty
 import { isStored, kindOf, type Namespace, type Namespaces } from "../namespace/namespace.ts";
 import { liftUnit } from "../namespace/versions.ts";
 import type { ArchivedUnit, ArchiveHeader } from "./archive.ts";
+import { isPlausible } from "./plausible.ts";
 
 /** A unit as it stands here. */
 export interface StandingUnit extends Unit {
@@ -134,7 +134,7 @@ export async function takeIn(
       const standing = met.units.get(unitId(unit));
       const left =
         quota && namespace && remaining(held, unit.namespace, { user: quota, namespace: namespace.definition.quota });
-      const joined = join(unit, standing, { namespace, shift, rev: rev + 1, serverNow: met.serverNow });
+      const joined = join(unit, standing, { namespace, header, shift, rev: rev + 1, serverNow: met.serverNow });
       const growth = growthOf(unit, standing, "change" in joined ? joined.change : standing);
       const isTooMuch = "change" in joined && left !== undefined && !mayBecome(standing, joined.change, growth, left);
       const taken: Taken = isTooMuch ? { reason: "OVER_QUOTA" } : joined;
@@ -177,9 +177,15 @@ type Taken = { readonly change: TakenIn } | { readonly result: "unchanged" | "ex
 function join(
   unit: ArchivedUnit,
   standing: StandingUnit | undefined,
-  where: { namespace: Namespace | undefined; shift: number; rev: number; serverNow: number },
+  where: {
+    namespace: Namespace | undefined;
+    header: ArchiveHeader;
+    shift: number;
+    rev: number;
+    serverNow: number;
+  },
 ): Taken {
-  const { namespace, shift, rev, serverNow } = where;
+  const { namespace, header, shift, rev, serverNow } = where;
   const { key, field, kind: kindName, schemaVersion } = unit;
   if (namespace === undefined) return { reason: "NAMESPACE_UNKNOWN" };
   if (!isStored(namespace)) return { reason: "NAMESPACE_NOT_STORED" };
@@ -189,10 +195,10 @@ function join(
   if (shown === undefined) return { reason: "FIELD_UNKNOWN" };
   if (kindOf(namespace, shown) !== kindName || (standing !== undefined && standing.kind !== kindName))
     return { reason: "KIND_CHANGED" };
-  const parsed = STATES[kindName].safeParse(unit.state);
-  if (!parsed.success) return { reason: "STATE_INVALID" };
+  if (!isPlausible(kindName, unit.state, header)) return { reason: "STATE_INVALID" };
   const { ttlSeconds } = namespace.definition;
-  const until = ttlSeconds === null ? null : (unit.expiresAt ?? serverNow + ttlSeconds * 1000);
+  const latest = serverNow + (ttlSeconds ?? 0) * 1000;
+  const until = ttlSeconds === null ? null : Math.min(unit.expiresAt ?? latest, latest);
   if (until !== null && until <= serverNow && standing === undefined) return { result: "expired" };
 
   const kind = kindNamed(kindName);
@@ -225,7 +231,7 @@ function join(
       schemaVersion: version,
       bytes,
       ms,
-      removedMs: removals.length > 0 ? Math.min(...removals) : deleted ? ms : null,
+      removedMs: removals.length > 0 ? Math.min(...removals, serverNow) : deleted ? ms : null,
       expiresAt: until === null ? null : Math.max(until, standing?.expiresAt ?? 0),
     },
   };
