@@ -119,6 +119,29 @@ const refused = (error: string, reason: string): object => ({
 });
 
 describe("oauth4webapi", () => {
+  it("finds an issuer with a path where RFC 8414 has it, and takes its tokens", async () => {
+    await using door = await startSessionBehindGateway({ issuerPath: "/tenant/one" });
+    const issuer = new URL(`${door.url}/tenant/one`);
+    const found = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...loopback });
+    const server = await oauth.processDiscoveryResponse(issuer, found);
+    expect(server.token_endpoint).toBe(`${door.url}/oauth/token`);
+    const parameters = { assertion: await door.grant(), device_name: "A terminal", device_platform: "DESKTOP" };
+    const started = await oauth.genericTokenEndpointRequest(
+      server,
+      app,
+      oauth.None(),
+      JWT_BEARER,
+      parameters,
+      loopback,
+    );
+    const { access_token } = await oauth.processGenericTokenEndpointResponse(server, app, started);
+    const request = new Request("https://resource.example/", { headers: { authorization: `Bearer ${access_token}` } });
+    expect(await oauth.validateJwtAccessToken(server, request, "continuo", loopback)).toMatchObject({
+      iss: issuer.href,
+    });
+    expect((await fetch(`${door.url}/.well-known/oauth-authorization-server`)).status).toBe(404);
+  });
+
   it("finds out where everything is, and what can be done there", () => {
     const confidential = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     const algorithms = ["ES256", "Ed25519", "EdDSA"];

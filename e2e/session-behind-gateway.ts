@@ -10,7 +10,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { Pool } from "pg";
 
 export interface SessionBehindGateway extends AsyncDisposable {
-  /** The gateway's base, and the issuer of tokens. */
+  /** The gateway's base. */
   readonly url: string;
   /** Superuser: for arranging. */
   readonly admin: Pool;
@@ -18,14 +18,16 @@ export interface SessionBehindGateway extends AsyncDisposable {
   grant(claims?: Partial<Omit<GrantClaims, "exp">>): Promise<string>;
 }
 
-/** Starts both. Pages of https://app.example.com may call. */
+/** Starts both. Pages of https://app.example.com may call. The issuer is the gateway's base, and a path where it has one. */
 export async function startSessionBehindGateway({
   logLevel = "silent",
-}: { logLevel?: "silent" | "info" } = {}): Promise<SessionBehindGateway> {
+  issuerPath = "",
+}: { logLevel?: "silent" | "info"; issuerPath?: string } = {}): Promise<SessionBehindGateway> {
   await using opening = new AsyncDisposableStack();
   const database = opening.use(await createTestDatabase());
   const [gatewayKey, grantKey, port] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519"), freePort()]);
   const url = `http://127.0.0.1:${port}`;
+  const issuer = url + issuerPath;
   const sessionEnv = SessionEnv.parse({
     PORT: 0,
     LOG_LEVEL: logLevel,
@@ -33,7 +35,7 @@ export async function startSessionBehindGateway({
     GATEWAY_PUBLIC_KEY: JSON.stringify(gatewayKey.publicJwk),
     GRANT_PUBLIC_KEY: JSON.stringify(grantKey.publicJwk),
     MASTER_KEY: randomBytes(32).toString("base64url"),
-    TOKEN_ISSUER: url,
+    TOKEN_ISSUER: issuer,
   });
   await seed(sessionEnv);
   const admin = opening.adopt(new Pool({ connectionString: database.adminUrl }), (pool) => pool.end());
@@ -47,7 +49,7 @@ export async function startSessionBehindGateway({
         GATEWAY_PRIVATE_KEY: JSON.stringify(gatewayKey.privateJwk),
         ...subgraphUrlVariables((name) => (name === "session" ? new URL(session.url).origin : nobody)),
         PUBLIC_URL: url,
-        TOKEN_ISSUER: url,
+        TOKEN_ISSUER: issuer,
         ALLOWED_ORIGINS: "https://app.example.com",
         DATABASE_URL: database.url.gateway,
       }),

@@ -49,7 +49,7 @@ export const Env = z
       .describe(
         "Where clients reach the gateway, as DPoP proofs name it (htu); required in production, in development default where it listens.",
       ),
-    TOKEN_ISSUER: z.url().describe("`iss` of the access tokens to accept."),
+    TOKEN_ISSUER: envTypes.issuer.describe("`iss` of the access tokens to accept."),
     TOKEN_AUDIENCE: z.string().default("continuo").describe("`aud` of the access tokens to accept."),
     REPLICA: z
       .string()

@@ -1,8 +1,10 @@
 /** What an OAuth client finds out about this installation by itself (RFC 8414). */
 import { SIGNATURE_ALGORITHMS } from "@continuo/access";
 
-/** Where clients look (RFC 8414 section 3). */
-export const METADATA_PATH = "/.well-known/oauth-authorization-server";
+/** Where clients look: what an issuer has of a path comes after it (RFC 8414 section 3.1). */
+export function metadataPathOf(issuer: string): string {
+  return `/.well-known/oauth-authorization-server${new URL(issuer).pathname.replace(/\/$/, "")}`;
+}
 
 export const TOKEN_PATH = "/oauth/token";
 export const REVOCATION_PATH = "/oauth/revoke";

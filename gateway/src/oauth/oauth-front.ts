@@ -13,7 +13,7 @@ import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { logRefusal } from "../refusals.ts";
 import type { Scope, SubgraphClient } from "../subgraph/subgraph-client.ts";
-import { INTROSPECTION_PATH, METADATA_PATH, metadataOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
+import { INTROSPECTION_PATH, metadataOf, metadataPathOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
 
 /** How OAuth clients post (RFC 6749 appendix B). */
 const FORM_TYPE = "application/x-www-form-urlencoded";
@@ -100,7 +100,7 @@ export async function serveOAuth(
     }
   });
 
-  http.get(METADATA_PATH, async (_request, reply) =>
+  http.get(metadataPathOf(issuer), async (_request, reply) =>
     reply
       .header("cache-control", `public, max-age=${METADATA_MAX_AGE_SECONDS}`)
       .send(metadataOf({ issuer, publicUrl: publicUrl(), keysPath })),

@@ -31,6 +31,15 @@ export const mode = z
   .default("production")
   .describe("`development` adds GraphiQL and introspection.");
 
+/** Who issues tokens, as its clients compare it: no query, no fragment (RFC 8414 section 2), and nothing in a path that is ever escaped. */
+export const issuer = z
+  .string()
+  .regex(
+    /^https?:\/\/[^/?#\s]+(\/[\w.~-]+)*\/?$/,
+    "expected https://host, or https://host/path of letters, digits, - . _ ~, without query and fragment",
+  )
+  .pipe(z.url());
+
 /** A Postgres connection string. */
 export const postgresUrl = z
   .string()

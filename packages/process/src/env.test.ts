@@ -50,6 +50,22 @@ describe("an environment", () => {
     expect(envTypes.redisUrl.safeParse(url).success).toBe(ok);
   });
 
+  test.each([
+    ["https://auth.example", true],
+    ["https://auth.example/", true],
+    ["http://127.0.0.1:4000/tenant/one.a_b~c-d/", true],
+    ["https://auth.example?tenant=one", false],
+    ["https://auth.example/tenant#one", false],
+    ["https://auth.example/tenant:one", false],
+    ["https://auth.example//tenant", false],
+    ["https://auth.example/t%65nant", false],
+    ["https://auth.example:port", false],
+    ["auth.example", false],
+    ["urn:example", false],
+  ])("takes %j for an issuer: %s", (url, ok) => {
+    expect(envTypes.issuer.safeParse(url).success).toBe(ok);
+  });
+
   test.each([["A".repeat(42)], ["A".repeat(44)], ["+".repeat(43)], [""]])(
     "takes no secret but 256 bits in base64url: %j",
     (text) => {

@@ -45,7 +45,7 @@ export const Env = z.object({
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   GRANT_PUBLIC_KEY: envTypes.jwk.describe("Verifies the sign-in grants of the identity subgraph."),
   MASTER_KEY: masterKeys,
-  TOKEN_ISSUER: z.url().describe("`iss` of access tokens: the public address of this installation."),
+  TOKEN_ISSUER: envTypes.issuer.describe("`iss` of access tokens: the public address of this installation."),
   TOKEN_AUDIENCE: z.string().min(1).default("continuo").describe("`aud` of access tokens."),
 });
 export type Env = z.output<typeof Env>;
@@ -61,7 +61,9 @@ export const WorkerEnv = z
       "How long a signing key signs before the next one follows; 0 for ever.",
     ),
     JOBS: jobNames.describe("Which jobs to work on, separated by commas."),
-    TOKEN_ISSUER: z.url().optional().describe("As session's: `iss` of logout tokens. Needed for `deliver-notices`."),
+    TOKEN_ISSUER: envTypes.issuer
+      .optional()
+      .describe("As session's: `iss` of logout tokens. Needed for `deliver-notices`."),
     PRIVATE_RECIPIENTS: z
       .enum(["refuse", "allow"])
       .default("refuse")
