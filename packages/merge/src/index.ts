@@ -24,7 +24,7 @@ export {
   type Write,
 } from "./kind.ts";
 export type { ListElement } from "./list.ts";
-export { MAX_GENERATION, type Payload } from "./payload.ts";
+export type { Payload } from "./payload.ts";
 export { isPosition, positionAt, rebalance } from "./position.ts";
 export { fenced, resumeOf, type Resume, type ResumePoint } from "./progress.ts";
 export { KINDS } from "./registry.ts";

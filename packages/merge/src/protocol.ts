@@ -7,7 +7,7 @@ import * as z from "zod/mini";
 import { APPLY_REJECT_REASONS, KIND_NAMES, type KindName } from "./kind.ts";
 import { PAYLOADS, StampSchema, type Payload } from "./payload.ts";
 
-export { PAYLOADS } from "./payload.ts";
+export { MAX_GENERATION, PAYLOADS } from "./payload.ts";
 export { STATES } from "./state.ts";
 
 export const PROTOCOL_VERSION = 1;

@@ -1,7 +1,13 @@
 /** Whether what a file says of a unit's history may be so: a state that no history has would stand here for ever. */
-import { MAX_GENERATION, type Json, type KindName, type Stamp, type State } from "@continuo/merge";
-import { STATES } from "@continuo/merge/protocol";
+import type { Json, KindName, Stamp } from "@continuo/merge";
+import { MAX_GENERATION, STATES } from "@continuo/merge/protocol";
 import * as z from "zod/mini";
+
+/** What a state says of its history. */
+interface History {
+  readonly writes: readonly (Written | null)[];
+  readonly generation?: number;
+}
 
 interface Written {
   readonly stamp: Stamp;
@@ -9,42 +15,50 @@ interface Written {
   readonly baseRev?: number;
 }
 
-const schemas: { readonly [Name in KindName]: z.ZodMiniType<State<Name>> } = STATES;
+/** Undefined for what is no state of the kind. */
+const reader =
+  <State>(schema: z.ZodMiniType<State>, read: (state: State) => History) =>
+  (state: Json): History | undefined => {
+    const parsed = z.safeParse(schema, state);
+    return parsed.success ? read(parsed.data) : undefined;
+  };
 
-const writesOf: { readonly [Name in KindName]: (state: State<Name>) => readonly (Written | null)[] } = {
-  REGISTER: ({ standing, history }) => [standing, ...history],
-  OPAQUE: ({ standing, history }) => [standing, ...history],
-  MAX: ({ standing }) => [standing],
-  MIN: ({ standing }) => [standing],
-  COUNTER: () => [],
-  SET: ({ elements }) => elements.flatMap(({ additions }) => additions),
-  MAP: ({ members }) => members.flatMap(({ writes }) => writes),
-  LIST: ({ insertions }) => insertions.flatMap((insertion) => [insertion, insertion.value, insertion.position]),
-  PROGRESS: ({ devices, furthest }) => [...devices.flatMap(({ latest, intended }) => [latest, intended]), furthest],
-  DRAFT: ({ fields, ended, copies }) => [...fields.flatMap(({ writes }) => writes), ended, ...copies],
-  TEXT: () => [],
+const readRegister = reader(STATES.REGISTER, ({ standing, history }) => ({ writes: [standing, ...history] }));
+const readExtremum = reader(STATES.MAX, ({ standing }) => ({ writes: [standing] }));
+
+const READERS: Readonly<Record<KindName, (state: Json) => History | undefined>> = {
+  REGISTER: readRegister,
+  OPAQUE: readRegister,
+  MAX: readExtremum,
+  MIN: readExtremum,
+  COUNTER: reader(STATES.COUNTER, () => ({ writes: [] })),
+  SET: reader(STATES.SET, ({ elements }) => ({ writes: elements.flatMap(({ additions }) => additions) })),
+  MAP: reader(STATES.MAP, ({ members }) => ({ writes: members.flatMap(({ writes }) => writes) })),
+  LIST: reader(STATES.LIST, ({ insertions }) => ({
+    writes: insertions.flatMap((insertion) => [insertion, insertion.value, insertion.position]),
+  })),
+  PROGRESS: reader(STATES.PROGRESS, ({ epoch, fence = 0, devices, furthest }) => ({
+    writes: [...devices.flatMap(({ latest, intended }) => [latest, intended]), furthest],
+    generation: Math.max(epoch, fence),
+  })),
+  DRAFT: reader(STATES.DRAFT, ({ generation, fields, ended, copies }) => ({
+    writes: [...fields.flatMap(({ writes }) => writes), ended, ...copies],
+    generation,
+  })),
+  TEXT: reader(STATES.TEXT, ({ generation }) => ({ writes: [], generation })),
 };
 
-/** A state of this kind that was made by revision `rev` and the moment `at`. */
-export function isPlausible<Name extends KindName>(
-  kind: Name,
+/** A state of this kind that can have been made by revision `rev` and the moment `at`. */
+export function isPlausible(
+  kind: KindName,
   state: Json,
   { rev, at }: { readonly rev: number; readonly at: number },
 ): boolean {
-  const parsed = z.safeParse(schemas[kind], state);
-  if (!parsed.success) return false;
-  const generation = Math.max(...["generation", "epoch", "fence"].map((name) => numberIn(parsed.data, name)));
-  return (
-    generation <= MAX_GENERATION &&
-    writesOf[kind](parsed.data).every(
-      (written) =>
-        written === null ||
-        (written.stamp.ms <= at && (written.rev ?? 0) <= rev && (written.baseRev ?? 0) <= (written.rev ?? rev)),
-    )
+  const history = READERS[kind](state);
+  if (history === undefined || (history.generation ?? 0) > MAX_GENERATION) return false;
+  return history.writes.every(
+    (written) =>
+      written === null ||
+      (written.stamp.ms <= at && (written.rev ?? 0) <= rev && (written.baseRev ?? 0) <= (written.rev ?? 0)),
   );
-}
-
-function numberIn(state: object, name: string): number {
-  const found: unknown = Object.entries(state).find(([key]) => key === name)?.[1];
-  return typeof found === "number" ? found : 0;
 }
