@@ -13,7 +13,7 @@ import { createRevocationSet } from "./revocation-set.ts";
 interface Log {
   readonly feed: RevocationFeed;
   readonly applied: string[];
-  readonly asked: { after: number | null; acks: readonly Acknowledgement[] }[];
+  readonly asked: { after: number | undefined; acks: readonly Acknowledgement[] }[];
   /** What was confirmed on leaving. */
   readonly left: number[][];
   entries: Revocation[];
@@ -40,13 +40,14 @@ function createLog(): Log {
     },
     feed: createRevocationFeed({
       async fetchPage(after, acks): Promise<RevocationPage> {
-        log.asked.push({ after, acks });
+        log.asked.push({ after: after?.seq, acks });
         const waiting = held;
         held = undefined;
         await waiting;
         if (log.isDown) throw new Error("down");
-        const newer = log.entries.filter(({ seq }) => after === null || seq > after);
-        return { head: log.entries.at(-1)?.seq ?? 0, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
+        const continues = after === null || log.entries.some(({ seq, at }) => seq === after.seq && at === after.at);
+        const newer = log.entries.filter(({ seq }) => after === null || !continues || seq > after.seq);
+        return { continues, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
       },
       leave: async (acks) => void log.left.push(acks.map(({ seq }) => seq)),
       apply: ({ sessionIds }) => log.applied.push(...sessionIds) && sessionIds.length,
@@ -57,7 +58,13 @@ function createLog(): Log {
   return log;
 }
 
-const entry = (seq: number): Revocation => ({ seq, effect: "ENDED", sessionIds: [`s${seq}`], reason: "SIGNED_OUT" });
+const entry = (seq: number): Revocation => ({
+  seq,
+  at: `day ${seq}`,
+  effect: "ENDED",
+  sessionIds: [`s${seq}`],
+  reason: "SIGNED_OUT",
+});
 
 describe("the revocation feed", () => {
   it("reads every page from the beginning, and confirms what it did with the reads that follow", async () => {
@@ -69,7 +76,7 @@ describe("the revocation feed", () => {
     await log.feed.read();
     expect(log.applied).toEqual(["s1", "s2", "s3"]);
     expect(log.asked).toEqual([
-      { after: null, acks: [] },
+      { after: undefined, acks: [] },
       { after: 2, acks: [1, 2].map((seq) => ({ seq, socketsClosed: 1 })) },
       { after: 2, acks: [] },
       { after: 3, acks: [{ seq: 3, socketsClosed: 1 }] },
@@ -142,7 +149,7 @@ describe("the revocation feed", () => {
     release();
     await Promise.all(waiting);
     expect(log.applied).toEqual(["s1"]);
-    expect(log.asked.map(({ after }) => after)).toEqual([null, null, 1]);
+    expect(log.asked.map(({ after }) => after)).toEqual([undefined, undefined, 1]);
 
     log.now = 7_000;
     log.isDown = true;
@@ -198,13 +205,28 @@ describe("the revocation feed", () => {
     expect(log.applied).toEqual(["s1", "s2"]);
   });
 
-  it("starts over when the log is behind what was read from it", async () => {
+  it("starts over when the log does not go on from what was read of it, and confirms nothing that it does not have", async () => {
     const log = createLog();
     log.entries = [7, 8].map(entry);
     await log.feed.read();
-    log.entries = [entry(1)];
+    log.entries = [1, 2, 3].map(entry);
     await log.feed.read();
-    expect(log.applied).toEqual(["s7", "s8", "s1"]);
+    expect(log.applied).toEqual(["s7", "s8", "s1", "s2", "s3"]);
+    // It has passed the old one by: there is nothing after the place that was read last.
+    log.entries = [1, 2, 3].map((seq) => ({ ...entry(seq), at: "later", sessionIds: [`later${seq}`] }));
+    log.now = 50;
+    await log.feed.read();
+    expect(log.applied.slice(5)).toEqual(["later1", "later2", "later3"]);
+    log.now = 2_000;
+    await log.feed.read();
+    expect(log.asked.at(-1)).toEqual({ after: 3, acks: [1, 2, 3].map((seq) => ({ seq, socketsClosed: 1 })) });
+
+    log.entries = [];
+    await log.feed.read();
+    expect(log.feed.isCurrent()).toBe(true);
+    expect(log.asked.at(-1)).toEqual({ after: 3, acks: [] });
+    await log.feed.read();
+    expect(log.asked.at(-1)).toEqual({ after: undefined, acks: [] });
   });
 
   it("brings a gateway that reads the log from anywhere to the same ended sessions as one that read it all", async () => {
@@ -230,8 +252,8 @@ async function endedAfter(entries: readonly Revocation[]): Promise<Set<string>> 
   const revocations = createRevocationSet(() => 0);
   const feed = createRevocationFeed({
     fetchPage: async (after) => {
-      const newer = entries.filter(({ seq }) => after === null || seq > after);
-      return { head: entries.at(-1)?.seq ?? 0, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
+      const newer = entries.filter(({ seq }) => after === null || seq > after.seq);
+      return { continues: true, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
     },
     apply({ effect, sessionIds, reason }) {
       for (const sessionId of sessionIds)

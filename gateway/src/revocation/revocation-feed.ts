@@ -6,9 +6,15 @@
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 
-/** One entry of the log. */
-export interface Revocation {
+/** A place in the log, and when its entry was made: where a database was put back, another entry may stand there by now. */
+export interface Place {
   readonly seq: number;
+  /** ISO 8601. */
+  readonly at: string;
+}
+
+/** One entry of the log. */
+export interface Revocation extends Place {
   /** Whether its sessions have ended, or are back: an earlier entry was taken back. */
   readonly effect: "ENDED" | "RESTORED";
   readonly sessionIds: readonly string[];
@@ -24,7 +30,8 @@ export interface Acknowledgement {
 }
 
 export interface RevocationPage {
-  readonly head: number;
+  /** False where the log is not the one that was read so far: then it begins with all that may still matter. */
+  readonly continues: boolean;
   readonly hasMore: boolean;
   readonly revocations: readonly Revocation[];
 }
@@ -53,14 +60,14 @@ const CONFIRM_EVERY_MS = 100;
 
 /** `now` is milliseconds on a clock that never goes back; `apply` ends what is open (or lets the sessions back in) and returns how many sockets it closed. */
 export function createRevocationFeed(options: {
-  fetchPage: (after: number | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage>;
+  fetchPage: (after: Place | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage>;
   leave: (acks: readonly Acknowledgement[]) => Promise<void>;
   apply: (revocation: Revocation) => number;
   now: () => number;
   logger: Logger;
 }): RevocationFeed {
   const { fetchPage, leave, apply, now, logger } = options;
-  let cursor: number | null = null;
+  let cursor: Place | null = null;
   let acks: Acknowledgement[] = [];
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let confirming: NodeJS.Timeout | undefined;
@@ -81,16 +88,17 @@ export function createRevocationFeed(options: {
     const page = await fetchPage(cursor, sent);
     acks = acks.slice(sent.length);
     if (sent.length > 0) confirmedAt = askedAt;
+    if (!page.continues) {
+      logger.warn({ cursor }, "the revocation log does not go on from where it was read: it is read anew");
+      cursor = null;
+      acks = [];
+    }
     for (const revocation of page.revocations) {
       acks.push({ seq: revocation.seq, socketsClosed: apply(revocation) });
-      cursor = revocation.seq;
+      cursor = { seq: revocation.seq, at: revocation.at };
     }
-    // A log that is behind what was read from it is another log: a database was put back to an earlier state.
-    const restarted: boolean = cursor !== null && page.head < cursor;
-    if (restarted) cursor = null;
-    const more = page.hasMore || restarted;
-    if (!more) currentAt = askedAt;
-    return more || (acks.length > 0 && mayConfirm());
+    if (!page.hasMore) currentAt = askedAt;
+    return page.hasMore || (acks.length > 0 && mayConfirm());
   }
 
   async function readAll(): Promise<void> {
@@ -99,7 +107,7 @@ export function createRevocationFeed(options: {
       while (await readPage());
     } while (again);
     if (acks.length > 0) confirmLater();
-    if (strict) logger.info({ cursor }, "revocations are current");
+    if (strict) logger.info({ seq: cursor?.seq }, "revocations are current");
     strict = false;
   }
 
@@ -137,7 +145,7 @@ export function createRevocationFeed(options: {
       }
     },
     notice(seq) {
-      if (cursor !== null && seq <= cursor) return;
+      if (cursor !== null && seq <= cursor.seq) return;
       again = true;
       readInBackground();
     },

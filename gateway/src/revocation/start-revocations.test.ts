@@ -12,7 +12,7 @@ it("a gateway that stops takes its leave as the last it says, so that no receipt
   const session = {
     async post(path: string, body: unknown) {
       posts.push([path, body]);
-      return { head: 1, hasMore: false, revocations: [] };
+      return { hasMore: false, revocations: [] };
     },
   };
   const feed = createRevocationFeed({

@@ -12,11 +12,13 @@ const READ_EVERY_MS = 1_000;
 const WATCH_EVERY_MS = 500;
 
 const Page = z.object({
-  head: z.number().int().nonnegative(),
+  // A session of the release before does not say.
+  continues: z.boolean().default(true),
   hasMore: z.boolean(),
   revocations: z.array(
     z.object({
       seq: z.number().int(),
+      at: z.string(),
       effect: z.enum(["ENDED", "RESTORED"]),
       sessionIds: z.array(z.string()),
       grantIds: z.array(z.string()).optional(),
@@ -31,7 +33,10 @@ export function revocationLog(
   replica: string,
 ): Pick<Parameters<typeof createRevocationFeed>[0], "fetchPage" | "leave"> {
   return {
-    fetchPage: async (after, acks) => Page.parse(await session.post("/internal/revocations", { replica, after, acks })),
+    fetchPage: async (after, acks) =>
+      Page.parse(
+        await session.post("/internal/revocations", { replica, after: after?.seq ?? null, at: after?.at, acks }),
+      ),
     leave: async (acks) => void (await session.post("/internal/revocations/leave", { replica, acks })),
   };
 }

@@ -34,17 +34,17 @@ WITH fresh AS (
 SELECT user_id AS "userId", device_rev AS "deviceRev" FROM head`;
 
 /**
- * $1 replica, $2 now, $3 where `from` begins. One snapshot: the head is never behind the page. Whether the replica was heard
+ * $1 replica, $2 now, $3 where `from` begins, and what else `continues` needs. One snapshot: the head is never behind the page. Whether the replica was heard
  * of just now is asked before the upsert, which locks the row whatever it does then: a read that writes nothing waits for no disk.
  */
-const readPage = (from: string): string => `
+const readPage = (from: string, continues: string): string => `
 WITH heard AS (
     INSERT INTO session.gateway_replicas AS g (name, heard_at)
     SELECT $1, $2::timestamptz
      WHERE NOT EXISTS (SELECT FROM session.gateway_replicas AS known
                         WHERE known.name = $1 AND known.heard_at >= $2::timestamptz - interval '${HEARD_EVERY_MS} milliseconds')
         ON CONFLICT (name) DO UPDATE SET heard_at = EXCLUDED.heard_at WHERE g.heard_at < EXCLUDED.heard_at)
-SELECT head.seq AS head, entry.*
+SELECT head.seq AS head, ${continues} AS continues, entry.*
   FROM session.revocation_head AS head
   LEFT JOIN LATERAL (
     SELECT r.seq, CASE WHEN r.restores IS NULL THEN 'ENDED' ELSE 'RESTORED' END AS effect, r.session_ids AS "sessionIds",
@@ -54,11 +54,16 @@ SELECT head.seq AS head, entry.*
     ON entry.before < ${PAGE_SESSIONS}
  WHERE head.id = 1
  ORDER BY entry.seq`;
-const PAGE_AFTER = readPage("r.seq > $3::bigint");
-const PAGE_SINCE = readPage("r.at > $3::timestamptz");
+/** $4 when the entry at $3 was made, null where that is not known. */
+const PAGE_AFTER = readPage(
+  "r.seq > $3::bigint",
+  `($3::bigint <= head.seq AND ($4::timestamptz IS NULL OR EXISTS (
+      SELECT FROM session.revocations AS r WHERE r.seq = $3::bigint AND r.at = $4::timestamptz)))`,
+);
+const PAGE_SINCE = readPage("r.at > $3::timestamptz", "true");
 
 const Changed = z.object({ userId: z.uuid(), deviceRev: z.coerce.number() });
-const Head = z.object({ head: z.coerce.number() });
+const Head = z.object({ head: z.coerce.number(), continues: z.boolean() });
 const Entry = z.object({
   seq: z.coerce.number(),
   effect: z.enum(["ENDED", "RESTORED"]),
@@ -83,13 +88,13 @@ export function createFeedStore(pool: Pool): FeedStore {
     async page(replica, from, now) {
       const { rows } = await pool.query<Record<string, unknown>>(
         "after" in from
-          ? { name: "revocations-after", text: PAGE_AFTER, values: [replica, now, from.after] }
+          ? { name: "revocations-after", text: PAGE_AFTER, values: [replica, now, from.after, from.at ?? null] }
           : { name: "revocations-since", text: PAGE_SINCE, values: [replica, now, from.since] },
       );
       const revocations = rows.filter((row) => row["seq"] !== null).map((row) => Entry.parse(row));
-      const { head } = Head.parse(rows[0]);
+      const { head, continues } = Head.parse(rows[0]);
       const last = revocations.at(-1)?.seq;
-      return { head, hasMore: last !== undefined && last < head, revocations };
+      return { continues, head, hasMore: last !== undefined && last < head, revocations };
     },
 
     async forget(replica) {

@@ -11,6 +11,8 @@ import type { RevocationAnnouncer } from "./revocation.ts";
 export const FeedRequest = z.object({
   replica: z.string().min(1).max(255),
   after: z.number().int().nonnegative().nullable(),
+  /** Of the entry at `after`, as the gateway read it. */
+  at: z.iso.datetime().optional(),
   acks: z
     .array(z.object({ seq: z.number().int().positive(), socketsClosed: z.number().int().min(0).max(1_000_000) }))
     .max(1_000),
@@ -36,12 +38,20 @@ export interface FeedEntry {
 }
 
 export interface FeedPage {
+  /**
+   * False where there is no such entry as the gateway read last: the database was put back to an earlier state, also when there
+   * are more entries since (or retention took it). Then the page begins with all that may still matter.
+   */
+  readonly continues: boolean;
   /** The newest place in the log. */
   readonly head: number;
   readonly hasMore: boolean;
   /** Oldest first, at most 1000, and of not too many sessions. */
   readonly revocations: readonly FeedEntry[];
 }
+
+/** Where a page begins; `at`: when the entry at `after` was made, if that is known. */
+export type PageFrom = { readonly after: number; readonly at: string | undefined } | { readonly since: Date };
 
 export interface FeedStore {
   /**
@@ -50,7 +60,7 @@ export interface FeedStore {
    */
   acknowledge(replica: string, acks: FeedRequest["acks"], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
   /** Notes that the replica was heard of, and reads a page: after a place in the log, or from a moment on. */
-  page(replica: string, from: { after: number } | { since: Date }, now: Date): Promise<FeedPage>;
+  page(replica: string, from: PageFrom, now: Date): Promise<FeedPage>;
   /** Forgets that the replica was ever heard of. */
   forget(replica: string): Promise<void>;
 }
@@ -80,10 +90,14 @@ export function createFeed(options: {
   }
 
   return {
-    async page({ replica, after, acks }) {
-      const at = now();
-      await acknowledge({ replica, acks }, at);
-      return store.page(replica, after === null ? { since: new Date(at.getTime() - MATTERS_MS) } : { after }, at);
+    async page({ replica, after, at, acks }) {
+      const asked = now();
+      const anew = { since: new Date(asked.getTime() - MATTERS_MS) };
+      const page = await store.page(replica, after === null ? anew : { after, at }, asked);
+      // What it has applied of another log says nothing of this one.
+      if (!page.continues) return { ...(await store.page(replica, anew, asked)), continues: false };
+      await acknowledge({ replica, acks }, asked);
+      return page;
     },
     async leave({ replica, acks }) {
       await acknowledge({ replica, acks }, now());

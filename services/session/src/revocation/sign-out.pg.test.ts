@@ -243,6 +243,32 @@ describe("the revocation log", () => {
     expect(await mentions()).toBe(false);
   });
 
+  it("of a database that was put back is read anew, also when it has grown past the old one, and proves nothing of that", async () => {
+    const replica = "gateway-1";
+    const read = async (after: number, at: string, acks: unknown[] = []): Promise<unknown> =>
+      (await system.internal("/internal/revocations", { replica, after, at, acks })).body;
+    const [lost, later] = [await system.person().signIn(), await system.person().signIn()];
+    await lost.data("mutation { signOut { receipt { seq } } }");
+    const { head, revocations } = await readLog(null);
+    const at = revocations.at(-1)?.at ?? "";
+    expect(await read(head, at)).toMatchObject({ continues: true, revocations: [] });
+
+    await system.admin.query(
+      "WITH gone AS (DELETE FROM session.revocations WHERE seq = $1) UPDATE session.revocation_head SET seq = $1 - 1",
+      [head],
+    );
+    expect(await read(head, at)).toMatchObject({ continues: false, head: head - 1 });
+    system.clock.advance(1_000);
+    const { seq } = Receipt.parse((await later.data("mutation { signOut { receipt { seq } } }"))["signOut"]).receipt;
+    expect(Number(seq)).toBe(head);
+    expect(await read(head, at, [{ seq: head, socketsClosed: 1 }])).toMatchObject({
+      continues: false,
+      revocations: expect.arrayContaining([expect.objectContaining({ sessionIds: [later.viewer.sessionId] })]),
+    });
+    const { rows } = await system.admin.query("SELECT replica FROM session.revocation_acks WHERE seq = $1", [head]);
+    expect(rows).toEqual([]);
+  });
+
   it("comes in pages of 1000 that chain", async () => {
     const { head } = await readLog(null);
     await system.admin.query(
