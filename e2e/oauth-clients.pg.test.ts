@@ -17,6 +17,7 @@ const stack = new AsyncDisposableStack();
 let url: string;
 let as: oauth.AuthorizationServer;
 let newGrant: SessionBehindGateway["grant"];
+let admin: SessionBehindGateway["admin"];
 
 /** A public application, as browsers and phones are. */
 const app: oauth.Client = { client_id: "continuo" };
@@ -28,9 +29,9 @@ const resource: oauth.Client = { client_id: "resource" };
 
 beforeAll(async () => {
   const door = stack.use(await startSessionBehindGateway());
-  ({ url } = door);
+  ({ url, admin } = door);
   newGrant = (claims) => door.grant(claims);
-  await door.admin.query(
+  await admin.query(
     `INSERT INTO session.applications (id, name, created_at, secret_hash, may_introspect)
      VALUES ('resource', 'Resource', now(), $1, true), ('other', 'Other', now(), $2, false)`,
     [RESOURCE_SECRET, OTHER_SECRET].map((secret) => createHash("sha256").update(secret).digest()),
@@ -38,12 +39,12 @@ beforeAll(async () => {
   const pair = await oauth.generateKeyPair("ES256");
   key = { key: pair.privateKey, kid: "of-today" };
   const jwk = { ...(await crypto.subtle.exportKey("jwk", pair.publicKey)), kid: "of-today" };
-  await door.admin.query(
+  await admin.query(
     `INSERT INTO session.applications (id, name, created_at, jwks, may_introspect)
      VALUES ('keyed', 'Keyed', now(), $1, true)`,
     [{ keys: [jwk] }],
   );
-  await door.admin.query(
+  await admin.query(
     `INSERT INTO session.policies
      SELECT (jsonb_populate_record(p, '{"application_id": "keyed"}')).*
        FROM session.policies AS p WHERE application_id = 'continuo'`,
@@ -489,15 +490,24 @@ describe("revocation", () => {
   });
 
   it("is refused without a token, to an unknown client, and to one whose token it is not", async () => {
-    const { access_token } = await start();
+    const { access_token, refresh_token } = await start();
     expect((await post("/oauth/revoke", { client_id: "continuo" })).body).toMatchObject({ error: "invalid_request" });
     expect((await post("/oauth/revoke", { client_id: "nobody", token: access_token })).body).toMatchObject({
       error: "invalid_client",
     });
-    expect(await post("/oauth/revoke", { token: access_token }, basic("other", OTHER_SECRET))).toMatchObject({
-      status: 400,
-      body: refused("invalid_grant", "TOKEN_NOT_YOURS"),
-    });
+    for (const token of [access_token, String(refresh_token)])
+      expect(await post("/oauth/revoke", { token }, basic("other", OTHER_SECRET))).toMatchObject({
+        status: 400,
+        body: refused("invalid_grant", "TOKEN_NOT_YOURS"),
+      });
+    expect(await introspect(access_token)).toMatchObject({ active: true });
+  });
+
+  it("ends nothing for a refresh token whose grant has another salt, though its HMAC is right", async () => {
+    const { access_token, refresh_token } = await start();
+    const { sid } = await introspect(access_token);
+    await admin.query("UPDATE session.grants SET salt = $2 WHERE session_id = $1", [sid, Buffer.alloc(16)]);
+    await revoke(String(refresh_token));
     expect(await introspect(access_token)).toMatchObject({ active: true });
   });
 });

@@ -25,7 +25,7 @@ import { createSignOutStore } from "./device/sign-out.store.ts";
 import type { Env } from "./env.ts";
 import { createSeal } from "./master-key/seal.ts";
 import { createOAuth } from "./oauth/oauth.ts";
-import { createReadToken } from "./oauth/presented-token.ts";
+import { createPresentedTokens } from "./oauth/presented-token.ts";
 import { openPlaces } from "./place/countries.ts";
 import { createPolicyStore } from "./policy/policy.store.ts";
 import { resolvers } from "./resolvers.ts";
@@ -164,7 +164,7 @@ export async function startApp(env: Env, { now: clock, pokes: shared }: Override
       rotation,
       startSession,
       signOut: (session) => revocations.endByClient(session),
-      readToken: createReadToken({ accessTokens: verifier, refreshTokens, grants: rotationStore, now }),
+      presentedTokens: createPresentedTokens({ accessTokens: verifier, refreshTokens, grants: rotationStore, now }),
     }),
     authenticateClient: createClientAuthentication({
       applications: createApplicationStore(pool, prisma),

@@ -7,11 +7,11 @@ import type { Logger } from "@continuo/process";
 import { tokenNotYours } from "../application/application.ts";
 import type { AuthenticatedClient } from "../application/client-authentication.ts";
 import { DeviceInput } from "../device/device.ts";
-import { expiryOf, type Session } from "../session/session.ts";
+import { expiryOf } from "../session/session.ts";
 import type { StartSessionRequest } from "../session/start-session.ts";
-import type { Rotation, SessionTokens } from "../token/rotation.ts";
+import type { Rotation, SessionOwner, SessionTokens } from "../token/rotation.ts";
 import { required, type Form } from "./client-request.ts";
-import type { PresentedToken, ReadToken } from "./presented-token.ts";
+import type { PresentedToken, PresentedTokens } from "./presented-token.ts";
 
 /** A form from a client that is who it says. */
 export interface ClientRequest {
@@ -59,12 +59,12 @@ export const GRANT_TYPES = ["refresh_token", "urn:ietf:params:oauth:grant-type:j
 export function createOAuth(options: {
   rotation: Pick<Rotation, "refresh">;
   startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
-  signOut: (session: Session) => Promise<void>;
-  readToken: ReadToken;
+  signOut: (session: SessionOwner) => Promise<void>;
+  presentedTokens: PresentedTokens;
   issuer: string;
   audience: string;
 }): OAuth {
-  const { rotation, startSession, signOut, readToken, issuer, audience } = options;
+  const { rotation, startSession, signOut, presentedTokens, issuer, audience } = options;
 
   function refresh({ client, form, jkt, logger }: ClientRequest): Promise<SessionTokens> {
     return rotation.refresh({ refreshToken: required(form, "refresh_token"), jkt, applicationId: client.id }, logger);
@@ -109,16 +109,16 @@ export function createOAuth(options: {
     },
 
     async revoke({ client, form }) {
-      const found = await readToken(required(form, "token"));
-      if (found === undefined) return;
-      assertOwner(found, client);
-      await signOut(found.session);
+      const session = await presentedTokens.ownerOf(required(form, "token"));
+      if (session === undefined) return;
+      if (session.applicationId !== client.id) throw tokenNotYours();
+      await signOut(session);
     },
 
     async introspect({ client, form }) {
       if (!client.mayIntrospect)
         throw new AppError("FORBIDDEN", "CLIENT_UNAUTHORIZED", "This client may not ask about tokens.");
-      const found = await readToken(required(form, "token"));
+      const found = await presentedTokens.read(required(form, "token"));
       if (!found?.isActive) return { active: false };
       return { active: true, iss: issuer, aud: audience, ...claimsOf(found) };
     },
@@ -145,8 +145,4 @@ function claimsOf(token: PresentedToken): Readonly<Record<string, unknown>> {
     amr: session.amr,
     ...(grant.jkt !== null && { cnf: { jkt: grant.jkt } }),
   };
-}
-
-function assertOwner({ session }: PresentedToken, client: AuthenticatedClient): void {
-  if (session.applicationId !== client.id) throw tokenNotYours();
 }

@@ -1,12 +1,12 @@
 /**
- * What a token stands for that somebody presents at the revocation or the introspection endpoint: its session, and
- * whether it is still good for something. It changes nothing, also for a refresh token that was used before.
+ * What a token stands for that somebody presents at the revocation or the introspection endpoint. It changes nothing, also
+ * for a refresh token that was used before.
  */
 import { isAppError } from "@continuo/errors";
 import type { AccessTokenClaims, AccessTokenVerifier } from "@continuo/access";
 import { standingOf, type Session } from "../session/session.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
-import { judge, type GrantState, type RotationStore } from "../token/rotation.ts";
+import { judge, type GrantState, type RotationStore, type SessionOwner } from "../token/rotation.ts";
 
 export type PresentedToken =
   | {
@@ -17,16 +17,23 @@ export type PresentedToken =
     }
   | { readonly kind: "REFRESH"; readonly grant: GrantState; readonly session: Session; readonly isActive: boolean };
 
-/** Undefined for anything that we have not made or know nothing of any more, and for an access token that has expired. */
-export type ReadToken = (token: string) => Promise<PresentedToken | undefined>;
+/**
+ * Undefined for anything that we have not made or know nothing of any more, and for an access token that has expired. The two
+ * kinds are told apart by their looks, so `token_type_hint` is not needed (RFC 7009 section 2.1).
+ */
+export interface PresentedTokens {
+  /** Its session, and whether it is still good for something. */
+  read(token: string): Promise<PresentedToken | undefined>;
+  /** Which session is whose, and no more: it may have ended long ago. */
+  ownerOf(token: string): Promise<SessionOwner | undefined>;
+}
 
-/** The two kinds are told apart by their looks, so `token_type_hint` is not needed (RFC 7009 section 2.1). */
-export function createReadToken(options: {
+export function createPresentedTokens(options: {
   accessTokens: Pick<AccessTokenVerifier, "verify">;
   refreshTokens: Pick<RefreshTokenCodec, "decode">;
-  grants: Pick<RotationStore, "read" | "sessionOf">;
+  grants: Pick<RotationStore, "read" | "sessionOf" | "ownerOf">;
   now: () => Date;
-}): ReadToken {
+}): PresentedTokens {
   const { accessTokens, refreshTokens, grants, now } = options;
 
   async function claimsOf(token: string): Promise<AccessTokenClaims | undefined> {
@@ -38,20 +45,30 @@ export function createReadToken(options: {
     }
   }
 
-  return async (token) => {
-    const at = now();
-    const parts = refreshTokens.decode(token);
-    if (parts !== undefined) {
-      const grant = await grants.read(parts);
-      if (grant === undefined) return undefined;
-      const judgement = judge(grant, parts.generation, grant.jkt, at);
-      const isActive = judgement === "ADVANCE_AGAIN" || judgement === "SUCCESSOR_AGAIN";
-      return { kind: "REFRESH", grant, session: grant.session, isActive };
-    }
-    const claims = await claimsOf(token);
-    const found = claims && (await grants.sessionOf(claims.gid));
-    if (claims === undefined || found === undefined) return undefined;
-    const { session } = found;
-    return { kind: "ACCESS", claims, session, isActive: found.isActive && standingOf(session, at).state === "ACTIVE" };
+  return {
+    async read(token) {
+      const at = now();
+      const parts = refreshTokens.decode(token);
+      if (parts !== undefined) {
+        const grant = await grants.read(parts);
+        if (grant === undefined) return undefined;
+        const judgement = judge(grant, parts.generation, grant.jkt, at);
+        const isActive = judgement === "ADVANCE_AGAIN" || judgement === "SUCCESSOR_AGAIN";
+        return { kind: "REFRESH", grant, session: grant.session, isActive };
+      }
+      const claims = await claimsOf(token);
+      const found = claims && (await grants.sessionOf(claims.gid));
+      if (claims === undefined || found === undefined) return undefined;
+      const { session } = found;
+      const isActive = found.isActive && standingOf(session, at).state === "ACTIVE";
+      return { kind: "ACCESS", claims, session, isActive };
+    },
+
+    async ownerOf(token) {
+      const parts = refreshTokens.decode(token);
+      if (parts !== undefined) return grants.ownerOf(parts);
+      const claims = await claimsOf(token);
+      return claims && { id: claims.sid, userId: claims.sub, applicationId: claims.client_id };
+    },
   };
 }

@@ -119,7 +119,7 @@ export interface Revocations {
   /** Ends one session whose refresh token came back. */
   endForReuse(session: Session): Promise<void>;
   /** Signs a session out for its client, which has shown its token (RFC 7009). */
-  endByClient(session: Session): Promise<void>;
+  endByClient(session: Pick<Session, "id" | "userId">): Promise<void>;
   /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for somebody else's. */
   receipt(viewer: Viewer, seq: string): Promise<RevocationReceipt>;
 }
