@@ -87,6 +87,8 @@ export const REQUEST_REJECT_REASONS = [
   /** Take a new clientId, and send under it what is not settled. */
   "CLIENT_UNKNOWN",
   "CLIENT_OF_OTHER_DEVICE",
+  /** The device has as many as it may: go on under one of them. */
+  "TOO_MANY_CLIENTS",
   "TOO_MANY_OPS",
   "PUSH_TOO_LARGE",
   "CURSOR_INVALID",

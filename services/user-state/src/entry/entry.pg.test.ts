@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { startPokes, stateTopic } from "@continuo/signals";
 import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { MAX_REPLICAS } from "./push.ts";
 import { READ_STANDING } from "./standing.store.ts";
 import { createReplica, shown, startSystem, type System } from "../system.fixture.ts";
 
@@ -306,6 +307,32 @@ describe("a replica", () => {
     await phone.push({ ops: [{ seq: 1, value: 1 }] });
     const { errors } = await phone.sibling().send({ clientId: phone.clientId, ops: [{ seq: 2, value: 2 }] });
     expect(errors?.[0]?.extensions).toMatchObject({ code: "CONFLICT", reason: "CLIENT_OF_OTHER_DEVICE" });
+  });
+
+  it("is the last of a device that has as many as it may; it still reads, and the others go on", async () => {
+    const phone = createReplica(system);
+    const { userId, deviceId } = phone.caller.viewer;
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    await system.admin.query(
+      `INSERT INTO user_state.sync_clients (user_id, client_id, device_id, seen_at)
+       SELECT $1, gen_random_uuid(), $2, now() FROM generate_series(2, ${MAX_REPLICAS - 1})`,
+      [userId, deviceId],
+    );
+    const last = phone.sibling({ sameDevice: true });
+    await last.push({ ops: [{ seq: 1, value: 2 }] });
+    const tooMany = phone.sibling({ sameDevice: true });
+    const { errors } = await tooMany.send({ ops: [{ seq: 1, value: 3 }] });
+    expect(errors?.[0]?.extensions).toMatchObject({ code: "CONFLICT", reason: "TOO_MANY_CLIENTS" });
+    const { to } = await tooMany.pull();
+    await tooMany.pull({ since: to, clientId: tooMany.clientId });
+    const { rows } = await system.admin.query("SELECT count(*)::int FROM user_state.sync_clients WHERE user_id = $1", [
+      userId,
+    ]);
+    expect(rows).toEqual([{ count: MAX_REPLICAS }]);
+
+    await last.push({ ops: [{ seq: 2, value: 4 }] });
+    await phone.sibling().push({ ops: [{ seq: 1, value: 5 }] });
+    expect(shown([await tooMany.pull()])).toEqual({ "theme/colour": 5 });
   });
 
   it("with the id of another person's replica is a replica of its own", async () => {

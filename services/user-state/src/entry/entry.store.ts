@@ -35,7 +35,9 @@ export function createEntryStore(
   inTurn: InTurn = (work) => work(),
   memory = createStandingMemory(() => performance.now()),
 ): EntryStore {
-  const read = gather((asked: readonly { userId: string; push: Push }[]) => inTurn(() => readStandings(pool, asked)));
+  const read = gather((asked: readonly { userId: string; deviceId: string; push: Push }[]) =>
+    inTurn(() => readStandings(pool, asked)),
+  );
   const write = gather((settled: readonly Settled[]) =>
     writeTogether((some) => inTurn(() => writeSettlements(pool, some)), settled),
   );

@@ -50,7 +50,7 @@ export class PassingFault extends Error {
 export interface Entries {
   /**
    * Settles changes of one of the viewer's replicas; resolved means committed. Throws BAD_USER_INPUT: PUSH_TOO_LARGE;
-   * CONFLICT: UPGRADE_REQUIRED, EPOCH_CHANGED, CLIENT_UNKNOWN, CLIENT_OF_OTHER_DEVICE.
+   * CONFLICT: UPGRADE_REQUIRED, EPOCH_CHANGED, CLIENT_UNKNOWN, CLIENT_OF_OTHER_DEVICE, TOO_MANY_CLIENTS.
    */
   push(viewer: Viewer, request: PushRequest): Promise<PushReceipt>;
 }

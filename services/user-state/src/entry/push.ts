@@ -18,6 +18,9 @@ export interface Push {
   readonly ops: readonly JudgedOp[];
 }
 
+/** Of one device; those that are forgotten make room. Each is looked at whenever tombstones are. */
+export const MAX_REPLICAS = 256;
+
 /** A first answer that a repeated op gets again; none is kept for APPLIED. */
 export interface Answer {
   readonly seq: number;
@@ -34,6 +37,8 @@ export interface Before extends Forgotten {
   readonly usage: Usage;
   /** Undefined for a replica that never pushed or acknowledged. */
   readonly client: { readonly deviceId: string; readonly lastSeq: number } | undefined;
+  /** How many replicas its device has, where `client` is undefined; else 0. */
+  readonly siblings: number;
   /** By `unitId`. */
   readonly units: ReadonlyMap<string, Unit>;
   /** By seq. */

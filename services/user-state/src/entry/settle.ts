@@ -7,7 +7,17 @@ import { AppError } from "@continuo/errors";
 import { applyOp, effectiveStamp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
 import { isErased, mayMeetForgotten, meetsNothing, stateOfNothing, typeOf } from "./fence.ts";
 import type { Fault, SoundOp } from "./op.ts";
-import type { Answer, Before, Change, Outcome, Push, Relayed, Settlement, StopReason } from "./push.ts";
+import {
+  MAX_REPLICAS,
+  type Answer,
+  type Before,
+  type Change,
+  type Outcome,
+  type Push,
+  type Relayed,
+  type Settlement,
+  type StopReason,
+} from "./push.ts";
 import { grown, growthOf, mayBecome, remaining, tighter, type Usage } from "./quota.ts";
 import { bytesOf, isShown, kindNamed, textStateOf, unitId, type Amount, type Unit } from "./unit.ts";
 
@@ -19,7 +29,7 @@ const MAX_TEXT_CHARACTERS = 4 * 1024 * 1024;
 /** Of what stands, told beside the outcomes of one push: an answer may not be larger than what carries it. */
 const MAX_TOLD_BYTES = 4 * 1024 * 1024;
 
-/** Settles in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN. */
+/** Settles in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN, TOO_MANY_CLIENTS. */
 export function settle(push: Push, deviceId: string, before: Before, quota: Amount): Settlement {
   admit(push, deviceId, before);
   const changes = new Map<string, Change>();
@@ -111,7 +121,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
 }
 
 function admit(push: Push, deviceId: string, before: Before): void {
-  const { epoch, client, clientsPrunedBefore } = before;
+  const { epoch, client, clientsPrunedBefore, siblings } = before;
   if (push.epoch !== epoch)
     throw new AppError("CONFLICT", "EPOCH_CHANGED", "This epoch is over: pull from the start.", { details: { epoch } });
   if (client !== undefined && client.deviceId !== deviceId)
@@ -126,6 +136,12 @@ function admit(push: Push, deviceId: string, before: Before): void {
     throw new AppError("CONFLICT", "CLIENT_UNKNOWN", "No change of this clientId is known: take a new one.", {
       details: { clientsPrunedBefore },
     });
+  if (siblings >= MAX_REPLICAS)
+    throw new AppError(
+      "CONFLICT",
+      "TOO_MANY_CLIENTS",
+      `This device has ${MAX_REPLICAS} replicas: go on under a clientId that it has.`,
+    );
 }
 
 /**

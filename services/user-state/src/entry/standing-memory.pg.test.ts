@@ -272,7 +272,7 @@ describe("what is recalled", () => {
           const [next, settles] = [queues[replica], processes[process]];
           if (!next || !settles) throw new RangeError("there are two of each");
           const request = await next(changes);
-          const [read] = await readStandings(pool, [{ userId, push: request.push }]);
+          const [read] = await readStandings(pool, [{ userId, ...request }]);
           const { recalled } = await settles(userId, request);
           if (read === undefined || recalled?.version !== read.version) continue;
           times += 1;

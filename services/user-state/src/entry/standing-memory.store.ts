@@ -23,7 +23,7 @@ const MAX_BYTES_OF_USER = 1024 * 1024;
 const BYTES_AROUND = 500;
 
 interface Remembered {
-  readonly head: Omit<Before, "client" | "units" | "answers">;
+  readonly head: Omit<Before, "client" | "siblings" | "units" | "answers">;
   readonly moved: Moved;
   /** When that was, by this process's clock. Milliseconds. */
   readonly at: number;
@@ -66,7 +66,7 @@ export function createStandingMemory(now: () => number): StandingMemory {
       known.isOursAlone = false;
       const { head, moved, at, soonestExpiry } = known;
       const serverNow = Math.max(head.serverNow, Math.floor(moved.serverNow + now() - at));
-      const before: Before = { ...head, serverNow, client, units, answers: new Map() };
+      const before: Before = { ...head, serverNow, client, siblings: 0, units, answers: new Map() };
       return { before, version: moved.version, soonestExpiry };
     },
 

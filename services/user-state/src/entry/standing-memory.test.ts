@@ -35,7 +35,7 @@ function createPerson(now: () => number) {
       const push = pushOf(clientId);
       const head = { epoch: "", rev, prunedRev: 0, clientsPrunedBefore: null, erased: {}, serverNow: 1, usage: USAGE };
       const met: Standing = {
-        before: { ...head, client: undefined, units: new Map(), answers: new Map() },
+        before: { ...head, client: undefined, siblings: 0, units: new Map(), answers: new Map() },
         version: `${rev}`,
         soonestExpiry: null,
       };

@@ -20,6 +20,10 @@ const STAYING = KINDS_THAT_STAY.map((kind) => `'${kind}'`).join(", ");
  */
 export const READ_STANDING = `
   SELECT asked.place, head.*, client.device_id, client.last_seq::float8,
+         CASE WHEN client.device_id IS NULL THEN (
+           SELECT count(*)::int FROM user_state.sync_clients
+           WHERE user_id = asked.user_id AND device_id = asked.device_id
+         ) ELSE 0 END AS siblings,
          (
            SELECT extract(epoch FROM min(expires_at))::float8 * 1000 FROM user_state.state_entries
            WHERE user_id = asked.user_id AND expires_at IS NOT NULL
@@ -43,7 +47,7 @@ export const READ_STANDING = `
            FROM user_state.op_outcomes AS answer
            WHERE answer.user_id = asked.user_id AND answer.client_id = asked.client_id AND answer.seq = ANY (asked.seqs)
          ) AS answers
-  FROM json_to_recordset($1::json) AS asked (place int, user_id uuid, client_id uuid, units json, seqs bigint[])
+  FROM json_to_recordset($1::json) AS asked (place int, user_id uuid, device_id uuid, client_id uuid, units json, seqs bigint[])
   CROSS JOIN LATERAL (
     SELECT head.xmin::text AS version, head.epoch, head.rev::float8, head.pruned_rev::float8,
            head.clients_pruned_before, ${SERVER_NOW}::float8 AS server_now, head.entries, head.bytes::float8,
@@ -112,6 +116,7 @@ type AnswerRow = readonly [
 interface StandingRow extends HeadRow, ClientColumns {
   readonly place: number;
   readonly version: string;
+  readonly siblings: number;
   readonly soonest_expiry: number | null;
   readonly units: readonly UnitRow[] | null;
   readonly answers: readonly AnswerRow[] | null;
@@ -128,6 +133,7 @@ export interface Standing {
 
 interface AskedPush {
   readonly userId: string;
+  readonly deviceId: string;
   readonly push: Push;
 }
 
@@ -136,9 +142,10 @@ export async function readStandings(
   connection: Connection,
   asked: readonly AskedPush[],
 ): Promise<(Standing | undefined)[]> {
-  const pushes = asked.map(({ userId, push: { clientId, ops } }, place) => ({
+  const pushes = asked.map(({ userId, deviceId, push: { clientId, ops } }, place) => ({
     place,
     user_id: userId,
+    device_id: deviceId,
     client_id: clientId,
     units: [...namesOf(ops).values()],
     seqs: ops.map(({ op }) => op.seq),
@@ -164,13 +171,14 @@ export async function lookAtHead(
   });
   const [row] = rows;
   if (row === undefined) throw new Error("a row of constants is not there");
-  return { ...headOf(row), client: clientOf(row), units: new Map(), answers: new Map() };
+  return { ...headOf(row), client: clientOf(row), siblings: 0, units: new Map(), answers: new Map() };
 }
 
 function standingOf(row: StandingRow): Standing {
   const before = {
     ...headOf(row),
     client: clientOf(row),
+    siblings: row.siblings,
     units: new Map(row.units?.map(unitOf)),
     answers: new Map(row.answers?.map(answerOf)),
   };
@@ -182,7 +190,7 @@ export function hasExpired({ before, soonestExpiry }: Standing): boolean {
   return soonestExpiry !== null && soonestExpiry <= before.serverNow;
 }
 
-function headOf(head: HeadRow): Omit<Before, "client" | "units" | "answers"> {
+function headOf(head: HeadRow): Omit<Before, "client" | "siblings" | "units" | "answers"> {
   return {
     epoch: head.epoch,
     rev: head.rev,

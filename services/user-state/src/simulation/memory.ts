@@ -17,7 +17,7 @@ interface Client {
 
 /** Everything, as one value: a copy of it is a backup. */
 export interface Stored {
-  readonly head: Omit<Before, "client" | "units" | "answers" | "serverNow"> & { readonly maxMs: number };
+  readonly head: Omit<Before, "client" | "siblings" | "units" | "answers" | "serverNow"> & { readonly maxMs: number };
   readonly units: ReadonlyMap<string, Change>;
   readonly clients: ReadonlyMap<string, Client>;
   /** By client, then seq. */
@@ -83,7 +83,7 @@ export function createMemory(
       const serverNow = Math.max(head.maxMs, now());
       const known = stored.answers.get(clientId) ?? new Map<number, Answer & { at: number }>();
       const client = stored.clients.get(clientId);
-      const settlement = decide({ ...head, serverNow, client, units: met(stored.units), answers: known });
+      const settlement = decide({ ...head, serverNow, client, siblings: 0, units: met(stored.units), answers: known });
       const { rev, usage, changes, answers, lastSeq } = settlement;
       const units = new Map(stored.units);
       for (const change of changes) units.set(unitId(change), { ...change, appended: null });
@@ -101,7 +101,7 @@ export function createMemory(
     async look({ clientId }) {
       const { head, clients } = stored;
       const serverNow = Math.max(head.maxMs, now());
-      return { ...head, serverNow, client: clients.get(clientId), units: new Map(), answers: new Map() };
+      return { ...head, serverNow, client: clients.get(clientId), siblings: 0, units: new Map(), answers: new Map() };
     },
   };
 

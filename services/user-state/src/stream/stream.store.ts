@@ -4,6 +4,7 @@ import type { Json, KindName } from "@continuo/merge";
 import type { Pool } from "pg";
 import { stateOf, textUpdatesOf } from "../entry/unit.store.ts";
 import { expiredState } from "../entry/expiry.ts";
+import { MAX_REPLICAS } from "../entry/push.ts";
 import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
 import { PAGE_BYTES, type Page, type StateEntry, type StreamStore } from "./stream.ts";
 
@@ -63,7 +64,9 @@ const MAKE_HEAD = `
 
 const ACKNOWLEDGE = `
   INSERT INTO user_state.sync_clients AS client (user_id, client_id, device_id, acked_rev, seen_at)
-  VALUES ($1, $2, $3, $4, statement_timestamp())
+  SELECT $1, $2, $3, $4, statement_timestamp()
+  WHERE EXISTS (SELECT FROM user_state.sync_clients WHERE user_id = $1 AND client_id = $2)
+    OR ${MAX_REPLICAS} > (SELECT count(*) FROM user_state.sync_clients WHERE user_id = $1 AND device_id = $3)
   ON CONFLICT (user_id, client_id) DO UPDATE
   SET acked_rev = greatest(client.acked_rev, excluded.acked_rev), seen_at = excluded.seen_at`;
 

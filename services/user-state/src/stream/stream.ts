@@ -66,7 +66,7 @@ export interface StreamStore {
     clientId: string | undefined;
     newEpoch: () => string;
   }): Promise<Page>;
-  /** Remembers how far a replica has come; never back. */
+  /** Remembers how far a replica has come; never back. Nothing of a new one whose device has MAX_REPLICAS. */
   acknowledge(replica: { userId: string; clientId: string; deviceId: string; ackedRev: number }): Promise<void>;
 }
 
