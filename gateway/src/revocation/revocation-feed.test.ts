@@ -41,12 +41,12 @@ function createLog(): Log {
     feed: createRevocationFeed({
       async fetchPage(after, acks): Promise<RevocationPage> {
         log.asked.push({ after: after?.seq, acks });
+        const continues = after === null || log.entries.some(({ seq, at }) => seq === after.seq && at === after.at);
+        const newer = log.entries.filter(({ seq }) => after === null || !continues || seq > after.seq);
         const waiting = held;
         held = undefined;
         await waiting;
         if (log.isDown) throw new Error("down");
-        const continues = after === null || log.entries.some(({ seq, at }) => seq === after.seq && at === after.at);
-        const newer = log.entries.filter(({ seq }) => after === null || !continues || seq > after.seq);
         return { continues, hasMore: newer.length > 2, revocations: newer.slice(0, 2) };
       },
       leave: async (acks) => void log.left.push(acks.map(({ seq }) => seq)),
@@ -143,9 +143,9 @@ describe("the revocation feed", () => {
     const log = createLog();
     await log.feed.read();
     log.now = 3_000;
+    log.entries.push(entry(1));
     const release = log.hold();
     const waiting = [log.feed.assertCurrent(), log.feed.assertCurrent(), log.feed.assertCurrent()];
-    log.entries.push(entry(1));
     release();
     await Promise.all(waiting);
     expect(log.applied).toEqual(["s1"]);
@@ -198,11 +198,23 @@ describe("the revocation feed", () => {
     expect(log.asked).toHaveLength(before);
     const release = log.hold();
     const reading = log.feed.read();
+    log.entries.push(entry(2));
     log.feed.notice(2);
     release();
-    log.entries.push(entry(2));
     await reading;
     expect(log.applied).toEqual(["s1", "s2"]);
+  });
+
+  it("reads once for all pokes of what it finds", async () => {
+    const log = createLog();
+    log.entries = [entry(1)];
+    await log.feed.read();
+    const before = log.asked.length;
+    log.entries.push(entry(2), entry(3));
+    for (const seq of [3, 2]) log.feed.notice(seq);
+    await log.feed.read();
+    expect(log.applied).toEqual(["s1", "s2", "s3"]);
+    expect(log.asked).toHaveLength(before + 1);
   });
 
   it("starts over when the log does not go on from what was read of it, and confirms nothing that it does not have", async () => {

@@ -73,7 +73,8 @@ export function createRevocationFeed(options: {
   let confirming: NodeJS.Timeout | undefined;
   let currentAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
-  let again = false;
+  /** The highest place that was told of since the last read began. */
+  let noticed = 0;
   let strict = true;
   let hasLeft = false;
 
@@ -103,9 +104,9 @@ export function createRevocationFeed(options: {
 
   async function readAll(): Promise<void> {
     do {
-      again = false;
+      noticed = 0;
       while (await readPage());
-    } while (again);
+    } while (noticed > (cursor?.seq ?? 0));
     if (acks.length > 0) confirmLater();
     if (strict) logger.info({ seq: cursor?.seq }, "revocations are current");
     strict = false;
@@ -146,7 +147,7 @@ export function createRevocationFeed(options: {
     },
     notice(seq) {
       if (cursor !== null && seq <= cursor.seq) return;
-      again = true;
+      noticed = Math.max(noticed, seq);
       readInBackground();
     },
     async leave() {
