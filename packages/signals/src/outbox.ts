@@ -55,7 +55,7 @@ const BATCH = 100;
  * From waking to reading, so that a burst goes together: longer the more rows the round before had, as few large rounds cost
  * less than many small ones. Milliseconds.
  */
-const LINGER_MS = { least: 25, perRow: 20, most: 1_000 };
+const LINGER_MS = { least: 25, perRow: 50, most: 1_000 };
 const PURGE_EVERY_MS = 10 * 60_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
