@@ -29,6 +29,7 @@ afterAll(() => house[Symbol.asyncDispose]());
 interface Reader {
   /** What has come, as text. */
   readonly text: () => string;
+  readonly closed: Promise<void>;
   pause(): void;
   resume(): void;
   leave(): void;
@@ -40,6 +41,8 @@ async function overSocket(person: Person): Promise<Reader> {
   socket.on("message", (data) => {
     if (Buffer.isBuffer(data)) text += data.toString();
   });
+  socket.on("error", () => undefined);
+  const closed = once(socket, "close").then(() => undefined);
   await once(socket, "open");
   const authorization = `Bearer ${await house.token(person)}`;
   socket.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
@@ -47,6 +50,7 @@ async function overSocket(person: Person): Promise<Reader> {
   socket.send(JSON.stringify({ type: "subscribe", id: "1", payload: { query: STATE } }));
   return {
     text: () => text,
+    closed,
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     leave: () => socket.terminate(),
@@ -60,6 +64,7 @@ async function overHttp(person: Person): Promise<Reader> {
     "content-type": "application/json",
   };
   const asked = request(`${house.url}/graphql/stream`, { method: "POST", headers });
+  asked.on("error", () => undefined);
   asked.end(JSON.stringify({ query: STATE }));
   const answer = await new Promise<IncomingMessage>((resolve) => asked.once("response", resolve));
   let text = "";
@@ -67,6 +72,7 @@ async function overHttp(person: Person): Promise<Reader> {
   answer.on("error", () => undefined);
   return {
     text: () => text,
+    closed: new Promise((resolve) => answer.once("close", resolve)),
     pause: () => answer.pause(),
     resume: () => answer.resume(),
     leave: () => answer.destroy(),
@@ -118,6 +124,35 @@ it.each([
   expect(await valueOf(told)).toBe(toldBefore + ranges.length);
   reader.leave();
   await eventually(async () => expect(await valueOf(`continuo_streams_open{transport="${transport}"}`)).toBe(0));
+});
+
+it.each([
+  ["SOCKET", overSocket],
+  ["EVENT_STREAM", overHttp],
+])("gets nothing of what still waits for it once its session has ended: %s", async (transport, open) => {
+  const person = house.join();
+  const told = `continuo_live_events_total{transport="${transport}"}`;
+  const reader = await open(person);
+  await eventually(() => expect(rangesIn(reader.text())).toHaveLength(1));
+  const toldBefore = await valueOf(told);
+  reader.pause();
+  let [reads, written] = [-1, 0];
+  while (reads < house.state.pulls.length) {
+    reads = house.state.pulls.length;
+    await house.write(person, `k${written++}`, BIG);
+    for (let waitedMs = 0; waitedMs < A_WHILE_MS && reads === house.state.pulls.length; waitedMs += 10)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await house.revoke(person.sessionId, "SIGNED_OUT_REMOTELY");
+  await eventually(() =>
+    expect(house.state.acks.at(-1)).toMatchObject({ seq: house.state.revocations.length, socketsClosed: 1 }),
+  );
+  await eventually(async () => expect(await valueOf(`continuo_streams_open{transport="${transport}"}`)).toBe(0));
+
+  reader.resume();
+  await reader.closed;
+  expect(reader.text()).not.toContain("SESSION_ENDED");
+  expect(reader.text().length).toBeLessThan(((await valueOf(told)) - toldBefore) * BIG.length);
 });
 
 it("is cut off when it takes nothing of an answer", async () => {

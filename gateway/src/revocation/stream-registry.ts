@@ -11,7 +11,10 @@ export interface SessionStream {
   readonly transport: StreamTransport;
   /** As the latest token says that it has shown. */
   readonly session: SessionClaims;
-  /** Tells each open operation why, and closes; false when it is closing already. Never throws. */
+  /**
+   * Tells each open operation why, and closes; whoever has yet to read what was sent before is cut off without either. False
+   * when it is closing already. Never throws.
+   */
   end(why: AppError): boolean;
 }
 

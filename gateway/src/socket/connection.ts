@@ -159,6 +159,17 @@ export class Connection implements Visited {
     this.close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
   }
 
+  /** Whether something waits for its client, who is slow. */
+  get isBehind(): boolean {
+    return this.#socket.bufferedAmount > 0;
+  }
+
+  /** As `closeFor`, at once: what waits for its client is not sent, and so the reason neither, which would come after it. */
+  cutOffFor(why: AppError): void {
+    if (this.isOpen) logRefusal(this.#keeping.logger, why, { requestId: this.#requestId });
+    this.#cutOff(why.reason);
+  }
+
   /** Closes because this server is going away. */
   goAway(): void {
     this.close(GOING_AWAY, "GOING_AWAY");
@@ -218,20 +229,22 @@ export class Connection implements Visited {
   }
 
   #ping(): void {
-    const isBehind = this.#socket.bufferedAmount > 0;
+    const { isBehind } = this;
     const wentOut = isBehind ? this.#stream.bytesWritten - this.#stream.writableLength : undefined;
     if (isBehind && this.#stalledAt === wentOut) return this.close(TRY_AGAIN, "TOO_SLOW");
     this.#stalledAt = wentOut;
     // Whoever is behind has not come to the ping yet.
-    if (!this.#isAlive && !isBehind) return this.#cutOff();
+    if (!this.#isAlive && !isBehind) return this.#cutOff("SILENT");
     this.#speaker.beforePing();
     if (!this.isOpen) return;
     this.#isAlive = false;
     this.#socket.ping();
   }
 
-  #cutOff(): void {
-    this.#endedBy ??= "SILENT";
+  #cutOff(reason: string): void {
+    this.#endedBy ??= reason;
+    // The machine would still send what it has taken over.
+    this.#stream.resetAndDestroy();
     this.#socket.terminate();
   }
 

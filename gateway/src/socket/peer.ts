@@ -87,10 +87,13 @@ export class Peer implements Speaker, SessionStream {
   }
 
   end(why: AppError): boolean {
-    if (!this.#connection.isOpen) return false;
-    for (const operation of this.#operations) operation.fail(why);
-    this.#connection.closeFor(why);
-    return true;
+    const { isOpen, isBehind } = this.#connection;
+    if (isBehind) this.#connection.cutOffFor(why);
+    else if (isOpen) {
+      for (const operation of this.#operations) operation.fail(why);
+      this.#connection.closeFor(why);
+    }
+    return isOpen;
   }
 
   gone(): void {

@@ -3,6 +3,7 @@
  * `framing.ts`; what runs in it, and for whom, is decided in `serve-event-streams.ts`.
  */
 import { once } from "node:events";
+import type { ServerResponse } from "node:http";
 import { PassThrough, type Readable } from "node:stream";
 import type { PingRounds, Visited } from "../rounds.ts";
 import { countClosed } from "../stream-metrics.ts";
@@ -15,8 +16,12 @@ export interface EventStream {
   readonly signal: AbortSignal;
   /** Sends a text. Resolves when there is room for the next, so that a slow client slows its own stream down. */
   send(text: string): Promise<void>;
+  /** What the body goes out by, from when it does. */
+  goesOutBy(response: ServerResponse): void;
   /** Ends it with these words, for a reason that is counted. False when it had ended. */
   end(words: string, reason: string): boolean;
+  /** As `end`, at once: where something waits for its client, neither that is sent nor the words, which would come after it. */
+  endAtOnce(words: string, reason: string): boolean;
   /** Ends in a way that makes clients come back. */
   interrupt(reason: string): void;
 }
@@ -35,6 +40,7 @@ export function createEventStream(options: {
   const body = new PassThrough();
   const ended = new AbortController();
   const { signal } = ended;
+  let response: ServerResponse | undefined;
   let isStalled = false;
   let rounds = 0;
   const visited: Visited = {
@@ -85,6 +91,15 @@ export function createEventStream(options: {
     return true;
   }
 
+  function endAtOnce(words: string, reason: string): boolean {
+    if (signal.aborted || !response || response.writableLength === 0) return end(words, reason);
+    stop(reason);
+    // The machine would still send what it has taken over.
+    response.socket?.resetAndDestroy();
+    body.destroy();
+    return true;
+  }
+
   function interrupt(reason: string): void {
     end(framing.interruption(reason), reason);
   }
@@ -98,7 +113,11 @@ export function createEventStream(options: {
       write(text);
       if (body.writableNeedDrain && !signal.aborted) await once(body, "drain", { signal }).catch(() => undefined);
     },
+    goesOutBy(given) {
+      response = given;
+    },
     end,
+    endAtOnce,
     interrupt,
   };
 }

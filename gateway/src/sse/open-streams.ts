@@ -35,7 +35,7 @@ export function createOpenStreams(options: {
       const session: SessionStream = {
         transport: framing.transport,
         session: claims,
-        end: (why) => stream.end(lastWords(formatGraphQLError(toGraphQLError(why), requestId)), why.reason),
+        end: (why) => stream.endAtOnce(lastWords(formatGraphQLError(toGraphQLError(why), requestId)), why.reason),
       };
       const stream = createEventStream({
         framing,

@@ -58,7 +58,7 @@ it("a reservation that nobody fetches ends with what runs in it, and takes up no
 it("one that is fetched goes on", async () => {
   const reservations = open();
   const token = reservations.reserve(ada, "r");
-  reservations.fetch(token).resume();
+  reservations.fetch(token).body.resume();
   vi.advanceTimersByTime(2 * FETCH_WITHIN_MS);
   const { operation, isLeft } = endless();
   await reservations.find(token, ada).run("1", async () => operation, "r");

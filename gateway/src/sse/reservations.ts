@@ -7,11 +7,11 @@ import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { GraphQLError } from "graphql";
 import { randomUUID } from "node:crypto";
-import type { Readable } from "node:stream";
 import type { ViewerAdmission } from "../caller.ts";
 import { formatGraphQLErrors } from "../errors.ts";
 import { type Operation, OPERATIONS_PER_STREAM, tooManyOperations } from "../operations.ts";
 import { lastWords } from "../subscription/stream-error.ts";
+import type { EventStream } from "./event-stream.ts";
 import { EVENT_STREAM, operationEvents } from "./framing.ts";
 import { type OpenStreams, runOperation } from "./open-streams.ts";
 
@@ -31,12 +31,12 @@ export interface Reservations {
   /** Throws NOT_FOUND/STREAM_UNKNOWN: it is another session's, another gateway's, or has ended. */
   find(token: string, owner: ViewerAdmission): Reservation;
   /** What the client reads, once. The token is as good as a ticket. Throws as `find`; CONFLICT/STREAM_TAKEN. */
-  fetch(token: string): Readable;
+  fetch(token: string): EventStream;
 }
 
 interface Reserved extends Reservation {
   readonly sessionId: string;
-  fetch(): Readable;
+  fetch(): EventStream;
 }
 
 const FETCH_WITHIN_MS = 10_000;
@@ -70,7 +70,7 @@ export function createReservations({ streams, logger }: { streams: OpenStreams; 
         if (isFetched) throw new AppError("CONFLICT", "STREAM_TAKEN", "This event stream is being read already.");
         isFetched = true;
         clearTimeout(expiry);
-        return stream.body;
+        return stream;
       },
       async run(id, prepare, asked) {
         if (running.has(id)) throw new AppError("CONFLICT", "OPERATION_EXISTS", "There is an operation of this id.");

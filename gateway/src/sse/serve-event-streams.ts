@@ -9,7 +9,6 @@ import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type DocumentNode, getOperationAST, type GraphQLError, OperationTypeNode } from "graphql";
-import type { Readable } from "node:stream";
 import { z } from "zod";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
 import { formatGraphQLErrors } from "../errors.ts";
@@ -23,6 +22,7 @@ import type { StreamRegistry } from "../revocation/stream-registry.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 import { lastWords } from "../subscription/stream-error.ts";
 import { STREAM_PATH, TOKEN_HEADER } from "./address.ts";
+import type { EventStream } from "./event-stream.ts";
 import { EVENT_STREAM, type Framing, framingOf } from "./framing.ts";
 import { createOpenStreams, runOperation } from "./open-streams.ts";
 import { createReservations } from "./reservations.ts";
@@ -97,7 +97,7 @@ export function serveEventStreams(
         (thrown: unknown) => refuse(lastWords(thrown, logger.child({ requestId }))),
       );
     } else refuse(operation);
-    return streamed(reply, framing, stream.body);
+    return streamed(reply, framing, stream);
   }
 
   /** An operation for a stream that another request fetches. */
@@ -183,7 +183,8 @@ function framingFor({ headers: { accept = "" } }: FastifyRequest): Framing {
   return framing;
 }
 
-function streamed(reply: FastifyReply, { contentType }: Framing, body: Readable): FastifyReply {
+function streamed(reply: FastifyReply, { contentType }: Framing, stream: EventStream): FastifyReply {
+  stream.goesOutBy(reply.raw);
   return reply
     .headers({
       "content-type": contentType,
@@ -191,7 +192,7 @@ function streamed(reply: FastifyReply, { contentType }: Framing, body: Readable)
       // A connection that is kept for the next request would hold up a gateway that is going away.
       connection: "close",
     })
-    .send(body);
+    .send(stream.body);
 }
 
 function isMutation(document: DocumentNode, operationName: string | null | undefined): boolean {
