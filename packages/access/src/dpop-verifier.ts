@@ -6,6 +6,7 @@ import { AppError } from "@continuo/errors";
 import { createHash, createPublicKey, verify, type KeyObject } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
+import { signingAsJose } from "./keys.ts";
 import { fitsJwk, isPrivateJwk, jwkThumbprint, PublicJwk, SIGNATURE_ALGORITHMS } from "./public-jwk.ts";
 import { sameUri } from "./same-uri.ts";
 
@@ -88,7 +89,7 @@ export function createDpopVerifier(options: {
   function keyOf(jkt: string, jwk: PublicJwk): KeyObject {
     const known = imported.get(jkt);
     if (known) return known;
-    const key = orRefuse("jwk", "jwk is not a key", () => createPublicKey({ key: jwk, format: "jwk" }));
+    const key = orRefuse("jwk", "jwk is not a key", () => signingAsJose(createPublicKey({ key: jwk, format: "jwk" })));
     imported.set(jkt, key);
     return key;
   }
@@ -172,9 +173,8 @@ function parse<T>(schema: z.ZodType<T>, value: unknown): T {
 }
 
 function isSigned(key: KeyObject, signed: string, signature: string): boolean {
-  const isEd25519 = key.asymmetricKeyType === "ed25519";
-  const given = isEd25519 ? key : { key, dsaEncoding: "ieee-p1363" as const };
-  return verify(isEd25519 ? null : "sha256", Buffer.from(signed), given, Buffer.from(signature, "base64url"));
+  const digest = key.asymmetricKeyType === "ed25519" ? null : "sha256";
+  return verify(digest, Buffer.from(signed), key, Buffer.from(signature, "base64url"));
 }
 
 function sha256(text: string): string {

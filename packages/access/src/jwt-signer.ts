@@ -3,7 +3,7 @@
  * WebCrypto's threads costs. Not for verifying: that is jose's everywhere.
  */
 import { createPrivateKey, sign, type KeyObject } from "node:crypto";
-import type { Jwk } from "./keys.ts";
+import { signingAsJose, type Jwk } from "./keys.ts";
 
 export interface JwtSigner {
   readonly kid: string;
@@ -14,14 +14,13 @@ export interface JwtSigner {
 /** Takes a private ES256 or Ed25519 key. Throws TypeError for any other. */
 export function createJwtSigner(privateJwk: Jwk): JwtSigner {
   const { kid } = privateJwk;
-  const key = createPrivateKey({ key: { ...privateJwk }, format: "jwk" });
+  const key = signingAsJose(createPrivateKey({ key: { ...privateJwk }, format: "jwk" }));
   const { alg, digest } = algorithmOf(key);
   return {
     kid,
     sign(typ, claims) {
       const signed = `${encode({ alg, typ, kid })}.${encode(claims)}`;
-      // The dsaEncoding is RFC 7518 section 3.4's; Ed25519 has no other.
-      const signature = sign(digest, Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
+      const signature = sign(digest, Buffer.from(signed), key);
       return `${signed}.${signature.toString("base64url")}`;
     },
   };
