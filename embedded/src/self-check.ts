@@ -15,7 +15,10 @@ const Grant = z.object({ signInWithPassword: z.object({ grant: z.string() }) });
 const Started = z.object({
   startSession: z.object({ accessToken: z.string(), session: z.object({ device: z.object({ id: z.string() }) }) }),
 });
-const Pulled = z.object({ pullState: z.object({ epoch: z.string(), to: z.string(), headRev: z.number() }) });
+const Pulled = z.object({
+  pullState: z.object({ epoch: z.string(), to: z.string(), headRev: z.number(), lastSeq: z.number() }),
+});
+type Replica = z.infer<typeof Pulled>["pullState"] & { readonly clientId: string };
 const Changed = z.object({ stateChanges: z.object({ entries: z.array(z.object({ value: z.unknown() })) }) });
 
 /** Throws SetupError E_SELF_CHECK, naming the step that failed. */
@@ -45,12 +48,21 @@ export async function selfCheck(options: { url: string; password: string; direct
         },
       ),
     );
-    await writeFile(deviceFile(directory), startSession.session.device.id);
+    // The device has one replica, by the same id: each start would else be one more, and a device may have so many.
+    const clientId = startSession.session.device.id;
+    await writeFile(deviceFile(directory), clientId);
     const token = startSession.accessToken;
     step = "reading state";
-    const { pullState } = Pulled.parse(await ask(url, `{ pullState { epoch to headRev } }`, {}, token));
+    const { pullState } = Pulled.parse(
+      await ask(
+        url,
+        `query ($clientId: ID) { pullState(clientId: $clientId) { epoch to headRev lastSeq } }`,
+        { clientId },
+        token,
+      ),
+    );
     step = "a change arriving live on a second connection";
-    await seeItArrive(url, token, pullState);
+    await seeItArrive(url, token, { ...pullState, clientId });
     step = "signing out";
     await ask(url, `mutation { signOut { receipt { seq } } }`, {}, token);
   } catch (cause) {
@@ -79,7 +91,7 @@ async function becomeReady(url: string): Promise<void> {
   }
 }
 
-async function seeItArrive(url: string, token: string, pulled: z.infer<typeof Pulled>["pullState"]): Promise<void> {
+async function seeItArrive(url: string, token: string, pulled: Replica): Promise<void> {
   const value = randomUUID();
   const client = createClient({
     url: `${url.replace(/^http/, "ws")}/graphql`,
@@ -108,12 +120,12 @@ async function seeItArrive(url: string, token: string, pulled: z.infer<typeof Pu
 async function push(
   url: string,
   token: string,
-  { epoch, headRev }: z.infer<typeof Pulled>["pullState"],
+  { clientId, epoch, headRev, lastSeq }: Replica,
   value: string,
 ): Promise<void> {
   const now = Date.now();
   const op = {
-    seq: 1,
+    seq: lastSeq + 1,
     namespace: "preferences",
     key: "self-check",
     field: "mark",
@@ -124,7 +136,7 @@ async function push(
   await ask(
     url,
     `mutation ($input: PushStateInput!) { pushState(input: $input) { lastSeq } }`,
-    { input: { clientId: randomUUID(), epoch, clientNow: now, baseRev: headRev, ops: [op] } },
+    { input: { clientId, epoch, clientNow: now, baseRev: headRev, ops: [op] } },
     token,
   );
 }

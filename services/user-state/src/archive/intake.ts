@@ -6,8 +6,18 @@
 import { AppError } from "@continuo/errors";
 import type { Json } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
-import { grown, growthOf, mayBecome, remaining, type Usage } from "../entry/quota.ts";
-import { bytesOf, isShown, kindNamed, unitId, viewOf, type Amount, type Unit, type UnitName } from "../entry/unit.ts";
+import { grown, growthOf, mayBecome, mayStore, remaining, storable, type Usage } from "../entry/quota.ts";
+import {
+  bytesOf,
+  isShown,
+  kindNamed,
+  KINDS_THAT_STAY,
+  unitId,
+  viewOf,
+  type Amount,
+  type Unit,
+  type UnitName,
+} from "../entry/unit.ts";
 import { isStored, kindOf, type Namespace, type Namespaces } from "../namespace/namespace.ts";
 import { liftUnit } from "../namespace/versions.ts";
 import type { ArchivedUnit, ArchiveHeader } from "./archive.ts";
@@ -136,7 +146,11 @@ export async function takeIn(
         quota && namespace && remaining(held, unit.namespace, { user: quota, namespace: namespace.definition.quota });
       const joined = join(unit, standing, { namespace, header, shift, rev: rev + 1, serverNow: met.serverNow });
       const growth = growthOf(unit, standing, "change" in joined ? joined.change : standing);
-      const isTooMuch = "change" in joined && left !== undefined && !mayBecome(standing, joined.change, growth, left);
+      const fits = (change: TakenIn): boolean =>
+        quota === undefined ||
+        left === undefined ||
+        (mayBecome(standing, change, growth, left) && mayStore(growth, storable(held, quota)));
+      const isTooMuch = "change" in joined && !fits(joined.change);
       const taken: Taken = isTooMuch ? { reason: "OVER_QUOTA" } : joined;
       if ("change" in taken) {
         counts.merged += 1;
@@ -214,6 +228,7 @@ function join(
   } catch {
     return { reason: "STATE_INVALID" };
   }
+  if (deleted && KINDS_THAT_STAY.includes(kindName)) return { result: "expired" };
   const bytes = bytesOf({ kind: kindName, state }, unit);
   if (bytes > kind.maxStateBytes + Buffer.byteLength(key) + Buffer.byteLength(field))
     return { reason: "STATE_TOO_LARGE" };

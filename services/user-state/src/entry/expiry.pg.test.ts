@@ -76,6 +76,14 @@ async function usage({ caller }: Replica): Promise<object> {
   return rows[0];
 }
 
+async function storedIn({ caller }: Replica, namespace: string): Promise<number> {
+  const { rows } = await system.admin.query<{ stored: number }>(
+    "SELECT sum(bytes)::int AS stored FROM user_state.state_entries WHERE user_id = $1 AND namespace = $2",
+    [caller.viewer.userId, namespace],
+  );
+  return rows[0]?.stored ?? 0;
+}
+
 const retain = () => createRetention(createRetentionStore(pool))(new AbortController().signal);
 
 const HISTORY = `{ stateHistory(namespace: "brief", key: "k", field: "register") { value } }`;
@@ -172,11 +180,17 @@ describe("an entry of a TTL namespace", () => {
     await phone.push({ ops: [{ seq: 7, value: "kept" }] });
     expect(await usage(phone)).toEqual({
       ...before,
-      usage: { preferences: { entries: 1, bytes: expect.any(Number) }, brief: { entries: 0, bytes: 0 } },
+      usage: {
+        preferences: { entries: 1, bytes: expect.any(Number), stored: expect.any(Number) },
+        brief: { entries: 0, bytes: 0, stored: await storedIn(phone, "brief") },
+      },
     });
     // What counted once counts once again.
     await phone.push({ ops: [on(8, "counter", { type: "ADD", delta: 1 })] });
-    expect(await usage(phone)).toMatchObject({ entries: 2, usage: { brief: { entries: 1 } } });
+    expect(await usage(phone)).toMatchObject({
+      entries: 2,
+      usage: { brief: { entries: 1, stored: await storedIn(phone, "brief") } },
+    });
   });
 });
 

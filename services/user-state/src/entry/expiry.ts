@@ -4,7 +4,7 @@
  */
 import { expire, type Json } from "@continuo/merge";
 import { usageAfter, type Usage } from "./quota.ts";
-import { bytesOf, kindNamed, type Unit, type UnitName, type Weighed } from "./unit.ts";
+import { bytesOf, kindNamed, KINDS_THAT_STAY, type Unit, type UnitName, type Weighed } from "./unit.ts";
 
 /** What is left of a unit. */
 export interface Tombstone extends UnitName, Pick<Unit, "kind" | "state" | "rev" | "bytes"> {}
@@ -19,13 +19,15 @@ export function bury(
   { rev, usage }: { readonly rev: number; readonly usage: Usage },
   due: readonly (UnitName & Weighed)[],
 ): { readonly rev: number; readonly usage: Usage; readonly tombstones: readonly Tombstone[] } {
-  return {
-    rev: rev + due.length,
-    usage: due.reduce((left, unit) => usageAfter(left, unit, unit, undefined), usage),
-    tombstones: due.map((unit, index) => {
-      const { namespace, key, field, kind } = unit;
-      const state = expiredState(unit);
-      return { namespace, key, field, kind, state, rev: rev + index + 1, bytes: bytesOf({ kind, state }, unit) };
-    }),
-  };
+  let left = usage;
+  const tombstones = due.map((unit, index): Tombstone => {
+    const { namespace, key, field, kind } = unit;
+    const state = expiredState(unit);
+    // No later number meets one that expired, so that its weight could not be taken off again.
+    const isMet = !KINDS_THAT_STAY.includes(kind);
+    const bytes = isMet ? bytesOf({ kind, state }, unit) : 0;
+    left = usageAfter(left, unit, unit, isMet ? { kind, state, bytes } : undefined);
+    return { namespace, key, field, kind, state, rev: rev + index + 1, bytes };
+  });
+  return { rev: rev + due.length, usage: left, tombstones };
 }

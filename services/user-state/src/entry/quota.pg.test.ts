@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createReplica, startSystem, type OpText, type Replica, type System } from "../system.fixture.ts";
-import { DEFAULT_QUOTA } from "./quota.ts";
+import { DEFAULT_QUOTA, storable } from "./quota.ts";
 
 let system: System;
 beforeAll(async () => {
@@ -91,6 +91,56 @@ describe.each(["user", "namespace"] as const)("the quota of a %s", (of) => {
   });
 });
 
+describe("what is remembered of deletions and of what lost", () => {
+  const storedBy = async ({ caller }: Replica) => {
+    const { rows } = await system.admin.query(
+      `SELECT (usage -> 'preferences' ->> 'stored')::int AS counted, (SELECT sum(bytes)::int FROM user_state.state_entries WHERE user_id = $1) AS stored
+       FROM user_state.user_heads WHERE user_id = $1`,
+      [caller.viewer.userId],
+    );
+    return rows[0];
+  };
+
+  it("is counted as it is stored", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [1, 2, 3].map((seq) => ({ seq, key: `k${seq}`, value: "x".repeat(1_000) })) });
+    await phone.sibling().push({
+      ops: [
+        { seq: 1, key: "k1", value: "of somebody who had not seen it" },
+        { seq: 2, key: "k2", payload: { type: "DELETE" } },
+        { seq: 3, key: "never there", payload: { type: "DELETE" } },
+      ],
+    });
+    const { counted, stored } = await storedBy(phone);
+    expect(stored).toBeGreaterThan(3_000);
+    expect(counted).toBe(stored);
+  });
+
+  it("is bounded: then nothing is added to it, but by what makes less of what is shown", async () => {
+    const phone = createReplica(system);
+    const laptop = phone.sibling();
+    const value = "x".repeat(1_000);
+    await phone.push({ ops: ["a", "b", "c"].map((key, index) => ({ seq: index + 1, key, value })) });
+    await system.admin.query(
+      `UPDATE user_state.user_heads SET usage = usage || jsonb_build_object('notes', jsonb_build_object('stored', $2::bigint)) WHERE user_id = $1`,
+      [phone.caller.viewer.userId, storable({ entries: 0, bytes: 0, namespaces: {} }, DEFAULT_QUOTA)],
+    );
+    const { quotaRemaining } = await phone.push({ ops: [{ seq: 4, key: "a", value: value.toUpperCase() }] });
+    expect(quotaRemaining.bytes).toBeLessThan(0);
+    expect(
+      await statuses(laptop, [
+        { seq: 1, key: "one more", value: 1 },
+        { seq: 2, key: "b", value: `${value}.` },
+        // The same size, and what it takes the place of was not seen.
+        { seq: 3, key: "b", value: value.toUpperCase() },
+        { seq: 4, key: "never there", payload: { type: "DELETE" } },
+        { seq: 5, key: "b", value: "less" },
+        { seq: 6, key: "c", payload: { type: "DELETE" } },
+      ]),
+    ).toEqual([...Array.from({ length: 4 }, () => "REJECTED OVER_QUOTA"), "APPLIED", "APPLIED"]);
+  });
+});
+
 it("a user's quota is the environment's; a rest that no Int can say is told as the largest one", async () => {
   await using generous = await startSystem({ QUOTA_ENTRIES: "2", QUOTA_BYTES: String(2 ** 40) });
   const phone = createReplica(generous);
@@ -127,5 +177,5 @@ it("a head counts what is kept by namespace, and the receipt says what is left o
   const { rows } = await system.admin.query("SELECT usage FROM user_state.user_heads WHERE user_id = $1", [
     phone.caller.viewer.userId,
   ]);
-  expect(rows[0].usage).toEqual({ preferences: { entries: 1, bytes: 6 }, notes: { entries: 1, bytes: 3 } });
+  expect(rows[0].usage).toMatchObject({ preferences: { entries: 1, bytes: 6 }, notes: { entries: 1, bytes: 3 } });
 });

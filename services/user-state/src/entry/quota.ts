@@ -5,19 +5,35 @@ import { KINDS_THAT_STAY, viewOf, weightOf, type Amount, type Unit, type UnitNam
 /** Of one person unless the environment says something else, and of each namespace of theirs. */
 export const DEFAULT_QUOTA: Amount = { entries: 5_000, bytes: 5 * 1024 * 1024 };
 
-/** What a person keeps. */
+/**
+ * So many times what the quota allows may be stored in all. Deletions and what lost are remembered beside what is kept, and
+ * count for nothing in it, as nobody could make room of them; but they are bounded, too.
+ */
+const STORED_RATIO = 4;
+/** What is stored of an entry beside its value: names and stamps. */
+const BYTES_AROUND = 256;
+
+/** What a person keeps; `stored` are the bytes of all there is of it, tombstones included. */
 export interface Usage extends Amount {
-  readonly namespaces: Readonly<Record<string, Amount>>;
+  readonly namespaces: Readonly<Record<string, Amount & { readonly stored?: number }>>;
+}
+
+export interface Growth extends Amount {
+  readonly stored: number;
 }
 
 /** What it adds to what a person keeps when a unit becomes another; undefined is nothing. */
-export function growthOf(name: UnitName, before: Weighed | undefined, after: Weighed | undefined): Amount {
-  return difference(weightOf(after, name), weightOf(before, name));
+export function growthOf(name: UnitName, before: Weighed | undefined, after: Weighed | undefined): Growth {
+  return {
+    ...difference(weightOf(after, name), weightOf(before, name)),
+    stored: (after?.bytes ?? 0) - (before?.bytes ?? 0),
+  };
 }
 
 /** `usage` with so much more in a namespace. */
-export function grown(usage: Usage, namespace: string, growth: Amount): Usage {
-  const ofNamespace = sum(usageOf(usage, namespace), growth);
+export function grown(usage: Usage, namespace: string, growth: Growth): Usage {
+  const before = usageOf(usage, namespace);
+  const ofNamespace = { ...sum(before, growth), stored: before.stored + growth.stored };
   return { ...sum(usage, growth), namespaces: { ...usage.namespaces, [namespace]: ofNamespace } };
 }
 
@@ -49,6 +65,17 @@ export function mayBecome(before: Unit | undefined, after: Unit, growth: Amount,
   return growth.entries === 0 && (isOfFixedSize(after) || viewBytes(after) <= viewBytes(before));
 }
 
+/** Bytes that may still be stored, in all; negative when a quota was lowered. */
+export function storable({ namespaces }: Usage, { entries, bytes }: Amount): number {
+  const stored = Object.values(namespaces).reduce((total, each) => total + (each.stored ?? 0), 0);
+  return STORED_RATIO * (bytes + entries * BYTES_AROUND) - stored;
+}
+
+/** Whether there is room for what is remembered. Whoever makes less of what is shown always has it. */
+export function mayStore(growth: Growth, left: number): boolean {
+  return growth.stored <= Math.max(0, left) || growth.entries < 0 || growth.bytes < 0;
+}
+
 /** A number that gets another digit has not grown in any way that its author could help. */
 function isOfFixedSize({ kind }: Unit): boolean {
   return KINDS_THAT_STAY.includes(kind) || kind === "PROGRESS";
@@ -59,8 +86,8 @@ function viewBytes(unit: Unit | undefined): number {
   return unit === undefined ? 0 : jsonBytes(viewOf(unit) ?? null);
 }
 
-function usageOf({ namespaces }: Usage, namespace: string): Amount {
-  return namespaces[namespace] ?? { entries: 0, bytes: 0 };
+function usageOf({ namespaces }: Usage, namespace: string): Growth {
+  return { entries: 0, bytes: 0, stored: 0, ...namespaces[namespace] };
 }
 
 function sum(one: Amount, other: Amount): Amount {

@@ -18,7 +18,7 @@ import {
   type Settlement,
   type StopReason,
 } from "./push.ts";
-import { grown, growthOf, mayBecome, remaining, tighter, type Usage } from "./quota.ts";
+import { grown, growthOf, mayBecome, mayStore, remaining, storable, tighter, type Usage } from "./quota.ts";
 import { bytesOf, isShown, kindNamed, textStateOf, unitId, type Amount, type Unit } from "./unit.ts";
 
 /**
@@ -115,7 +115,10 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
         "fault" in judged || judged.persistence === "RELAY"
           ? left
           : tighter(left, remaining(usage, judged.op.namespace, { user: quota, namespace: judged.quota })),
-      { entries: quota.entries - usage.entries, bytes: quota.bytes - usage.bytes },
+      {
+        entries: quota.entries - usage.entries,
+        bytes: Math.min(quota.bytes - usage.bytes, storable(usage, quota)),
+      },
     ),
   };
 }
@@ -230,6 +233,11 @@ function settleOp(
     return refuse({
       reason: "OVER_QUOTA",
       message: `Of the quota ${Math.max(0, left.entries)} entries and ${Math.max(0, left.bytes)} bytes are left.`,
+    });
+  if (!mayStore(growth, storable(usage, where.quota)))
+    return refuse({
+      reason: "OVER_QUOTA",
+      message: "Too much is remembered of what was deleted and of what lost: it is forgotten in time.",
     });
   return { status: outcome, stamp, losers, change, usage: grown(usage, op.namespace, growth) };
 }

@@ -77,6 +77,12 @@ describe("a tombstone", () => {
     expect((await retainIn(91)).tombstones).toBe(1);
     expect((await retainIn(91)).tombstones).toBe(0);
     expect(await fence(userId)).toBe(3);
+    const { rows } = await system.admin.query(
+      `SELECT (usage -> 'preferences' ->> 'stored')::int AS counted, entry.bytes AS stored
+       FROM user_state.user_heads JOIN user_state.state_entries AS entry USING (user_id) WHERE user_id = $1`,
+      [userId],
+    );
+    expect(rows).toEqual([{ counted: rows[0].stored, stored: expect.any(Number) }]);
 
     // Whoever was before the fence starts over; whoever was past it goes on.
     const reset = await laptop.pull({ since: to });
@@ -238,11 +244,12 @@ describe("a member that was taken out of a map", () => {
       ["APPLIED", null],
     ]);
     const counted = await system.admin.query(
-      `SELECT sum(entry.bytes)::int AS stored, usage -> 'desk' ->> 'bytes' AS counted FROM user_state.state_entries AS entry
+      `SELECT sum(entry.bytes)::int AS stored, usage -> 'desk' AS counted FROM user_state.state_entries AS entry
        JOIN user_state.user_heads AS head USING (user_id) WHERE user_id = $1 AND namespace = 'desk' GROUP BY usage`,
       [userId],
     );
-    expect(String(counted.rows[0].stored)).toBe(counted.rows[0].counted);
+    const { stored } = counted.rows[0];
+    expect(counted.rows[0].counted).toMatchObject({ bytes: stored, stored });
   });
 });
 

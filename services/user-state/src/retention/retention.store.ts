@@ -59,6 +59,17 @@ const PRUNE_TOMBSTONES = `
   )
   SELECT count(*)::int AS count FROM pruned`;
 
+/** What is stored is less: counted anew, by which it also is right whatever was counted before. */
+const RECOUNT = `
+  UPDATE user_state.user_heads
+  SET usage = (
+    SELECT coalesce(jsonb_object_agg(kept.key, kept.value || jsonb_build_object('stored', (
+      SELECT coalesce(sum(bytes), 0) FROM user_state.state_entries WHERE user_id = $1 AND namespace = kept.key
+    ))), '{}')
+    FROM jsonb_each(usage) AS kept
+  )
+  WHERE user_id = $1`;
+
 /** Maps that may have members to forget, and how far every replica has come. */
 const MAPS_WITH_REMOVALS = `
   SELECT namespace, key, field, state, bytes,
@@ -125,7 +136,9 @@ export function createRetentionStore(pool: Pool): RetentionStore {
     pruneTombstones: (userId, cutoff) =>
       inTransaction(pool, async (connection) => {
         await connection.query(LOCK_USER, [userId]);
-        return counted(connection, PRUNE_TOMBSTONES, [userId, cutoff.getTime()]);
+        const pruned = await counted(connection, PRUNE_TOMBSTONES, [userId, cutoff.getTime()]);
+        if (pruned > 0) await connection.query(RECOUNT, [userId]);
+        return pruned;
       }),
     pruneMaps: (userId, cutoff) =>
       inTransaction(pool, async (connection) => {
@@ -150,6 +163,7 @@ export function createRetentionStore(pool: Pool): RetentionStore {
           ]);
           pruned += 1;
         }
+        if (pruned > 0) await connection.query(RECOUNT, [userId]);
         return pruned;
       }),
   };

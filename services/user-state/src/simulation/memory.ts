@@ -1,7 +1,7 @@
 /** One person's state in memory, behind the interfaces that Postgres stands behind: the use cases run on it as they are. */
 import type { EntryStore } from "../entry/entry.ts";
 import { bury, expiredState } from "../entry/expiry.ts";
-import { usageAfter } from "../entry/quota.ts";
+import { usageAfter, type Usage } from "../entry/quota.ts";
 import type { Answer, Before, Change } from "../entry/push.ts";
 import { KINDS_THAT_STAY, KINDS_WITH_GENERATIONS, unitId } from "../entry/unit.ts";
 import type { ErasureStore } from "../erasure/erasure.ts";
@@ -172,7 +172,10 @@ export function createMemory(
       const isDue = ({ deleted, removedMs, ms, rev }: Change): boolean =>
         deleted && removedMs !== null && Math.max(removedMs, ms) < cutoff.getTime() && rev <= acked;
       const due = [...stored.units.values()].filter(isDue);
-      withHead({ prunedRev: Math.max(stored.head.prunedRev, ...due.map(({ rev }) => rev)) });
+      withHead({
+        prunedRev: Math.max(stored.head.prunedRev, ...due.map(({ rev }) => rev)),
+        usage: usageWithout(stored.head.usage, due),
+      });
       stored = { ...stored, units: new Map([...stored.units].filter(([, unit]) => !isDue(unit))) };
       return due.length;
     },
@@ -222,9 +225,7 @@ export function createMemory(
           ...head,
           rev,
           epoch: newEpoch,
-          usage: gone
-            .filter(({ deleted }) => !deleted)
-            .reduce((left, unit) => usageAfter(left, unit, unit, undefined), head.usage),
+          usage: usageWithout(head.usage, gone),
           erased:
             namespaces === undefined
               ? { "*": rev }
@@ -248,6 +249,13 @@ export function createMemory(
       stored = backup;
     },
   };
+}
+
+/** A number that expired counts for nothing already. */
+function usageWithout(usage: Usage, gone: readonly Change[]): Usage {
+  return gone
+    .filter(({ deleted, kind }) => !deleted || !KINDS_THAT_STAY.includes(kind))
+    .reduce((left, unit) => usageAfter(left, unit, unit, undefined), usage);
 }
 
 /** What an op may meet: a number that expired is nothing. */

@@ -3,6 +3,7 @@ import type { Json, KindName, Stamp } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import { usageAfter, type Usage } from "../entry/quota.ts";
 import type { Change } from "../entry/push.ts";
+import { KINDS_THAT_STAY } from "../entry/unit.ts";
 import { BRIEF_MS, KINDS, wordsOf, type Field } from "./life.ts";
 
 /** A broken promise. */
@@ -141,12 +142,16 @@ const latestFirst = (taken: readonly Taken[]): readonly Taken[] =>
   taken.toSorted((one, other) => other.committedAt - one.committedAt);
 
 /** What counts against a quota is what is there; a tombstone is nothing, also that of a number. */
-export function assertCounted({ entries, bytes }: Usage, units: Iterable<Change>): void {
+export function assertCounted({ entries, bytes, namespaces }: Usage, units: Iterable<Change>): void {
   const none: Usage = { entries: 0, bytes: 0, namespaces: {} };
-  const there = [...units].filter(({ deleted }) => !deleted);
+  const there = [...units].filter(({ deleted, kind }) => !deleted || !KINDS_THAT_STAY.includes(kind));
   const counted = there.reduce((sum, unit) => usageAfter(sum, unit, undefined, unit), none);
-  if (entries !== counted.entries || bytes !== counted.bytes)
-    fail("what counts against a quota is what is there", { entries, bytes, counted });
+  if (entries !== counted.entries || bytes !== counted.bytes || storedIn(namespaces) !== storedIn(counted.namespaces))
+    fail("what counts against a quota is what is there", { entries, bytes, namespaces, counted });
+}
+
+function storedIn(namespaces: Usage["namespaces"]): number {
+  return Object.values(namespaces).reduce((sum, { stored = 0 }) => sum + stored, 0);
 }
 
 function compareNumbers(left: number, right: number): number {
