@@ -37,6 +37,7 @@ export async function openDriver(options: unknown): Promise<Driver> {
       proofs: { check: unasked },
       tickets: { redeem: unasked },
       standing: createStanding({ feed, revocations }),
+      rates: { operation: unasked },
     });
     return async (token) => {
       const { caller } = await admissions.admit(`Bearer ${token}`);

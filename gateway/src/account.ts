@@ -32,7 +32,7 @@ export function serveAccount(
     registry: Pick<StreamRegistry, "add" | "remove">;
   },
 ): void {
-  const { session, userState, admissions, rates, networkOf, registry } = options;
+  const { session, userState, rates, networkOf, registry } = options;
   /** Of each person one of a kind: whoever reads slowly holds one of the few connections for it. */
   const underWay = new Set<string>();
 
@@ -42,7 +42,7 @@ export function serveAccount(
   ] as const) {
     const path = `/account/${name}`;
     http.get(path, async (request, reply) => {
-      const { caller, claims } = await admit(admissions, request, path);
+      const { caller, claims } = await admit(options, request, path);
       await rates.operation({ sessionId: claims?.sid, network: networkOf(request.raw) });
       assertMet(DEMAND, claims, Date.now() / 1_000);
       const key = `${name} ${claims?.sub}`;

@@ -168,7 +168,9 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     publicUrl: () => publicUrl,
   });
   const tickets = createTickets({ privateJwk: env.GATEWAY_PRIVATE_KEY, replayCache });
-  const admissions = createAdmissions({ verifier, proofs, tickets, standing });
+  const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
+  const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
+  const admissions = createAdmissions({ verifier, proofs, tickets, standing, rates });
   const activity = stack.use(startActivity({ session, logger }));
 
   const limits = limitsOf(env);
@@ -186,15 +188,13 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const { graph } = supergraph;
   health.tell("supergraph", () => supergraph.status());
   const trusted = createTrustedDocuments(manifest, !isDevelopment);
-  const rates = stack.use(await openRateLimits({ rates: ratesOf(env), redisUrl: env.REDIS_URL, logger }));
-  const networkOf: NetworkOf = (request) => networkOfSender(request, env.TRUSTED_PROXY_HOPS);
   const server = createServer({ graph, documents, activity, standing, limits, rates, measure, isDevelopment });
   const http = stack.adopt(
     await createFront({ health, nonces, allowedOrigins: env.ALLOWED_ORIGINS, logger }),
     (front) => front.close(),
   );
   serveGraphQL(http, { server, admissions, trusted, networkOf, logger });
-  serveCheck(http, admissions);
+  serveCheck(http, { admissions, networkOf });
   serveAccount(http, { session, userState, admissions, rates, networkOf, registry });
   serveTickets(http, { admissions, tickets, rates, networkOf });
   serveKeys(http, KEYS_PATH, () => session.get(KEYS_PATH));

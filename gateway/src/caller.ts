@@ -6,6 +6,7 @@ import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller
 import { AppError } from "@continuo/errors";
 import type { Proof, Proofs } from "./dpop/proofs.ts";
 import { ipPrefixOf } from "./rate-limit/network.ts";
+import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import { REMEMBER_MS } from "./revocation/revocation-set.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { Tickets } from "./ticket/tickets.ts";
@@ -39,14 +40,17 @@ export interface ProofOffered {
   readonly path: string;
   /** The value of the DPoP header. */
   readonly proof: string;
+  /** Where it comes from; absent for this machine. */
+  readonly network: string | undefined;
 }
 
 export interface Admissions {
   /**
    * Judges an Authorization header: none is anonymous, a presented token must be good, one that is bound to a key comes
-   * under the DPoP scheme with a proof by that key (RFC 9449 section 7).
+   * under the DPoP scheme with a proof by that key (RFC 9449 section 7). A proof without a token is counted as an operation of
+   * its network, before it is checked and remembered: anybody can make any number of keys.
    * Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REPLACED, SESSION_ENDED (details.endReason), DPOP_REQUIRED, and as
-   * `Proofs.check` does; UNAVAILABLE: KEYS_UNAVAILABLE, REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
+   * `Proofs.check` and `RateLimits.operation` do; UNAVAILABLE: KEYS_UNAVAILABLE, REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
    */
   admit(authorization: string | undefined, offered?: ProofOffered): Promise<Admission>;
   /** Redeems a ticket. Throws as `Tickets.redeem` does, and as `admit` for a session that does not stand. */
@@ -62,14 +66,16 @@ export function createAdmissions(options: {
   proofs: Proofs;
   tickets: Pick<Tickets, "redeem">;
   standing: Standing;
+  rates: Pick<RateLimits, "operation">;
   now?: () => number;
 }): Admissions {
-  const { verifier, proofs, tickets, standing, now = Date.now } = options;
+  const { verifier, proofs, tickets, standing, rates, now = Date.now } = options;
   /** Of bearers, by the claims that the verifier remembers: many operations and sockets come with the same token. */
   const bearers = new WeakMap<AccessTokenClaims, ViewerAdmission>();
 
   async function admitAnonymous(offered: ProofOffered | undefined): Promise<Admission> {
     if (!offered) return { caller: { kind: "anonymous" } };
+    await rates.operation({ network: offered.network });
     const proof = await proofs.check({ ...offered, nonceRequired: false });
     return { caller: { kind: "anonymous", jkt: proof.jkt }, proof };
   }

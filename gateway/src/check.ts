@@ -6,6 +6,7 @@ import { AppError } from "@continuo/errors";
 import type { FastifyInstance } from "fastify";
 import type { Admissions } from "./caller.ts";
 import { admit } from "./front.ts";
+import type { NetworkOf } from "./rate-limit/network.ts";
 
 const PATH = "/auth/check";
 
@@ -14,9 +15,9 @@ const PATH = "/auth/check";
  * known. A DPoP proof is one for this very address and GET, as no header says reliably what the proxy was asked for. The
  * proxy must overwrite x-continuo-* headers of the client with these.
  */
-export function serveCheck(http: FastifyInstance, admissions: Admissions): void {
+export function serveCheck(http: FastifyInstance, door: { admissions: Admissions; networkOf: NetworkOf }): void {
   http.get(PATH, async (request, reply) => {
-    const { caller } = await admit(admissions, request, PATH);
+    const { caller } = await admit(door, request, PATH);
     if (caller.kind === "anonymous") throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
     const { userId, sessionId, deviceId, applicationId, acr } = caller.viewer;
     const who = {

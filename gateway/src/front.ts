@@ -120,7 +120,7 @@ export function serveGraphQL(
     logger: Logger;
   },
 ): void {
-  const { server, admissions, trusted, networkOf, logger } = options;
+  const { server, trusted, networkOf, logger } = options;
   const admitted = new WeakMap<FastifyRequest, Admission>();
 
   function contextOf(request: FastifyRequest, reply: FastifyReply): GatewayContext {
@@ -142,7 +142,7 @@ export function serveGraphQL(
     method: ["GET", "POST"],
     url: GRAPHQL_PATH,
     onRequest: async (request) => {
-      admitted.set(request, await admit(admissions, request, GRAPHQL_PATH));
+      admitted.set(request, await admit(options, request, GRAPHQL_PATH));
     },
     async handler(request, reply) {
       const mediaType = mediaTypeFor(request.headers.accept);
@@ -183,10 +183,15 @@ function untilGone({ raw }: FastifyReply): AbortSignal {
 }
 
 /** Judges who sent a request that arrived at `path`. */
-export function admit(admissions: Admissions, request: FastifyRequest, path: string): Promise<Admission> {
+export function admit(
+  { admissions, networkOf }: { admissions: Admissions; networkOf: NetworkOf },
+  request: FastifyRequest,
+  path: string,
+): Promise<Admission> {
   const { method, headers } = request;
   const proof = headers.dpop === undefined ? undefined : String(headers.dpop);
-  return admissions.admit(headers.authorization, proof === undefined ? undefined : { method, path, proof });
+  const network = networkOf(request.raw);
+  return admissions.admit(headers.authorization, proof === undefined ? undefined : { method, path, proof, network });
 }
 
 /** A browser that fetches ahead says so (Fetch standard, section 4.6). */

@@ -115,7 +115,7 @@ export function createServer(options: {
       operation = getOperationAST(document, name);
       return { document, operation };
     } finally {
-      if (!operation || !isRelease(operation)) await rates.operation(askingOf(context));
+      if (!wasCounted(context) && (!operation || !isRelease(operation))) await rates.operation(askingOf(context));
     }
   }
 
@@ -162,6 +162,11 @@ export function createServer(options: {
       return answered;
     },
   };
+}
+
+/** Of whoever shows a key and no token, on arrival. */
+function wasCounted({ proof, session }: GatewayContext): boolean {
+  return proof !== undefined && session === undefined;
 }
 
 /** Throws what is wrong with it, as it is told. */

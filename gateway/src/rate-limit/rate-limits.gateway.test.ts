@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { eventually } from "../fixtures/eventually.ts";
+import { createDpopClient } from "../fixtures/dpop-client.ts";
 import { type House, startHouse } from "../fixtures/house.ts";
 import { createTestClient, exchange } from "../fixtures/socket-client.ts";
 
@@ -132,6 +133,22 @@ describe("a gateway behind a proxy", () => {
     expect((await ask("10.3.1.200")).body.errors?.[0]?.extensions).toMatchObject({ reason: "NETWORK_RATE" });
     expect((await ask("10.3.2.1")).status).toBe(200);
     expect((await ask("10.3.2.1, 10.3.1.200")).status).toBe(429);
+  });
+
+  it("counts who shows a key and no token once, before the proof costs anything", async () => {
+    const headers = async (): Promise<Record<string, string>> => ({
+      dpop: await client.prove("POST", "/graphql"),
+      "x-forwarded-for": "10.7.1.1",
+    });
+    const client = await createDpopClient(house.url, house.url);
+    for (let asked = 0; asked < 8; asked += 1)
+      expect((await client.graphql("{ me { id } }", undefined, await headers())).status).toBe(200);
+    const late = await headers();
+    const { status, extensions } = await client.graphql("{ me { id } }", undefined, late);
+    expect([status, extensions]).toMatchObject([429, { reason: "NETWORK_RATE" }]);
+    // It was not remembered: elsewhere it is good.
+    const elsewhere = { ...late, "x-forwarded-for": "10.7.2.1" };
+    expect((await client.graphql("{ me { id } }", undefined, elsewhere)).status).toBe(200);
   });
 
   it("bounds how often a session begins a socket", async () => {

@@ -61,7 +61,7 @@ export function serveEventStreams(
   async function admitRequest(request: FastifyRequest): Promise<void> {
     const { ticket } = parse(Search, request.query);
     const admission = await (ticket === undefined
-      ? admit(admissions, request, pathOf(request))
+      ? admit(options, request, pathOf(request))
       : admissions.redeem(ticket));
     if (!admission.claims) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
     admitted.set(request, admission);

@@ -17,9 +17,9 @@ export function serveTickets(
   http: FastifyInstance,
   options: { admissions: Admissions; tickets: Tickets; rates: Pick<RateLimits, "operation">; networkOf: NetworkOf },
 ): void {
-  const { admissions, tickets, rates, networkOf } = options;
+  const { tickets, rates, networkOf } = options;
   http.post(PATH, async (request, reply) => {
-    const { claims, proof } = await admit(admissions, request, PATH);
+    const { claims, proof } = await admit(options, request, PATH);
     if (!claims) throw new AppError("UNAUTHENTICATED", "SIGN_IN_REQUIRED", "Sign in first.");
     if (proof) assertMayChange(proof);
     await rates.operation({ sessionId: claims.sid, network: networkOf(request.raw) });
