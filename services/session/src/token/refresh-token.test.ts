@@ -84,6 +84,11 @@ describe("a refresh token", () => {
     );
   });
 
+  it("is not made where two master keys have one id: one's tokens would be refused for the other's sake", () => {
+    const twin = otherKey(({ currentKeyId }) => currentKeyId === codec.currentKeyId);
+    expect(() => createRefreshTokenCodec([twin, masterKey])).toThrow(RangeError);
+  });
+
   it.each(["", "cnt_rt_", "junk", `cnt_rt_${"A".repeat(99)}`, "A".repeat(106)])("is not %j", (junk) => {
     expect(codec.decode(junk)).toBeUndefined();
   });

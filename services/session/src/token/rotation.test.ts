@@ -1,6 +1,9 @@
+import type { AppError } from "@continuo/errors";
+import { createLogger } from "@continuo/process";
 import { describe, expect, it } from "vitest";
 import { expiryOfToken, type Authorization } from "./access-token.ts";
-import { judge, type GrantState } from "./rotation.ts";
+import { createRefreshTokenCodec } from "./refresh-token.ts";
+import { createRotation, judge, type GrantState } from "./rotation.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
 const later = (ms: number): Date => new Date(now.getTime() + ms);
@@ -77,14 +80,50 @@ describe("a refresh token whose grant could not be advanced", () => {
     expect(judge(grant({ deviceBinding: "DPOP", jkt: "key" }), 5, "key", now)).toBe("ADVANCE_AGAIN");
   });
 
-  it("is never theft once its session has ended, however old it is", () => {
+  it("is never theft once its session has ended, however old it is; without the key not even that is told", () => {
     const session = { ...authorization.session, state: "REVOKED", endedAt: now, endReason: "SIGNED_OUT" } as const;
     expect(judge(grant({ session }), 1, null, now)).toBe("ENDED");
+    expect(judge(grant({ session, jkt: "key" }), 5, "other", now)).toBe("KEY_NOT_PROVEN");
   });
 
   it("is refused from the very moment of a deadline, whatever the row says", () => {
     expect(judge(grant({}), 4, null, later(2 * HOUR))).toBe("ENDED");
     expect(judge(grant({}), 4, null, later(2 * HOUR - 1))).toBe("REUSED");
+  });
+});
+
+describe("a refresh that finds its grant as it was, though it could not advance it", () => {
+  async function refreshed(failures: number): Promise<string> {
+    let attempts = 0;
+    const refreshTokens = createRefreshTokenCodec([Buffer.alloc(32)]);
+    const authorized = {
+      ...grant({}),
+      grantId: "0195c9a0-0000-7000-8000-000000000000",
+      keyId: refreshTokens.currentKeyId,
+    };
+    const rotation = createRotation({
+      store: {
+        advance: async () => ((attempts += 1) > failures ? authorized : undefined),
+        read: async () => authorized,
+        noteAhead: async () => undefined,
+        sessionOf: async () => undefined,
+        ownerOf: async () => undefined,
+      },
+      accessTokens: { mint: async () => ({ accessToken: "good", expiresIn: 1 }) },
+      refreshTokens,
+      endForReuse: async () => undefined,
+      now: () => now,
+    });
+    const logger = createLogger({ name: "test", level: "silent" });
+    const refresh = rotation.refresh({ refreshToken: refreshTokens.encode(authorized) }, logger);
+    return refresh.then(
+      ({ accessToken }) => accessToken,
+      ({ code, reason }: AppError) => `${code} ${reason}`,
+    );
+  }
+
+  it("tries again, and in the end asks its client to: nobody is signed out for it", async () => {
+    expect(await Promise.all([0, 2, 3].map(refreshed))).toEqual(["good", "good", "UNAVAILABLE REFRESH_UNSETTLED"]);
   });
 });
 
