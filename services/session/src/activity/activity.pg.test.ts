@@ -85,6 +85,23 @@ describe("activity", () => {
     expect((await standOf(laptop)).lastActive).toBe(0);
   });
 
+  it("that waits for another report takes nothing back of what that one said", async () => {
+    const laptop = await system.person().signIn();
+    const { userId, sessionId } = laptop.viewer;
+    system.clock.advance(600_000);
+    const head = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [userId]);
+    await using _ = head;
+    const late = report(seen(laptop, -300_000));
+    await lockWaiters(system.admin, 1);
+    await system.admin.query("UPDATE session.sessions SET last_active_at = $2 WHERE id = $1", [
+      sessionId,
+      system.clock.now,
+    ]);
+    await head[Symbol.asyncDispose]();
+    await late;
+    expect((await standOf(laptop)).lastActive).toBe(0);
+  });
+
   it("wakes no session that has lapsed or ended", async () => {
     const [lapsed, ended] = [await system.person().signIn({ applicationId: "bank" }), await system.person().signIn()];
     await ended.data("mutation { signOut { receipt { seq } } }");

@@ -24,7 +24,7 @@ WITH report AS MATERIALIZED (
   moved AS (
     UPDATE session.sessions AS s
        SET last_active_at = due.at,
-           idle_deadline = greatest(s.idle_deadline, due.at + make_interval(secs => s.idle_seconds)),
+           idle_deadline = due.at + make_interval(secs => s.idle_seconds),
            ip_prefix = coalesce(due.ip_prefix, s.ip_prefix),
            country = CASE WHEN due.ip_prefix IS NULL THEN s.country ELSE due.country END
       FROM (SELECT due.*, head.device_rev FROM due JOIN head USING (user_id) OFFSET 0) AS due
