@@ -61,10 +61,15 @@ describe("the viewer's devices", () => {
     expect(count).toBeLessThanOrEqual(3);
   });
 
-  it("are paged, the current one first and the others by last use", async () => {
-    const people = await household(7);
-    const [current, ...others] = people;
-    const expected = [current, ...others.toReversed()].map(({ viewer }) => viewer.deviceId);
+  it("are paged, the current one first and the others by last use, also where two were used at the same moment", async () => {
+    const [current, ...people] = await household(7);
+    const others = people.map(({ viewer }) => viewer.deviceId);
+    const together = others.splice(-2).toSorted();
+    await system.admin.query("UPDATE session.devices SET last_seen_at = $2 WHERE id = ANY ($1)", [
+      together,
+      system.clock.now,
+    ]);
+    const expected = [current.viewer.deviceId, ...together.toReversed(), ...others.toReversed()];
     for (const first of [1, 3, 7, 100]) {
       const seen: string[] = [];
       let after: string | null = null;

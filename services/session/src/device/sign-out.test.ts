@@ -48,6 +48,13 @@ describe("a sign-out", () => {
     ["one has answered, and was stopped since", [ack("a", -9)], [], 0, -9],
     ["none is known", [], [], 0, null],
     ["one never answered, but the last token is past its life", [ack("a", -9)], ["a", "b"], 290, 290],
+    [
+      "the last to answer did so when the last token was past its life",
+      [ack("a", -9), ack("b", 295)],
+      ["a", "b"],
+      300,
+      290,
+    ],
     ["none was known, but the last token is past its life", [], [], 290, 290],
     ["all answered long ago, and a new gateway is there", [ack("a", -9)], ["a", "c"], 400, 290],
   ] as const)("%s: locked out %#", (_case, acks, replicas, nowSeconds, lockedOut) => {
