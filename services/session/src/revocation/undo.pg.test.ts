@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, type Person, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
@@ -138,19 +139,37 @@ describe("a sign-out of other devices", () => {
     expect(faultOf(await back.graphql(UNDO, { seq: everywhereSeq }))).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
   });
 
-  it("does not bring back who is bound to no key, whose time is over, or who has signed in again", async () => {
+  it("cannot be taken back by who was signed out while they tried", async () => {
+    const { laptop, phone, jkt } = await signedIn();
+    const seq = await signOutOthers(laptop);
+    // Holds the head of the log, so that the sign-out stops with all its locks taken but one.
+    const logHead = await hold(system.admin, "SELECT FROM session.revocation_head FOR UPDATE");
+    await using _ = logHead;
+    const signOut = laptop.data("mutation { signOut { receipt { seq } } }");
+    await lockWaiters(system.admin, 1);
+    const undoing = laptop.graphql(UNDO, { seq });
+    await lockWaiters(system.admin, 2);
+    await logHead[Symbol.asyncDispose]();
+    await signOut;
+    expect(faultOf(await undoing)).toBe("NOT_FOUND RECEIPT_NOT_FOUND");
+    expect(faultOf(await phone.tryRefresh(phone.tokens.refreshToken, jkt))).toBe("UNAUTHENTICATED SESSION_ENDED");
+  });
+
+  it("does not bring back who is bound to no key, or to one that is not the device's any more, whose time is over, or who has signed in again", async () => {
     const { person, laptop, jkt } = await signedIn();
     const bearer = await person.signIn({ platform: "TV" });
     const expired = await person.signIn({ jkt: `${jkt}-old` });
+    const rebound = await person.signIn({ jkt: `${jkt}-former` });
     const seq = await signOutOthers(laptop);
     await system.admin.query("UPDATE session.sessions SET idle_deadline = $2 WHERE id = $1", [
       expired.viewer.sessionId,
       system.clock.now,
     ]);
+    await system.admin.query("UPDATE session.devices SET jkt = NULL WHERE id = $1", [rebound.viewer.deviceId]);
     const again = await person.signIn({ jkt });
     const undone = await undo(laptop, seq);
     expect(undone.receipt).toBeNull();
-    expect(reasons(undone)).toEqual(["SIGNED_IN_AGAIN", "NO_KEY", "EXPIRED"]);
+    expect(reasons(undone)).toEqual(["SIGNED_IN_AGAIN", "NO_KEY", "EXPIRED", "NO_KEY"]);
     expect(faultOf(await bearer.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
     await again.data("{ viewer { session { id } } }");
   });

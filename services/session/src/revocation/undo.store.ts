@@ -13,7 +13,7 @@ const UNDO = `
 WITH ${seenHead("$1")},
   entry AS MATERIALIZED (
     SELECT r.* FROM session.revocations AS r
-     WHERE r.seq = $3::bigint AND r.user_id = $1::uuid AND r.actor_id = $1::uuid
+     WHERE r.seq = $3::bigint AND r.user_id = $1::uuid
        AND r.reason = 'SIGNED_OUT_REMOTELY' AND r.restores IS NULL
        AND EXISTS (SELECT FROM session.sessions AS s
                     WHERE s.id = $5::uuid AND s.user_id = $1::uuid AND s.started_at <= r.at
@@ -35,7 +35,7 @@ WITH ${seenHead("$1")},
                              AND ${isLive("again", "$2::timestamptz")} OFFSET 0) THEN 'SIGNED_IN_AGAIN'
            END AS reason, s.last_active_at
       FROM entry
-      JOIN session.sessions AS s ON s.id = ANY (entry.session_ids) AND s.state = 'REVOKED' AND s.ended_at = entry.at
+      JOIN session.sessions AS s ON s.id = ANY (entry.session_ids)
       JOIN session.devices AS d ON d.id = s.device_id
       JOIN session.policies AS p ON p.application_id = s.application_id AND p.version = s.policy_version
       LEFT JOIN LATERAL (
