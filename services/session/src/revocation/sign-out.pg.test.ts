@@ -231,6 +231,41 @@ describe("the revocation log", () => {
     });
   });
 
+  it("completes a receipt once the last gateway that is there has confirmed, and waits for none that fell silent", async () => {
+    const [phone, watcher] = await (async (person) => [await person.signIn(), await person.signIn()])(system.person());
+    // Whoever was heard of before this is silent by now; these two ask every second, as gateways do.
+    for (let second = 0; second <= 10; second += 1) {
+      system.clock.advance(1_001);
+      for (const replica of ["slow", "quick"]) await readLog(null, [], replica);
+    }
+    const answer = await watcher.data(SIGN_OUT_DEVICE, { id: phone.viewer.deviceId });
+    const seq = Receipt.parse(answer["signOutDevice"]).receipt.seq;
+    const receipt = async (): Promise<unknown> =>
+      (
+        await watcher.data(
+          "query ($seq: String!) { revocationReceipt(seq: $seq) { completedAt pendingReplicas acks { latencyMs } } }",
+          { seq },
+        )
+      )["revocationReceipt"];
+    const confirm = async (replica: string, after: number): Promise<string> => {
+      system.clock.advance(after);
+      await readLog(null, [{ seq: Number(seq), socketsClosed: 0 }], replica);
+      return system.clock.now.toISOString();
+    };
+    const byQuick = await confirm("quick", 40);
+    expect(await receipt()).toEqual({ completedAt: null, pendingReplicas: ["slow"], acks: [{ latencyMs: 40 }] });
+    system.clock.advance(9_959);
+    expect(await receipt()).toMatchObject({ completedAt: null, pendingReplicas: ["slow"] });
+    system.clock.advance(1);
+    expect(await receipt()).toMatchObject({ completedAt: byQuick, pendingReplicas: [] });
+    const bySlow = await confirm("slow", 5);
+    expect(await receipt()).toEqual({
+      completedAt: bySlow,
+      pendingReplicas: [],
+      acks: [{ latencyMs: 40 }, { latencyMs: 10_005 }],
+    });
+  });
+
   it("gives a gateway that starts all that may still matter, and no more", async () => {
     const session = await system.person().signIn();
     await session.data("mutation { signOut { receipt { seq } } }");
