@@ -1,10 +1,12 @@
 /** Identity's word that a user was disabled or deleted, as it comes: late, twice, out of order, in the middle of sign-ins. */
 import { createLogger } from "@continuo/process";
 import type { UserEvent } from "@continuo/signals";
+import { decodeJwt } from "jose";
 import { Pool } from "pg";
 import { v7 as newId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { faultOf, type Person } from "../person.fixture.ts";
+import { hold, lockWaiters } from "../lock.fixture.ts";
+import { faultOf, type Person, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { createApplyUserEvents } from "./apply-user-events.jobs.ts";
 import { createApplyUserEventsStore } from "./apply-user-events.store.ts";
@@ -33,6 +35,8 @@ afterAll(() => opened.disposeAsync());
 
 const grantOf = ({ userId }: Person, epoch: number): Promise<string> => system.grant({ sub: userId, epoch });
 const rows = async (sql: string, userId: string): Promise<unknown[]> => (await system.admin.query(sql, [userId])).rows;
+/** As access tokens have it: raised whenever all sessions of before ended. */
+const epochOf = ({ tokens }: SignedIn): unknown => decodeJwt(tokens.accessToken)["uep"];
 const live = (userId: string): Promise<unknown[]> =>
   rows("SELECT sign_in_epoch FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", userId);
 
@@ -45,7 +49,8 @@ describe("a user whose password was changed", () => {
     expect(faultOf(await person.startSession({ grant: early }))).toBe("UNAUTHENTICATED GRANT_INVALID");
     const tokens = await session.refresh();
     await session.refresh(tokens.refreshToken);
-    await person.signIn({ grant: await grantOf(person, 1) });
+    const again = await person.signIn({ grant: await grantOf(person, 1) });
+    expect(epochOf(again)).toBe(0);
     const recorded = "SELECT actor_id FROM session.auth_events WHERE user_id = $1 AND type = 'PASSWORD_CHANGED'";
     expect(await rows(recorded, person.userId)).toEqual([{ actor_id: person.userId }]);
     // Disabled, they are out with both.
@@ -104,6 +109,7 @@ describe("a user who was disabled", () => {
       await hear(person.userId, 1);
       expect(faultOf(await person.startSession({ grant: early }))).toBe("UNAUTHENTICATED GRANT_INVALID");
       const back = await person.signIn({ grant: await grantOf(person, 1) });
+      expect(epochOf(back)).toBe(1);
       // A sign-in of before is too old for a step-up, too.
       expect(faultOf(await back.tryStepUp(await grantOf(person, 0)))).toBe("UNAUTHENTICATED GRANT_INVALID");
       expect(await live(person.userId)).toEqual([{ sign_in_epoch: 1 }]);
@@ -153,6 +159,24 @@ describe("a user who was disabled", () => {
     const stepped = await session.tryStepUp(await grantOf(person, 1));
     expect(stepped.errors).toBeUndefined();
     await hear(person.userId, 1);
+    expect(await live(person.userId)).toEqual([]);
+  });
+
+  it("keeps no session that began while this waited for it", async () => {
+    const person = system.person();
+    const { viewer } = await person.signIn();
+    const starting = await hold(
+      system.admin,
+      `WITH head AS (UPDATE session.user_heads SET device_rev = device_rev + 1 WHERE user_id = $1)
+       INSERT INTO session.sessions
+       SELECT (jsonb_populate_record(s, jsonb_build_object('id', $3::uuid))).* FROM session.sessions AS s WHERE s.id = $2`,
+      [person.userId, viewer.sessionId, newId()],
+    );
+    await using _ = starting;
+    const heard = hear(person.userId, 1);
+    await lockWaiters(system.admin, 1);
+    await starting[Symbol.asyncDispose]();
+    await heard;
     expect(await live(person.userId)).toEqual([]);
   });
 

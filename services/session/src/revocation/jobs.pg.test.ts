@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Pool } from "pg";
+import { v7 as newId } from "uuid";
+import { z } from "zod";
 import { WorkerEnv } from "../env.ts";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf } from "../person.fixture.ts";
@@ -9,6 +11,8 @@ import { startWorkerProcess } from "../worker-process.fixture.ts";
 import { createRevocationJobsStore } from "./jobs.store.ts";
 
 const soon = { timeout: 60_000, interval: 50 };
+
+const SignOut = z.object({ receipt: z.object({ seq: z.string() }) });
 
 let system: System;
 let pool: Pool;
@@ -154,6 +158,25 @@ describe("the fan-out of a revocation", () => {
       async () => expect(await rowsOf("SELECT FROM session.outbox WHERE enqueued_at IS NULL")).toEqual([]),
       soon,
     );
+  });
+
+  it("tells a webhook of its own application alone, also where it tells of several at once", async () => {
+    const sessions = [await system.person().signIn(), await system.person().signIn({ applicationId: "bank" })];
+    const seqs: number[] = [];
+    for (const session of sessions) {
+      const { signOut } = await session.data("mutation { signOut { receipt { seq } } }");
+      seqs.push(Number(SignOut.parse(signOut).receipt.seq));
+    }
+    const id = newId();
+    await system.admin.query(
+      "INSERT INTO session.webhooks (id, application_id, url, sealed_secret, created_at) VALUES ($1, 'bank', 'https://bank.test', '', $2)",
+      [id, system.clock.now],
+    );
+    await createRevocationJobsStore(pool).deliver(seqs, system.clock.now);
+    const told = await rowsOf("SELECT seq::int FROM session.revocation_deliveries WHERE recipient = $1", [
+      `webhook:${id}`,
+    ]);
+    expect(told).toEqual([{ seq: seqs[1] }]);
   });
 
   it("has nothing to say about a revocation that is gone", async () => {

@@ -134,6 +134,38 @@ describe("an operator's filter", () => {
     });
   });
 
+  it.each([
+    ["started_at", (now: Date) => ({ startedBefore: now }), (now: Date) => [new Date(now.getTime() - 1), now]],
+    ["last_active_at", (now: Date) => ({ lastActiveBefore: now }), (now: Date) => [new Date(now.getTime() - 1), now]],
+    ["acr", () => ({ acrBelow: "aal2" }), () => ["aal1", "aal2"]],
+    ["acr", () => ({ acrBelow: "aal3" }), () => ["aal2", "aal3"]],
+    ["country", () => ({ country: "FR" }), () => ["FR", "DE"]],
+    ["ip_prefix", () => ({ ipPrefix: "192.0.2.0/24" }), () => ["192.0.2.0/24", "192.0.3.0/24"]],
+  ])("by %s names whom it says, and nobody at its very limit", async (column, filterAt, valuesAt) => {
+    const [person, stranger] = [system.person(), system.person()];
+    const [named, spared, strange] = [await person.signIn(), await person.signIn(), await stranger.signIn()];
+    const [theirs, ours] = valuesAt(system.clock.now);
+    for (const [{ viewer }, value] of [
+      [named, theirs],
+      [spared, ours],
+      [strange, theirs],
+    ] as const)
+      await system.admin.query(`UPDATE session.sessions SET ${column} = $2 WHERE id = $1`, [viewer.sessionId, value]);
+    const filter = SessionFilter.parse({ userId: person.userId, ...filterAt(system.clock.now) });
+    const found = await createRevokeWhereStore(system.admin).list(filter, 10, system.clock.now);
+    expect(found.map(({ id }) => id)).toEqual([named.viewer.sessionId]);
+  });
+
+  it("by the version of a policy names who is behind it", async () => {
+    const person = system.person();
+    const { viewer } = await person.signIn();
+    const named = async (policyVersionBelow: number): Promise<string[]> => {
+      const filter = SessionFilter.parse({ userId: person.userId, applicationId: "continuo", policyVersionBelow });
+      return (await createRevokeWhereStore(system.admin).list(filter, 10, system.clock.now)).map(({ id }) => id);
+    };
+    expect([await named(1), await named(2)]).toEqual([[], [viewer.sessionId]]);
+  });
+
   it("ends an application's sessions and no other's", async () => {
     const person = system.person();
     const [bank, other] = [await person.signIn({ applicationId: "bank" }), await person.signIn()];
