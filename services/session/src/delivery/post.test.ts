@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { expect, it } from "vitest";
 import { createPost, type PostResult, type Resolve } from "./post.ts";
 import { startReceiver } from "./receiver.fixture.ts";
@@ -37,6 +39,21 @@ it("a name that has changed its mind is judged again at each connection", async 
   expect(await told()).toMatchObject({ status: 204 });
   // Public by now, and without TLS nothing public is told.
   expect(await told()).toEqual({ fault: "ADDRESS_REFUSED" });
+});
+
+it("a name that leads to a public and a private address is not told at the private one", async () => {
+  let connections = 0;
+  await using listening = createServer((socket) => {
+    connections += 1;
+    socket.destroy();
+  }).listen(0, "127.0.0.1");
+  await once(listening, "listening");
+  // No host has that public one.
+  const url = `https://hooks.example.com:${Object(listening.address()).port}/`;
+  expect(await send(at("127.0.0.1", "2000::1"), false, url)).toHaveProperty("fault");
+  expect(connections).toBe(0);
+  await send(at("127.0.0.1", "2000::1"), true, url);
+  expect(connections).toBeGreaterThan(0);
 });
 
 it("a name that leads nowhere cannot be reached", async () => {
