@@ -1,10 +1,16 @@
+import { generateKey } from "@continuo/access";
+import type { AppError } from "@continuo/errors";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RawData, WebSocket } from "ws";
+import { claimsOf } from "../fixtures/claims.ts";
 import { createDpopClient } from "../fixtures/dpop-client.ts";
 import { eventually } from "../fixtures/eventually.ts";
 import { type House, startHouse } from "../fixtures/house.ts";
+import { createMemoryReplayCache } from "../fixtures/memory-replay-cache.ts";
 import { exchange } from "../fixtures/socket-client.ts";
+import { createTickets } from "./tickets.ts";
 
 let house: House;
 beforeAll(async () => {
@@ -108,6 +114,53 @@ describe("a ticket", () => {
     const ticket = await client.ticket(token);
     expect(await open(ticket)).toBe("connection_ack");
   });
+
+  it("of a token that is bound to a key changes nothing: no proof can be where it opens a stream", async () => {
+    const client = await createDpopClient(house.url, house.url);
+    const ada = house.join();
+    const token = await house.token(ada, { jkt: client.jkt });
+    await client.graphql("{ me { id } }", token);
+    const query = `mutation { renameDevice(id: "${ada.deviceId}", name: "Mine") { name } }`;
+    const refusal = { errors: [{ extensions: { reason: "DPOP_REQUIRED" } }] };
+
+    const socket = new WebSocket(house.socketUrl, "graphql-transport-ws");
+    const received: unknown[] = [];
+    socket.on("message", (data) => received.push(read(data)));
+    await once(socket, "open");
+    socket.send(JSON.stringify(init(await client.ticket(token))));
+    await eventually(() => expect(received).toEqual([{ type: "connection_ack" }]));
+    socket.send(JSON.stringify({ id: "1", type: "subscribe", payload: { query } }));
+    await eventually(() => expect(received[1]).toMatchObject({ id: "1", type: "next", payload: refusal }));
+    socket.terminate();
+
+    const stream = await fetch(`${house.url}/graphql/stream?ticket=${await client.ticket(token)}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "text/event-stream" },
+      body: JSON.stringify({ query }),
+    });
+    expect(await stream.text()).toContain('"reason":"DPOP_REQUIRED"');
+  });
+});
+
+it("a ticket is used up for as long as it would be good, which is no longer than the token that it was given for", async () => {
+  let at = Date.now();
+  const { privateJwk } = await generateKey("Ed25519");
+  const replayCache = createMemoryReplayCache(() => at);
+  const tickets = createTickets({ privateJwk, replayCache, now: () => new Date(at) });
+  const reasonOf = (ticket: string): Promise<string> =>
+    tickets.redeem(ticket).then(
+      () => "good",
+      (refusal: AppError) => refusal.reason,
+    );
+  const claims = { ...claimsOf(randomUUID()), exp: Math.floor(at / 1_000) + 10 };
+  const short = await tickets.issue(claims);
+  expect(short.expiresIn).toBe(10);
+  const { ticket } = await tickets.issue({ ...claims, exp: claims.exp + 300 });
+  expect(await reasonOf(ticket)).toBe("good");
+  const until = at + 29_000;
+  for (; at < until; at += 1_000) expect(await reasonOf(ticket)).toBe("TICKET_USED");
+  at += 2_000;
+  expect([await reasonOf(ticket), await reasonOf(short.ticket)]).toEqual(["TICKET_EXPIRED", "TICKET_EXPIRED"]);
 });
 
 describe("a socket", () => {
