@@ -1,23 +1,24 @@
-import { viewerOf } from "@continuo/access";
+import { type AccessTokenClaims, viewerOf } from "@continuo/access";
 import { isAppError } from "@continuo/errors";
 import Fastify, { type FastifyInstance } from "fastify";
 import { PassThrough } from "node:stream";
 import { expect, it } from "vitest";
 import { serveAccount } from "./account.ts";
-import type { ViewerAdmission } from "./caller.ts";
+import type { Admission, ViewerAdmission } from "./caller.ts";
 import { claimsOf } from "./fixtures/claims.ts";
 import { eventually } from "./fixtures/eventually.ts";
 import { createRevocationSet } from "./revocation/revocation-set.ts";
 import { createStreamRegistry } from "./revocation/stream-registry.ts";
 
 /** An authorization names who asks, and their session. */
-function admissionOf(userId: string): ViewerAdmission {
-  const claims = { ...claimsOf(userId), sub: userId, scope: "account", auth_time: Math.floor(Date.now() / 1_000) };
+function admissionOf(userId: string, shown: Partial<AccessTokenClaims> = {}): ViewerAdmission {
+  const signedIn = { sub: userId, scope: "account", auth_time: Math.floor(Date.now() / 1_000) };
+  const claims = { ...claimsOf(userId), ...signedIn, ...shown };
   return { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
 }
 
 /** Both owners begin an answer, and never end it by themselves. */
-async function startAccount(http: FastifyInstance) {
+async function startAccount(http: FastifyInstance, admit: (who: string) => Admission = admissionOf) {
   http.setErrorHandler((thrown, _request, reply) => reply.code(429).send(isAppError(thrown) ? thrown.reason : "BUG"));
   const bodies: PassThrough[] = [];
   const owner = {
@@ -34,7 +35,7 @@ async function startAccount(http: FastifyInstance) {
     session: owner,
     userState: owner,
     admissions: {
-      admit: async (authorization = "") => admissionOf(authorization),
+      admit: async (authorization = "") => admit(authorization),
       redeem: async (ticket) => admissionOf(ticket),
     },
     rates: { operation: async () => undefined },
@@ -46,6 +47,17 @@ async function startAccount(http: FastifyInstance) {
     fetch(`${url}/account/${name}`, { headers: { authorization: who }, ...(signal && { signal }) });
   return { bodies, registry, ask };
 }
+
+it.each<[string, Admission, string]>([
+  ["has not signed in", { caller: { kind: "anonymous" } }, "SIGN_IN_REQUIRED"],
+  ["signed in too long ago", admissionOf("ada", { auth_time: 0, step_up: 300 }), "AUTHENTICATION_TOO_OLD"],
+  ["has a token for something else", admissionOf("ada", { scope: "other" }), "INSUFFICIENT_SCOPE"],
+])("asks no owner for whoever %s", async (_who, admission, reason) => {
+  await using http = Fastify();
+  const { bodies, ask } = await startAccount(http, () => admission);
+  for (const name of ["state", "security-events"]) expect(await (await ask("ada", name)).text()).toBe(reason);
+  expect(bodies).toEqual([]);
+});
 
 it("breaks off what is under way when its session ends", async () => {
   await using http = Fastify();

@@ -182,9 +182,13 @@ describe("the revocation feed", () => {
   it("is not current until it has caught up", async () => {
     const log = createLog();
     log.entries = [1, 2, 3, 4, 5].map(entry);
+    const first = log.hold();
     const reading = log.feed.read();
-    await Promise.resolve();
+    const second = log.hold();
+    first();
+    await vi.waitFor(() => expect(log.applied).toEqual(["s1", "s2"]));
     expect(log.feed.isCurrent()).toBe(false);
+    second();
     await reading;
     expect(log.feed.isCurrent()).toBe(true);
   });
