@@ -123,6 +123,26 @@ describe("an application is told", () => {
   });
 });
 
+describe("a webhook", () => {
+  it("that was disabled when it was about to be told is told nothing", async () => {
+    await using receiver = await startReceiver();
+    const app = await deliveries.application();
+    const hook = await deliveries.addWebhook(app, `${receiver.url}/hook`);
+    const disabled = await deliveries.addWebhook(app, `${receiver.url}/disabled`);
+    const posted = (): Promise<unknown[]> => deliveries.deliveryTo(`webhook:${disabled.id}`);
+    {
+      await using _ = await deliveries.work(undefined, "fan-out-revocation");
+      await deliveries.signInAndOut(app);
+      await expect.poll(posted).toHaveLength(1);
+    }
+    await deliveries.system.admin.query("UPDATE session.webhooks SET disabled_at = now() WHERE id = $1", [disabled.id]);
+    await using _ = await deliveries.work(undefined, "deliver-notices");
+    await deliveries.delivered(`webhook:${hook.id}`);
+    await expect.poll(posted).toEqual([]);
+    expect(receiver.received.map(({ path }) => path)).toEqual(["/hook"]);
+  });
+});
+
 describe("a person's other devices are told why", () => {
   it("when a token was stolen", async () => {
     const person = deliveries.system.person();

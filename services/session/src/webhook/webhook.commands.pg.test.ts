@@ -79,6 +79,10 @@ describe("an operator", () => {
       });
     }
     for (const none of [id, newId()]) {
+      expect(await continuo("webhooks", "rotate-secret", none, "--yes")).toMatchObject({
+        code: 1,
+        said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
+      });
       expect(await continuo("webhooks", "test", none, "--allow-private")).toMatchObject({
         code: 1,
         said: expect.stringContaining("WEBHOOK_NOT_FOUND"),
