@@ -32,7 +32,7 @@ export function createKeyRing(options: {
   async function read(readAt: number): Promise<SigningKey> {
     const sealed = await store.activeOr(() => createSealedKey(seal), now());
     const key = held?.key.kid === sealed.kid ? held.key : openSealedKey(sealed, seal);
-    if (held === undefined || held.readAt <= readAt) held = { key, readAt };
+    held = { key, readAt };
     return key;
   }
 
