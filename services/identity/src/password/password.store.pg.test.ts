@@ -111,6 +111,7 @@ test("of two who change a password at once one does, and who tried by the former
   const at = new Date("2026-11-24T07:00:00.000Z");
   const outcomes = await inParallel(10, async (index) => store.replace(attempt, `$argon2id$${index}`, at));
   expect(outcomes.filter(Boolean)).toHaveLength(1);
+  expect(await failures(owner.authenticatorId)).toBe(0);
   expect(await store.startAttempt(owner.email, null)).toMatchObject({
     secret: `$argon2id$${outcomes.indexOf(true)}`,
     epoch: 1,

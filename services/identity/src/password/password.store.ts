@@ -25,16 +25,17 @@ const START_ATTEMPT = `
   )
   SELECT id AS "authenticatorId", user_id AS "userId", secret, epoch, set_config('synchronous_commit', 'off', true) FROM attempt`;
 
+/** The epoch says that nothing has happened since the attempt: whoever disables a user raises it. */
 const SUCCEED = `
   UPDATE identity.authenticators a SET failures = 0, last_used_at = greatest(a.last_used_at, $2)
   FROM identity.users u
-  WHERE a.id = $1 AND a.revoked_at IS NULL AND u.id = a.user_id AND u.disabled_at IS NULL AND u.epoch = $3`;
+  WHERE a.id = $1 AND a.revoked_at IS NULL AND u.id = a.user_id AND u.epoch = $3`;
 
 /** $1 id, $2 when, $3 epoch, $4 hash, $5 topics, $6 delays. The user first, as whoever deletes one begins there. */
 const REPLACE = `
 WITH owner AS MATERIALIZED (
     SELECT u.id FROM identity.users AS u JOIN identity.authenticators AS a ON a.user_id = u.id
-     WHERE a.id = $1 AND u.disabled_at IS NULL AND u.epoch = $3 FOR UPDATE OF u),
+     WHERE a.id = $1 AND u.epoch = $3 FOR UPDATE OF u),
   replaced AS (
     UPDATE identity.authenticators AS a SET secret = $4, failures = 0, last_used_at = greatest(a.last_used_at, $2)
       FROM owner WHERE a.id = $1 AND a.user_id = owner.id AND a.revoked_at IS NULL

@@ -1,4 +1,5 @@
 import { AppError } from "@continuo/errors";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Grants } from "../grant/grant.ts";
 import { createPasswordHasher } from "./argon2id.ts";
@@ -21,7 +22,10 @@ function signInWith(attempt: Attempt | null, working = hasher, isStill = true) {
     startAttempt: async (_email, signedInAs) => (done.push(`start${signedInAs ?? ""}`), attempt),
     succeed: async ({ authenticatorId }, at) => (done.push(`succeed ${authenticatorId} ${at.toISOString()}`), isStill),
     replace: async () => (done.push("replace"), true),
-    rehash: async (id, from) => void done.push(`rehash ${id} ${from === secret}`),
+    async rehash(id, from) {
+      await setImmediate();
+      done.push(`rehash ${id} ${from === secret}`);
+    },
   };
   const recording = {
     hash: async (password: string) => (done.push("hash"), working.hash(password)),
