@@ -555,6 +555,14 @@ describe("introspection", () => {
     expect(await introspect(data.stepUp.accessToken)).toMatchObject({ active: true, acr: "aal2" });
   });
 
+  it("says of tokens of a session whose time is over that they are not active, though no worker has said so", async () => {
+    const { access_token, refresh_token } = await start();
+    const tokens = [access_token, String(refresh_token)];
+    const { sid } = await introspect(access_token);
+    await admin.query("UPDATE session.sessions SET idle_deadline = now() WHERE id = $1", [sid]);
+    for (const token of tokens) expect(await introspect(token)).toEqual({ active: false });
+  });
+
   it("says of what is not good that it is not active, and nothing more (RFC 7662 section 2.2)", async () => {
     const { access_token, refresh_token } = await start();
     const used = String(refresh_token);
