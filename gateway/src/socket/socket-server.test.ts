@@ -144,8 +144,10 @@ describe("the gateway over WebSocket", () => {
   });
 
   it("accepts pages of its own and of allowed origins, and no others", async () => {
-    const evil = await refusedUpgrade(house.socketUrl, "https://evil.example.com");
-    expect(evil).toBe(403);
+    const neighbour = new URL(house.url);
+    neighbour.port = "1";
+    for (const origin of ["https://evil.example.com", neighbour.origin, "null"])
+      expect(await refusedUpgrade(house.socketUrl, origin)).toBe(403);
     expect(await refusedUpgrade(`${house.socketUrl}/other`)).toBe(404);
     const frames = ["}{"];
     expect(await exchange(house.socketUrl, frames, { origin: "https://app.example.com" })).toMatchObject({
