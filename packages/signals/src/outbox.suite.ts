@@ -136,6 +136,25 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       },
     );
 
+    test("a relay whose own statement failed goes on, though it has but one connection", async () => {
+      const own = new Pool({ connectionString: bus.databaseUrl, max: 1, options: "-c lock_timeout=100" });
+      await using _own = { [Symbol.asyncDispose]: () => own.end() };
+      const failed = Promise.withResolvers<void>();
+      const logger: typeof silent = Object.create(silent, {
+        child: { value: () => logger },
+        warn: { value: () => failed.resolve() },
+      });
+      const locker = await pool.connect();
+      await locker.query("BEGIN");
+      await locker.query("LOCK TABLE session.outbox");
+      await using _ = await relay({ pool: own, sweepMs: 50, logger });
+      await failed.promise;
+      await locker.query("ROLLBACK");
+      locker.release();
+      await write(outboxRow(tell, { subject: "later" }));
+      await vi.waitFor(() => expect(ran).toEqual(["later"]), soon);
+    });
+
     test("while the queue refuses, events wait; afterwards all are handed over", async () => {
       let refuse = true;
       const moody: Jobs = {
@@ -153,15 +172,15 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => expect(ran).toEqual(["patient"]), soon);
     });
 
-    test("a row that does not parse stays where it can be seen and holds nobody up; a foreign topic waits", async () => {
+    test("rows that do not parse stay where they can be seen and hold nobody up, however many; a foreign topic waits", async () => {
       await write(
-        { id: randomUUID(), topic: tell.name, payload: { wrong: true } },
+        ...Array.from({ length: 100 }, () => ({ id: randomUUID(), topic: tell.name, payload: { wrong: true } })),
         { id: randomUUID(), topic: "somebody-elses", payload: {} },
-        outboxRow(tell, { subject: "sound" }),
       );
+      await write(outboxRow(tell, { subject: "sound" }));
       await using _ = await relay({ sweepMs: 50 });
       await vi.waitFor(() => expect(ran).toEqual(["sound"]), soon);
-      await vi.waitFor(async () => expect(await pending()).toBe(2), soon);
+      await vi.waitFor(async () => expect(await pending()).toBe(101), soon);
     });
 
     test("rows that wait together are one job, where their definition merges them; the same rows are the same job", async () => {
