@@ -63,10 +63,14 @@ describe("an operator", () => {
     ]);
   });
 
-  test("told again, says it again: of one who is disabled already, under the same epoch", async () => {
+  test("told again, says it again: of one who is disabled already, under the same epoch and since the same moment", async () => {
     const { userId } = await person();
-    for (const times of [1, 2, 3]) {
-      await users("disable", "--user", userId, "--yes");
+    await users("disable", "--user", userId, "--yes");
+    await pool.query("UPDATE identity.users SET disabled_at = '2026-11-01T00:00Z' WHERE id = $1", [userId]);
+    for (const times of [2, 3, 4]) {
+      expect(await users("disable", "--user", userId, "--yes")).toMatchObject({
+        value: { disabledAt: "2026-11-01T00:00:00.000Z" },
+      });
       expect(await posted(userId)).toMatchObject([{ epoch: "1", after: { length: 4 * times } }]);
     }
   });

@@ -123,6 +123,17 @@ describe("authenticating again within a session", () => {
     expect(rows).toHaveLength(2);
   });
 
+  it("gives no answer again that is known to have arrived", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    const grant = await grantFor(person);
+    const { accessToken } = tokensIn(await phone.tryStepUp(grant), "stepUp");
+    const { gid: grantId, gen: generation, sid: sessionId } = AccessTokenClaims.parse(decodeJwt(accessToken));
+    const seen = [{ sessionId, grantId, generation, at: system.clock.now.getTime() }];
+    expect(await system.internal("/internal/activity", { seen })).toMatchObject({ status: 204 });
+    expect(faultOf(await phone.tryStepUp(grant))).toBe("UNAUTHENTICATED TOKEN_REPLACED");
+  });
+
   it("signs nobody out whose answer was lost: asked the same again, it gives the same, until that is in use", async () => {
     const person = system.person();
     const [phone, laptop] = [await person.signIn({ jkt: "key" }), await person.signIn()];
