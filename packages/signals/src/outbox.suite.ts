@@ -155,6 +155,23 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => expect(ran).toEqual(["later"]), soon);
     });
 
+    test("a connection that dies between two statements takes no process with it, and the event is handed over", async () => {
+      const own = new Pool({ connectionString: bus.databaseUrl, max: 1, application_name: "outbox-dying" });
+      await using _own = { [Symbol.asyncDispose]: () => own.end() };
+      const kill =
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'outbox-dying'";
+      let isFirst = true;
+      const enqueue: Jobs["enqueue"] = async (...job) => {
+        if (isFirst) await pool.query(kill);
+        isFirst = false;
+        await jobs.enqueue(...job);
+      };
+      await write(outboxRow(tell, { subject: "survivor" }));
+      await using _ = await relay({ pool: own, jobs: { ...jobs, enqueue }, sweepMs: 50 });
+      await vi.waitFor(async () => expect(await pending()).toBe(0), soon);
+      await vi.waitFor(() => expect(ran).toEqual(["survivor"]), soon);
+    });
+
     test("while the queue refuses, events wait; afterwards all are handed over", async () => {
       let refuse = true;
       const moody: Jobs = {
