@@ -151,3 +151,23 @@ describe("signing keys that cannot be read", () => {
     await expect(verifierAt(NOW, keys).verify(await mint())).rejects.toMatchObject(unavailable);
   });
 });
+
+test("a token whose verification was under way when the keys changed is verified again by the new ones", async () => {
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  let keys = local;
+  const verifier = verifierAt(NOW, async (header, jws) => {
+    const former = keys;
+    asked.resolve();
+    await answer.promise;
+    return former(header, jws);
+  });
+  const token = await mint();
+  const under = verifier.verify(token);
+  await asked.promise;
+  keys = createLocalJWKSet({ keys: [theirs.publicJwk] });
+  verifier.forget();
+  answer.resolve();
+  await under;
+  await expect(verifier.verify(token)).rejects.toMatchObject({ reason: "TOKEN_INVALID" });
+});
