@@ -1,5 +1,6 @@
-import { acrSuffices } from "@continuo/access";
+import { AccessTokenClaims, acrSuffices } from "@continuo/access";
 import fc from "fast-check";
+import { decodeJwt } from "jose";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { WorkerEnv } from "../env.ts";
@@ -263,6 +264,18 @@ describe("a version", () => {
         },
       });
     }
+    // From then on, activity moves it by the new rule as well.
+    system.clock.advance(10_000);
+    const at = system.clock.now.getTime();
+    const seen = [former, next].map(({ tokens }) => {
+      const { sid, gid, gen } = AccessTokenClaims.parse(decodeJwt(tokens.accessToken));
+      return { sessionId: sid, grantId: gid, generation: gen, at };
+    });
+    expect(await system.internal("/internal/activity", { seen })).toMatchObject({ status: 204 });
+    const deadline = { idle_deadline: new Date(at + 30_000) };
+    expect(
+      await rowsOf("SELECT idle_deadline FROM session.sessions WHERE application_id = $1", [applicationId]),
+    ).toEqual([deadline, deadline]);
   });
 
   it("that asks for more sends its sessions to sign in again, and ends those over its limit with the reason", async () => {
