@@ -165,6 +165,14 @@ describe("a gateway behind a proxy", () => {
     });
   });
 
+  it("bounds how often a session reserves an event stream", async () => {
+    const headers = { authorization: `Bearer ${await house.token(house.join())}` };
+    const statuses: number[] = [];
+    for (let asked = 0; asked < 4; asked += 1)
+      statuses.push((await fetch(`${house.url}/graphql/stream`, { method: "PUT", headers })).status);
+    expect(statuses).toEqual([201, 201, 201, 429]);
+  });
+
   it("bounds the sockets of a network, also those on which nobody signs in, until they close", async () => {
     const open = (address: string): Promise<number> =>
       new Promise((resolve) => {

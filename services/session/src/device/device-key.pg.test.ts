@@ -31,6 +31,8 @@ describe("a device with a key", () => {
     const mistaken = await person.signIn({ jkt, deviceId: newDeviceId() });
     expect([again, mistaken].map(idOf)).toEqual([idOf(first), idOf(first)]);
     expect(await devicesOf(person.userId)).toEqual([{ id: idOf(first), jkt }]);
+    const bound = "SELECT detail FROM session.auth_events WHERE user_id = $1 AND type = 'DEVICE_KEY_BOUND'";
+    expect((await system.admin.query(bound, [person.userId])).rows).toEqual([{ detail: { jkt } }]);
   });
 
   it("is one row also when 50 sign-ins bring the new key at once", async () => {
