@@ -4,6 +4,8 @@ import { z } from "zod";
 import { operate } from "../operator.fixture.ts";
 import { faultOf, type SignedIn } from "../person.fixture.ts";
 import { type Deliveries, startDeliveries } from "../delivery.fixture.ts";
+import { createRevocationJobsStore } from "../revocation/jobs.store.ts";
+import { createDeliveryStore } from "./delivery.store.ts";
 import { type Receiver, startReceiver } from "./receiver.fixture.ts";
 
 const EVERYTHING = "expire-sessions,fan-out-revocation,deliver-notices";
@@ -123,6 +125,31 @@ describe("an application is told", () => {
   });
 });
 
+it("an attempt that comes late changes nothing of what was noted after it", async () => {
+  await using receiver = await startReceiver();
+  const app = await deliveries.application();
+  const hook = await deliveries.addWebhook(app, `${receiver.url}/hook`);
+  const { sessionId } = await deliveries.signInAndOut(app);
+  const { rows } = await deliveries.pool.query<{ seq: string }>(
+    "SELECT seq FROM session.revocations WHERE $1 = ANY (session_ids)",
+    [sessionId],
+  );
+  const first = { seq: Number(rows[0]?.seq), recipient: `webhook:${hook.id}`, attempts: 0 };
+  const { now } = deliveries.system.clock;
+  await createRevocationJobsStore(deliveries.pool).deliver([first.seq], now);
+  const store = createDeliveryStore(deliveries.pool);
+  expect(await store.pending(first)).toMatchObject(first);
+  await store.retryIn(first, 60_000, "HTTP_500");
+  expect(await store.pending(first)).toBeUndefined();
+  await store.delivered(first, now);
+  await store.failed(first, "HTTP_404", now);
+  await store.drop(first);
+  expect(await deliveries.deliveryTo(first.recipient)).toEqual([
+    { attempts: 1, error: "HTTP_500", delivered: false, failed: false },
+  ]);
+  expect(await store.pending({ ...first, attempts: 1 })).toMatchObject({ attempts: 1 });
+});
+
 describe("a webhook", () => {
   it("that was disabled when it was about to be told is told nothing", async () => {
     await using receiver = await startReceiver();
@@ -136,7 +163,7 @@ describe("a webhook", () => {
       await expect.poll(posted).toHaveLength(1);
     }
     await deliveries.system.admin.query("UPDATE session.webhooks SET disabled_at = now() WHERE id = $1", [disabled.id]);
-    await using _ = await deliveries.work(undefined, "deliver-notices");
+    await using _ = await deliveries.work();
     await deliveries.delivered(`webhook:${hook.id}`);
     await expect.poll(posted).toEqual([]);
     expect(receiver.received.map(({ path }) => path)).toEqual(["/hook"]);

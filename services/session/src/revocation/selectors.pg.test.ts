@@ -83,6 +83,17 @@ describe("ending the sessions of others", () => {
     expect(await isLive(phone)).toBe(false);
   });
 
+  it("asks for one too where they are to go together with this one", async () => {
+    const laptop = await system.person().signIn();
+    const id = laptop.viewer.sessionId;
+    system.clock.advance(301_000);
+    expect(faultOf(await laptop.graphql(SIGN_OUT_SESSION, { id, andApproved: true }))).toBe(
+      "STEP_UP_REQUIRED AUTHENTICATION_TOO_OLD",
+    );
+    expect(await isLive(laptop)).toBe(true);
+    expect(faultOf(await laptop.graphql(SIGN_OUT_SESSION, { id, andApproved: false }))).toBeUndefined();
+  });
+
   it("is not what signing out here is: that asks for nothing", async () => {
     const person = system.person();
     const [one, other] = [await person.signIn(), await person.signIn()];
