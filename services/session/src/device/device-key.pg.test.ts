@@ -132,6 +132,24 @@ describe("signing in again on the same device, in the same application", () => {
     );
     expect(rows).toHaveLength(2);
   });
+
+  it("evicts nobody at the limit: the one that is replaced makes the room", async () => {
+    const person = system.person();
+    const jkt = newKey();
+    const limit = (most: number): Promise<unknown> =>
+      system.admin.query("UPDATE session.policies SET max_sessions = $1 WHERE application_id = 'continuo'", [most]);
+    await limit(2);
+    try {
+      const other = await person.signIn({ jkt: newKey() });
+      await person.signIn({ jkt });
+      const again = await person.signIn({ jkt });
+      const live = "SELECT id FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE' ORDER BY id";
+      const { rows } = await system.admin.query(live, [person.userId]);
+      expect(rows).toEqual([{ id: other.viewer.sessionId }, { id: again.viewer.sessionId }]);
+    } finally {
+      await limit(50);
+    }
+  });
 });
 
 describe("a session approved in another one", () => {
