@@ -163,7 +163,7 @@ export async function startApp(env: Env, { now: clock, pokes: shared }: Override
       ...token,
       rotation,
       startSession,
-      signOut: (session) => revocations.endByClient(session),
+      revocations,
       presentedTokens: createPresentedTokens({ accessTokens: verifier, refreshTokens, grants: rotationStore, now }),
     }),
     authenticateClient: createClientAuthentication({

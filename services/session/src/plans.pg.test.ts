@@ -97,11 +97,22 @@ it.each([
     reason: "USER_DISABLED",
     now: clock.now,
   });
+  const tablet = await system.person().signIn();
+  await tablet.data("mutation ($form: String!) { answerOAuth(endpoint: REVOCATION, form: $form) { status } }", {
+    form: `client_id=continuo&token=${tablet.tokens.refreshToken}`,
+  });
   await createFeedStore(admin).acknowledge("gateway", [{ seq: 2, socketsClosed: 0 }], clock.now);
 
   const read = ["sessions-by-ids", "sessions-by-devices", "live-sessions", "device-pages", "device-changes"];
   const written = ["start-session", "rename-device", "advance-grants", "step-up", "record-activity"];
-  const ended = ["revoke", "undo-sign-out", "deliver-revocation", "apply-user-events", "acknowledge-revocations"];
+  const ended = [
+    "revoke",
+    "revoke-presented",
+    "undo-sign-out",
+    "deliver-revocation",
+    "apply-user-events",
+    "acknowledge-revocations",
+  ];
   expect([...counted.keys()]).toEqual(expect.arrayContaining([...read, ...written, ...ended]));
   expect([...counted].filter(([, rows]) => rows > FEW)).toEqual([]);
 });

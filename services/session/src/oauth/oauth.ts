@@ -7,9 +7,10 @@ import type { Logger } from "@continuo/process";
 import { tokenNotYours } from "../application/application.ts";
 import type { AuthenticatedClient } from "../application/client-authentication.ts";
 import { DeviceInput } from "../device/device.ts";
+import type { Revocations } from "../revocation/revocation.ts";
 import { expiryOf } from "../session/session.ts";
 import type { StartSessionRequest } from "../session/start-session.ts";
-import type { Rotation, SessionOwner, SessionTokens } from "../token/rotation.ts";
+import type { Rotation, SessionTokens } from "../token/rotation.ts";
 import { required, type Form } from "./client-request.ts";
 import type { PresentedToken, PresentedTokens } from "./presented-token.ts";
 
@@ -55,16 +56,16 @@ export interface OAuth {
 /** The grant types of the token endpoint. */
 export const GRANT_TYPES = ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] as const;
 
-/** Wires the endpoints. `signOut` ends a session on behalf of whoever holds its token. */
+/** Wires the endpoints.  */
 export function createOAuth(options: {
   rotation: Pick<Rotation, "refresh">;
   startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
-  signOut: (session: SessionOwner) => Promise<void>;
+  revocations: Pick<Revocations, "endByClient" | "endPresented">;
   presentedTokens: PresentedTokens;
   issuer: string;
   audience: string;
 }): OAuth {
-  const { rotation, startSession, signOut, presentedTokens, issuer, audience } = options;
+  const { rotation, startSession, revocations, presentedTokens, issuer, audience } = options;
 
   function refresh({ client, form, jkt, logger }: ClientRequest): Promise<SessionTokens> {
     return rotation.refresh({ refreshToken: required(form, "refresh_token"), jkt, applicationId: client.id }, logger);
@@ -109,10 +110,12 @@ export function createOAuth(options: {
     },
 
     async revoke({ client, form }) {
-      const session = await presentedTokens.ownerOf(required(form, "token"));
-      if (session === undefined) return;
-      if (session.applicationId !== client.id) throw tokenNotYours();
-      await signOut(session);
+      const token = await presentedTokens.recognise(required(form, "token"));
+      if (token === undefined) return;
+      if (token.kind === "REFRESH") return revocations.endPresented(token.parts, client.id);
+      const { sid, sub, client_id } = token.claims;
+      if (client_id !== client.id) throw tokenNotYours();
+      await revocations.endByClient({ id: sid, userId: sub });
     },
 
     async introspect({ client, form }) {

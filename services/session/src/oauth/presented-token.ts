@@ -5,8 +5,8 @@
 import { isAppError } from "@continuo/errors";
 import type { AccessTokenClaims, AccessTokenVerifier } from "@continuo/access";
 import { standingOf, type Session } from "../session/session.ts";
-import type { RefreshTokenCodec } from "../token/refresh-token.ts";
-import { judge, type GrantState, type RotationStore, type SessionOwner } from "../token/rotation.ts";
+import type { RefreshTokenCodec, RefreshTokenParts } from "../token/refresh-token.ts";
+import { judge, type GrantState, type RotationStore } from "../token/rotation.ts";
 
 export type PresentedToken =
   | {
@@ -17,6 +17,10 @@ export type PresentedToken =
     }
   | { readonly kind: "REFRESH"; readonly grant: GrantState; readonly session: Session; readonly isActive: boolean };
 
+export type RecognisedToken =
+  | { readonly kind: "ACCESS"; readonly claims: AccessTokenClaims }
+  | { readonly kind: "REFRESH"; readonly parts: RefreshTokenParts };
+
 /**
  * Undefined for anything that we have not made or know nothing of any more, and for an access token that has expired. The two
  * kinds are told apart by their looks, so `token_type_hint` is not needed (RFC 7009 section 2.1).
@@ -24,14 +28,14 @@ export type PresentedToken =
 export interface PresentedTokens {
   /** Its session, and whether it is still good for something. */
   read(token: string): Promise<PresentedToken | undefined>;
-  /** Which session is whose, and no more: it may have ended long ago. */
-  ownerOf(token: string): Promise<SessionOwner | undefined>;
+  /** What it says of itself, without a look at its session. */
+  recognise(token: string): Promise<RecognisedToken | undefined>;
 }
 
 export function createPresentedTokens(options: {
   accessTokens: Pick<AccessTokenVerifier, "verify">;
   refreshTokens: Pick<RefreshTokenCodec, "decode">;
-  grants: Pick<RotationStore, "read" | "sessionOf" | "ownerOf">;
+  grants: Pick<RotationStore, "read" | "sessionOf">;
   now: () => Date;
 }): PresentedTokens {
   const { accessTokens, refreshTokens, grants, now } = options;
@@ -45,30 +49,34 @@ export function createPresentedTokens(options: {
     }
   }
 
+  async function recognise(token: string): Promise<RecognisedToken | undefined> {
+    const parts = refreshTokens.decode(token);
+    if (parts !== undefined) return { kind: "REFRESH", parts };
+    const claims = await claimsOf(token);
+    return claims && { kind: "ACCESS", claims };
+  }
+
   return {
+    recognise,
+
     async read(token) {
       const at = now();
-      const parts = refreshTokens.decode(token);
-      if (parts !== undefined) {
+      const recognised = await recognise(token);
+      if (recognised?.kind === "REFRESH") {
+        const { parts } = recognised;
         const grant = await grants.read(parts);
         if (grant === undefined) return undefined;
         const judgement = judge(grant, parts.generation, grant.jkt, at);
         const isActive = judgement === "ADVANCE_AGAIN" || judgement === "SUCCESSOR_AGAIN";
         return { kind: "REFRESH", grant, session: grant.session, isActive };
       }
-      const claims = await claimsOf(token);
-      const found = claims && (await grants.sessionOf(claims.gid));
-      if (claims === undefined || found === undefined) return undefined;
+      if (recognised === undefined) return undefined;
+      const { claims } = recognised;
+      const found = await grants.sessionOf(claims.gid);
+      if (found === undefined) return undefined;
       const { session } = found;
       const isActive = found.isActive && standingOf(session, at).state === "ACTIVE";
       return { kind: "ACCESS", claims, session, isActive };
-    },
-
-    async ownerOf(token) {
-      const parts = refreshTokens.decode(token);
-      if (parts !== undefined) return grants.ownerOf(parts);
-      const claims = await claimsOf(token);
-      return claims && { id: claims.sid, userId: claims.sub, applicationId: claims.client_id };
     },
   };
 }

@@ -1,22 +1,51 @@
 import { gather } from "@continuo/database";
 import type { Pool } from "pg";
+import { tokenNotYours } from "../application/application.ts";
 import { advancedHeads, changeUsers, type UserChangeRow } from "../database/user-change.ts";
 import type { PrismaClient } from "../database/generated/client.ts";
 import { mayBeOpenSql } from "../policy/policy.store.ts";
 import { isLive } from "../session/session.store.ts";
 import { endSessions } from "./end-sessions.store.ts";
-import { heardSince, type Ended, type RevocationStore, type RevokeCommand, type Selector } from "./revocation.ts";
+import {
+  heardSince,
+  type Ended,
+  type EndedOfUser,
+  type RevocationStore,
+  type RevokeCommand,
+  type RevokePresentedCommand,
+  type Selector,
+} from "./revocation.ts";
 
 /**
- * $1 now, $2 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far
- * as they are there; `with_approved`: what was approved in `session` too; `asked_in`: a session that must be live itself.
+ * $2 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far as they are there;
+ * `with_approved`: what was approved in `session` too; `asked_in`: a session that must be live itself.
  */
-const REVOKE = `
-WITH RECURSIVE
+const COMMANDS = `
   command AS MATERIALIZED (
     SELECT given.place, c.* FROM unnest($2::text[]) WITH ORDINALITY AS given (json, place), json_to_record(given.json::json) AS c (
              user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
-             except_device uuid, with_approved boolean, epoch int)),
+             except_device uuid, with_approved boolean, epoch int))`;
+
+/**
+ * A row a refresh token: $2 grant ids, $3 salts, $4 clients that present them. Of one person's only the first is a command;
+ * the others have `moved`.
+ */
+const PRESENTED = `
+  presented AS MATERIALIZED (
+    SELECT given.place, found.*, found.application_id = given.application_id AS is_theirs
+      FROM unnest($2::uuid[], $3::bytea[], $4::text[]) WITH ORDINALITY AS given (grant_id, salt, application_id, place)
+     CROSS JOIN LATERAL (
+       SELECT s.id, s.user_id, s.application_id FROM session.grants AS g JOIN session.sessions AS s ON s.id = g.session_id
+        WHERE g.id = given.grant_id AND g.salt = given.salt OFFSET 0) AS found),
+  command AS MATERIALIZED (
+    SELECT DISTINCT ON (p.user_id)
+           p.place, p.user_id, p.user_id AS actor_id, p.id AS asked_in, 'SIGNED_OUT' AS reason, 'SESSION' AS kind,
+           p.id::text AS key, p.id AS session, NULL::uuid AS device, NULL::uuid AS except_device, false AS with_approved, 0 AS epoch
+      FROM presented AS p WHERE p.is_theirs ORDER BY p.user_id, p.place)`;
+
+/** $1 now; `commands` are CTEs that end with `command`. */
+const revokeSql = (commands: string): string => `
+WITH RECURSIVE ${commands},
   live AS MATERIALIZED (
     -- OFFSET 0, here and below: each by the index; joined, all that live may be read, and all that were ever approved.
     SELECT found.* FROM command
@@ -38,14 +67,22 @@ WITH RECURSIVE
        AND (command.asked_in IS NULL OR EXISTS (
              SELECT FROM live AS own WHERE own.id = command.asked_in AND own.user_id = command.user_id))),
   ${advancedHeads("SELECT target.user_id FROM target")},
-  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })}
-SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
-       logged.seq, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
-       (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
-  FROM command
-  LEFT JOIN head ON head.user_id = command.user_id
-  LEFT JOIN logged ON logged.user_id = command.user_id
- ORDER BY command.place`;
+  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })},
+  outcome AS (
+    SELECT command.place, head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
+           logged.seq, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
+           (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
+      FROM command
+      LEFT JOIN head ON head.user_id = command.user_id
+      LEFT JOIN logged ON logged.user_id = command.user_id)`;
+
+const REVOKE = `${revokeSql(COMMANDS)}
+SELECT * FROM outcome ORDER BY place`;
+
+const REVOKE_PRESENTED = `${revokeSql(PRESENTED)}
+SELECT presented.place, presented.is_theirs AS "isTheirs", presented.id AS "sessionId", presented.user_id AS "userId",
+       coalesce(outcome.moved, true) AS moved, outcome.seq, outcome."deviceRev", outcome."sessionIds", outcome."deviceIds"
+  FROM presented LEFT JOIN outcome USING (place)`;
 
 /** $1 sessions. */
 const MAY_BE_OPEN = `
@@ -59,30 +96,57 @@ interface RevokeRow extends UserChangeRow {
   readonly deviceIds: string[] | null;
 }
 
+interface PresentedRow extends RevokeRow {
+  readonly place: string;
+  /** Whether the client that presents the token is the one that it was given to. */
+  readonly isTheirs: boolean;
+  readonly sessionId: string;
+  readonly userId: string;
+}
+
 /** Revocations in Postgres. Those that come at once share a statement and a commit: each would wait for the head of the log. */
 export function createRevocationStore(pool: Pool, prisma: PrismaClient): RevocationStore {
   const revoke = gather(async (commands: readonly RevokeCommand[]) => {
-    const now = new Date(Math.max(...commands.map((command) => command.now.getTime())));
+    const now = latestOf(commands);
     const rows = await changeUsers<RevokeCommand, RevokeRow>(pool, commands, (together) => ({
       name: "revoke",
       text: REVOKE,
       values: [now, together.map((command) => JSON.stringify(columnsOf(command)))],
     }));
-    return rows.map(({ seq, deviceRev, sessionIds, deviceIds }): Ended | undefined =>
-      seq === null
-        ? undefined
-        : {
-            seq: Number(seq),
-            at: now,
-            deviceRev: Number(deviceRev),
-            sessionIds: sessionIds ?? [],
-            deviceIds: deviceIds ?? [],
-          },
+    return rows.map((row) => endedOf(row, now));
+  });
+
+  const revokePresented = gather<RevokePresentedCommand, EndedOfUser | undefined>(async (commands) => {
+    const now = latestOf(commands);
+    const { rows } = await pool.query<PresentedRow>({
+      name: "revoke-presented",
+      text: REVOKE_PRESENTED,
+      values: [
+        now,
+        commands.map(({ presented }) => presented.grantId),
+        commands.map(({ presented }) => presented.salt),
+        commands.map(({ applicationId }) => applicationId),
+      ],
+    });
+    const found = new Map(rows.map((row) => [Number(row.place), row]));
+    return Promise.all(
+      commands.map(async (_, index) => {
+        const row = found.get(index + 1);
+        if (row === undefined) return undefined;
+        if (!row.isTheirs) return tokenNotYours();
+        const { userId, sessionId } = row;
+        const actor = { userId, sessionId };
+        const ended = row.moved
+          ? await revoke({ userId, selector: { kind: "SESSION", sessionId }, reason: "SIGNED_OUT", actor, now })
+          : endedOf(row, now);
+        return ended && { ...ended, userId };
+      }),
     );
   });
 
   return {
     revoke,
+    revokePresented,
 
     async receipt(seq, actorId, now) {
       const row = await prisma.revocation.findFirst({
@@ -99,6 +163,21 @@ export function createRevocationStore(pool: Pool, prisma: PrismaClient): Revocat
         .filter((name) => !acks.some(({ replica }) => replica === name));
       return { seq, at: row.at, sessionsEnded: row.sessionIds.length, acks, pendingReplicas };
     },
+  };
+}
+
+function latestOf(commands: readonly { readonly now: Date }[]): Date {
+  return new Date(Math.max(...commands.map(({ now }) => now.getTime())));
+}
+
+function endedOf({ seq, deviceRev, sessionIds, deviceIds }: RevokeRow, at: Date): Ended | undefined {
+  if (seq === null) return undefined;
+  return {
+    seq: Number(seq),
+    at,
+    deviceRev: Number(deviceRev),
+    sessionIds: sessionIds ?? [],
+    deviceIds: deviceIds ?? [],
   };
 }
 

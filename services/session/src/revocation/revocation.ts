@@ -6,6 +6,7 @@ import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
 import type { EndReason, Session } from "../session/session.ts";
+import type { RefreshTokenParts } from "../token/refresh-token.ts";
 
 /** Which live sessions of a user to end. */
 export type Selector =
@@ -82,12 +83,26 @@ export interface RevokeCommand {
   readonly now: Date;
 }
 
+/** As a client signs its session out by a refresh token (RFC 7009). */
+export interface RevokePresentedCommand {
+  readonly presented: Pick<RefreshTokenParts, "grantId" | "salt">;
+  readonly applicationId: string;
+  readonly now: Date;
+}
+
+export type EndedOfUser = Ended & { readonly userId: string };
+
 export interface RevocationStore {
   /**
    * Ends what the selector names and is live, in one transaction with its row in the log; undefined when there is nothing,
    * or when the actor's own session has ended before.
    */
   revoke(command: RevokeCommand): Promise<Ended | undefined>;
+  /**
+   * The same for the session of a grant, with that salt; undefined also when there is none. Throws
+   * UNAUTHENTICATED/TOKEN_NOT_YOURS when it was given to another application.
+   */
+  revokePresented(command: RevokePresentedCommand): Promise<EndedOfUser | undefined>;
   /** The receipt of a revocation that `actorId` asked for, as it stands at `now`. */
   receipt(seq: number, actorId: string, now: Date): Promise<RevocationReceipt | undefined>;
 }
@@ -118,8 +133,10 @@ export interface Revocations {
   signOutEverywhere(viewer: Viewer): Promise<SignOut>;
   /** Ends one session whose refresh token came back. */
   endForReuse(session: Session): Promise<void>;
-  /** Signs a session out for its client, which has shown its token (RFC 7009). */
+  /** Signs a session out for its client, which has shown an access token of it (RFC 7009). */
   endByClient(session: Pick<Session, "id" | "userId">): Promise<void>;
+  /** The same by a refresh token, used before or not. Throws UNAUTHENTICATED/TOKEN_NOT_YOURS for another client's. */
+  endPresented(presented: RefreshTokenParts, applicationId: string): Promise<void>;
   /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for somebody else's. */
   receipt(viewer: Viewer, seq: string): Promise<RevocationReceipt>;
 }
@@ -144,9 +161,12 @@ export function createRevocations(options: {
     actor: RevokeCommand["actor"],
   ): Promise<Ended | undefined> {
     const ended = await store.revoke({ userId, selector, reason, actor, now: now() });
-    if (ended === undefined) return undefined;
-    await Promise.all([announce.revoked(ended.seq), announce.devicesChanged(userId, ended.deviceRev)]);
+    if (ended !== undefined) await tell(userId, ended);
     return ended;
+  }
+
+  async function tell(userId: string, { seq, deviceRev }: Ended): Promise<void> {
+    await Promise.all([announce.revoked(seq), announce.devicesChanged(userId, deviceRev)]);
   }
 
   async function signOut(viewer: Viewer, selector: Selector, reason: EndReason, deviceIds: string[]): Promise<SignOut> {
@@ -182,6 +202,10 @@ export function createRevocations(options: {
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "REFRESH_TOKEN_REUSED", null)),
     endByClient: async ({ id, userId }) =>
       void (await revoke(userId, { kind: "SESSION", sessionId: id }, "SIGNED_OUT", { userId, sessionId: id })),
+    async endPresented(presented, applicationId) {
+      const ended = await store.revokePresented({ presented, applicationId, now: now() });
+      if (ended !== undefined) await tell(ended.userId, ended);
+    },
     receipt: async (viewer, seq) => {
       const place = parseSeq(seq);
       const receipt = place && (await store.receipt(place, viewer.userId, now()));

@@ -3,7 +3,7 @@ import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { hold, lockWaiters } from "../lock.fixture.ts";
-import { faultOf } from "../person.fixture.ts";
+import { dataOf, faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 let system: System;
@@ -157,6 +157,43 @@ describe("a sign-out", () => {
       [person.userId],
     );
     expect(rows).toEqual([{ live: 1, ended: 20, logged: 20 }]);
+  });
+});
+
+describe("a sign-out by refresh tokens that come at once", () => {
+  const signOut = async ({ tokens, viewer }: SignedIn): Promise<unknown> => {
+    const { applicationId } = viewer;
+    const form = `client_id=${applicationId}&token=${tokens.refreshToken}`;
+    const query = "mutation ($form: String!) { answerOAuth(endpoint: REVOCATION, form: $form) { status body } }";
+    return dataOf(await system.graphql({ kind: "anonymous" }, query, { form }))["answerOAuth"];
+  };
+
+  it("ends each token's session, several of one person among them, and none beside", async () => {
+    const [one, other] = [system.person(), system.person()];
+    const signedIn = [
+      await one.signIn(),
+      await one.signIn(),
+      await one.signIn({ applicationId: "bank" }),
+      await other.signIn(),
+    ];
+    const staying = [await one.signIn(), await other.signIn()];
+    const [first] = signedIn;
+    if (first === undefined) throw new Error("nobody signed in");
+    const answers = await Promise.all([...signedIn, first].map(signOut));
+    expect(answers).toEqual(answers.map(() => ({ status: 200, body: "" })));
+
+    const { rows } = await system.admin.query<Record<string, unknown>>(
+      `SELECT s.id, s.end_reason AS reason, s.ended_by = s.user_id AS themselves, g.state AS grant,
+              (SELECT count(*)::int FROM session.revocations AS r
+                WHERE s.id = ANY (r.session_ids) AND r.kind = 'SESSION' AND r.key = s.id::text) AS logged
+         FROM session.sessions AS s JOIN session.grants AS g ON g.session_id = s.id WHERE s.user_id = ANY ($1)`,
+      [[one.userId, other.userId]],
+    );
+    const ended = { reason: "SIGNED_OUT", themselves: true, grant: "REVOKED", logged: 1 };
+    const live = { reason: null, themselves: null, grant: "ACTIVE", logged: 0 };
+    const expected = new Map<string, unknown>(signedIn.map(({ viewer }) => [viewer.sessionId, ended]));
+    for (const { viewer } of staying) expected.set(viewer.sessionId, live);
+    expect(new Map(rows.map(({ id, ...row }) => [id, row]))).toEqual(expected);
   });
 });
 

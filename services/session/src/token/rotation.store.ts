@@ -104,15 +104,6 @@ const SessionOfRow = Session.extend({ grantId: z.uuid(), isActive: z.boolean() }
   ({ grantId, isActive, ...session }) => ({ grantId, isActive, session }),
 );
 
-/** $1 grant ids, $2 salts presented. */
-const OWNERS = `
-  SELECT presented.place, s.id, s.user_id AS "userId", s.application_id AS "applicationId"
-    FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS presented (grant_id, salt, place)
-    JOIN session.grants AS g ON g.id = presented.grant_id AND g.salt = presented.salt
-    JOIN session.sessions AS s ON s.id = g.session_id`;
-
-const OwnerRow = Session.pick({ id: true, userId: true, applicationId: true });
-
 /** $1 user, $2 now, $3 session, $4 device, $5 generation presented, $6 generation known. */
 const NOTE_AHEAD = `
   INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, detail)
@@ -167,15 +158,6 @@ export function createRotationStore(pool: Pool, clock?: () => Date): RotationSto
     return grantIds.map((id) => found.get(id));
   });
 
-  const ownerOf = gather(async (presented: readonly RefreshTokenParts[]) => {
-    const { rows } = await pool.query<Record<string, unknown>>({
-      name: "owners-of-grants",
-      text: OWNERS,
-      values: [presented.map(({ grantId }) => grantId), presented.map(({ salt }) => salt)],
-    });
-    return placed(presented.length, rows, (row) => OwnerRow.parse(row));
-  });
-
   return {
     advance: (presented, under, now) => advance({ presented, under, now }),
 
@@ -189,7 +171,6 @@ export function createRotationStore(pool: Pool, clock?: () => Date): RotationSto
 
     read,
     sessionOf,
-    ownerOf,
   };
 }
 

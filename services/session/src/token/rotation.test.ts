@@ -107,7 +107,6 @@ describe("a refresh that finds its grant as it was, though it could not advance 
         read: async () => authorized,
         noteAhead: async () => undefined,
         sessionOf: async () => undefined,
-        ownerOf: async () => undefined,
       },
       accessTokens: { mint: async () => ({ accessToken: "good", expiresIn: 1 }) },
       refreshTokens,

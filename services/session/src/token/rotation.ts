@@ -68,9 +68,6 @@ function lackOf({ session, requiredAcr, deviceBinding, jkt }: GrantState): Lack 
   return deviceBinding === "DPOP" && jkt === null ? "KEY_REQUIRED" : undefined;
 }
 
-/** A session, and whose it is. */
-export type SessionOwner = Pick<Session, "id" | "userId" | "applicationId">;
-
 export interface RotationStore {
   /**
    * Advances the grant if it stands at the presented generation, with the presented salt, is bound to no other key than
@@ -89,8 +86,6 @@ export interface RotationStore {
   read(presented: RefreshTokenParts): Promise<GrantState | undefined>;
   /** The session of a grant, and whether a step-up or its end has replaced it; undefined when there is none with that id. */
   sessionOf(grantId: string): Promise<Pick<GrantState, "session" | "isActive"> | undefined>;
-  /** Which session a grant is of, and whose; undefined when there is none with that id and salt. */
-  ownerOf(presented: RefreshTokenParts): Promise<SessionOwner | undefined>;
 }
 
 /** What a client keeps to stay signed in. */
