@@ -178,7 +178,7 @@ describe("the next push of somebody whose state one process alone changes", () =
   });
 
   it("goes by the database's clock, carried on, and by nothing for longer than a minute", async () => {
-    let now = 0;
+    let now = 1;
     const memory = createStandingMemory(() => now);
     const store = createEntryStore(pool, undefined, memory);
     const recallAfter = async (ms: number): Promise<Standing | undefined> => {

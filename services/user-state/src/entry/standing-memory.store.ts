@@ -39,7 +39,7 @@ interface Remembered {
   readonly bytes: number;
 }
 
-/** `now` is monotonic, in milliseconds. */
+/** `now` is monotonic, in milliseconds, and never 0: the cache would take that for no time, and look again each millisecond. */
 export function createStandingMemory(now: () => number): StandingMemory {
   const byUser = new LRUCache<string, Remembered>({
     maxSize: MAX_BYTES,
