@@ -8,7 +8,7 @@ import { CREATE_TOLD } from "../yardsticks/statements.ts";
 
 const PEOPLE = 100;
 const SOCKETS_EACH = 10;
-const CHANGES = 200;
+const CHANGES = 1_000;
 const CONNECTIONS = 8;
 /** All that is changed has been changed lately, as while somebody writes or plays. */
 const CHANGES_BEFORE = 40;
