@@ -2,8 +2,8 @@
  * The outbox: an event written in the business transaction, and handed to its queue after the commit.
  * A row goes to the queue under its own id, so a second hand-over (the process died between the two) is the same job:
  * the queue knows the id while the job exists and an hour after it completed; beyond that, and for jobs that were merged
- * from other rows the second time, the handler's own idempotence decides. Order is not promised. A row with `due_at` waits here until then: what is to be tried
- * again much later burdens no queue, and outlives one.
+ * from other rows the second time, the handler's own idempotence decides. Order is not promised. A row with `due_at` waits
+ * here until then: what is to be tried again much later burdens no queue, and outlives one.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";

@@ -19,7 +19,10 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: Readonly<Record<RoleOwner, string>>;
 }
 
-/** Copies the run's template: `await using database = await createTestDatabase()`. Closing drops it: whoever is connected must have left. */
+/**
+ * Copies the run's template: `await using database = await createTestDatabase()`. Closing drops it: whoever is connected must
+ * have left.
+ */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const { adminUrl: serverUrl, template } = inject("postgres");
   const name = `continuo_test_${randomBytes(6).toString("hex")}`;

@@ -34,8 +34,9 @@ WITH fresh AS (
 SELECT user_id AS "userId", device_rev AS "deviceRev" FROM head`;
 
 /**
- * $1 replica, $2 now, $3 where `from` begins, and what else `continues` needs. One snapshot: the head is never behind the page. Whether the replica was heard
- * of just now is asked before the upsert, which locks the row whatever it does then: a read that writes nothing waits for no disk.
+ * $1 replica, $2 now, $3 where `from` begins, and what else `continues` needs. One snapshot: the head is never behind the page.
+ * Whether the replica was heard of just now is asked before the upsert, which locks the row whatever it does then: a read that
+ * writes nothing waits for no disk.
  */
 const readPage = (from: string, continues: string): string => `
 WITH heard AS (
