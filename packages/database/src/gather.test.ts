@@ -56,6 +56,31 @@ describe("calls that are gathered", () => {
     expect(await Promise.all(answers)).toEqual(["A", "B", "C", "D", "E", "F"]);
   });
 
+  it("go in halves of no fewer than eight, where they are to", async () => {
+    const { call, sent, finish } = statement({ inHalves: true });
+    const answers = [call("first")];
+    await tick();
+    for (let number = 0; number < 40; number += 1) answers.push(call(`call ${number}`));
+    await tick();
+    for (let turn = 0; turn < 5; turn += 1) await finish();
+    expect(sent.map(({ length }) => length)).toEqual([1, 20, 10, 8, 2]);
+    expect(await Promise.all(answers)).toHaveLength(41);
+  });
+
+  it("leave before what is done with the answers of those before", async () => {
+    const done: string[] = [];
+    const call = gather(async (names: readonly string[]) => {
+      // As a connection: what it is given leaves at the end of the turn.
+      process.nextTick(() => done.push(`sent ${names.join()}`));
+      await tick();
+      return names;
+    });
+    const first = call("a").then((name) => done.push(`answered ${name}`));
+    await tick();
+    await Promise.all([first, call("b")]);
+    expect(done).toEqual(["sent a", "sent b", "answered a"]);
+  });
+
   it("wait for one that hangs no longer than their patience, and begin once", async () => {
     const { call, sent, finish } = statement({ patienceMs: 20 });
     const hangs = call("a");
@@ -85,6 +110,12 @@ describe("calls that are gathered", () => {
     await finish();
     expect(await again).toBe("C");
     expect(sent).toHaveLength(3);
+  });
+
+  it("fail together when some are not answered", async () => {
+    const call = gather(async (names: readonly string[]) => names.slice(1));
+    const answers = await Promise.allSettled([call("a"), call("b")]);
+    expect(answers.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   });
 
   it("fail alone where that is their answer", async () => {

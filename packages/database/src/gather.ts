@@ -3,13 +3,26 @@
  * Under load a database and its clients spend more on how many statements there are than on how long they are, and
  * statements that queue for one row (the head of a log) would each commit alone.
  */
-import DataLoader from "dataloader";
+import { setImmediate as turn } from "node:timers/promises";
 
 export interface GatherOptions {
   /** How many calls go together at most. */
   readonly atMost?: number;
   /** How long calls wait for the statement before theirs; one that hangs holds nobody up for longer. Milliseconds. */
   readonly patienceMs?: number;
+  /**
+   * Half of the calls that wait go together, and no fewer than eight: while Postgres works on those, this process answers the
+   * ones before and takes in the next. If all went, one would always be idle while the other works. For calls of many
+   * requests; those of one request wait for all of them anyway.
+   */
+  readonly inHalves?: boolean;
+}
+
+/** A statement for fewer would cost more than it keeps busy. */
+const LEAST_OF_HALF = 8;
+
+interface Waiting<Call, Answer> extends PromiseWithResolvers<Answer> {
+  readonly call: Call;
 }
 
 /**
@@ -19,38 +32,54 @@ export interface GatherOptions {
  */
 export function gather<Call, Answer>(
   run: (calls: readonly Call[]) => Promise<readonly (Answer | Error)[]>,
-  { atMost = 64, patienceMs = 50 }: GatherOptions = {},
+  { atMost = 64, patienceMs = 50, inHalves = false }: GatherOptions = {},
 ): (call: Call) => Promise<Answer> {
-  /** Each begins its calls, once. */
-  const waiting = new Set<() => void>();
+  const waiting: Waiting<Call, Answer>[] = [];
   let underWay = 0;
+  let soon: NodeJS.Immediate | undefined;
+  let patience: NodeJS.Timeout | undefined;
 
-  function schedule(go: () => void): void {
-    if (underWay === 0) {
-      setImmediate(go);
-      return;
-    }
-    const begin = (): void => {
-      clearTimeout(patience);
-      waiting.delete(begin);
-      go();
-    };
-    const patience = setTimeout(begin, patienceMs);
-    waiting.add(begin);
+  function schedule(): void {
+    if (underWay === 0) soon ??= setImmediate(begin);
+    else patience ??= setTimeout(begin, patienceMs);
   }
 
-  const loader = new DataLoader<Call, Answer>(
-    async (calls) => {
-      underWay += 1;
-      try {
-        return await run(calls);
-      } finally {
-        underWay -= 1;
-        const [next] = waiting;
-        if (underWay === 0) next?.();
-      }
-    },
-    { cache: false, maxBatchSize: atMost, batchScheduleFn: schedule },
-  );
-  return (call) => loader.load(call);
+  /** With somebody waiting. */
+  function begin(): void {
+    clearImmediate(soon);
+    clearTimeout(patience);
+    [soon, patience] = [undefined, undefined];
+    const share = inHalves ? Math.max(LEAST_OF_HALF, Math.ceil(waiting.length / 2)) : waiting.length;
+    void send(waiting.splice(0, Math.min(share, atMost)));
+    if (waiting.length > 0) schedule();
+  }
+
+  async function send(together: readonly Waiting<Call, Answer>[]): Promise<void> {
+    underWay += 1;
+    const [outcome] = await Promise.allSettled([answersTo(together.map(({ call }) => call))]);
+    underWay -= 1;
+    if (underWay === 0 && waiting.length > 0) {
+      begin();
+      // Else what these answers cause would come before the next statement leaves, and Postgres would wait for that.
+      await turn();
+    }
+    if (outcome.status === "rejected") return together.forEach(({ reject }) => reject(outcome.reason));
+    outcome.value.forEach((answer, place) => {
+      if (answer instanceof Error) together[place]?.reject(answer);
+      else together[place]?.resolve(answer);
+    });
+  }
+
+  async function answersTo(calls: readonly Call[]): Promise<readonly (Answer | Error)[]> {
+    const answers = await run(calls);
+    if (answers.length !== calls.length) throw new Error("there are not as many answers as calls");
+    return answers;
+  }
+
+  return (call) => {
+    const one = { call, ...Promise.withResolvers<Answer>() };
+    waiting.push(one);
+    schedule();
+    return one.promise;
+  };
 }

@@ -106,43 +106,49 @@ interface PresentedRow extends RevokeRow {
 
 /** Revocations in Postgres. Those that come at once share a statement and a commit: each would wait for the head of the log. */
 export function createRevocationStore(pool: Pool, prisma: PrismaClient): RevocationStore {
-  const revoke = gather(async (commands: readonly RevokeCommand[]) => {
-    const now = latestOf(commands);
-    const rows = await changeUsers<RevokeCommand, RevokeRow>(pool, commands, (together) => ({
-      name: "revoke",
-      text: REVOKE,
-      values: [now, together.map((command) => JSON.stringify(columnsOf(command)))],
-    }));
-    return rows.map((row) => endedOf(row, now));
-  });
+  const revoke = gather(
+    async (commands: readonly RevokeCommand[]) => {
+      const now = latestOf(commands);
+      const rows = await changeUsers<RevokeCommand, RevokeRow>(pool, commands, (together) => ({
+        name: "revoke",
+        text: REVOKE,
+        values: [now, together.map((command) => JSON.stringify(columnsOf(command)))],
+      }));
+      return rows.map((row) => endedOf(row, now));
+    },
+    { inHalves: true },
+  );
 
-  const revokePresented = gather<RevokePresentedCommand, EndedOfUser | undefined>(async (commands) => {
-    const now = latestOf(commands);
-    const { rows } = await pool.query<PresentedRow>({
-      name: "revoke-presented",
-      text: REVOKE_PRESENTED,
-      values: [
-        now,
-        commands.map(({ presented }) => presented.grantId),
-        commands.map(({ presented }) => presented.salt),
-        commands.map(({ applicationId }) => applicationId),
-      ],
-    });
-    const found = new Map(rows.map((row) => [Number(row.place), row]));
-    return Promise.all(
-      commands.map(async (_, index) => {
-        const row = found.get(index + 1);
-        if (row === undefined) return undefined;
-        if (!row.isTheirs) return tokenNotYours();
-        const { userId, sessionId } = row;
-        const actor = { userId, sessionId };
-        const ended = row.moved
-          ? await revoke({ userId, selector: { kind: "SESSION", sessionId }, reason: "SIGNED_OUT", actor, now })
-          : endedOf(row, now);
-        return ended && { ...ended, userId };
-      }),
-    );
-  });
+  const revokePresented = gather<RevokePresentedCommand, EndedOfUser | undefined>(
+    async (commands) => {
+      const now = latestOf(commands);
+      const { rows } = await pool.query<PresentedRow>({
+        name: "revoke-presented",
+        text: REVOKE_PRESENTED,
+        values: [
+          now,
+          commands.map(({ presented }) => presented.grantId),
+          commands.map(({ presented }) => presented.salt),
+          commands.map(({ applicationId }) => applicationId),
+        ],
+      });
+      const found = new Map(rows.map((row) => [Number(row.place), row]));
+      return Promise.all(
+        commands.map(async (_, index) => {
+          const row = found.get(index + 1);
+          if (row === undefined) return undefined;
+          if (!row.isTheirs) return tokenNotYours();
+          const { userId, sessionId } = row;
+          const actor = { userId, sessionId };
+          const ended = row.moved
+            ? await revoke({ userId, selector: { kind: "SESSION", sessionId }, reason: "SIGNED_OUT", actor, now })
+            : endedOf(row, now);
+          return ended && { ...ended, userId };
+        }),
+      );
+    },
+    { inHalves: true },
+  );
 
   return {
     revoke,

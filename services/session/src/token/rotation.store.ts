@@ -124,23 +124,26 @@ interface Refresh {
  * clock, as one process dates it and another asks how long ago that was; in tests by `clock`.
  */
 export function createRotationStore(pool: Pool, clock?: () => Date): RotationStore {
-  const advance = gather(async (refreshes: readonly Refresh[]) => {
-    const { rows } = await pool.query<Record<string, unknown>>({
-      name: "advance-grants",
-      text: ADVANCE,
-      values: [
-        new Date(Math.max(...refreshes.map(({ now }) => now.getTime()))),
-        refreshes.map(({ presented }) => presented.grantId),
-        refreshes.map(({ presented }) => presented.generation),
-        refreshes.map(({ presented }) => presented.salt),
-        refreshes.map(({ under }) => under.jkt),
-        refreshes.map(({ under }) => under.keyId),
-        refreshes.map(({ under }) => under.applicationId),
-        clock?.() ?? null,
-      ],
-    });
-    return placed(refreshes.length, rows, (row) => AuthorizationRow.parse(row));
-  });
+  const advance = gather(
+    async (refreshes: readonly Refresh[]) => {
+      const { rows } = await pool.query<Record<string, unknown>>({
+        name: "advance-grants",
+        text: ADVANCE,
+        values: [
+          new Date(Math.max(...refreshes.map(({ now }) => now.getTime()))),
+          refreshes.map(({ presented }) => presented.grantId),
+          refreshes.map(({ presented }) => presented.generation),
+          refreshes.map(({ presented }) => presented.salt),
+          refreshes.map(({ under }) => under.jkt),
+          refreshes.map(({ under }) => under.keyId),
+          refreshes.map(({ under }) => under.applicationId),
+          clock?.() ?? null,
+        ],
+      });
+      return placed(refreshes.length, rows, (row) => AuthorizationRow.parse(row));
+    },
+    { inHalves: true },
+  );
   const read = gather(async (presented: readonly RefreshTokenParts[]) => {
     const { rows } = await pool.query<Record<string, unknown>>({
       name: "read-grants",

@@ -38,8 +38,9 @@ export function createEntryStore(
   const read = gather((asked: readonly { userId: string; deviceId: string; push: Push }[]) =>
     inTurn(() => readStandings(pool, asked)),
   );
-  const write = gather((settled: readonly Settled[]) =>
-    writeTogether((some) => inTurn(() => writeSettlements(pool, some)), settled),
+  const write = gather(
+    (settled: readonly Settled[]) => writeTogether((some) => inTurn(() => writeSettlements(pool, some)), settled),
+    { inHalves: true },
   );
 
   /** Undefined when that does not stand any more, or the push would be refused by it: somebody else may have been faster. */
