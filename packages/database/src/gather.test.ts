@@ -67,14 +67,15 @@ describe("calls that are gathered", () => {
     expect(await Promise.all(answers)).toHaveLength(41);
   });
 
-  it("leave before what is done with the answers of those before", async () => {
+  it("leave in halves before what is done with the answers of those before", async () => {
     const done: string[] = [];
-    const call = gather(async (names: readonly string[]) => {
+    const run = async (names: readonly string[]): Promise<readonly string[]> => {
       // As a connection: what it is given leaves at the end of the turn.
       process.nextTick(() => done.push(`sent ${names.join()}`));
       await tick();
       return names;
-    });
+    };
+    const call = gather(run, { inHalves: true });
     const first = call("a").then((name) => done.push(`answered ${name}`));
     await tick();
     await Promise.all([first, call("b")]);

@@ -61,7 +61,7 @@ export function gather<Call, Answer>(
     if (underWay === 0 && waiting.length > 0) {
       begin();
       // Else what these answers cause would come before the next statement leaves, and Postgres would wait for that.
-      await turn();
+      if (inHalves) await turn();
     }
     if (outcome.status === "rejected") return together.forEach(({ reject }) => reject(outcome.reason));
     outcome.value.forEach((answer, place) => {
