@@ -12,8 +12,8 @@ export interface GatherOptions {
   readonly patienceMs?: number;
   /**
    * Half of the calls that wait go together, and no fewer than eight: while Postgres works on those, this process answers the
-   * ones before and takes in the next. If all went, one would always be idle while the other works. For calls of many
-   * requests; those of one request wait for all of them anyway.
+   * ones before and takes in the next. If all went, one would always be idle while the other works. For statements that take
+   * Postgres about as long as a request takes this process, of which each makes one call; else fewer statements are better.
    */
   readonly inHalves?: boolean;
 }

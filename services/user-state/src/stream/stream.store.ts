@@ -105,7 +105,10 @@ type AskedPage = Parameters<StreamStore["read"]>[0];
 
 /** The stream of the `user_state` schema, through `pool`. */
 export function createStreamStore(pool: Pool): StreamStore {
-  const readTogether = gather((asked: readonly AskedPage[]) => readPages(pool, asked), { atMost: PAGES_AT_ONCE });
+  const readTogether = gather((asked: readonly AskedPage[]) => readPages(pool, asked), {
+    atMost: PAGES_AT_ONCE,
+    inHalves: true,
+  });
 
   /** Whoever reads from the start may be told all there is: they hold up nobody who asks for what is new. */
   async function read(asked: AskedPage): Promise<Page | undefined> {
