@@ -21,6 +21,8 @@ function statement(options: GatherOptions): {
     if (fault) first?.reject(fault);
     else first?.resolve();
     await tick();
+    // What comes in that turn goes with those that waited.
+    await tick();
   };
   return { call, sent, finish };
 }
@@ -41,6 +43,17 @@ describe("calls that are gathered", () => {
     expect(sent).toEqual([["a"], ["b", "c"]]);
     await finish();
     expect(await Promise.all(answers)).toEqual(["A", "B", "C"]);
+  });
+
+  it("go together with what its answers cause, when one ends", async () => {
+    const { call, sent, finish } = statement({});
+    const again = call("a").then(() => call("c"));
+    await tick();
+    const answers = [again, call("b")];
+    await finish();
+    expect(sent).toEqual([["a"], ["b", "c"]]);
+    await finish();
+    expect(await Promise.all(answers)).toEqual(["C", "B"]);
   });
 
   it("are no more than so many together, and none is left behind", async () => {

@@ -2,6 +2,7 @@
  * Group commit for statements: calls that come while one is under way wait for it and then go together.
  * Under load a database and its clients spend more on how many statements there are than on how long they are, and
  * statements that queue for one row (the head of a log) would each commit alone.
+ * A process that is short of time takes in more calls before it sends the next, and so has fewer to send.
  */
 import { setImmediate as turn } from "node:timers/promises";
 
@@ -59,9 +60,12 @@ export function gather<Call, Answer>(
     const [outcome] = await Promise.allSettled([answersTo(together.map(({ call }) => call))]);
     underWay -= 1;
     if (underWay === 0 && waiting.length > 0) {
-      begin();
-      // Else what these answers cause would come before the next statement leaves, and Postgres would wait for that.
-      if (inHalves) await turn();
+      if (!inHalves) schedule();
+      else {
+        begin();
+        // Else what these answers cause would come before the next statement leaves, and Postgres would wait for that.
+        await turn();
+      }
     }
     if (outcome.status === "rejected") return together.forEach(({ reject }) => reject(outcome.reason));
     outcome.value.forEach((answer, place) => {

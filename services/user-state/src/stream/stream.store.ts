@@ -107,7 +107,6 @@ type AskedPage = Parameters<StreamStore["read"]>[0];
 export function createStreamStore(pool: Pool): StreamStore {
   const readTogether = gather((asked: readonly AskedPage[]) => readPages(pool, asked), {
     atMost: PAGES_AT_ONCE,
-    inHalves: true,
   });
 
   /** Whoever reads from the start may be told all there is: they hold up nobody who asks for what is new. */
