@@ -188,7 +188,7 @@ test("the gateway and Postgres killed under a person of the simulator's, whose n
   expect(Math.min(changes, settled, faults?.LOSE_ANSWER ?? 0, faults?.LOSE_REQUEST ?? 0)).toBeGreaterThan(0);
 });
 
-/** People who sign up, and whose devices sign in, as any client does; with the simulator's namespace published. */
+/** People who sign up, and whose devices sign in, the way clients do; with the simulator's namespace published. */
 async function openGround(): Promise<Ground & AsyncDisposable> {
   await using opening = new AsyncDisposableStack();
   const sql = opening.adopt(new Pool({ connectionString: postgres.adminUrl, max: 1 }), (pool) => pool.end());

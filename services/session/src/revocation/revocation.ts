@@ -50,7 +50,7 @@ export interface Replica {
 const SILENT_AFTER_MS = 10_000;
 
 /**
- * For posture OPEN it goes on from what it knew, as long as any access token lives; a minute more for clocks that disagree.
+ * For posture OPEN it goes on from what it knew, for the life of an access token; a minute more for clocks that disagree.
  * Milliseconds.
  */
 const OPEN_FOR_MS = (LONGEST_ACCESS_TOKEN_SECONDS + 60) * 1_000;

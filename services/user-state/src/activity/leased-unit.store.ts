@@ -22,7 +22,7 @@ const UNIT = `
   LEFT JOIN user_state.state_entries AS entry
     ON entry.user_id = asked.user_id AND entry.namespace = $2 AND entry.key = $3 AND entry.field = $4`;
 
-/** A change as any other, so it gets a revision. When a unit expires stays as it was. */
+/** A change like every other, so it gets a revision. When a unit expires stays as it was. */
 const CLOSE = `
   WITH head AS (
     UPDATE user_state.user_heads SET rev = $5, entries = $12, bytes = $13, usage = $14 WHERE user_id = $1

@@ -1,5 +1,5 @@
 /**
- * History: the writes that lost unseen. To undo a merge is to write such a value again, by an op as any other; so nothing
+ * History: the writes that lost unseen. To undo a merge is to write such a value again, by an op like every other; so nothing
  * here changes anything.
  */
 import type { Viewer } from "@continuo/access";

@@ -226,7 +226,7 @@ describe("a member that was taken out of a map", () => {
     expect((await retainIn(0)).maps).toBe(0);
     expect(await remembered()).toEqual(["young"]);
     expect(await fence(userId)).toBe(2);
-    // A change as any other: who had read everything is told.
+    // A change like every other: who had read everything is told.
     expect((await laptop.pull({ since: to })).entries.map(({ key, rev }) => [key, rev])).toEqual([
       ["theme", 5],
       ["things", 6],

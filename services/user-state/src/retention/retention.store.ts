@@ -77,7 +77,7 @@ const MAPS_WITH_REMOVALS = `
   FROM user_state.state_entries
   WHERE user_id = $1 AND kind = 'MAP' AND NOT deleted AND removed_ms < $2`;
 
-/** A map with less in it is a change as any other, so it gets a revision; $7 is the fence that forgetting raises. */
+/** A map with less in it is a change like every other, so it gets a revision; $7 is the fence that forgetting raises. */
 const STORE_MAP = `
   WITH head AS (
     UPDATE user_state.user_heads
