@@ -1,3 +1,4 @@
+export { createOperator } from "./create-operator.ts";
 export { OperatorFault } from "./fault.ts";
 export { interruptible } from "./interruptible.ts";
 export { readJson } from "./json-file.ts";
@@ -10,5 +11,3 @@ export {
   type Report,
   type Run,
 } from "./operator.ts";
-export { runProgram } from "./program.ts";
-export type { Streams } from "./terminal.ts";

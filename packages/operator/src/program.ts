@@ -9,14 +9,19 @@ import { createTerminal, type Streams, type Terminal } from "./terminal.ts";
 
 const EXIT = { DONE: 0, FAILED: 1, WRONG_USE: 2, PARTIAL: 3 } as const;
 
+/** How a service's command line introduces itself. */
+export interface Program {
+  /** As somebody types it. */
+  readonly name: string;
+  readonly description: string;
+  /** How somebody calls it, for instance. */
+  readonly example: string;
+}
+
 /** Resolves to the exit code. `argv` is what follows the program's name; `equipment` is what commands get beside `Desk`. */
 export async function runProgram<Equipment extends object>(
   argv: readonly string[],
-  options: {
-    name: string;
-    description: string;
-    /** How somebody calls it, for instance. */
-    example: string;
+  options: Program & {
     commands: readonly AddCommands<Equipment>[];
     equipment: Equipment;
     streams: Streams;

@@ -4,6 +4,7 @@ import { z } from "zod";
 const shared = {
   LOG_LEVEL: envTypes.logLevel,
   DATABASE_URL: envTypes.postgresUrl.describe("Postgres, with the role continuo_identity."),
+  DATABASE_POOL_SIZE: envTypes.databasePoolSize,
   REDIS_URL: envTypes.redisUrl,
 };
 
@@ -12,7 +13,6 @@ export const Env = z.object({
   HOST: envTypes.host,
   PORT: envTypes.port.default(4101).describe("Port to listen on."),
   ...shared,
-  DATABASE_POOL_SIZE: envTypes.databasePoolSize,
   GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
   GRANT_PRIVATE_KEY: envTypes.jwk.describe("Signs sign-in grants; the session subgraph holds its public half."),
 });

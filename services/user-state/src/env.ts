@@ -39,6 +39,7 @@ export type WorkerEnv = z.output<typeof WorkerEnv>;
 /** What an operator's commands need. */
 const OperatorEnv = z.object({
   DATABASE_URL: shared.DATABASE_URL,
+  DATABASE_POOL_SIZE: shared.DATABASE_POOL_SIZE,
   LOG_LEVEL: shared.LOG_LEVEL.removeDefault().default("warn"),
   REDIS_URL: shared.REDIS_URL,
   ...quotas,

@@ -438,12 +438,11 @@ describe("an import", () => {
   it("writes to standard output, and its report aside", async () => {
     const phone = createReplica(system);
     await phone.push({ ops: [{ seq: 1, value: "x" }] });
-    const stdout = new PassThrough();
-    const stderr = new PassThrough();
+    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
     const source = async () => ({ DATABASE_URL: system.database.url.userState, LOG_LEVEL: "silent" });
     const code = await runOperator(["state", "export", "--user", userOf(phone)], {
       source,
-      streams: { stdout, stderr },
+      streams: { stdin, stdout, stderr },
     });
     stdout.end();
     stderr.end();

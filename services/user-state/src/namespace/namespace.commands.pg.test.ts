@@ -21,9 +21,9 @@ afterAll(async () => {
 });
 
 async function namespaces(...argv: string[]): Promise<{ code: number; out: string; said: string }> {
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   const source = async () => ({ DATABASE_URL: database.url.userState, LOG_LEVEL: "silent" });
-  const code = await runOperator(["namespaces", ...argv], { source, streams: { stdout, stderr } });
+  const code = await runOperator(["namespaces", ...argv], { source, streams: { stdin, stdout, stderr } });
   stdout.end();
   stderr.end();
   const [out, said] = await Promise.all([text(stdout), text(stderr)]);
