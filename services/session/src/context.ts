@@ -145,7 +145,10 @@ export function createContext(base: SubgraphContext, service: SessionService): C
     },
     async devicePage({ userId, deviceId }, range) {
       const page = await stores.devices.page(userId, deviceId, range, at);
-      for (const found of page.devices) devices.prime(found.id, found);
+      for (const { liveSessions: live, ...found } of page.devices) {
+        devices.prime(found.id, found);
+        liveSessions.prime(found.id, live);
+      }
       return page;
     },
   };

@@ -72,6 +72,7 @@ it.each([
   const person = system.person();
   const [phone, laptop] = [await person.signIn({ jkt: "key" }), await person.signIn()];
   await laptop.data("{ viewer { devices(first: 10) { edges { node { id isSignedIn sessions { id } } } } } }");
+  await laptop.data("{ viewer { device { sessions { id } } } }");
   await laptop.data(
     "{ viewer { devices { nodes { sessions(ended: true) { id } } } } deviceChanges { devices { isSignedIn } } }",
   );

@@ -1,32 +1,42 @@
 import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { z } from "zod";
-import { isLive } from "../session/session.store.ts";
+import { isLive, sessionColumns, sessionsByDevice } from "../session/session.store.ts";
 import { Device, type DeviceCursor, type DevicePage, type DeviceStore } from "./device.ts";
+
+/** What a device's row says of it but its id, in the table named `table`. */
+const said = (table: string): string => `
+  ${table}.name, ${table}.detected_name AS "detectedName", ${table}.platform,
+  ${table}.first_seen_at AS "firstSeenAt", ${table}.last_seen_at AS "lastSeenAt", ${table}.rev`;
 
 /** The columns of a Device, of the table named `table`. OFFSET 0: by the device's index; else those of all live sessions are read, and hashed. */
 const deviceColumns = (table: string, now: string): string => `
-  ${table}.id, ${table}.user_id AS "userId", ${table}.name, ${table}.detected_name AS "detectedName",
-  ${table}.platform, ${table}.first_seen_at AS "firstSeenAt", ${table}.last_seen_at AS "lastSeenAt", ${table}.rev,
+  ${table}.id, ${table}.user_id AS "userId", ${said(table)},
   EXISTS (SELECT FROM session.sessions AS s WHERE s.device_id = ${table}.id AND ${isLive("s", now)} OFFSET 0) AS "isSignedIn"`;
 
 const BY_IDS = `
 SELECT ${deviceColumns("d", "$2::timestamptz")} FROM session.devices AS d WHERE d.id = ANY ($1::uuid[])`;
 
-/** A row a page: $1 users, $2 nows, $3 current devices, $4 limits, $5 and $6 last use and id to start behind, null from the very start. */
+/**
+ * A row a live session, and one for a device that has none: $1 users, $2 nows, $3 current devices, $4 limits, $5 and $6 last use
+ * and id to start behind, null from the very start. OFFSET 0: as above.
+ */
 const PAGES = `
-SELECT page.place, all_of_them.count AS "totalCount", found.*
+SELECT page.place, all_of_them.count AS "totalCount", s.*, found.*, s.id IS NOT NULL AS "isSignedIn"
   FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[], $5::timestamptz[], $6::uuid[]) WITH ORDINALITY
        AS page (user_id, now, current_id, most, seen_at, id, place)
  CROSS JOIN LATERAL (SELECT count(*) FROM session.devices AS d WHERE d.user_id = page.user_id) AS all_of_them
   LEFT JOIN LATERAL (
-    SELECT ${deviceColumns("d", "page.now")}
+    SELECT d.id AS "deviceId", d.user_id AS "userId", ${said("d")}
       FROM session.devices AS d
      WHERE d.user_id = page.user_id
        AND (page.seen_at IS NULL OR (d.id <> page.current_id AND (d.last_seen_at, d.id) < (page.seen_at, page.id)))
      ORDER BY d.id = page.current_id DESC, d.last_seen_at DESC, d.id DESC
      LIMIT page.most) AS found ON true
- ORDER BY page.place, found.id = page.current_id DESC, found."lastSeenAt" DESC, found.id DESC`;
+  LEFT JOIN LATERAL (
+    SELECT ${sessionColumns("s")} FROM session.sessions AS s
+     WHERE s.device_id = found."deviceId" AND ${isLive("s", "page.now")} OFFSET 0) AS s ON true
+ ORDER BY page.place, found."deviceId" = page.current_id DESC, found."lastSeenAt" DESC, found."deviceId" DESC`;
 
 /** $1 user, $2 now, $3 since, $4 how many. One snapshot: the head is never behind the devices. */
 const CHANGES = `
@@ -71,7 +81,8 @@ interface AskedPage {
 
 const Total = z.object({ totalCount: z.coerce.number() });
 const Log = z.object({ head: z.coerce.number(), newest: z.coerce.number() });
-const hasDevice = (row: Record<string, unknown>): boolean => row["id"] !== null;
+const hasId = (row: Record<string, unknown>): boolean => row["id"] !== null;
+const hasDevice = (row: Record<string, unknown>): boolean => row["deviceId"] !== null;
 
 /** Devices in Postgres. Pages that are asked for at once are read together. */
 export function createDeviceStore(pool: Pool): DeviceStore {
@@ -98,7 +109,11 @@ export function createDeviceStore(pool: Pool): DeviceStore {
     const pages = Map.groupBy(rows, ({ place }) => Number(place));
     return asked.map(({ range: { first } }, index) => {
       const ofPage = pages.get(index + 1) ?? [];
-      const devices = ofPage.filter(hasDevice).map((row) => Device.parse(row));
+      const sessions = sessionsByDevice(ofPage.filter(hasId));
+      const devices = [...Map.groupBy(ofPage.filter(hasDevice), ({ deviceId }) => deviceId)].map(([id, [row]]) => ({
+        ...Device.parse({ ...row, id }),
+        liveSessions: sessions(String(id)),
+      }));
       return {
         totalCount: Total.parse(ofPage[0]).totalCount,
         hasNextPage: devices.length > first,
@@ -119,7 +134,7 @@ export function createDeviceStore(pool: Pool): DeviceStore {
     async changes(userId, since, first, now) {
       const rows = await rowsOf("device-changes", CHANGES, [userId, now, since, first]);
       const { head, newest } = rows[0] ? Log.parse(rows[0]) : { head: 0, newest: 0 };
-      const devices = rows.filter(hasDevice).map((row) => Device.parse(row));
+      const devices = rows.filter(hasId).map((row) => Device.parse(row));
       return { head, hasMore: newest > (devices.at(-1)?.rev ?? newest), devices };
     },
 

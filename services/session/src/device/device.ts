@@ -4,6 +4,7 @@
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
+import type { Session } from "../session/session.ts";
 
 export const Platform = z.enum(["PHONE", "TABLET", "LAPTOP", "DESKTOP", "TV", "WATCH", "OTHER"]);
 export type Platform = z.infer<typeof Platform>;
@@ -44,7 +45,8 @@ export type DeviceInput = z.infer<typeof DeviceInput>;
 export interface DevicePage {
   readonly totalCount: number;
   readonly hasNextPage: boolean;
-  readonly devices: readonly Device[];
+  /** Each with its live sessions as SessionStore gives them: whoever looks at their devices looks at those. */
+  readonly devices: readonly (Device & { readonly liveSessions: Session[] })[];
 }
 
 /** The session in which something is done, and whose it is. */

@@ -65,11 +65,8 @@ export function createSessionStore(pool: Pool): SessionStore {
         text: LIVE,
         values: [[...new Set(asked.map(({ id }) => id))], new Date(Math.max(...asked.map(({ now }) => now.getTime())))],
       });
-      const found = Map.groupBy(
-        rows.map((row) => Session.parse(row)).toSorted(newestFirst),
-        ({ deviceId }) => deviceId,
-      );
-      return asked.map(({ id }) => (found.get(id) ?? []).slice(0, SESSIONS_PER_DEVICE));
+      const found = sessionsByDevice(rows);
+      return asked.map(({ id }) => found(id));
     },
     { atMost: 500 },
   );
@@ -92,6 +89,15 @@ export function createSessionStore(pool: Pool): SessionStore {
     byDevices: (ids, now, endedSince) =>
       Promise.all(ids.map((id) => (endedSince === null ? live({ id, now }) : withEnded({ id, now, endedSince })))),
   };
+}
+
+/** The sessions of each device among rows that were read without order or limit. */
+export function sessionsByDevice(rows: readonly Record<string, unknown>[]): (deviceId: string) => Session[] {
+  const found = Map.groupBy(
+    rows.map((row) => Session.parse(row)),
+    ({ deviceId }) => deviceId,
+  );
+  return (deviceId) => (found.get(deviceId) ?? []).toSorted(newestFirst).slice(0, SESSIONS_PER_DEVICE);
 }
 
 function newestFirst(one: Session, other: Session): number {
