@@ -233,6 +233,41 @@ describe("oauth4webapi", () => {
     expect(await about()).toEqual({ active: false });
   });
 
+  it("goes on with another key than the session began with, since it authenticates; with none, it does not", async () => {
+    const signed = oauth.PrivateKeyJwt(key);
+    const newKey = async (): Promise<oauth.DPoPHandle> => oauth.DPoP(keyed, await oauth.generateKeyPair("ES256"));
+    const [before, after] = [await newKey(), await newKey()];
+    const renew = (token: unknown, DPoP?: oauth.DPoPHandle): Promise<oauth.TokenEndpointResponse> =>
+      withNonce(async () => {
+        const options = { ...(DPoP && { DPoP }), ...loopback };
+        const response = await oauth.refreshTokenGrantRequest(as, keyed, signed, String(token), options);
+        return oauth.processRefreshTokenResponse(as, keyed, response);
+      });
+    const form = { assertion: await newGrant(), device_name: "A server" };
+    const started = await withNonce(async () => {
+      const options = { DPoP: before, ...loopback };
+      const response = await oauth.genericTokenEndpointRequest(as, keyed, signed, JWT_BEARER, form, options);
+      return oauth.processGenericTokenEndpointResponse(as, keyed, response);
+    });
+    await expect(renew(started.refresh_token)).rejects.toMatchObject({ error: "invalid_dpop_proof" });
+    const renewed = await renew(started.refresh_token, after);
+    expect(renewed.token_type).toBe("dpop");
+
+    const jkt = await after.calculateThumbprint();
+    expect(await introspect(renewed.access_token)).toMatchObject({ active: true, token_type: "DPoP", cnf: { jkt } });
+    const about = await introspect(String(renewed.refresh_token));
+    expect(about).toMatchObject({ active: true, client_id: "keyed" });
+    expect(about).not.toHaveProperty("cnf");
+    const read = (DPoP: oauth.DPoPHandle): Promise<Response> => {
+      const headers = new Headers({ "content-type": "application/json" });
+      const body = JSON.stringify({ query: "{ viewer { session { state } } }" });
+      const at = new URL("/graphql", url);
+      return oauth.protectedResourceRequest(renewed.access_token, "POST", at, headers, body, { DPoP, ...loopback });
+    };
+    expect(await (await read(after)).json()).toEqual({ data: { viewer: { session: { state: "ACTIVE" } } } });
+    await expect(read(before)).rejects.toMatchObject({ status: 401 });
+  });
+
   it("is refused when its signature is another's, or for another server", async () => {
     const { privateKey } = await oauth.generateKeyPair("ES256");
     const foreign = oauth.PrivateKeyJwt({ key: privateKey, kid: "of-today" });

@@ -79,9 +79,9 @@ const refused = {
 
 describe("a client", () => {
   it("is known by its name when it is public, by its secret or its signature when it is confidential", async () => {
-    expect((await authenticate({ id: "app" })).id).toBe("app");
-    expect((await authenticate({ id: "bff", secret })).id).toBe("bff");
-    expect((await authenticate({ assertion: await assert() })).id).toBe("keyed");
+    expect(await authenticate({ id: "app" })).toMatchObject({ id: "app", isConfidential: false });
+    expect(await authenticate({ id: "bff", secret })).toMatchObject({ id: "bff", isConfidential: true });
+    expect(await authenticate({ assertion: await assert() })).toMatchObject({ id: "keyed", isConfidential: true });
   });
 
   it("is looked up once when it is public, and each time when its secret or keys may have been replaced", async () => {

@@ -10,7 +10,10 @@ export type ClientCredentials =
   | { readonly id?: string | undefined; readonly assertion: string };
 
 /** An application as far as its requests go. */
-export type AuthenticatedClient = Pick<Application, "id" | "mayIntrospect">;
+export interface AuthenticatedClient extends Pick<Application, "id" | "mayIntrospect"> {
+  /** It has shown what only it has; of a public one nothing but the name is known. */
+  readonly isConfidential: boolean;
+}
 
 export interface AssertionStore {
   /** Remembers one, for all replicas; false when it is known already. One statement. */
@@ -45,7 +48,7 @@ export function createClientAuthentication(options: {
     if (jwks !== null) throw clientInvalid("it has keys, and shows no assertion");
     if (secretHash === null && secret !== undefined) throw clientInvalid("it has no secret, and shows one");
     if (secretHash !== null && !isSecret(secret ?? "", secretHash)) throw clientInvalid("not its secret");
-    const client = { id, mayIntrospect };
+    const client = { id, mayIntrospect, isConfidential: secretHash !== null };
     if (secretHash === null) publicClients.set(id, client);
     return client;
   }
@@ -61,7 +64,7 @@ export function createClientAuthentication(options: {
       },
     );
     if (!(await assertions.use(idOf(good), good.goodUntil))) throw clientInvalid("the assertion was used before");
-    return { id, mayIntrospect };
+    return { id, mayIntrospect, isConfidential: true };
   }
 
   return (credentials) =>

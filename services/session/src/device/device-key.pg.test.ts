@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto";
 import { decodeJwt } from "jose";
 import { v4 as newDeviceId } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { faultOf, tokensIn, type SignedIn } from "../person.fixture.ts";
+import { z } from "zod";
+import { dataOf, faultOf, tokensIn, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 let system: System;
@@ -109,6 +111,96 @@ describe("a device with a key", () => {
     expect(phone.tokens.tokenType).toBe("Bearer");
     const refreshed = tokensIn(await phone.tryRefresh(phone.tokens.refreshToken, newKey()));
     expect(refreshed.tokenType).toBe("Bearer");
+  });
+});
+
+describe("the session of a client that authenticates", () => {
+  const secret = "cnt_cs_back_end";
+  const Answered = z.object({ answerOAuth: z.object({ body: z.string() }) });
+  const Body = z.object({ access_token: z.string(), token_type: z.string(), refresh_token: z.string() });
+  beforeAll(async () => {
+    await system.admin.query(
+      "INSERT INTO session.applications (id, name, created_at, secret_hash) VALUES ('back-end', 'Back end', now(), $1)",
+      [createHash("sha256").update(secret).digest()],
+    );
+    await system.admin.query(
+      `INSERT INTO session.policies
+       SELECT (jsonb_populate_record(p, '{"application_id": "back-end", "device_binding": "DPOP"}')).*
+         FROM session.policies AS p WHERE application_id = 'continuo'`,
+    );
+  });
+
+  /** What the token endpoint answers the client. */
+  async function ask(form: Record<string, string>, jkt?: string): Promise<unknown> {
+    const credentials = { client_id: "back-end", client_secret: secret };
+    const answer = await system.graphql(
+      { kind: "anonymous", ...(jkt && { jkt }) },
+      "mutation ($form: String!) { answerOAuth(endpoint: TOKEN, form: $form) { body } }",
+      { form: String(new URLSearchParams({ ...form, ...credentials })) },
+    );
+    return JSON.parse(Answered.parse(dataOf(answer)).answerOAuth.body);
+  }
+  const refresh = (token: string, jkt?: string): Promise<unknown> =>
+    ask({ grant_type: "refresh_token", refresh_token: token }, jkt);
+  const goOn = async (token: string, jkt: string): Promise<z.infer<typeof Body>> =>
+    Body.parse(await refresh(token, jkt));
+  async function start(jkt: string, userId = newDeviceId()): Promise<z.infer<typeof Body>> {
+    const grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    const assertion = await system.grant({ sub: userId });
+    return Body.parse(await ask({ grant_type, assertion, device_name: "A browser" }, jkt));
+  }
+  const boundTo = ({ access_token }: z.infer<typeof Body>): unknown => decodeJwt(access_token)["cnf"];
+  const refusal = (reason: string): object => ({ error_description: expect.stringMatching(`^${reason}: `) });
+
+  it("goes on with another key, to which its access tokens are bound from then on, on the same device", async () => {
+    const [before, after] = [newKey(), newKey()];
+    const userId = newDeviceId();
+    const first = await start(before, userId);
+    const second = await goOn(first.refresh_token, after);
+    expect([second.token_type, boundTo(second)]).toEqual(["DPoP", { jkt: after }]);
+    const third = await goOn(second.refresh_token, after);
+    expect(boundTo(third)).toEqual({ jkt: after });
+    // Another instance of the same back end.
+    expect(boundTo(await goOn(third.refresh_token, before))).toEqual({ jkt: before });
+    expect(await devicesOf(userId)).toMatchObject([{ jkt: before }]);
+  });
+
+  it("gets the same successor for a reply that was lost with the key, also from fifty instances at once", async () => {
+    const { refresh_token } = await start(newKey());
+    const keys = Array.from({ length: 50 }, newKey);
+    const answers = await Promise.all(keys.map((jkt) => goOn(refresh_token, jkt)));
+    expect(answers.map(boundTo)).toEqual(keys.map((jkt) => ({ jkt })));
+    expect(new Set(answers.map((answer) => answer.refresh_token)).size).toBe(1);
+    system.clock.advance(3_600_000);
+    const late = newKey();
+    const again = await goOn(refresh_token, late);
+    expect([again.refresh_token, boundTo(again)]).toEqual([answers[0]?.refresh_token, { jkt: late }]);
+  });
+
+  it("is given nothing without a proof, and ends when a token comes back by whichever key", async () => {
+    const jkt = newKey();
+    const first = await start(jkt);
+    const second = await goOn(first.refresh_token, jkt);
+    const third = await goOn(second.refresh_token, jkt);
+    for (const token of [first, second, third])
+      expect(await refresh(token.refresh_token)).toMatchObject(refusal("DPOP_REQUIRED"));
+    system.clock.advance(11_000);
+    expect(await refresh(first.refresh_token, newKey())).toMatchObject(refusal("REFRESH_TOKEN_REUSED"));
+    expect(await refresh(third.refresh_token, jkt)).toMatchObject(refusal("SESSION_ENDED"));
+  });
+
+  it("steps up, and comes back from a sign-out that was taken back, with the key that it has by now", async () => {
+    const [jkt, person] = [newKey(), system.person()];
+    const laptop = await person.signIn({ jkt: newKey() });
+    const { refresh_token } = await goOn((await start(newKey(), person.userId)).refresh_token, jkt);
+    const grant = await system.grant({ sub: person.userId, acr: "aal2", amr: ["pwd", "otp"] });
+    const steppedUp = tokensIn(await laptop.tryStepUp(grant, refresh_token, jkt), "stepUp");
+    expect(decodeJwt(steppedUp.accessToken)).toMatchObject({ acr: "aal2", cnf: { jkt } });
+    const { signOutOtherDevices } = await laptop.data("mutation { signOutOtherDevices { receipt { seq } } }");
+    const { seq } = z.object({ receipt: z.object({ seq: z.string() }) }).parse(signOutOtherDevices).receipt;
+    expect(await refresh(steppedUp.refreshToken, jkt)).toMatchObject(refusal("SESSION_ENDED"));
+    await laptop.data("mutation ($seq: String!) { undoSignOut(seq: $seq) { receipt { seq } } }", { seq });
+    expect(boundTo(await goOn(steppedUp.refreshToken, jkt))).toEqual({ jkt });
   });
 });
 

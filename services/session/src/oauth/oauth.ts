@@ -68,7 +68,7 @@ export function createOAuth(options: {
   const { rotation, startSession, revocations, presentedTokens, issuer, audience } = options;
 
   function refresh({ client, form, jkt, logger }: ClientRequest): Promise<SessionTokens> {
-    return rotation.refresh({ refreshToken: required(form, "refresh_token"), jkt, applicationId: client.id }, logger);
+    return rotation.refresh({ refreshToken: required(form, "refresh_token"), jkt, client }, logger);
   }
 
   function start({ client, form, jkt, ipPrefix }: ClientRequest): Promise<SessionTokens> {
@@ -146,6 +146,6 @@ function claimsOf(token: PresentedToken): Readonly<Record<string, unknown>> {
     auth_time: Math.floor(session.authTime.getTime() / 1_000),
     acr: session.acr,
     amr: session.amr,
-    ...(grant.jkt !== null && { cnf: { jkt: grant.jkt } }),
+    ...(grant.jkt !== null && !grant.isConfidential && { cnf: { jkt: grant.jkt } }),
   };
 }

@@ -66,7 +66,7 @@ export function createPresentedTokens(options: {
         const { parts } = recognised;
         const grant = await grants.read(parts);
         if (grant === undefined) return undefined;
-        const judgement = judge(grant, parts.generation, grant.jkt, at);
+        const judgement = judge(grant, parts.generation, { jkt: grant.jkt, client: null }, at);
         const isActive = judgement === "ADVANCE_AGAIN" || judgement === "SUCCESSOR_AGAIN";
         return { kind: "REFRESH", grant, session: grant.session, isActive };
       }

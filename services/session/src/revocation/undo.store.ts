@@ -1,13 +1,15 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
+import { isConfidentialSql } from "../application/application.store.ts";
 import { isLive } from "../session/session.store.ts";
 import { fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 import type { UndoOutcome, UndoStore } from "./undo.ts";
 
 /**
  * $1 user, $2 now, $3 seq, $4 since, $5 session that asks. A session comes back with its newest grant alone:
- * the others were dead before it was ended. Locks are taken in the order of `end-sessions.store.ts`.
+ * the others were dead before it was ended. A confidential client has the key that it proved last. Locks are taken in the
+ * order of `end-sessions.store.ts`.
  */
 const UNDO = `
 WITH ${seenHead("$1")},
@@ -28,7 +30,8 @@ WITH ${seenHead("$1")},
     -- OFFSET 0: asked of each; else those of all live sessions are read, and hashed.
     SELECT s.id, s.device_id, s.application_id, newest.id AS grant_id, p.max_sessions,
            CASE
-             WHEN newest.jkt IS NULL OR newest.jkt IS DISTINCT FROM d.jkt THEN 'NO_KEY'
+             WHEN newest.jkt IS NULL
+               OR (newest.jkt IS DISTINCT FROM d.jkt AND NOT ${isConfidentialSql("s.application_id")}) THEN 'NO_KEY'
              WHEN least(s.idle_deadline, s.absolute_deadline) <= $2::timestamptz THEN 'EXPIRED'
              WHEN EXISTS (SELECT FROM session.sessions AS again
                            WHERE again.device_id = s.device_id AND again.application_id = s.application_id

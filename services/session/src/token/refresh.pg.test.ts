@@ -145,9 +145,9 @@ describe("a refresh", () => {
     const phone = await system.person().signIn();
     const presented = createRefreshTokenCodec(system.env.MASTER_KEY).decode(phone.tokens.refreshToken);
     if (!presented) throw new Error("the token is good");
-    const under = { jkt: null, applicationId: null, keyId: 1 };
+    const by = { jkt: null, client: null, keyId: 1 };
     const skewed = new Date(system.clock.now.getTime() + skew);
-    expect(await store.advance(presented, under, skewed)).toMatchObject({ generation: 2 });
+    expect(await store.advance(presented, by, skewed)).toMatchObject({ generation: 2 });
     expect(await store.read(presented)).toMatchObject({ hasJustRotated: true });
     await system.admin.query(
       "UPDATE session.grants SET rotated_at = rotated_at - interval '10 seconds' WHERE session_id = $1",

@@ -8,7 +8,7 @@ import { isLive, sessionColumns } from "../session/session.store.ts";
 import { DeviceBinding } from "../policy/policy.ts";
 import { acrSufficesSql } from "../policy/policy.store.ts";
 import type { RefreshTokenParts } from "./refresh-token.ts";
-import { CONCURRENT_MS, type RotationStore } from "./rotation.ts";
+import { CONCURRENT_MS, mayUseAnyKey, type RotationStore } from "./rotation.ts";
 
 /** A row of AUTHORIZATION_COLUMNS. */
 export const AuthorizationRow = Session.extend({
@@ -57,22 +57,23 @@ export const AUTHORIZATION_JOINS = `
 
 /**
  * $1 now; then a row a refresh: $2 grant ids, $3 generations presented, $4 salts presented, $5 keys proven, $6 master key ids,
- * $7 applications that ask, null for one that has not authenticated. $8 when it is rotated, null for now. Grants are locked by
- * id, as everywhere. A caller that waited for one has only `g` checked again, not `s`: so whoever ends a session ends its
+ * $7 applications that ask, null for one that has not authenticated, $8 whether any key will do. $9 when it is rotated, null
+ * for now. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again, not `s`: so whoever ends a session ends its
  * grants. Of two refreshes with one token, one finds a row.
  */
 const ADVANCE = `
 WITH presented AS MATERIALIZED (
-    SELECT * FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::text[], $6::int[], $7::text[]) WITH ORDINALITY
-        AS presented (grant_id, generation, salt, jkt, key_id, application_id, place)),
+    SELECT * FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::text[], $6::int[], $7::text[], $8::boolean[])
+        WITH ORDINALITY AS presented (grant_id, generation, salt, jkt, key_id, application_id, any_key, place)),
   locked AS MATERIALIZED (
     SELECT g.id, presented.place
       FROM presented JOIN session.grants AS g ON g.id = presented.grant_id
      WHERE g.generation = presented.generation AND g.salt = presented.salt AND g.state = 'ACTIVE'
-       AND (g.jkt IS NULL OR g.jkt = presented.jkt)
+       AND (g.jkt IS NULL OR g.jkt = presented.jkt OR presented.any_key)
      ORDER BY g.id FOR UPDATE OF g)
 UPDATE session.grants AS g
-   SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = coalesce($8::timestamptz, clock_timestamp()), key_id = presented.key_id
+   SET generation = g.generation + 1, confirmed_generation = g.generation, rotated_at = coalesce($9::timestamptz, clock_timestamp()), key_id = presented.key_id,
+       jkt = CASE WHEN g.jkt IS NOT NULL THEN presented.jkt END
   FROM locked JOIN presented USING (place), session.sessions AS s, session.policies AS p, session.user_heads AS u
  WHERE g.id = locked.id
    AND CASE WHEN presented.application_id IS NULL THEN NOT ${isConfidentialSql("s.application_id")}
@@ -115,7 +116,7 @@ const NOTE_AHEAD = `
 
 interface Refresh {
   readonly presented: RefreshTokenParts;
-  readonly under: Parameters<RotationStore["advance"]>[1];
+  readonly by: Parameters<RotationStore["advance"]>[1];
   readonly now: Date;
 }
 
@@ -134,9 +135,10 @@ export function createRotationStore(pool: Pool, clock?: () => Date): RotationSto
           refreshes.map(({ presented }) => presented.grantId),
           refreshes.map(({ presented }) => presented.generation),
           refreshes.map(({ presented }) => presented.salt),
-          refreshes.map(({ under }) => under.jkt),
-          refreshes.map(({ under }) => under.keyId),
-          refreshes.map(({ under }) => under.applicationId),
+          refreshes.map(({ by }) => by.jkt),
+          refreshes.map(({ by }) => by.keyId),
+          refreshes.map(({ by }) => by.client?.id ?? null),
+          refreshes.map(({ by }) => mayUseAnyKey(by)),
           clock?.() ?? null,
         ],
       });
@@ -163,7 +165,7 @@ export function createRotationStore(pool: Pool, clock?: () => Date): RotationSto
   });
 
   return {
-    advance: (presented, under, now) => advance({ presented, under, now }),
+    advance: (presented, by, now) => advance({ presented, by, now }),
 
     async noteAhead({ session, generation }, presented, now) {
       await pool.query({

@@ -3,7 +3,7 @@ import { createLogger } from "@continuo/process";
 import { describe, expect, it } from "vitest";
 import { expiryOfToken, type Authorization } from "./access-token.ts";
 import { createRefreshTokenCodec } from "./refresh-token.ts";
-import { createRotation, judge, type GrantState } from "./rotation.ts";
+import { createRotation, judge, type GrantState, type Presenter } from "./rotation.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
 const later = (ms: number): Date => new Date(now.getTime() + ms);
@@ -51,6 +51,8 @@ const grant = (state: Partial<GrantState>): GrantState => ({
   ...state,
 });
 
+const by = (jkt: string | null, client: Presenter["client"] = null): Presenter => ({ jkt, client });
+
 describe("a refresh token whose grant could not be advanced", () => {
   it.each([
     ["the predecessor, an hour on, its successor never seen", 4, { confirmedGeneration: 4 }, "SUCCESSOR_AGAIN"],
@@ -62,33 +64,51 @@ describe("a refresh token whose grant could not be advanced", () => {
     ["one from the future", 6, {}, "AHEAD"],
     ["any, of a grant that a step-up has replaced", 5, { isActive: false }, "REPLACED"],
   ] as const)("%s: %#", (_case, presented, state, expected) => {
-    expect(judge(grant(state), presented, null, now)).toBe(expected);
+    expect(judge(grant(state), presented, by(null), now)).toBe(expected);
   });
 
   it.each([
     ["without a proof", null],
     ["with a proof by another key", "other"],
   ])("of a bound grant is neither rotated nor theft %s, however old the token", (_case, jkt) => {
-    for (const presented of [1, 4, 5]) expect(judge(grant({ jkt: "key" }), presented, jkt, now)).toBe("KEY_NOT_PROVEN");
-    expect(judge(grant({ jkt: "key" }), 1, "key", now)).toBe("REUSED");
+    for (const presented of [1, 4, 5])
+      expect(judge(grant({ jkt: "key" }), presented, by(jkt), now)).toBe("KEY_NOT_PROVEN");
+    expect(judge(grant({ jkt: "key" }), 1, by("key"), now)).toBe("REUSED");
+  });
+
+  it("of a bound grant may come with any key from a client that has authenticated, never without one", () => {
+    const client = { id: "continuo", isConfidential: true };
+    const bound = grant({ jkt: "key", deviceBinding: "DPOP", confirmedGeneration: 4 });
+    const judged = (presented: number, presenter: Presenter): string => judge(bound, presented, presenter, now);
+    expect([5, 4, 3].map((presented) => judged(presented, by("other", client)))).toEqual([
+      "ADVANCE_AGAIN",
+      "SUCCESSOR_AGAIN",
+      "REUSED",
+    ]);
+    const named = { ...client, isConfidential: false };
+    for (const presenter of [by(null, client), by("other", named), by("other")])
+      expect([5, 4, 3].map((presented) => judged(presented, presenter))).toEqual(Array(3).fill("KEY_NOT_PROVEN"));
   });
 
   it("of a grant without a key goes no further once its policy asks for one; theft is still theft", () => {
     const unbound = grant({ deviceBinding: "DPOP", confirmedGeneration: 4 });
-    expect([5, 4].map((presented) => judge(unbound, presented, "key", now))).toEqual(["KEY_REQUIRED", "KEY_REQUIRED"]);
-    expect(judge(unbound, 1, null, now)).toBe("REUSED");
-    expect(judge(grant({ deviceBinding: "DPOP", jkt: "key" }), 5, "key", now)).toBe("ADVANCE_AGAIN");
+    expect([5, 4].map((presented) => judge(unbound, presented, by("key"), now))).toEqual([
+      "KEY_REQUIRED",
+      "KEY_REQUIRED",
+    ]);
+    expect(judge(unbound, 1, by(null), now)).toBe("REUSED");
+    expect(judge(grant({ deviceBinding: "DPOP", jkt: "key" }), 5, by("key"), now)).toBe("ADVANCE_AGAIN");
   });
 
   it("is never theft once its session has ended, however old it is; without the key not even that is told", () => {
     const session = { ...authorization.session, state: "REVOKED", endedAt: now, endReason: "SIGNED_OUT" } as const;
-    expect(judge(grant({ session }), 1, null, now)).toBe("ENDED");
-    expect(judge(grant({ session, jkt: "key" }), 5, "other", now)).toBe("KEY_NOT_PROVEN");
+    expect(judge(grant({ session }), 1, by(null), now)).toBe("ENDED");
+    expect(judge(grant({ session, jkt: "key" }), 5, by("other"), now)).toBe("KEY_NOT_PROVEN");
   });
 
   it("is refused from the very moment of a deadline, whatever the row says", () => {
-    expect(judge(grant({}), 4, null, later(2 * HOUR))).toBe("ENDED");
-    expect(judge(grant({}), 4, null, later(2 * HOUR - 1))).toBe("REUSED");
+    expect(judge(grant({}), 4, by(null), later(2 * HOUR))).toBe("ENDED");
+    expect(judge(grant({}), 4, by(null), later(2 * HOUR - 1))).toBe("REUSED");
   });
 });
 

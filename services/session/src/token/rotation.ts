@@ -7,7 +7,7 @@ import { acrSuffices } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { tokenNotYours } from "../application/application.ts";
-import { clientInvalid } from "../application/client-authentication.ts";
+import { clientInvalid, type AuthenticatedClient } from "../application/client-authentication.ts";
 import { acrTooLow, type Policy } from "../policy/policy.ts";
 import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
@@ -26,6 +26,14 @@ export interface GrantState extends Authorization {
   readonly isConfidential: boolean;
   /** Whether that policy asks for a key. */
   readonly deviceBinding: Policy["deviceBinding"];
+}
+
+/** Who presents a refresh token. */
+export interface Presenter {
+  /** Thumbprint of the key whose DPoP proof came with it; null for none. */
+  readonly jkt: string | null;
+  /** The client, where it has said who it is: it presents only tokens of its own. Null where none can: those of public ones. */
+  readonly client: Pick<AuthenticatedClient, "id" | "isConfidential"> | null;
 }
 
 /** What a session lacks that its policy has asked for since: it goes on with a step-up. */
@@ -49,8 +57,8 @@ export const CONCURRENT_MS = 10_000;
  * The rule, in the order of its questions. Whoever lacks the key of a bound grant learns nothing and changes nothing:
  * a stolen token must not sign its owner out.
  */
-export function judge(grant: GrantState, presented: number, jkt: string | null, now: Date): Judgement {
-  if (grant.jkt !== null && grant.jkt !== jkt) return "KEY_NOT_PROVEN";
+export function judge(grant: GrantState, presented: number, by: Presenter, now: Date): Judgement {
+  if (grant.jkt !== null && grant.jkt !== by.jkt && !mayUseAnyKey(by)) return "KEY_NOT_PROVEN";
   if (standingOf(grant.session, now).state !== "ACTIVE") return "ENDED";
   // Whatever ends a session ends its grants: of one that goes on, a step-up has ended this one.
   if (!grant.isActive) return "REPLACED";
@@ -63,6 +71,14 @@ export function judge(grant: GrantState, presented: number, jkt: string | null, 
   return lack ?? "SUCCESSOR_AGAIN";
 }
 
+/**
+ * Whether a proof by any key will do. What a confidential client authenticates with is what its refresh tokens are bound to:
+ * a key that it has renewed or lost signs nobody out (RFC 9449 section 5). Without a proof no bound token becomes a bearer's.
+ */
+export function mayUseAnyKey({ jkt, client }: Presenter): boolean {
+  return jkt !== null && client !== null && client.isConfidential;
+}
+
 function lackOf({ session, requiredAcr, deviceBinding, jkt }: GrantState): Lack | undefined {
   if (!acrSuffices(session.acr, requiredAcr)) return "ACR_TOO_LOW";
   return deviceBinding === "DPOP" && jkt === null ? "KEY_REQUIRED" : undefined;
@@ -71,13 +87,13 @@ function lackOf({ session, requiredAcr, deviceBinding, jkt }: GrantState): Lack 
 export interface RotationStore {
   /**
    * Advances the grant if it stands at the presented generation, with the presented salt, is bound to no other key than
-   * `jkt`, and its session is live at `now`, of no other application than `applicationId` (null: of any public one), with an
-   * acr that suffices: one statement, one winner. It goes on under the master key `keyId`.
-   * Undefined when it does not.
+   * the one proven (or `mayUseAnyKey`), and its session is live at `now`, of no other application than the client (null: of any
+   * public one), with an acr that suffices: one statement, one winner. It goes on under the master key `keyId`, and if it is
+   * bound, to the key proven. Undefined when it does not.
    */
   advance(
     presented: RefreshTokenParts,
-    under: { readonly jkt: string | null; readonly applicationId: string | null; readonly keyId: number },
+    by: Presenter & { readonly keyId: number },
     now: Date,
   ): Promise<Authorization | undefined>;
   /** Writes a GRANT_AHEAD event, once for each session however often the token comes. */
@@ -118,8 +134,8 @@ export interface RefreshRequest {
   readonly refreshToken: string;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt?: string | undefined;
-  /** The client that asks, where it has authenticated: it exchanges only tokens of its own. Without it, those of public ones. */
-  readonly applicationId?: string | undefined;
+  /** As `Presenter` has it. */
+  readonly client?: Presenter["client"] | undefined;
 }
 
 /** What can be done with refresh tokens. */
@@ -160,7 +176,7 @@ export function createRotation(options: {
   /** The grant as it stands, and what to do; throws where that is to refuse. */
   async function look(
     presented: RefreshTokenParts,
-    { jkt, applicationId, at, logger }: { jkt: string | null; applicationId: string | null; at: Date; logger: Logger },
+    { by, at, logger }: { by: Presenter; at: Date; logger: Logger },
     isExchange: boolean,
   ): Promise<{ grant: GrantState; judgement: "SUCCESSOR_AGAIN" | "ADVANCE_AGAIN" | "REPLACED" | Lack }> {
     const grant = await store.read(presented);
@@ -169,10 +185,10 @@ export function createRotation(options: {
       logger.error(facts, "a genuine refresh token of an unknown grant: an old one, or the database has lost rows");
       throw invalid();
     }
-    if (applicationId !== null && grant.session.applicationId !== applicationId) throw tokenNotYours();
-    if (isExchange && applicationId === null && grant.isConfidential)
+    if (by.client !== null && grant.session.applicationId !== by.client.id) throw tokenNotYours();
+    if (isExchange && by.client === null && grant.isConfidential)
       throw clientInvalid("it is confidential, and has not authenticated");
-    const judgement = judge(grant, presented.generation, jkt, at);
+    const judgement = judge(grant, presented.generation, by, at);
     switch (judgement) {
       case "SUCCESSOR_AGAIN":
       case "ADVANCE_AGAIN":
@@ -187,7 +203,7 @@ export function createRotation(options: {
         throw sessionEnded(standing.state === "ACTIVE" ? null : standing.endReason);
       }
       case "KEY_NOT_PROVEN":
-        throw jkt === null
+        throw by.jkt === null
           ? dpopRequired()
           : new AppError("UNAUTHENTICATED", "DPOP_KEY_MISMATCH", "The refresh token is bound to another key.");
       case "REUSED":
@@ -210,23 +226,24 @@ export function createRotation(options: {
   }
 
   return {
-    async refresh({ refreshToken, jkt = null, applicationId = null }, logger) {
+    async refresh({ refreshToken, jkt = null, client = null }, logger) {
       const presented = decode(refreshToken);
-      const under = { jkt, applicationId, keyId: refreshTokens.currentKeyId };
+      const by = { jkt, client, keyId: refreshTokens.currentKeyId };
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
         const at = now();
-        const advanced = await store.advance(presented, under, at);
+        const advanced = await store.advance(presented, by, at);
         if (advanced) return issueTokens(advanced, at, options);
-        const { grant, judgement } = await look(presented, { jkt, applicationId, at, logger }, true);
-        if (judgement === "SUCCESSOR_AGAIN") return issueTokens(grant, at, options);
+        const { grant, judgement } = await look(presented, { by, at, logger }, true);
+        if (judgement === "SUCCESSOR_AGAIN")
+          return issueTokens({ ...grant, jkt: grant.jkt === null ? null : jkt }, at, options);
         if (judgement === "ACR_TOO_LOW") throw acrTooLow(grant.requiredAcr);
         if (judgement === "KEY_REQUIRED") throw keyRequired(grant);
       }
       throw new AppError("UNAVAILABLE", "REFRESH_UNSETTLED", "Too much at once: try again.");
     },
 
-    async present({ refreshToken, jkt = null, applicationId = null }, logger) {
-      return (await look(decode(refreshToken), { jkt, applicationId, at: now(), logger }, false)).grant;
+    async present({ refreshToken, jkt = null, client = null }, logger) {
+      return (await look(decode(refreshToken), { by: { jkt, client }, at: now(), logger }, false)).grant;
     },
   };
 }
