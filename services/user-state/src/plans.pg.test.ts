@@ -1,9 +1,9 @@
 /** What reading and forgetting cost among very many rows: whichever are not meant are not looked at. */
 import { randomUUID } from "node:crypto";
-import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
+import { costOf, createTestDatabase, type Cost, type Statement, type TestDatabase } from "@continuo/testkit";
 import { Client, Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { z } from "zod";
+import { READ_STANDING } from "./entry/standing.store.ts";
 import { createRetentionStore } from "./retention/retention.store.ts";
 import { READ_PAGES } from "./stream/stream.store.ts";
 
@@ -15,49 +15,11 @@ const HOARDER = "50000000-0000-4000-8000-000000000000";
 const ORDINARY = "70000000-0000-4000-8000-000000000000";
 const NEIGHBOUR = "60000000-0000-4000-8000-000000000000";
 
-/** As EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says it. */
-interface Node {
-  readonly "Node Type": string;
-  readonly "Index Name"?: string | undefined;
-  readonly "Relation Name"?: string | undefined;
-  readonly "Actual Rows": number;
-  readonly "Shared Hit Blocks": number;
-  readonly "Shared Read Blocks": number;
-  readonly Plans?: readonly Node[] | undefined;
-}
-const Node: z.ZodType<Node> = z.lazy(() =>
-  z.object({
-    "Node Type": z.string(),
-    "Index Name": z.string().optional(),
-    "Relation Name": z.string().optional(),
-    "Actual Rows": z.number(),
-    "Shared Hit Blocks": z.number(),
-    "Shared Read Blocks": z.number(),
-    Plans: z.array(Node).optional(),
-  }),
-);
-const Explained = z.tuple([z.object({ "QUERY PLAN": z.tuple([z.object({ Plan: Node })]) })]);
-
-/** A statement as a store sends it. */
-interface Statement {
-  readonly text: string;
-  readonly values: readonly unknown[];
-}
-
-interface Cost {
-  readonly indexes: readonly string[];
-  /** Tables that were read from end to end. */
-  readonly scanned: readonly string[];
-  /** Pages of 8 KiB, wherever they were. */
-  readonly buffers: number;
-}
-
 let database: TestDatabase;
-let admin: Client;
+let admin: Pool;
 beforeAll(async () => {
   database = await createTestDatabase();
-  admin = new Client({ connectionString: database.adminUrl });
-  await admin.connect();
+  admin = new Pool({ connectionString: database.adminUrl, max: 1 });
   await keep(HOARDER, MANY);
   await keep(ORDINARY, 100);
   await analyze();
@@ -84,53 +46,17 @@ async function keep(userId: string, entries: number): Promise<void> {
 
 const analyze = (): Promise<unknown> => admin.query("VACUUM ANALYZE");
 
-/** What a statement costs when all that it needs is in memory; nothing of what it does stays. */
-async function costOf({ text, values }: Statement): Promise<Cost> {
-  await admin.query("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan");
-  try {
-    const name = `explained_${randomUUID()}`;
-    const given = values.map((value) => admin.escapeLiteral(textOf(value))).join(", ");
-    await admin.query(`PREPARE "${name}" AS ${text}`);
-    const explain = async (): Promise<Node> => {
-      const { rows } = await admin.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE "${name}" (${given})`);
-      return Explained.parse(rows)[0]["QUERY PLAN"][0].Plan;
-    };
-    await admin.query("SAVEPOINT once");
-    await explain();
-    await admin.query("ROLLBACK TO once");
-    const plan = await explain();
-    const nodes = allOf(plan);
-    return {
-      indexes: [...new Set(nodes.flatMap((node) => node["Index Name"] ?? []))],
-      scanned: nodes.flatMap((node) => (node["Node Type"] === "Seq Scan" ? (node["Relation Name"] ?? []) : [])),
-      buffers: plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
-    };
-  } finally {
-    await admin.query("ROLLBACK");
-  }
-}
-
-function allOf(node: Node): Node[] {
-  return [node, ...(node.Plans ?? []).flatMap(allOf)];
-}
-
-/** As Postgres reads it. */
-function textOf(value: unknown): string {
-  if (value instanceof Date) return value.toISOString();
-  return Array.isArray(value) ? `{${value.join(",")}}` : String(value);
-}
-
 describe("a pull of five changes", () => {
   const pull = (user_id: string, after: number): Promise<Cost> =>
-    costOf({
+    costOf(admin, {
       text: READ_PAGES,
       values: [JSON.stringify([{ place: 0, user_id, after, floor: 0, first: 501 }])],
     });
 
   it("out of a hundred thousand entries reads those, by the index of revisions, and a handful of pages", async () => {
-    const { indexes, scanned, buffers } = await pull(HOARDER, MANY - 5);
+    const { indexes, rows, buffers } = await pull(HOARDER, MANY - 5);
     expect(indexes).toContain("state_entries_user_id_rev_idx");
-    expect(scanned).not.toContain("state_entries");
+    expect(rows["state_entries"]).toBe(5);
     expect(buffers).toBeLessThan(20);
   });
 
@@ -140,6 +66,25 @@ describe("a pull of five changes", () => {
     await analyze();
     expect(await pull(ORDINARY, 95)).toEqual(before);
   });
+});
+
+it("a push finds its own among a hundred thousand entries, and as many answers, by their keys", async () => {
+  await admin.query(
+    `INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, at)
+     SELECT $1, $1, n, 'NOOP', now() FROM generate_series(1, $2::int) AS n`,
+    [ORDINARY, MANY],
+  );
+  await analyze();
+  const units = [7, 9].map((n) => ({ namespace: "notes", key: `key ${n}`, field: "text" }));
+  const asked = [
+    { place: 0, user_id: HOARDER, client_id: HOARDER, units, seqs: [] },
+    { place: 1, user_id: ORDINARY, client_id: ORDINARY, units: [], seqs: [2, 3] },
+  ];
+  const { indexes, rows } = await costOf(admin, { text: READ_STANDING, values: [JSON.stringify(asked)] });
+  expect(indexes).toEqual(
+    expect.arrayContaining(["state_entries_pkey", "state_entries_expires_idx", "op_outcomes_pkey"]),
+  );
+  expect(rows).toMatchObject({ state_entries: 2, op_outcomes: 2 });
 });
 
 describe("retention", () => {
@@ -182,7 +127,7 @@ describe("retention", () => {
     for (const statement of [users, prune, maps]) {
       if (statement === undefined) throw new Error("retention asked for nothing");
       const { values, text } = statement;
-      const cost = await costOf({ text, values: values.map((value) => (value === ORDINARY ? HOARDER : value)) });
+      const cost = await costOf(admin, { text, values: values.map((value) => (value === ORDINARY ? HOARDER : value)) });
       expect(cost.indexes).toContain("state_entries_removed_idx");
       expect(cost.scanned).not.toContain("state_entries");
       expect(cost.buffers).toBeLessThan(60);
@@ -198,7 +143,7 @@ describe("retention", () => {
     await analyze();
     const [forget] = await statementsOf((store) => store.forgetAnswers(new Date(0), 500));
     if (forget === undefined) throw new Error("retention asked for nothing");
-    const cost = await costOf({ text: forget.text, values: [new Date(NOW), 500] });
+    const cost = await costOf(admin, { text: forget.text, values: [new Date(NOW), 500] });
     expect(cost.indexes).toContain("op_outcomes_at_idx");
     expect(cost.scanned).not.toContain("op_outcomes");
     expect(cost.buffers).toBeLessThan(150);
@@ -214,7 +159,7 @@ describe("retention", () => {
     await analyze();
     const [lock] = await statementsOf((store) => store.forgetReplicas(new Date(0), 500));
     if (lock === undefined) throw new Error("retention asked for nothing");
-    const cost = await costOf({ text: lock.text, values: [new Date(NOW), 500] });
+    const cost = await costOf(admin, { text: lock.text, values: [new Date(NOW), 500] });
     expect(cost.indexes).toContain("sync_clients_seen_on_idx");
     expect(cost.scanned).not.toContain("sync_clients");
     expect(cost.buffers).toBeLessThan(150);

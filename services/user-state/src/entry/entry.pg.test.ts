@@ -3,7 +3,6 @@ import { startPokes, stateTopic } from "@continuo/signals";
 import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { MAX_REPLICAS } from "./push.ts";
-import { READ_STANDING } from "./standing.store.ts";
 import { createReplica, shown, startSystem, type System } from "../system.fixture.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -360,38 +359,6 @@ it("a user's head counts live entries and their bytes", async () => {
     [phone.caller.viewer.userId],
   );
   expect(rows).toEqual([{ entries: 1, bytes: '"12"af'.length }]);
-});
-
-it("a push among many entries finds its own by their keys", async () => {
-  const phone = createReplica(system);
-  const { userId } = phone.caller.viewer;
-  await phone.push({ ops: [{ seq: 1, value: 1 }] });
-  await system.admin.query(
-    `INSERT INTO user_state.state_entries (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes)
-     SELECT $1, 'notes', 'key ' || n, 'text', 'REGISTER', '{"standing": null, "history": []}', false, n, n, 1, 20
-     FROM generate_series(2, 20000) AS n`,
-    [userId],
-  );
-  await system.admin.query(
-    `INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, at)
-     SELECT $1, $2, n, 'NOOP', now() FROM generate_series(2, 20000) AS n`,
-    [userId, phone.clientId],
-  );
-  await system.admin.query("ANALYZE user_state.state_entries, user_state.op_outcomes, user_state.sync_clients");
-  const connection = await system.admin.connect();
-  await connection.query("SET plan_cache_mode = force_generic_plan");
-  const units = [7, 9].map((n) => ({ namespace: "notes", key: `key ${n}`, field: "text" }));
-  const asked = { place: 0, user_id: userId, client_id: phone.clientId, units, seqs: [2, 3] };
-  await connection.query(`PREPARE standing AS ${READ_STANDING}`);
-  const { rows } = await connection.query<{ "QUERY PLAN": string }>(
-    `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
-     EXECUTE standing (${connection.escapeLiteral(JSON.stringify([asked]))})`,
-  );
-  connection.release(true);
-  const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
-  expect(plan).toMatch(/Index Scan using state_entries_pkey .*rows=1/);
-  expect(plan).toMatch(/Index Scan using op_outcomes_pkey .*rows=2.*\n.*Index Cond: .*seq = ANY/);
-  expect(plan).toMatch(/Index (Only )?Scan using state_entries_expires_idx/);
 });
 
 function nested(depth: number): unknown {

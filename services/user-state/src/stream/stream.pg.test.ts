@@ -3,7 +3,7 @@ import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createReplica, shown, startSystem, type Replica, type StateBatch, type System } from "../system.fixture.ts";
 import { createCursors, namespaceSet } from "./cursor.ts";
-import { createStreamStore, READ_PAGES } from "./stream.store.ts";
+import { createStreamStore } from "./stream.store.ts";
 
 let system: System;
 beforeAll(async () => {
@@ -168,38 +168,6 @@ describe("a pull", () => {
     const phone = createReplica(system);
     const epochs = await Promise.all(Array.from({ length: 8 }, async () => (await phone.pull()).epoch));
     expect(new Set(epochs).size).toBe(1);
-  });
-
-  it("of a few changes among many entries reads only those, by the index on revisions", async () => {
-    const phone = createReplica(system);
-    const epoch = await phone.epoch();
-    const { userId } = phone.caller.viewer;
-    await system.admin.query(
-      `INSERT INTO user_state.state_entries (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes)
-       SELECT $1, 'notes', 'key ' || n, 'text', 'REGISTER', '{"standing": null, "history": []}', false, n, n, 1, 20
-       FROM generate_series(1, 20000) AS n`,
-      [userId],
-    );
-    await system.admin.query("UPDATE user_state.user_heads SET rev = 20000 WHERE user_id = $1", [userId]);
-    await system.admin.query("ANALYZE user_state.state_entries");
-    const connection = await system.admin.connect();
-    await connection.query("SET plan_cache_mode = force_generic_plan");
-    const asked = { place: 0, user_id: userId, after: 19_995, floor: 0, first: 501 };
-    await connection.query(`PREPARE page AS ${READ_PAGES}`);
-    const { rows } = await connection.query<{ "QUERY PLAN": string }>(
-      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE page (${connection.escapeLiteral(JSON.stringify([asked]))})`,
-    );
-    await connection.query("DEALLOCATE page");
-    connection.release(true);
-    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
-    expect(plan).toMatch(/Index Scan using state_entries_user_id_rev_idx .*rows=5/);
-    expect(plan).not.toMatch(/Seq Scan/);
-
-    const cursors = createCursors(system.env.CURSOR_KEY);
-    const since = cursors.encode(userId, { epoch, rev: 19_995, floor: 0, namespaces: namespaceSet(undefined) });
-    expect((await phone.pull({ since })).entries.map(({ rev }) => rev)).toEqual([
-      19_996, 19_997, 19_998, 19_999, 20_000,
-    ]);
   });
 
   it("that comes with others' is answered by the same statement, each with what is its own", async () => {
