@@ -3,7 +3,7 @@
  * Not the sign-out: that holds from its commit.
  */
 import { heardSince, type Replica, type RevocationAck } from "../revocation/revocation.ts";
-import { expiryOf, standingOf, type EndReason, type Session } from "../session/session.ts";
+import { standingOf, type EndReason, type Session } from "../session/session.ts";
 
 /** A sign-out as clients are shown it. */
 export interface DeviceSignOut {
@@ -17,11 +17,11 @@ export interface DeviceSignOut {
   readonly confirmedAt: Date | null;
 }
 
-/** The session of a device that ended last, and what is known of its end. */
+/** The session of a device that ended last, and what is known of its end and of those that ended there with it. */
 export interface LastSession {
   readonly session: Session;
-  /** Life of its access tokens, in seconds. */
-  readonly accessTokenSeconds: number;
+  /** When the last of their access tokens is past its life. None outlives the deadlines of its session, as they were then. */
+  readonly lastTokenBy: Date;
   /** Whether one of those may be of posture OPEN. */
   readonly mayBeOpen: boolean;
   readonly acks: readonly RevocationAck[];
@@ -36,21 +36,15 @@ export interface SignOutStore {
 
 /** The state of the sign-out at `now`; null for a session that is live. */
 export function signOutOf(last: LastSession, replicas: readonly Replica[], now: Date): DeviceSignOut | null {
-  const { session, accessTokenSeconds, mayBeOpen, acks } = last;
+  const { session, lastTokenBy, mayBeOpen, acks } = last;
   const standing = standingOf(session, now);
   if (standing.state === "ACTIVE" || standing.endReason === null) return null;
   const { endedAt, endReason } = standing;
   const confirmedAt = earliest(acks.filter(({ socketsClosed }) => socketsClosed > 0).map(({ at }) => at));
   const told = { requestedAt: endedAt, reason: endReason, confirmedAt };
-  // No token outlives the deadlines of its session: at the deadline itself every gateway refuses it.
-  if (standing.state === "EXPIRED") return { ...told, lockedOutAt: endedAt, effectiveBy: endedAt };
-
-  const lastToken = new Date(endedAt.getTime() + accessTokenSeconds * 1_000);
-  const deadline = expiryOf(session).at;
-  const effectiveBy = lastToken < deadline ? lastToken : deadline;
   const since = heardSince(now, mayBeOpen);
   const mayLetIn = replicas.filter(({ heardAt }) => heardAt > since).map(({ name }) => name);
-  return { ...told, lockedOutAt: lockedOutAt(acks, mayLetIn, effectiveBy, now), effectiveBy };
+  return { ...told, lockedOutAt: lockedOutAt(acks, mayLetIn, lastTokenBy, now), effectiveBy: lastTokenBy };
 }
 
 function lockedOutAt(

@@ -3,9 +3,10 @@ import fc from "fast-check";
 import { decodeJwt } from "jose";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
 import { WorkerEnv } from "../env.ts";
 import { hold, lockWaiters } from "../lock.fixture.ts";
-import { faultOf, tokensIn } from "../person.fixture.ts";
+import { faultOf, tokensIn, type Person, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
 import { createActivation, type Activation, type ActivationEnd, type ActivationStore } from "./activation.ts";
@@ -332,6 +333,109 @@ describe("a version that asks for a key", () => {
         [keyless.viewer.deviceId, keyless.viewer.sessionId],
       ),
     ).toEqual([{ jkt: key, events: ["DEVICE_KEY_BOUND", "STEPPED_UP"] }]);
+  });
+
+  it("is tried on the grants in use alone: a key that a former one of a session was bound to helps nobody", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const [person, jkt] = [system.person(), `in-use-${applicationId}`];
+    const [keyless, bound] = [await person.signIn({ applicationId }), await person.signIn({ applicationId, jkt })];
+    await system.admin.query(
+      `INSERT INTO session.grants (id, session_id, key_id, salt, rotated_at, state, jkt)
+       SELECT gen_random_uuid(), g.session_id, g.key_id, g.salt, g.rotated_at, 'REVOKED', CASE WHEN g.jkt IS NULL THEN $2 END
+         FROM session.grants AS g WHERE g.session_id = ANY ($1)`,
+      [[keyless, bound].map(({ viewer }) => viewer.sessionId), jkt],
+    );
+    const draft = { ...rules, deviceBinding: "DPOP" as const };
+    expect(await activation.tryPolicy(applicationId, draft)).toMatchObject({ sessions: 2, needStepUp: 1 });
+    await activation.activate(applicationId, (await activation.draft(applicationId, draft)).version);
+    expect(faultOf(await keyless.tryRefresh(keyless.tokens.refreshToken, jkt))).toBe("STEP_UP_REQUIRED KEY_REQUIRED");
+    expect(faultOf(await bound.tryRefresh(bound.tokens.refreshToken, jkt))).toBeUndefined();
+  });
+});
+
+describe("a sign-out", () => {
+  /** An application whose access tokens live that long, others before. */
+  async function applicationWith(...lives: number[]): Promise<string> {
+    const applicationId = await newApplication(system.admin, { idleSeconds: 10_000, absoluteSeconds: 10_000 });
+    for (const accessTokenSeconds of lives) await follow(applicationId, { accessTokenSeconds });
+    return applicationId;
+  }
+  async function follow(applicationId: string, changes: Partial<PolicyRules>, ms = 120_000): Promise<void> {
+    const draft = { ...rules, idleSeconds: 10_000, absoluteSeconds: 10_000, ...changes };
+    await activation.activate(applicationId, (await activation.draft(applicationId, draft)).version);
+    system.clock.advance(ms);
+  }
+  const SignOut = z.object({
+    reason: z.string(),
+    requestedAt: z.coerce.date(),
+    lockedOutAt: z.coerce.date().nullable(),
+    effectiveBy: z.coerce.date(),
+  });
+  const Devices = z.object({
+    devices: z.object({ nodes: z.array(z.object({ id: z.string(), signOut: SignOut.nullable() })) }),
+  });
+  /** What the owner of a device is told of its sign-out, and seconds from it until its last token is refused everywhere. */
+  async function toldOf(laptop: SignedIn, { viewer: { deviceId } }: SignedIn): Promise<Record<string, unknown>> {
+    const { viewer } = await laptop.data(
+      "{ viewer { devices { nodes { id signOut { reason requestedAt lockedOutAt effectiveBy } } } } }",
+    );
+    const told = Devices.parse(viewer).devices.nodes.find(({ id }) => id === deviceId)?.signOut;
+    if (!told) throw new Error("the device was signed out");
+    const { reason, lockedOutAt, requestedAt, effectiveBy } = told;
+    return { reason, lockedOutAt, effectiveAfter: (effectiveBy.getTime() - requestedAt.getTime()) / 1_000 };
+  }
+  async function effectiveAfter(person: Person, device: SignedIn): Promise<unknown> {
+    const laptop = await person.signIn();
+    const id = device.viewer.deviceId;
+    await laptop.data("mutation ($id: ID!) { signOutDevice(id: $id) { receipt { seq } } }", { id });
+    return (await toldOf(laptop, device))["effectiveAfter"];
+  }
+
+  it("is effective when the last token is past its life, be it of the version before: not of one from before the session", async () => {
+    const applicationId = await applicationWith(900);
+    const person = system.person();
+    const former = await person.signIn({ applicationId });
+    expect(AccessTokenClaims.parse(decodeJwt(former.tokens.accessToken)).exp).toBeGreaterThan(
+      system.clock.now.getTime() / 1_000 + 800,
+    );
+    await follow(applicationId, { accessTokenSeconds: 60 });
+    await follow(applicationId, { accessTokenSeconds: 90 });
+    const later = await person.signIn({ applicationId });
+    await follow(applicationId, { accessTokenSeconds: 80 });
+    expect(await effectiveAfter(person, former)).toBe(900);
+    expect(await effectiveAfter(person, later)).toBe(90);
+  });
+
+  it("is effective for all applications on the device, and no later than they would have ended anyway", async () => {
+    const [brief, long] = [await applicationWith(60), await applicationWith(900)];
+    const person = system.person();
+    for (const [first, second] of [
+      [brief, long],
+      [long, brief],
+    ] as const) {
+      const phone = await person.signIn({ applicationId: first });
+      await person.signIn({ applicationId: second, deviceId: phone.viewer.deviceId });
+      expect(await effectiveAfter(person, phone)).toBe(900);
+    }
+    await follow(long, { accessTokenSeconds: 900, idleSeconds: 500 });
+    expect(await effectiveAfter(person, await person.signIn({ applicationId: long }))).toBe(500);
+  });
+
+  it("by a version that brings the deadline forward is not effective before the tokens of the former are past their life", async () => {
+    const applicationId = await applicationWith(900);
+    const person = system.person();
+    const [ends, stays] = [await person.signIn({ applicationId }), await person.signIn({ applicationId })];
+    system.clock.advance(60_000);
+    const { sid, gid, gen } = AccessTokenClaims.parse(decodeJwt(stays.tokens.accessToken));
+    const seen = [{ sessionId: sid, grantId: gid, generation: gen, at: system.clock.now.getTime() }];
+    expect(await system.internal("/internal/activity", { seen })).toMatchObject({ status: 204 });
+    await follow(applicationId, { accessTokenSeconds: 60, idleSeconds: 59 }, 50_000);
+    expect(await toldOf(await person.signIn(), ends)).toEqual({
+      reason: "IDLE",
+      lockedOutAt: null,
+      effectiveAfter: 900,
+    });
+    expect(await effectiveAfter(person, stays)).toBe(900);
   });
 });
 

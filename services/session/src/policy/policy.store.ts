@@ -15,6 +15,16 @@ export const mayBeOpenSql = (applicationId: string): string =>
   `EXISTS (SELECT FROM session.policies AS open
             WHERE open.application_id = ${applicationId} AND open.posture = 'OPEN' AND open.state <> 'DRAFT')`;
 
+/**
+ * Whether session `s` may have tokens of version `p` of its application's policy: it has followed what was activated since it
+ * began, give or take a minute for clocks that disagree.
+ */
+export const mayHaveFollowedSql = (s: string, p: string): string =>
+  `(${p}.application_id = ${s}.application_id AND ${p}.version <= ${s}.policy_version AND NOT EXISTS (
+      SELECT FROM session.policies AS next
+       WHERE next.application_id = ${p}.application_id AND next.version > ${p}.version
+         AND next.version <= ${s}.policy_version AND next.activated_at < ${s}.started_at - interval '1 minute'))`;
+
 /** The columns of a Policy, of the table named `table`. */
 export const policyColumns = (table: string): string => `
   ${table}.application_id AS "applicationId", ${table}.version, ${table}.idle_seconds AS "idleSeconds",

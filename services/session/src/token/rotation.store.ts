@@ -58,8 +58,8 @@ export const AUTHORIZATION_JOINS = `
 /**
  * $1 now; then a row a refresh: $2 grant ids, $3 generations presented, $4 salts presented, $5 keys proven, $6 master key ids,
  * $7 applications that ask, null for one that has not authenticated, $8 whether any key will do. $9 when it is rotated, null
- * for now. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again, not `s`: so whoever ends a session ends its
- * grants. Of two refreshes with one token, one finds a row.
+ * for now. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again, not `s`: so
+ * whoever ends a session ends its grants. Of two refreshes with one token, one finds a row.
  */
 const ADVANCE = `
 WITH presented AS MATERIALIZED (
