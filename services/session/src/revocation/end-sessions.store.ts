@@ -37,11 +37,8 @@ export function endSessions({ state, now, actor, condition, exceptDevice = "NULL
      WHERE s.id = target.id AND (s.ended_at IS NULL AND ${condition}) IS TRUE
     RETURNING s.id, s.user_id, s.device_id, s.ended_by AS actor_id, target.kind, target.key, target.reason, head.device_rev),
   stamped AS (
-    UPDATE session.devices AS d
-       SET rev = changed.device_rev,
-           revoked_at = CASE WHEN changed.whole THEN ${now}::timestamptz ELSE d.revoked_at END
-      FROM (SELECT device_id, device_rev, bool_or(kind IN ('DEVICE', 'USER')) AS whole
-              FROM ended GROUP BY device_id, device_rev) AS changed
+    UPDATE session.devices AS d SET rev = changed.device_rev
+      FROM (SELECT DISTINCT device_id, device_rev FROM ended) AS changed
      WHERE d.id = changed.device_id AND d.id IS DISTINCT FROM (${exceptDevice})
     RETURNING d.id),
   granted AS (

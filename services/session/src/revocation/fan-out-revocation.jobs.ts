@@ -22,15 +22,13 @@ export interface Told {
   readonly seq: number;
   readonly userId: string;
   readonly deviceRev: number;
-  readonly delivered: number;
   readonly posted: number;
 }
 
 export interface FanOutStore {
   /**
-   * Notes the user's other devices that are signed in as told, and posts a delivery for each webhook and application to be
-   * told, in one statement for all of them; those noted before stay. `delivered` counts devices, `posted` deliveries.
-   * Revocations that are gone, or nobody's, are left out.
+   * Posts a delivery for each webhook and application to be told, in one statement for all of them; those posted before
+   * stay, and `posted` does not count them. Revocations that are gone, or nobody's, are left out.
    */
   deliver(seqs: readonly number[], now: Date): Promise<readonly Told[]>;
 }
@@ -44,8 +42,7 @@ export function createFanOut(options: {
   const { store, announce, now } = options;
   return async ({ seqs }, { logger }) => {
     const told = await store.deliver(seqs, now());
-    for (const { seq, delivered, posted } of told)
-      logger.info({ seq, delivered, posted }, "a revocation is told to the other devices, and posted to other systems");
+    for (const { seq, posted } of told) logger.info({ seq, posted }, "a revocation is posted to other systems");
     await Promise.all(told.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
     if (told.some(({ posted }) => posted > 0)) await announce.posted();
   };

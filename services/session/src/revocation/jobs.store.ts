@@ -1,7 +1,6 @@
 import type { Pool } from "pg";
 import { z } from "zod";
 import { deliverNotice } from "../delivery/deliver-notice.jobs.ts";
-import { isLive } from "../session/session.store.ts";
 import { lockedHeads } from "../database/user-change.ts";
 import { EndedBatch, endedBatch, endSessions } from "./end-sessions.store.ts";
 import type { ExpiryStore } from "./expire-sessions.jobs.ts";
@@ -25,8 +24,8 @@ WITH lapsed AS MATERIALIZED (
 ${endedBatch("lapsed")}`;
 
 /**
- * $1 seqs, $2 now. Other devices are told, once, with the revocation's own row; whoever is told over HTTP has a row and, in the same
- * transaction, a job of their own. Back-channel logout is one for each ended session, however many ended at once.
+ * $1 seqs, $2 now. Whoever is told over HTTP has a row and, in the same transaction, a job of their own. Back-channel logout
+ * is one for each ended session, however many ended at once.
  */
 const DELIVER = `
 WITH entry AS MATERIALIZED (
@@ -34,13 +33,9 @@ WITH entry AS MATERIALIZED (
      WHERE r.seq = ANY ($1::bigint[]) AND r.user_id IS NOT NULL ORDER BY r.seq FOR UPDATE),
   told AS (
     UPDATE session.revocations AS r
-       SET told_at = coalesce(r.told_at, $2::timestamptz),
-           told_devices = coalesce(r.told_devices, ARRAY(
-             SELECT DISTINCT s.device_id FROM session.sessions AS s
-              WHERE s.user_id = r.user_id AND ${isLive("s", "$2::timestamptz")}
-                AND s.device_id NOT IN (SELECT e.device_id FROM session.sessions AS e WHERE e.id = ANY (r.session_ids))))
+       SET told_at = coalesce(r.told_at, $2::timestamptz)
       FROM entry WHERE r.seq = entry.seq
-    RETURNING r.seq, r.user_id, r.session_ids, r.restores, r.told_devices),
+    RETURNING r.seq, r.user_id, r.session_ids, r.restores),
   concerned AS MATERIALIZED (
     SELECT told.seq, told.restores, s.id, s.application_id
       FROM told JOIN session.sessions AS s ON s.id = ANY (told.session_ids)),
@@ -63,7 +58,6 @@ WITH entry AS MATERIALIZED (
            jsonb_build_object('seq', seq, 'recipient', recipient, 'attempts', 0), $2::timestamptz
       FROM addressed)
 SELECT told.seq, told.user_id AS "userId", h.device_rev AS "deviceRev",
-       cardinality(told.told_devices) AS delivered,
        (SELECT count(*) FROM addressed WHERE addressed.seq = told.seq) AS posted
   FROM told JOIN session.user_heads AS h ON h.user_id = told.user_id`;
 
@@ -71,7 +65,6 @@ const ToldRow = z.object({
   seq: z.coerce.number(),
   userId: z.uuid(),
   deviceRev: z.coerce.number(),
-  delivered: z.coerce.number(),
   posted: z.coerce.number(),
 });
 

@@ -97,7 +97,7 @@ describe("expiry", () => {
       rowsOf(
         `SELECT r.kind, r.key = $1::text AS "isKey", r.user_id = s.user_id AS "isTheirs", r.session_ids = ARRAY[$1::uuid] AS "isAlone", r.restores,
                 r.at = s.ended_at AS "isThen", r.reason = s.end_reason AS "isWhy", r.actor_id IS NOT DISTINCT FROM s.ended_by AS "isWho",
-                g.state AS "grant", d.revoked_at, d.rev = h.device_rev AS "isNews",
+                g.state AS "grant", d.rev = h.device_rev AS "isNews",
                 o.topic, o.payload = jsonb_build_object('seqs', jsonb_build_array(r.seq)) AS "isPosted", o.due_at, o.created_at = r.at AS "isPostedThen",
                 e.type, e.device_id = $2::uuid AS "isDevice", e.at = r.at AS "isNotedThen",
                 e.detail = jsonb_build_object('reason', r.reason, 'seq', r.seq) AS "isNoted"

@@ -58,7 +58,7 @@ WITH ${seenHead("$1")},
       FROM judged, head WHERE s.id = judged.id AND judged.reason IS NULL
     RETURNING s.id, s.device_id),
   stamped AS (
-    UPDATE session.devices AS d SET rev = head.device_rev, revoked_at = NULL
+    UPDATE session.devices AS d SET rev = head.device_rev
       FROM head WHERE d.id IN (SELECT restored.device_id FROM restored)),
   granted AS (
     SELECT g.id FROM session.grants AS g

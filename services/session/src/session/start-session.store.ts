@@ -59,7 +59,7 @@ WITH ${seenHead("$1")},
       FROM head
         ON CONFLICT (id) DO UPDATE
        SET jkt = coalesce(d.jkt, EXCLUDED.jkt), detected_name = EXCLUDED.detected_name, platform = EXCLUDED.platform,
-           last_seen_at = greatest(d.last_seen_at, EXCLUDED.last_seen_at), revoked_at = NULL, rev = EXCLUDED.rev
+           last_seen_at = greatest(d.last_seen_at, EXCLUDED.last_seen_at), rev = EXCLUDED.rev
      WHERE d.user_id = EXCLUDED.user_id
     RETURNING d.id),
   started AS (
