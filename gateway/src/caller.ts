@@ -106,6 +106,9 @@ export function createAdmissions(options: {
       bearers.set(claims, bearer);
       if (!offered) return bearer;
       const { viewer } = bearer.caller;
+      // Before the operation is counted, or its owner's operations would be used up by whoever has the token alone; and used
+      // up even where it is refused then, or who captured it could send it once the limit lets it. Each has a proof of its own
+      // (RFC 9449 section 4.2), so nobody honest misses it; a flood leaves an entry for each signature that we check.
       const proof = await proofs.check({ ...offered, accessToken: { value: token, jkt }, nonceRequired: false });
       return { caller: { kind: "viewer", viewer, jkt: proof.jkt }, claims, proof };
     },

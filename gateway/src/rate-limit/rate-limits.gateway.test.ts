@@ -151,6 +151,27 @@ describe("a gateway behind a proxy", () => {
     expect((await client.graphql("{ me { id } }", undefined, elsewhere)).status).toBe(200);
   });
 
+  it("counts by a bound token only with its proof, which is used up though the operation is refused", async () => {
+    const [client, thief] = [
+      await createDpopClient(house.url, house.url),
+      await createDpopClient(house.url, house.url),
+    ];
+    const token = await house.token(house.join(), { jkt: client.jkt });
+    const send = async (proof: string, query = "{ me { id } }"): Promise<[status: number, reason: unknown]> => {
+      const headers = { authorization: `DPoP ${token}`, dpop: proof, "x-forwarded-for": "10.8.1.1" };
+      const { status, extensions } = await client.graphql(query, undefined, headers);
+      return [status, extensions?.["reason"]];
+    };
+    const prove = (by = client): Promise<string> => by.prove("POST", "/graphql", token);
+    for (let asked = 0; asked < 6; asked += 1)
+      expect(await send(await prove(thief))).toEqual([401, "DPOP_PROOF_INVALID"]);
+    for (let asked = 0; asked < 5; asked += 1) expect(await send(await prove())).toEqual([200, undefined]);
+    const refused = await prove();
+    expect(await send(refused)).toEqual([429, "SESSION_RATE"]);
+    expect(await send(refused, SIGN_OUT)).toEqual([401, "DPOP_PROOF_INVALID"]);
+    expect((await send(await prove(), SIGN_OUT))[0]).toBe(200);
+  });
+
   it("bounds how often a session begins a socket", async () => {
     const token = await house.token(house.join());
     const init = { type: "connection_init", payload: { authorization: `Bearer ${token}` } };
