@@ -49,7 +49,7 @@ export async function cutOff(sockets: readonly CountingSocket[], why: string, at
 }
 
 /** The receipt, once it is complete, says that so many sockets were closed, by every gateway its own. */
-export async function confirmed(
+async function confirmed(
   system: System,
   { accessToken }: Member,
   { receipt }: SignOut,

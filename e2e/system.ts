@@ -119,7 +119,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 }
 
 /** Starts one subgraph's server; `index` tells its replicas apart in logs. */
-export function startSubgraph(
+function startSubgraph(
   owner: keyof typeof SUBGRAPHS,
   environment: Environment,
   index = 0,

@@ -1,6 +1,5 @@
 /** What each npm script does: what must be there first, and the program that then runs under the pinned Node. */
-import { BEFORE_START } from "./checks.mjs";
-import { checkFolder } from "./checks.mjs";
+import { BEFORE_START, checkFolder } from "./checks.mjs";
 import { run } from "./child.mjs";
 import { doctor, whatIsWrong } from "./doctor.mjs";
 import { generate, stale } from "./generate.mjs";

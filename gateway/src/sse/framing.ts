@@ -49,7 +49,7 @@ export function operationEvents(id: string): Pick<Framing, "next" | "complete" |
 const BOUNDARY = "\r\n--graphql";
 const part = (json: string): string => `\r\ncontent-type: application/json\r\n\r\n${json}${BOUNDARY}`;
 
-export const MULTIPART: Framing = {
+const MULTIPART: Framing = {
   transport: "MULTIPART",
   contentType: 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
   opening: BOUNDARY + part("{}"),

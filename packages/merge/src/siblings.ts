@@ -31,7 +31,7 @@ export function writeOver(
 }
 
 /** The siblings of both, each once: the same object when the others are all among them. */
-export function joinSiblings(siblings: readonly Sibling[], others: readonly Sibling[]): readonly Sibling[] {
+function joinSiblings(siblings: readonly Sibling[], others: readonly Sibling[]): readonly Sibling[] {
   const added = others.filter(({ stamp }) => siblings.every((known) => compareStamps(known.stamp, stamp) !== 0));
   if (added.length === 0) return siblings;
   return [...siblings, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp));

@@ -39,7 +39,7 @@ const FieldDefinition = z.strictObject({
 export type FieldDefinition = z.infer<typeof FieldDefinition>;
 
 /** Kinds whose values an application describes. */
-export const DESCRIBED: readonly KindName[] = ["REGISTER", "MAX", "MIN", "SET", "LIST", "MAP", "DRAFT"];
+const DESCRIBED: readonly KindName[] = ["REGISTER", "MAX", "MIN", "SET", "LIST", "MAP", "DRAFT"];
 
 export const NamespaceDefinition = z
   .strictObject({

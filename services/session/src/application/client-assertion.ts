@@ -11,7 +11,7 @@ import type { ClientKeys } from "./client-keys.ts";
 export const CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /** How far ahead of our clock an assertion may expire, so that none is good for long. Seconds. */
-export const ASSERTION_LIFE_SECONDS = 300;
+const ASSERTION_LIFE_SECONDS = 300;
 
 const MAX_LENGTH = 4_096;
 

@@ -8,7 +8,7 @@ import type { SigningKey } from "../signing-key/signing-key.ts";
 import type { ChainEnds } from "./chain.ts";
 
 /** `typ` of the JWS: no access token and no logout token can pass for a head. */
-export const HEAD_TYPE = "continuo-audit-head+jwt";
+const HEAD_TYPE = "continuo-audit-head+jwt";
 
 const hex = z.string().regex(/^[\da-f]{64}$/);
 const Claims = z.object({

@@ -6,7 +6,7 @@ import type { Address, Message, Notice } from "./delivery.ts";
 import type { LogoutTokenSigner } from "./logout-token.ts";
 
 /** The event of a log entry, as webhooks are told it. */
-export function eventOf({ restored, userId, reason, at, seq, sessions }: Notice): WebhookEvent {
+function eventOf({ restored, userId, reason, at, seq, sessions }: Notice): WebhookEvent {
   return {
     type: restored ? "session.restored" : "session.ended",
     timestamp: at.toISOString(),

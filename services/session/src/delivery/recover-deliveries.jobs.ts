@@ -18,7 +18,7 @@ export const recoverDeliveries = defineJob({
 /** How often. Milliseconds. */
 export const RECOVER_EVERY_MS = 60_000;
 /** How late somebody is before their job is taken for lost; asked again as often. Milliseconds. */
-export const OVERDUE_MS = 5 * 60_000;
+const OVERDUE_MS = 5 * 60_000;
 
 export interface RecoveryStore {
   /** Posts jobs for log entries not fanned out and deliveries not attempted, due before `overdue`. Returns how many. */

@@ -54,7 +54,7 @@ export interface OAuth {
 }
 
 /** The grant types of the token endpoint. */
-export const GRANT_TYPES = ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] as const;
+const GRANT_TYPES = ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] as const;
 
 /** Wires the endpoints.  */
 export function createOAuth(options: {

@@ -13,7 +13,7 @@ import {
 } from "./revocation.ts";
 
 /** How long a sign-out can be taken back. Milliseconds. */
-export const UNDO_WINDOW_MS = 10 * 60_000;
+const UNDO_WINDOW_MS = 10 * 60_000;
 
 /** Why a session stays ended although its sign-out was taken back. */
 export type NotRestoredReason =

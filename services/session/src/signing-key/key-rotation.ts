@@ -37,7 +37,7 @@ export function rotationTimes(days: number): RotationTimes {
 export type Step = "PUBLISH_NEXT" | "ACTIVATE_NEXT" | "RETIRE_FORMER";
 
 /** What is due at `now`. */
-export function stepsDue(keys: readonly KeyRecord[], now: Date, times: RotationTimes): Step[] {
+function stepsDue(keys: readonly KeyRecord[], now: Date, times: RotationTimes): Step[] {
   const isPast = (since: Date | null | undefined, ms: number | null): boolean =>
     since != null && ms !== null && now.getTime() - since.getTime() >= ms;
   const inState = (state: KeyRecord["state"]): readonly KeyRecord[] => keys.filter((key) => key.state === state);

@@ -53,7 +53,7 @@ export interface SigningKeyStore {
 }
 
 /** A key that the master key does not open. */
-export class SealBroken extends Error {
+class SealBroken extends Error {
   override readonly name = "SealBroken";
 }
 

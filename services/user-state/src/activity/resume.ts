@@ -39,7 +39,7 @@ export interface ResumeItem {
 /** The newest intent first, at most MAX_ITEMS. */
 export type ResumeFor = (viewer: Viewer) => Promise<readonly ResumeItem[]>;
 
-export const MAX_ITEMS = 10;
+const MAX_ITEMS = 10;
 
 /** For one request, which has one viewer: it is read once. */
 export function createResumeFor({ store, namespaces }: { store: ResumeStore; namespaces: Namespaces }): ResumeFor {

@@ -47,7 +47,7 @@ export async function publish(
 }
 
 /** What would come of publishing `definition` after `lineage`. */
-export function judge(lineage: readonly Revision[], definition: NamespaceDefinition): Publication {
+function judge(lineage: readonly Revision[], definition: NamespaceDefinition): Publication {
   const { name, version } = definition;
   if (lineage.length === 0) {
     const why = "is not there yet: the first version of a namespace is 1";

@@ -27,9 +27,9 @@ export interface VirtualNetwork extends Network {
 
 /** A request that is under way for longer is given up. */
 export const TIMEOUT_MS = 2_000;
-export const LOST_REQUESTS = 0.2;
-export const LOST_ANSWERS = 0.25;
-export const DOUBLED = 0.05;
+const LOST_REQUESTS = 0.2;
+const LOST_ANSWERS = 0.25;
+const DOUBLED = 0.05;
 
 interface Message {
   readonly sender: Sender;
