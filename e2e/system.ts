@@ -119,11 +119,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 }
 
 /** Starts one subgraph's server; `index` tells its replicas apart in logs. */
-function startSubgraph(
-  owner: keyof typeof SUBGRAPHS,
-  environment: Environment,
-  index = 0,
-): Promise<ServerProcess> {
+function startSubgraph(owner: keyof typeof SUBGRAPHS, environment: Environment, index = 0): Promise<ServerProcess> {
   const name = SUBGRAPHS[owner];
   return startServer(`${name}-${index}`, `services/${name}/src/main.ts`, environment);
 }

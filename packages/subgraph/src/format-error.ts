@@ -7,7 +7,12 @@ import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import { isOutage } from "./outage.ts";
 
 /** GraphQL's complaints about a request, by our reasons: nothing was run. */
-export type FaultReason = "DOCUMENT_INVALID" | "VARIABLES_INVALID" | "OPERATION_UNKNOWN" | "REQUEST_INVALID";
+export type FaultReason =
+  | "DOCUMENT_INVALID"
+  | "VARIABLES_INVALID"
+  | "OPERATION_UNKNOWN"
+  | "REQUEST_INVALID"
+  | "SUBSCRIPTION_AT_GATEWAY";
 
 /** Shapes an error of an operation that ran. */
 export function formatError(error: GraphQLError): GraphQLFormattedError {

@@ -10,6 +10,7 @@ import {
   Kind,
   NoSchemaIntrospectionCustomRule,
   type OperationDefinitionNode,
+  OperationTypeNode,
   parse,
   specifiedRules,
   validate,
@@ -73,7 +74,11 @@ export function createRunOperation<Context extends SubgraphContext>(schema: Grap
 
   function read(query: string, operationName: Name): Run | Fault {
     const read = readOperation(schema, { query, operationName });
-    return "fault" in read ? read : createRun(schema, read.document, operationName);
+    if ("fault" in read) return read;
+    if (read.operation.operation !== OperationTypeNode.SUBSCRIPTION)
+      return createRun(schema, read.document, operationName);
+    const refused = new GraphQLError("Subscriptions are served by the gateway.");
+    return { errors: [refused], fault: "SUBSCRIPTION_AT_GATEWAY" };
   }
 
   async function answer(request: OperationRequest, contextValue: Context): Promise<ExecutionResult | Fault> {

@@ -22,9 +22,9 @@ import type { Received } from "./delivery/receiver.fixture.ts";
 export const soon = { timeout: 60_000, interval: 50 };
 /** A schedule of retries that tests can wait for. Seconds. */
 export const QUICKLY: readonly number[] = [0.1, 0.1, 0.1];
-/** How often workers are told to look for what has fallen due: they would by themselves, every 5 s. */
 /** A worker that is killed is soon missed. */
 const LOCK_MS = 2_000;
+/** How often workers are told to look for what has fallen due: they would by themselves, every 5 s. */
 const POKE_EVERY_MS = 100;
 
 const Logout = z.object({ jti: z.string(), sid: z.string(), sub: z.string(), exp: z.number(), iat: z.number() });

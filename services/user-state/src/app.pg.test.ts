@@ -82,7 +82,7 @@ describe("the subgraph", () => {
       { c: "x".repeat(100_000) },
       "200 BAD_USER_INPUT INPUT_INVALID",
     ],
-    ["a subscription", "subscription { stateChanges { to } }", {}, "200 BAD_USER_INPUT SUBSCRIPTION_AT_GATEWAY"],
+    ["a subscription", "subscription { stateChanges { to } }", {}, "400 BAD_USER_INPUT SUBSCRIPTION_AT_GATEWAY"],
   ])("refuses %s with a reason", async (_, query, variables, expected) => {
     expect(refusal(await system.ask(createReplica(system).caller, query, variables))).toBe(expected);
   });

@@ -194,11 +194,6 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
           ...relayResolvers.Query,
         },
         Mutation: { ...entryResolvers.Mutation, ...activityResolvers.Mutation, ...erasureResolvers.Mutation },
-        Subscription: {
-          ...streamResolvers.Subscription,
-          ...activityResolvers.Subscription,
-          ...relayResolvers.Subscription,
-        },
         User: { ...streamResolvers.User, ...activityResolvers.User },
         QuotaRemaining: entryResolvers.QuotaRemaining,
         OpOutcome: entryResolvers.OpOutcome,

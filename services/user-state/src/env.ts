@@ -46,10 +46,6 @@ const OperatorEnv = z.object({
 });
 export type OperatorEnv = z.output<typeof OperatorEnv>;
 
-const SeedEnv = WorkerEnv.pick({ DATABASE_URL: true, LOG_LEVEL: true });
-/** What the seed needs. */
-export type SeedEnv = z.output<typeof SeedEnv>;
-
 type Source = Readonly<Record<string, string | undefined>>;
 
 /** Reads the subgraph's environment. Throws EnvError with every problem at once. */
@@ -60,6 +56,3 @@ export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv,
 
 /** Reads the environment of an operator's command. Throws EnvError with every problem at once. */
 export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);
-
-/** Reads the seed's environment. Throws EnvError with every problem at once. */
-export const loadSeedEnv = (source?: Source): SeedEnv => parseEnv(SeedEnv, source);

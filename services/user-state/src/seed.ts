@@ -1,10 +1,10 @@
 /** The namespaces that every installation starts with. Running it again changes nothing but what a newer release adds. */
 import { openDatabase } from "@continuo/database";
 import { defineNamespace, max, progress, register } from "@continuo/namespace";
-import { createLogger } from "@continuo/process";
+import { createLogger, loadEnv } from "@continuo/process";
 import { z } from "zod";
 import { PrismaClient } from "./database/generated/client.ts";
-import { loadSeedEnv, type SeedEnv } from "./env.ts";
+import { Env } from "./env.ts";
 import { createNamespaceStore } from "./namespace/namespace.store.ts";
 import { publish } from "./namespace/publication.ts";
 
@@ -20,8 +20,10 @@ const NAMESPACES = [
   defineNamespace({ name: "notes", version: 1, fields: { "*": anything } }),
 ];
 
+const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
+
 /** Publishes each namespace that is not there yet, and fields that are new. One that was since taken further is left as it is. */
-export async function seed(env: SeedEnv): Promise<void> {
+export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "user-state-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({
     url: env.DATABASE_URL,
@@ -42,4 +44,4 @@ export async function seed(env: SeedEnv): Promise<void> {
   log.info({ registered }, "namespaces are there");
 }
 
-if (import.meta.main) await seed(loadSeedEnv());
+if (import.meta.main) await seed(loadEnv(SeedEnv));

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type DeadLetterFilter, type DeadLetterStore, DeliveryRecord } from "./dead-letter.ts";
 import { deliverNotice } from "./deliver-notice.jobs.ts";
 
-/** $1 recipient, $2 seq, $3 pending ones too. Devices are told with their row: they are in neither. */
+/** $1 recipient, $2 seq, $3 pending ones too. */
 const CHOSEN = `
        (d.failed_at IS NOT NULL OR ($3::boolean AND d.due_at IS NOT NULL))
    AND ($1::text IS NULL OR d.recipient = $1) AND ($2::bigint IS NULL OR d.seq = $2)`;

@@ -1,7 +1,7 @@
 /** Deliveries as an operator sees them, and how those given up are tried again. */
 import { z } from "zod";
 
-/** A row of `revocation_deliveries` that goes over HTTP. */
+/** A row of `revocation_deliveries`. */
 export const DeliveryRecord = z.object({
   seq: z.coerce.number(),
   recipient: z.string(),

@@ -1,4 +1,3 @@
-import { AppError } from "@continuo/errors";
 import { isText } from "@continuo/merge";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
@@ -59,9 +58,6 @@ export const activityResolvers = {
     confirmFlush: (_parent, { activityId, fence }, context) =>
       context.takeOvers.confirmFlush(requireViewer(context), idOf(activityId), fence),
   },
-  Subscription: {
-    activityChanged: { subscribe: refuseSubscription, resolve: refuseSubscription },
-  },
   User: {
     resume: async ({ id }, _args, context) => {
       const viewer = requireViewer(context);
@@ -80,9 +76,4 @@ function idOf(text: string): string {
   const parsed = Id.safeParse(text);
   if (!parsed.success) throw activityNotFound();
   return parsed.data;
-}
-
-/** The gateway resolves it by `activityChanges`; a subgraph answers single requests only. */
-function refuseSubscription(): never {
-  throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
 }

@@ -1,6 +1,7 @@
 /** Activities in Postgres, and what their units hold. Changes are decided under the lock of the user's head row. */
 import { inTransaction } from "@continuo/database";
 import type { Pool } from "pg";
+import { lockHead } from "../database/user-head.ts";
 import type { UnitName } from "../entry/unit.ts";
 import type { Activity, ActivityStore, Decision, ReadActivity, Situation } from "./activity.ts";
 import {
@@ -17,10 +18,7 @@ import type { ResumeStore } from "./resume.ts";
 /** How many a user has at most, over or not; those go first that are published longest ago. */
 const MAX_KEPT = 50;
 
-const LOCK_HEAD = `
-  INSERT INTO user_state.user_heads AS head (user_id, epoch) VALUES ($1, $2)
-  ON CONFLICT (user_id) DO UPDATE SET max_ms = head.max_ms
-  RETURNING rev::float8, activity_rev::float8, entries, bytes::float8, usage`;
+const LOCK_HEAD = lockHead("rev::float8, activity_rev::float8, entries, bytes::float8, usage");
 
 const COLUMNS = `
   activity.id, activity.device_id, activity.namespace, activity.key, activity.field, activity.kind, activity.title, activity.uris,

@@ -5,6 +5,7 @@ import { AppError } from "@continuo/errors";
 import type { Json, KindName } from "@continuo/merge";
 import { compact } from "@continuo/merge/text";
 import type { Pool, PoolClient } from "pg";
+import { lockHead, SERVER_NOW } from "../database/user-head.ts";
 import { expiredState } from "../entry/expiry.ts";
 import type { Usage } from "../entry/quota.ts";
 import { textStateOf, unitId, type UnitName } from "../entry/unit.ts";
@@ -18,8 +19,6 @@ const PART_ROWS = 1_000;
 /** How long a part may be left untaken, and all of it take: a snapshot holds a connection, and rows from being vacuumed. */
 const PART_WITHIN_MS = 20_000;
 const ALL_WITHIN_MS = 10 * 60_000;
-
-const SERVER_NOW = "greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)";
 
 const HEADER = `
   SELECT head.user_id AS "userId", head.epoch, head.rev::float8, head.pruned_rev::float8 AS "prunedRev",
@@ -172,10 +171,7 @@ function archived(row: UnitRow): ArchivedUnit {
   };
 }
 
-const LOCK_HEAD = `
-  INSERT INTO user_state.user_heads AS head (user_id, epoch) VALUES ($1, $2)
-  ON CONFLICT (user_id) DO UPDATE SET max_ms = head.max_ms
-  RETURNING epoch, rev::float8, ${SERVER_NOW}::float8 AS server_now, entries, bytes::float8, usage`;
+const LOCK_HEAD = lockHead(`epoch, rev::float8, ${SERVER_NOW}::float8 AS server_now, entries, bytes::float8, usage`);
 
 /** A statement of its own: its snapshot must be younger than the lock. $2 to $4 are one element a unit. */
 const READ_STANDING = `

@@ -31,8 +31,8 @@ export interface PushReceipt {
 
 export interface EntryStore {
   /**
-   * One transaction: locks the user's head row (made with `newEpoch` if there is none), reads what the push meets, has
-   * `decide` decide, stores it. What `decide` throws undoes everything. Throws PassingFault.
+   * Has `decide` decide upon what the push meets, and stores that if it is still what stands; else decides again. A head row is
+   * made with `newEpoch` if there is none. What `decide` throws undoes everything. Throws PassingFault.
    */
   settle(
     request: { userId: string; deviceId: string; newEpoch: () => string; push: Push },

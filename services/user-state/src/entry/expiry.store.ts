@@ -1,6 +1,7 @@
 /** Expiry in Postgres: under the lock of the user's head row, as a push. */
 import type { Json, KindName } from "@continuo/merge";
 import type { PoolClient } from "pg";
+import { SERVER_NOW } from "../database/user-head.ts";
 import { stateOf, textUpdatesOf } from "./unit.store.ts";
 import { bury } from "./expiry.ts";
 import type { Usage } from "./quota.ts";
@@ -8,8 +9,8 @@ import type { UnitName } from "./unit.ts";
 
 const LOCK_HEAD = `
   SELECT rev::float8, entries, bytes::float8, usage,
-         greatest(max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)::float8 AS server_now
-  FROM user_state.user_heads WHERE user_id = $1 FOR UPDATE`;
+         ${SERVER_NOW}::float8 AS server_now
+  FROM user_state.user_heads AS head WHERE user_id = $1 FOR UPDATE`;
 
 /** A statement of its own: its snapshot must be younger than the lock. */
 const READ_DUE = `

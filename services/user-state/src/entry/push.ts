@@ -29,7 +29,7 @@ export interface Answer {
   readonly rev: number | null;
 }
 
-/** What a push meets, read under the lock of the user's head row. */
+/** What a push meets, as of one version of the user's head row. */
 export interface Before extends Forgotten {
   readonly epoch: string;
   readonly rev: number;

@@ -1,6 +1,7 @@
 /** What pushes meet, in Postgres: heads, replicas, units and earlier answers, of many pushes in one statement. */
 import type { Json, KindName } from "@continuo/merge";
 import type { ClientBase } from "pg";
+import { SERVER_NOW } from "../database/user-head.ts";
 import { isName, type Fault, type JudgedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
 import type { Answer, Before, Push } from "./push.ts";
@@ -8,8 +9,6 @@ import { KINDS_THAT_STAY, unitId, type Unit, type UnitName } from "./unit.ts";
 import { stateOf, textUpdatesOf } from "./unit.store.ts";
 
 export type Connection = Pick<ClientBase, "query">;
-
-const SERVER_NOW = "greatest(head.max_ms, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)";
 
 const STAYING = KINDS_THAT_STAY.map((kind) => `'${kind}'`).join(", ");
 

@@ -1,11 +1,8 @@
 /** Erasure in Postgres: rows are deleted, and the head row that is left says only when. */
 import { inTransaction } from "@continuo/database";
 import type { Pool, PoolClient } from "pg";
+import { lockHead } from "../database/user-head.ts";
 import type { ErasureReceipt, ErasureStore } from "./erasure.ts";
-
-const LOCK_HEAD = `
-  INSERT INTO user_state.user_heads AS head (user_id, epoch) VALUES ($1, $2)
-  ON CONFLICT (user_id) DO UPDATE SET max_ms = head.max_ms`;
 
 /** $2 are namespaces, or null for all. */
 const deleteFrom = (table: string): string => `
@@ -49,7 +46,7 @@ export function createErasureStore(pool: Pool): ErasureStore {
   return {
     erase: ({ userId, namespaces, newEpoch, dryRun }) =>
       inTransaction(pool, async (connection) => {
-        await connection.query(LOCK_HEAD, [userId, newEpoch]);
+        await connection.query(lockHead("rev"), [userId, newEpoch]);
         const erase = (table: string): Promise<Map<string, number>> =>
           countsOf(connection, deleteFrom(table), [userId, namespaces]);
         const textUpdates = await erase("text_updates");

@@ -1,4 +1,3 @@
-import { AppError } from "@continuo/errors";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
 import type { Resolvers } from "../generated/graphql.ts";
@@ -23,12 +22,4 @@ export const relayResolvers = {
       return [...(await context.relay.open(viewer, parseInput(Input, args)))];
     },
   },
-  Subscription: {
-    relayedChanges: { subscribe: refuseSubscription, resolve: refuseSubscription },
-  },
 } satisfies Resolvers;
-
-/** The gateway resolves it by the query of the same name; a subgraph answers single requests only. */
-function refuseSubscription(): never {
-  throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
-}

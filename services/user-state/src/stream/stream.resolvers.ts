@@ -1,4 +1,3 @@
-import { AppError } from "@continuo/errors";
 import { MAX_PAGE, MAX_WAIT_MS } from "@continuo/merge/protocol";
 import { parseInput, requireViewer } from "@continuo/subgraph";
 import { z } from "zod";
@@ -26,9 +25,6 @@ export const streamResolvers = {
       return context.stream.pull(viewer, parseInput(PullInput, args), context);
     },
   },
-  Subscription: {
-    stateChanges: { subscribe: refuseSubscription, resolve: refuseSubscription },
-  },
   User: {
     __resolveReference: ({ id }) => ({ id }),
     state: ({ id }, args, context) => {
@@ -42,8 +38,3 @@ export const streamResolvers = {
       entry.kind === "PROGRESS" ? viewByPolicy(namespaces, entry) : (viewOf(entry) ?? null),
   },
 } satisfies Resolvers;
-
-/** The gateway resolves it by `pullState`; a subgraph answers single requests only. */
-function refuseSubscription(): never {
-  throw new AppError("BAD_USER_INPUT", "SUBSCRIPTION_AT_GATEWAY", "Subscriptions are served by the gateway.");
-}
