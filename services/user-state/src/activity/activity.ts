@@ -7,7 +7,7 @@ import { AppError } from "@continuo/errors";
 import { compareInstants, type Instant } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
 import type { Unit, UnitName } from "../entry/unit.ts";
-import { isStored, kindOf, type Namespaces } from "../namespace/namespace.ts";
+import { isStored, kindOf, type Namespace, type Namespaces } from "../namespace/namespace.ts";
 import { liftChange, liftUnit } from "../namespace/versions.ts";
 import {
   closingOf,
@@ -227,16 +227,19 @@ async function unitNamed(namespaces: Namespaces, named: UnitName & { schemaVersi
 /** A stored name with what a unit of that name is made as. */
 export async function unitOf(namespaces: Namespaces, { namespace: name, key, field }: UnitName): Promise<Closing> {
   const namespace = (await namespaces.find([name])).get(name);
-  const shown = namespace && liftUnit(namespace, { field, state: null, schemaVersion: namespace.version })?.field;
+  const shown = namespace && shownAs(namespace, field);
   const kind = namespace === undefined || shown === undefined ? undefined : kindOf(namespace, shown);
   return { namespace: name, key, field, kind, schemaVersion: namespace?.version ?? 1 };
+}
+
+/** The name under which the newest version of a namespace shows what is stored as `field`; undefined when it does not. */
+function shownAs(namespace: Namespace, field: string): string | undefined {
+  return liftUnit(namespace, { field, state: null, schemaVersion: namespace.version })?.field;
 }
 
 export async function view(namespaces: Namespaces, activity: ReadActivity): Promise<ActivityView> {
   const { id, kind, title, uris, key, deviceId, at, expiresAt, endedAt, newestFence, now } = activity;
   const namespace = (await namespaces.find([activity.namespace])).get(activity.namespace);
-  const version = namespace?.version ?? 1;
-  const lifted = namespace && liftUnit(namespace, { field: activity.field, state: null, schemaVersion: version });
   return {
     id,
     kind,
@@ -244,7 +247,7 @@ export async function view(namespaces: Namespaces, activity: ReadActivity): Prom
     uris,
     namespace: activity.namespace,
     key,
-    field: lifted?.field ?? activity.field,
+    field: (namespace && shownAs(namespace, activity.field)) ?? activity.field,
     device: { id: deviceId },
     at,
     expiresAt,
