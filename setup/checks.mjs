@@ -37,7 +37,7 @@ export async function checkFolder() {
   }
 }
 
-export async function checkDisk() {
+async function checkDisk() {
   const { bavail, bsize } = statfsSync(root);
   const free = Math.floor((bavail * bsize) / MIB);
   const needed = inspect() === "ready" ? RUN_MIB : INSTALL_MIB;
@@ -121,7 +121,7 @@ async function checkRegistry() {
   throw explainInstall(output);
 }
 
-export async function checkDatabase() {
+async function checkDatabase() {
   const url = process.env.DATABASE_URL;
   if (url) return `DATABASE_URL: ${placeOf(url)}`;
   const platform = `${process.platform}-${process.arch}`;
