@@ -75,6 +75,20 @@ describe("the internal identity", () => {
     }
   });
 
+  test("is used again for half a minute and no longer, so that it has as long to go whenever it is sent", async () => {
+    vi.useFakeTimers();
+    try {
+      const signer = createIdentitySigner(ours.privateJwk);
+      const statement = await signer.sign(ada);
+      vi.advanceTimersByTime(30_000);
+      expect(await signer.sign(ada)).toBe(statement);
+      vi.advanceTimersByTime(1);
+      expect(await signer.sign(ada)).not.toBe(statement);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("made by hand but right passes, so that each forgery below fails for its own fault alone", async () => {
     expect(await verifier.verify(await forge({}))).toEqual({ kind: "anonymous" });
   });
