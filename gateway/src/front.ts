@@ -45,8 +45,10 @@ export async function createFront(options: {
   allowedOrigins: readonly string[];
   logger: Logger;
   stalledAfterMs?: number;
+  requestWithinMs?: number;
 }): Promise<FastifyInstance> {
-  const { health, nonces, allowedOrigins, logger, stalledAfterMs = STALLED_AFTER_MS } = options;
+  const { health, nonces, allowedOrigins, logger } = options;
+  const { stalledAfterMs = STALLED_AFTER_MS, requestWithinMs = REQUEST_WITHIN_MS } = options;
   const loggerInstance: FastifyBaseLogger = logger;
   const http = Fastify({
     loggerInstance,
@@ -56,9 +58,12 @@ export async function createFront(options: {
     rewriteUrl,
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: REQUEST_WITHIN_MS,
+    requestTimeout: requestWithinMs,
     connectionTimeout: stalledAfterMs,
-    http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
+    http: {
+      headersTimeout: Math.min(HEADERS_WITHIN_MS, requestWithinMs),
+      connectionsCheckingInterval: Math.min(CHECK_EVERY_MS, requestWithinMs),
+    },
     genReqId: newRequestId,
   });
   http.addHook("onRequest", (request, reply, done) => {

@@ -155,22 +155,46 @@ it.each([
   expect(reader.text().length).toBeLessThan(((await valueOf(told)) - toldBefore) * BIG.length);
 });
 
-it("is cut off when it takes nothing of an answer", async () => {
+async function startFront(limits: { stalledAfterMs?: number; requestWithinMs?: number }) {
   const http = await createFront({
     health: createHealth(),
     nonces: createNonces(await generateKey("Ed25519").then(({ privateJwk }) => privateJwk)),
     allowedOrigins: [],
     logger: createLogger({ name: "test", level: "silent" }),
-    stalledAfterMs: 200,
+    ...limits,
   });
-  await using _closing = { [Symbol.asyncDispose]: () => http.close() };
   http.get("/long", () => BIG.repeat(20));
+  http.post("/long", () => "read");
   const { port } = new URL(await http.listen({ host: "127.0.0.1", port: 0 }));
-  const client = connect(Number(port), "127.0.0.1");
+  return { http, port: Number(port), [Symbol.asyncDispose]: () => http.close() };
+}
+
+it("is cut off when it takes nothing of an answer", async () => {
+  await using front = await startFront({ stalledAfterMs: 200 });
+  const client = connect(front.port, "127.0.0.1");
   client.pause();
   client.write("GET /long HTTP/1.1\r\nhost: gateway\r\n\r\n");
-  const [stream] = await once(http.server, "connection");
+  const [stream] = await once(front.http.server, "connection");
   await once(stream, "close");
   expect(client.bytesRead).toBeLessThan(20 * BIG.length);
   client.destroy();
+});
+
+it.each([
+  ["headers", "x-slow: 1\r\n"],
+  ["a body", "content-type: application/json\r\ncontent-length: 1000000\r\n\r\n{"],
+])("is told so and cut off when it sends %s without an end, however often it sends some more", async (_what, begun) => {
+  await using front = await startFront({ requestWithinMs: 500 });
+  const client = connect(front.port, "127.0.0.1");
+  client.on("error", () => undefined);
+  let answer = "";
+  client.setEncoding("utf8").on("data", (chunk: string) => (answer += chunk));
+  client.write(`POST /long HTTP/1.1\r\nhost: gateway\r\n${begun}`);
+  const dripping = setInterval(() => client.write("a"), 50);
+  try {
+    await once(client, "close");
+  } finally {
+    clearInterval(dripping);
+  }
+  expect(answer).toMatch(/^HTTP\/1.1 408 /);
 });
