@@ -453,6 +453,18 @@ describe("an answer", () => {
     const answer = await run("{ flag }");
     expect([answer.data, told(answer), logged]).toEqual([null, [["no", "flag"]], []]);
   });
+
+  it.each<[string, object[], PlanNode[]]>([
+    ["where each is told in many places", Array.from({ length: 900 }, () => device("1")), [at("items.@", entities())]],
+    ["where nothing is as the schema says", Array.from({ length: 3_000 }, () => []), []],
+  ])("has a thousand errors at most, also %s", async (_what, items, more) => {
+    const errors = [1, 2, 3].map(() => ({ ...refusal, path: ["_entities", 0] }));
+    const { run } = setUp({ kind: "Sequence", nodes: [fetch("items"), ...more] }, ({ query }) =>
+      query === "more" ? { data: null, errors } : { data: { items } },
+    );
+    const answer = await run("{ items { name } }");
+    expect([answer.errors?.length, Object(answer.data)["items"].length]).toEqual([1_000, items.length]);
+  });
 });
 
 describe("an event", () => {

@@ -24,7 +24,7 @@ import {
   OperationTypeNode,
   type SelectionSetNode,
 } from "graphql";
-import { isRecord } from "../subgraph/subgraph-error.ts";
+import { isRecord, MOST_ERRORS } from "../subgraph/subgraph-error.ts";
 import { isSelected } from "./conditions.ts";
 import { type Data, read, write } from "./data.ts";
 
@@ -34,7 +34,7 @@ export interface Fault {
   readonly what: string;
 }
 
-/** Never changes `data`. Null when the whole answer is. */
+/** Never changes `data`. Null when the whole answer is. Of the faults the first are told. */
 export type Shape = (
   data: Readonly<Data>,
   variables: Readonly<Data>,
@@ -260,6 +260,6 @@ function isWhole(value: unknown): boolean {
 }
 
 function broken({ path, faults }: Run, what: string): null {
-  faults.push({ path: [...path], what });
+  if (faults.length < MOST_ERRORS) faults.push({ path: [...path], what });
   return null;
 }
