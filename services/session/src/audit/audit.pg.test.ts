@@ -6,7 +6,8 @@ import { faultOf, type Person, type SignedIn } from "../person.fixture.ts";
 import { createRevocationJobsStore } from "../revocation/jobs.store.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { createAuditStore } from "./audit.store.ts";
-import { verifyUser } from "./verification.ts";
+import type { Place } from "./chain.ts";
+import { compareWithHead, verifyUser } from "./verification.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -202,6 +203,16 @@ describe("the chain", () => {
     }
     expect(await verdictOf(userId)).toEqual({ checked: 1 });
   });
+
+  it("is not the one of a head that is ahead of it: the database is one of before, or the chain has been taken away", async () => {
+    const store = createAuditStore(pool);
+    const userId = randomUUID();
+    await insert(pool, userId);
+    const [kept] = await store.ends([userId]);
+    const ahead = { seq: 2, hash: kept?.head.hash ?? Buffer.alloc(0) };
+    expect(await compareWithHead(store, { userId, head: ahead })).toBe("DIFFERS");
+    expect(await compareWithHead(store, { userId: randomUUID(), head: ahead })).toBe("DIFFERS");
+  });
 });
 
 describe("retention", () => {
@@ -248,6 +259,21 @@ describe("retention", () => {
     await system.admin.query("UPDATE session.auth_chains SET base_seq = 2 WHERE user_id = $1", [userId]);
     await system.admin.query("DELETE FROM session.auth_events WHERE user_id = $1 AND seq <= 2", [userId]);
     expect(await verdictOf(userId)).toEqual({ checked: 0, firstBreak: { seq: 3, problem: "HASH_DIFFERS" } });
+  });
+
+  it("leaves a head of before to be compared with for as long as its event, or the mark of the beginning, is there", async () => {
+    const store = createAuditStore(pool);
+    const userId = randomUUID();
+    const heads: Place[] = [];
+    for (const days of [500, 490, 20, 0]) {
+      await insert(pool, userId, daysAgo(days));
+      heads.push(...(await store.ends([userId])).map(({ head }) => head));
+    }
+    expect(await prune(daysAgo(400))).toBe(2);
+    const compare = (head: Place): Promise<string> => compareWithHead(store, { userId, head });
+    expect(await Promise.all(heads.map(compare))).toEqual(["FORGOTTEN", "SAME", "SAME", "SAME"]);
+    const others = heads.map(({ seq }) => ({ seq, hash: Buffer.alloc(32) }));
+    expect(await Promise.all(others.map(compare))).toEqual(["FORGOTTEN", "DIFFERS", "DIFFERS", "DIFFERS"]);
   });
 
   it("is worked on by two at once without a break", async () => {
