@@ -262,6 +262,33 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       );
     });
 
+    test("what is past is deleted batch by batch: events are handed over in between, and a row that somebody holds is passed over", async () => {
+      await pool.query(
+        `INSERT INTO session.outbox (id, topic, payload, enqueued_at)
+         SELECT gen_random_uuid(), 'past', to_jsonb(number), now() - interval '2 days' FROM generate_series(1, 5000) AS number`,
+      );
+      const holder = await pool.connect();
+      await using _holder = { [Symbol.asyncDispose]: async () => holder.release(true) };
+      await holder.query("BEGIN");
+      await holder.query("SELECT FROM session.outbox WHERE payload = '1' FOR UPDATE");
+      const statements: string[] = [];
+      const own: Pool = Object.create(pool, {
+        query: {
+          value: async (text: string, values: unknown[]) => {
+            const answer = await pool.query(text, values);
+            statements.push(`${answer.command} ${answer.rowCount}`);
+            // It goes with the next round: there is one before all are gone.
+            if (statements.length === 1) await write(outboxRow(tell, { subject: "between" }));
+            else statements.push(`${await pending()} pending`);
+            return answer;
+          },
+        },
+      });
+      await using _ = await relay({ pool: own });
+      const told = ["DELETE 2000", "DELETE 2000", "0 pending", "DELETE 999", "0 pending"];
+      await vi.waitFor(() => expect(statements).toEqual(told), soon);
+    });
+
     test("a relay whose database connection dies between enqueueing and marking goes on, and doubles nothing", async () => {
       const admin = new Client({ connectionString: bus.adminUrl });
       await admin.connect();

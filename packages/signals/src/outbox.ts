@@ -57,6 +57,7 @@ const BATCH = 100;
  */
 const LINGER_MS = { least: 25, perRow: 50, most: 1_000 };
 const PURGE_EVERY_MS = 10 * 60_000;
+const PURGE_BATCH = 2_000;
 const Row = z.object({ id: z.string(), topic: z.string(), payload: z.unknown() });
 
 /** A row that this relay hands over. */
@@ -170,12 +171,18 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
     }
   }
 
-  async function purge(): Promise<void> {
-    if (Date.now() - purgedAt < PURGE_EVERY_MS) return;
+  /** Deletes a batch of what is past, when that is due. Returns whether there may be more. */
+  async function purge(): Promise<boolean> {
+    if (Date.now() - purgedAt < PURGE_EVERY_MS) return false;
+    const { rowCount } = await pool.query(
+      `DELETE FROM ${schema}.outbox WHERE id IN (
+         SELECT id FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'
+          LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED)`,
+      [retentionMs],
+    );
+    if (rowCount === PURGE_BATCH) return true;
     purgedAt = Date.now();
-    await pool.query(`DELETE FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'`, [
-      retentionMs,
-    ]);
+    return false;
   }
 
   async function relay(): Promise<void> {
@@ -184,7 +191,8 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       let rows = 0;
       try {
         for (let found = BATCH; found === BATCH && !stopping.signal.aborted; rows += found) found = await relayBatch();
-        await purge();
+        // What is to be handed over goes first, between any two batches too.
+        if (await purge()) continue;
       } catch (cause) {
         logger.warn({ err: cause }, "the outbox was not relayed: trying again");
         await pause(sweepMs / 5, undefined, { signal: stopping.signal }).catch(() => undefined);
