@@ -62,6 +62,22 @@ test("a schedule that another process holds for ever is waited for no longer tha
   }
 });
 
+test("a schedule that is late, as its next job got lost, begins anew", async () => {
+  await using bus = await openPostgresBus();
+  await using jobs = await startJobs({ ...bus, logger: silent, assertSchedulesEveryMs: 200 });
+  const job = defineJob({ name: `tidy-${randomUUID()}`, schema: z.object({}), attempts: 1, backoffMs: 10 });
+  let runs = 0;
+  await jobs.work(job, async () => void (runs += 1));
+  await jobs.every(job, { everyMs: 2_000 });
+  await vi.waitFor(() => expect(runs).toBe(1), { timeout: 60_000 });
+  const admin = new Client({ connectionString: bus.adminUrl });
+  await admin.connect();
+  const lose = "DELETE FROM jobs.job WHERE queue = $1 AND state = 'delayed'";
+  await vi.waitFor(async () => expect((await admin.query(lose, [job.name])).rowCount).toBe(1), { timeout: 60_000 });
+  await admin.end();
+  await vi.waitFor(() => expect(runs).toBeGreaterThan(2), { timeout: 60_000 });
+});
+
 test("a connection that listens and has fallen silent unnoticed is given up for another, over which workers hear of jobs", async () => {
   await using bus = await openPostgresBus();
   await using jobs = await startJobs({ ...bus, logger: silent });

@@ -1,6 +1,6 @@
 /** What jobs promise, whatever carries them. */
 import { randomUUID } from "node:crypto";
-import { createLogger, metrics } from "@continuo/process";
+import { createLogger, type Logger, metrics } from "@continuo/process";
 import { UnrecoverableError } from "bullmq";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
@@ -15,6 +15,17 @@ const soon = { timeout: 60_000, interval: 10 };
 /** A job with a queue of its own, so that no test takes another's work. */
 function someJob(options: { attempts?: number } = {}): JobDefinition<{ subject: string }> {
   return defineJob({ ...tell, ...options, name: `tell-${randomUUID()}` });
+}
+
+/** A logger, and what it is told of jobs. */
+function listen(): { logger: Logger; told: string[] } {
+  const logger = createLogger({ name: "jobs-test", level: "silent" });
+  const told: string[] = [];
+  const tellOf = (about: unknown, message?: string): void => void told.push(`${Object(about).jobId}: ${message}`);
+  vi.spyOn(logger, "child").mockReturnThis();
+  vi.spyOn(logger, "warn").mockImplementation(tellOf);
+  vi.spyOn(logger, "error").mockImplementation(tellOf);
+  return { logger, told };
 }
 
 export function describeJobs(name: string, openBus: OpenBus): void {
@@ -106,12 +117,7 @@ export function describeJobs(name: string, openBus: OpenBus): void {
     });
 
     test("whether a job is tried again is told by what became of it: one that its workers died of has attempts left", async () => {
-      const logger = createLogger({ name: "jobs-test", level: "silent" });
-      const told: string[] = [];
-      const tellOf = (about: unknown, message?: string): void => void told.push(`${Object(about).jobId}: ${message}`);
-      vi.spyOn(logger, "child").mockReturnThis();
-      vi.spyOn(logger, "warn").mockImplementation(tellOf);
-      vi.spyOn(logger, "error").mockImplementation(tellOf);
+      const { logger, told } = listen();
       await using jobs = await startJobs({ ...bus, logger });
       const job = someJob({ attempts: 2 });
       await jobs.work(job, async ({ subject }) => {
@@ -257,6 +263,36 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => expect(runs).toMatchObject([{ jobId }]), soon);
       // More than one more, where the worker had fallen silent before.
       expect(runs[0]?.attempt).toBeGreaterThan(1);
+    });
+
+    test("a worker that fell silent hears that its job was taken from it", async () => {
+      await using jobs = await start({ lockMs: LOCK_MS });
+      await using child = startChild("stuck-worker", { databaseUrl: bus.databaseUrl, redisUrl: bus.redisUrl });
+      await child.line("working");
+      const jobId = randomUUID();
+      await jobs.enqueue(tellInVain, { subject: "stolen" }, { jobId });
+      await child.line(`started ${jobId}`);
+      child.stop();
+      const ran: string[] = [];
+      await jobs.work(tellInVain, async ({ subject }) => void ran.push(subject));
+      await vi.waitFor(() => expect(ran).toEqual(["stolen"]), soon);
+      child.goOn();
+      await child.line(`lost ${jobId}`);
+    });
+
+    test("a job that its workers die of, more often than they may, stays failed and is not begun again", async () => {
+      const { logger, told } = listen();
+      await using jobs = await startJobs({ ...bus, logger, lockMs: LOCK_MS, maxDeaths: 1 });
+      const jobId = randomUUID();
+      await jobs.enqueue(tellInVain, { subject: "deadly" }, { jobId });
+      for (const _death of [1, 2]) {
+        await using child = startChild("stuck-worker", { databaseUrl: bus.databaseUrl, redisUrl: bus.redisUrl });
+        await child.line(`started ${jobId}`);
+      }
+      const ran: string[] = [];
+      await jobs.work(tellInVain, async ({ subject }) => void ran.push(subject));
+      await vi.waitFor(() => expect(told).toContain(`${jobId}: a job failed for good`), soon);
+      expect(ran).toEqual([]);
     });
 
     test("a worker whose connections break goes on with what comes after", async () => {

@@ -24,6 +24,8 @@ export interface JobsStartOptions {
   readonly prefix?: string;
   /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
   readonly lockMs?: number;
+  /** A job whose workers died more often than this is itself the suspect, and stays failed. */
+  readonly maxDeaths?: number;
   /** How often a process looks whether its schedules still stand. Milliseconds. */
   readonly assertSchedulesEveryMs?: number;
 }
@@ -42,7 +44,8 @@ type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBacken
  * there or not migrated; over Redis it comes up by itself. Disposal waits for the handlers under way.
  */
 export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
-  const { databaseUrl, redisUrl, prefix = "continuo", lockMs = 10_000, assertSchedulesEveryMs = 15_000 } = options;
+  const { databaseUrl, redisUrl, prefix = "continuo" } = options;
+  const { lockMs = 10_000, maxDeaths = 5, assertSchedulesEveryMs = 15_000 } = options;
   const logger = options.logger.child({ component: "jobs" });
   await using stack = new AsyncDisposableStack();
   const backend = stack.use(await openBackend(databaseUrl, redisUrl, logger));
@@ -155,6 +158,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
         backend: backend.worker,
         prefix: hashTag,
         lockMs,
+        maxDeaths,
         logger,
       });
       workers.add(worker);

@@ -6,8 +6,6 @@ import type { WorkerSide } from "./jobs.backend.ts";
 import type { JobDefinition, JobHandler } from "./jobs.ts";
 import { sparingly } from "./sparingly.ts";
 
-/** A job whose process died this often while working on it is itself the suspect, and stays failed. */
-const MAX_DEATHS = 5;
 const RECONNECT_MS = 1_000;
 const CLOSE_GRACE_MS = 3_000;
 
@@ -18,12 +16,13 @@ export interface WorkerStartOptions<Payload> {
   readonly backend: WorkerSide;
   readonly prefix: string;
   readonly lockMs: number;
+  readonly maxDeaths: number;
   readonly logger: Logger;
 }
 
 /** Starts to take jobs at once; disposal takes no more, asks those under way to stop, and waits for them. */
 export function startWorker<Payload>(options: WorkerStartOptions<Payload>): AsyncDisposable {
-  const { definition, handler, concurrency, backend, prefix, lockMs } = options;
+  const { definition, handler, concurrency, backend, prefix, lockMs, maxDeaths } = options;
   const logger = options.logger.child({ queue: definition.name });
   const underWay = new Map<string, AbortController>();
   const running = new Set<Promise<void>>();
@@ -69,7 +68,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
       drainDelay: backend.drainDelay,
       lockDuration: lockMs,
       stalledInterval: Math.ceil(lockMs / 2),
-      maxStalledCount: MAX_DEATHS,
+      maxStalledCount: maxDeaths,
       runRetryDelay: RECONNECT_MS,
     },
     backend.factory,
