@@ -2,6 +2,7 @@
 import { AppError } from "@continuo/errors";
 import { Pool } from "undici";
 import { dispatch } from "./dispatch.ts";
+import { within } from "./local-subgraph.ts";
 import type { SubgraphTransport } from "./transport.ts";
 
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
@@ -29,7 +30,7 @@ export function createHttpTransport(url: string, streamWithinMs: number): Subgra
   const streams = new Pool(origin, {
     ...connection,
     connections: STREAM_CONNECTIONS,
-    headersTimeout: streamWithinMs,
+    headersTimeout: 0,
     bodyTimeout: streamWithinMs,
   });
 
@@ -47,7 +48,10 @@ export function createHttpTransport(url: string, streamWithinMs: number): Subgra
       return dispatch(waits ? waiting : pool, options, { withinMs, signal });
     },
     async stream({ path, headers }) {
-      const reply = await streams.request({ method: "GET", path: `${base}${path}`, headers: { ...headers } });
+      // Until it begins, with the wait for a connection; what is under way may take its time.
+      const reply = await within(streamWithinMs, (signal) =>
+        streams.request({ method: "GET", path: `${base}${path}`, headers: { ...headers }, signal }),
+      );
       return { status: reply.statusCode, contentType: reply.headers["content-type"]?.toString(), body: reply.body };
     },
     [Symbol.asyncDispose]: async () => {

@@ -4,6 +4,7 @@ import { createLogger } from "@continuo/process";
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "../fixtures/eventually.ts";
 import { createDataSource } from "./data-source.ts";
@@ -124,6 +125,23 @@ it("waits no longer than that for a connection either, while others hold them al
   for (const answer of answers) expect(answer).toMatchObject(unavailable);
   // The others were told before they had one.
   expect(asked()).toBeLessThan(200);
+});
+
+it("waits no longer than that for what may be long to begin, nor for a connection for it; what has begun goes on", async () => {
+  const { client, asked } = await serve(({ url }, response) => {
+    if (url !== "/long") return;
+    const dripping = setInterval(() => response.write("line\n"), 50);
+    response.once("close", () => clearInterval(dripping));
+  }, 1_000);
+  const begin = async (path = "/long"): Promise<Readable> => (await client.stream(path, SCOPE)).body;
+  const late = { code: "UNAVAILABLE", reason: "SUBGRAPH_UNAVAILABLE" };
+  await expect(begin("/silent")).rejects.toMatchObject(late);
+  const [left, ...others] = await Promise.all(Array.from({ length: 16 }, () => begin()));
+  await expect(begin()).rejects.toMatchObject(late);
+  expect(asked()).toBe(17);
+  left?.destroy();
+  others.push(await begin());
+  expect(others.filter(({ destroyed }) => destroyed)).toEqual([]);
 });
 
 it("stops when nobody waits any more", async () => {
