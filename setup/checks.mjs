@@ -2,13 +2,13 @@
  * What this machine must have, one check each: `npm run doctor` runs all of them, a start the quick ones.
  * A check resolves to a sentence when all is well, and throws a SetupError when it is not.
  */
-import { accessSync, constants, mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { capture } from "./child.mjs";
 import { explainInstall, inspect } from "./install.mjs";
-import { data, pinnedNode, root } from "./place.mjs";
+import { data, kept, pinnedNode, root } from "./place.mjs";
 import { findRedisServer } from "./redis.mjs";
 import { SetupError } from "./setup-error.mjs";
 
@@ -37,16 +37,27 @@ export async function checkFolder() {
   }
 }
 
-async function checkDisk() {
-  const { bavail, bsize } = statfsSync(root);
+/** There is room for what a run writes where its data live, and in the checkout for dependencies that are not there yet. */
+export async function checkDisk() {
+  const free = assertFree(existing(kept()), RUN_MIB);
+  if (inspect() !== "ready") assertFree(root, INSTALL_MIB);
+  return `${free} MiB free`;
+}
+
+function assertFree(folder, needed) {
+  const { bavail, bsize } = statfsSync(folder);
   const free = Math.floor((bavail * bsize) / MIB);
-  const needed = inspect() === "ready" ? RUN_MIB : INSTALL_MIB;
-  if (free >= needed) return `${free} MiB free`;
+  if (free >= needed) return free;
   throw new SetupError(
     "E_DISK_FULL",
-    `Only ${free} MiB are free; ${needed} MiB are needed.`,
+    `Only ${free} MiB are free in ${folder}; ${needed} MiB are needed.`,
     "Free some space and run this again.",
   );
+}
+
+/** The folder, or the one above it that is there: on the same disk. */
+function existing(folder) {
+  return existsSync(folder) ? folder : existing(dirname(folder));
 }
 
 /** The gateway's port can be had (`PORT`, else 4000). */
@@ -121,11 +132,11 @@ async function checkRegistry() {
   throw explainInstall(output);
 }
 
-async function checkDatabase() {
+export async function checkDatabase() {
   const url = process.env.DATABASE_URL;
   if (url) return `DATABASE_URL: ${placeOf(url)}`;
   const platform = `${process.platform}-${process.arch}`;
-  if (EMBEDDED_PLATFORMS.includes(platform)) return `embedded, data in ${join(data, "postgres")}`;
+  if (EMBEDDED_PLATFORMS.includes(platform)) return `embedded, data in ${join(kept(), "postgres")}`;
   throw new SetupError(
     "E_PLATFORM",
     `There is no embedded Postgres for ${platform}.`,

@@ -1,6 +1,7 @@
 import { createServer } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { checkPort } from "./checks.mjs";
+import { checkDatabase, checkDisk, checkPort } from "./checks.mjs";
+import { root } from "./place.mjs";
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -32,5 +33,23 @@ describe("the gateway's port", () => {
     await new Promise((resolve) => squatter.listen(0, "127.0.0.1", resolve));
     await expect(checkPort(squatter.address().port)).rejects.toMatchObject({ code: "E_PORT_BUSY" });
     squatter.close();
+  });
+});
+
+describe("the disk", () => {
+  test("is the one where data will live, in a folder that need not be there yet", async () => {
+    vi.stubEnv("DATA_DIRECTORY", "of/somebody");
+    expect(await checkDisk()).toMatch(/^\d+ MiB free$/);
+    vi.stubEnv("DATABASE_URL", "");
+    expect(await checkDatabase()).toContain(`${root}/of/somebody/postgres`);
+  });
+
+  // Nothing is free there.
+  test.runIf(process.platform === "linux")("is full, whatever is free in the checkout", async () => {
+    vi.stubEnv("DATA_DIRECTORY", "/proc/continuo/data");
+    await expect(checkDisk()).rejects.toMatchObject({
+      code: "E_DISK_FULL",
+      message: "Only 0 MiB are free in /proc; 200 MiB are needed.",
+    });
   });
 });

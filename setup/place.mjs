@@ -1,5 +1,5 @@
 /** Where things are in this checkout. */
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -9,5 +9,7 @@ export const bin = join(modules, ".bin");
 export const pinnedNode = join(bin, "node");
 /** What a run leaves behind: data, logs, results. */
 export const data = join(root, ".data");
+/** Where what is to stay is kept: `DATA_DIRECTORY`, or the same. It need not be there yet. */
+export const kept = () => resolve(root, process.env.DATA_DIRECTORY || data);
 /** Node's own cache of compiled code: it halves the processor time of a start. */
 export const compileCache = join(data, "cache/compile");
