@@ -15,6 +15,8 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { composeSupergraph } from "../compose.ts";
 import { sessionEnded } from "../errors.ts";
@@ -229,6 +231,7 @@ function createLive(prices: SubgraphClient) {
     maxCost: 99,
     hideSuggestions: false,
     logger,
+    recheckMs: 40,
     backoffMs: () => 5,
   });
   return {
@@ -239,7 +242,12 @@ function createLive(prices: SubgraphClient) {
       const context = { caller: { kind: "viewer", viewer }, session, requestId: "r1", logger } as const;
       return iterate<Answer>((subscriber) => prepared.open(context, subscriber));
     },
-    replace: (prices: string) => void (graph = build(prices)),
+    /** Returns the former graph, for as long as anybody has it. */
+    replace(prices: string): WeakRef<Graph> {
+      const former = new WeakRef(graph);
+      graph = build(prices);
+      return former;
+    },
     endSession: () => void (ended = sessionEnded("SIGNED_OUT")),
   };
 }
@@ -389,6 +397,22 @@ describe.each(kinds)("what %s streams", (_kind, start, refused) => {
     live.endSession();
     market.send(3);
     expect(await endOf(again)).toBe("SESSION_ENDED");
+    await listening(0);
+  });
+
+  it("goes over to the graph that serves while it says nothing, too: no former one is kept, and it ends where it is no more", async () => {
+    const events = await live.subscribe(someone());
+    await listening(1);
+    const former = live.replace(MORE);
+    setFlagsFromString("--expose-gc");
+    const collect: () => void = runInNewContext("gc");
+    await eventually(() => {
+      collect();
+      // Not the graph: who fails would keep it.
+      expect(former.deref() === undefined).toBe(true);
+    });
+    live.replace(WITHOUT);
+    expect(await endOf(events)).toBe("SCHEMA_CHANGED");
     await listening(0);
   });
 

@@ -8,7 +8,7 @@ import type { GatewayContext } from "../context.ts";
 import type { Graph, LiveGraph } from "../graph/graph.ts";
 import type { Documents } from "../limits/documents.ts";
 import type { Standing } from "../revocation/standing.ts";
-import { createRounds } from "../rounds.ts";
+import { createRounds, type Visited } from "../rounds.ts";
 import { placeErrors } from "../subgraph/data-source.ts";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { type CursorPage, type CursorSource, openCursorStream, type Waiting } from "./cursor-stream.ts";
@@ -61,10 +61,11 @@ export function createSubscriptions(options: {
   const { pokes, relays, standing, recheckMs = RECHECK_MS, backoffMs = jitter } = options;
   const joinStreamed = createStreamedOperations({ backoffMs });
   const runs = createRuns(options);
-  const shared: Shared = { runs, readings: createReadings(), standing, pokes };
+  const shared: Shared = { graph: options.graph, runs, readings: createReadings(), standing, pokes };
+  const rechecks = createRounds(recheckMs / 2);
   const cursorStreams = {
     isOutage,
-    rechecks: createRounds(recheckMs / 2),
+    rechecks,
     gapSpreadMs: GAP_SPREAD_MS,
     backoffMs: (failures: number, thrown: unknown) => Math.max(backoffMs(failures), retryAfterMs(thrown)),
   };
@@ -89,21 +90,64 @@ export function createSubscriptions(options: {
     if (caller.kind !== "viewer" || !session) throw new Error("a subscription has a signed-in caller");
     const { reads } = run.subscription;
     const live = new LiveOperation(shared, run, { caller, session, context });
-    if ("streamed" in reads) return openStreamed(live, reads, subscriber);
-    if ("relay" in reads)
-      return openRelayStream(
-        {
-          listen: (hear) => relays.subscribe(live.topic(), hear),
-          async read(sealed, waiting) {
-            const { batch, event, fault } = await live.ask(sealed, waiting);
-            if (!Array.isArray(batch)) throw fault();
-            return { isEmpty: batch.length === 0, event };
-          },
-          isOutage,
-        },
-        subscriber,
-      );
+    if ("streamed" in reads)
+      return openFollowing(live, subscriber, (subscriber) => openStreamed(live, reads, subscriber));
+    if ("relay" in reads) return openFollowing(live, subscriber, (subscriber) => openRelayed(live, subscriber));
     return openCursorStream(cursorStreams, live, reads.cursorOf(run.variables), subscriber);
+  }
+
+  /**
+   * Opens what reads only when something is told: meanwhile it goes over to the graph that serves all the same, so that no
+   * former one is kept for it.
+   */
+  function openFollowing(
+    live: LiveOperation,
+    subscriber: Subscriber<Event>,
+    open: (subscriber: Subscriber<Event>) => Stream,
+  ): Stream {
+    let isOver = false;
+    function end(lastWord?: () => void): void {
+      if (isOver) return;
+      isOver = true;
+      rechecks.leave(follower);
+      lastWord?.();
+    }
+    function close(): void {
+      end();
+      stream.close();
+    }
+    const follower: Visited = {
+      visit() {
+        if (!live.isOfFormer) return;
+        live.renew().catch((cause: unknown) => {
+          if (isOver || isOutage(cause)) return;
+          close();
+          subscriber.fail(cause);
+        });
+      },
+    };
+    rechecks.join(follower);
+    const stream = open({
+      next: (event) => subscriber.next(event),
+      complete: () => end(() => subscriber.complete()),
+      fail: (thrown) => end(() => subscriber.fail(thrown)),
+    });
+    return { close };
+  }
+
+  function openRelayed(live: LiveOperation, subscriber: Subscriber<Event>): Stream {
+    return openRelayStream(
+      {
+        listen: (hear) => relays.subscribe(live.topic(), hear),
+        async read(sealed, waiting) {
+          const { batch, event, fault } = await live.ask(sealed, waiting);
+          if (!Array.isArray(batch)) throw fault();
+          return { isEmpty: batch.length === 0, event };
+        },
+        isOutage,
+      },
+      subscriber,
+    );
   }
 
   function openStreamed(live: LiveOperation, reads: StreamedReads, subscriber: Subscriber<Event>): Stream {
@@ -135,6 +179,7 @@ export function createSubscriptions(options: {
 
 /** What live operations have in common. */
 interface Shared {
+  readonly graph: Pick<LiveGraph, "current">;
   readonly runs: Runs;
   readonly readings: Readings;
   readonly standing: Standing;
@@ -169,6 +214,11 @@ class LiveOperation implements CursorSource<Event>, Asking {
     this.viewer = caller.viewer;
     this.run = run;
     this.alike = shared.readings.alike(run, this.viewer);
+  }
+
+  /** Another graph serves now. */
+  get isOfFormer(): boolean {
+    return this.run.graph !== this.#shared.graph.current();
   }
 
   /** Goes over to the graph that serves now. Throws when the viewer may not have this. */
