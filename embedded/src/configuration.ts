@@ -1,22 +1,24 @@
 /** The README's table of environment variables, from the schemas that the processes parse. */
 import { MigrateEnv } from "@continuo/database";
 import { Env as GatewayEnv } from "@continuo/gateway/env";
-import { Env as IdentityEnv } from "@continuo/identity/env";
-import { Env as SessionEnv, OperatorEnv, WorkerEnv as SessionWorkerEnv } from "@continuo/session/env";
-import { Env as UserStateEnv, WorkerEnv as UserStateWorkerEnv } from "@continuo/user-state/env";
+import * as identity from "@continuo/identity/env";
+import * as session from "@continuo/session/env";
+import * as userState from "@continuo/user-state/env";
 import { z } from "zod";
 import { FURTHER_SUBGRAPHS } from "./further-subgraphs.ts";
 
 const PROCESSES: Readonly<Record<string, z.ZodType>> = {
   gateway: GatewayEnv,
-  identity: IdentityEnv,
-  session: SessionEnv,
-  "session worker": SessionWorkerEnv,
-  "user-state": UserStateEnv,
-  "user-state worker": UserStateWorkerEnv,
+  identity: identity.Env,
+  session: session.Env,
+  "session worker": session.WorkerEnv,
+  "user-state": userState.Env,
+  "user-state worker": userState.WorkerEnv,
   ...Object.fromEntries(Object.entries(FURTHER_SUBGRAPHS).map(([name, { Env }]) => [name, Env])),
   migrate: MigrateEnv,
-  operator: OperatorEnv,
+  "identity commands": identity.OperatorEnv,
+  "session commands": session.OperatorEnv,
+  "user-state commands": userState.OperatorEnv,
 };
 
 const BEGIN = "<!-- configuration:begin -->";

@@ -25,6 +25,12 @@ export const logLevel = z
   .default("info")
   .describe("From which level on this process logs.");
 
+/** Where a command logs from: stdout has its result. */
+export const commandLogLevel = logLevel
+  .removeDefault()
+  .default("warn")
+  .describe("From which level on a command logs, on stderr.");
+
 /** `development` shows more (GraphiQL, introspection, open operations); `production` is closed. */
 export const mode = z
   .enum(["development", "production"])

@@ -19,7 +19,7 @@ export const Env = z.object({
 export type Env = z.output<typeof Env>;
 
 /** The environment of an operator's command. */
-const OperatorEnv = z.object({ ...shared, LOG_LEVEL: shared.LOG_LEVEL.removeDefault().default("warn") });
+export const OperatorEnv = z.object({ ...shared, LOG_LEVEL: envTypes.commandLogLevel });
 export type OperatorEnv = z.output<typeof OperatorEnv>;
 
 type Source = Readonly<Record<string, string | undefined>>;

@@ -81,9 +81,7 @@ export type MasterKeys = z.output<typeof masterKeys>;
 /** The environment of an operator's command. */
 export const OperatorEnv = z.object({
   ...shared,
-  LOG_LEVEL: shared.LOG_LEVEL.removeDefault()
-    .default("warn")
-    .describe("From which level on a command logs, on stderr."),
+  LOG_LEVEL: envTypes.commandLogLevel,
   MASTER_KEY: masterKeys.optional(),
 });
 export type OperatorEnv = z.output<typeof OperatorEnv>;

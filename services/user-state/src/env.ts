@@ -37,10 +37,10 @@ export const WorkerEnv = z.object({ ...shared, HEALTH_PORT: envTypes.healthPort 
 export type WorkerEnv = z.output<typeof WorkerEnv>;
 
 /** What an operator's commands need. */
-const OperatorEnv = z.object({
+export const OperatorEnv = z.object({
   DATABASE_URL: shared.DATABASE_URL,
   DATABASE_POOL_SIZE: shared.DATABASE_POOL_SIZE,
-  LOG_LEVEL: shared.LOG_LEVEL.removeDefault().default("warn"),
+  LOG_LEVEL: envTypes.commandLogLevel,
   REDIS_URL: shared.REDIS_URL,
   ...quotas,
 });
