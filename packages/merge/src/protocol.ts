@@ -73,7 +73,6 @@ export const REJECT_REASONS = [
   "KIND_CHANGED",
   "GONE",
   "OVER_QUOTA",
-  "KEY_STALE",
   /** What stands cannot be read or changed: a fault of the server, which logs it. */
   "UNIT_BROKEN",
   ...APPLY_REJECT_REASONS,

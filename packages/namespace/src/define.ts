@@ -63,7 +63,7 @@ export const progress = (): FieldDefinition => ({ kind: "PROGRESS", schema: {} }
 export const draft = (fields: Schema): FieldDefinition => ofMembers("DRAFT", fields);
 /** Long text that several write at once. */
 export const text = (): FieldDefinition => ({ kind: "TEXT", schema: {} });
-/** Encrypted by the application; nobody here can look into it. */
+/** Sealed by a device (`packages/encryption`, or an application's own way): nobody here can look into it. */
 export const opaque = (): FieldDefinition => ({ kind: "OPAQUE", schema: {} });
 
 /**
