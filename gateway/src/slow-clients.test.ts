@@ -35,17 +35,23 @@ interface Reader {
   leave(): void;
 }
 
-async function overSocket(person: Person): Promise<Reader> {
+/** Has said who it is. */
+async function connectAs(person: Person): Promise<WebSocket> {
   const socket = new WebSocket(house.socketUrl, "graphql-transport-ws");
+  socket.on("error", () => undefined);
+  await once(socket, "open");
+  const authorization = `Bearer ${await house.token(person)}`;
+  socket.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
+  return socket;
+}
+
+async function overSocket(person: Person): Promise<Reader> {
+  const socket = await connectAs(person);
   let text = "";
   socket.on("message", (data) => {
     if (Buffer.isBuffer(data)) text += data.toString();
   });
-  socket.on("error", () => undefined);
   const closed = once(socket, "close").then(() => undefined);
-  await once(socket, "open");
-  const authorization = `Bearer ${await house.token(person)}`;
-  socket.send(JSON.stringify({ type: "connection_init", payload: { authorization } }));
   await once(socket, "message");
   socket.send(JSON.stringify({ type: "subscribe", id: "1", payload: { query: STATE } }));
   return {
@@ -57,12 +63,29 @@ async function overSocket(person: Person): Promise<Reader> {
   };
 }
 
+async function refusedOverSocket(person: Person): Promise<string> {
+  const [code, reason] = await once(await connectAs(person), "close");
+  return `${String(code)} ${String(reason)}`;
+}
+
+async function refusedOverHttp(person: Person): Promise<string> {
+  const headers = await headersOf(person);
+  const answer = await fetch(`${house.url}/graphql/stream`, {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ query: STATE }),
+  });
+  return `${answer.status} ${await answer.text()}`;
+}
+
+const headersOf = async (person: Person): Promise<Record<string, string>> => ({
+  accept: "text/event-stream",
+  authorization: `Bearer ${await house.token(person)}`,
+  "content-type": "application/json",
+});
+
 async function overHttp(person: Person): Promise<Reader> {
-  const headers = {
-    accept: "text/event-stream",
-    authorization: `Bearer ${await house.token(person)}`,
-    "content-type": "application/json",
-  };
+  const headers = await headersOf(person);
   const asked = request(`${house.url}/graphql/stream`, { method: "POST", headers });
   asked.on("error", () => undefined);
   asked.end(JSON.stringify({ query: STATE }));
@@ -127,33 +150,37 @@ it.each([
 });
 
 it.each([
-  ["SOCKET", overSocket],
-  ["EVENT_STREAM", overHttp],
-])("gets nothing of what still waits for it once its session has ended: %s", async (transport, open) => {
-  const person = house.join();
-  const told = `continuo_live_events_total{transport="${transport}"}`;
-  const reader = await open(person);
-  await eventually(() => expect(rangesIn(reader.text())).toHaveLength(1));
-  const toldBefore = await valueOf(told);
-  reader.pause();
-  let [reads, written] = [-1, 0];
-  while (reads < house.state.pulls.length) {
-    reads = house.state.pulls.length;
-    await house.write(person, `k${written++}`, BIG);
-    for (let waitedMs = 0; waitedMs < A_WHILE_MS && reads === house.state.pulls.length; waitedMs += 10)
-      await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  await house.revoke(person.sessionId, "SIGNED_OUT_REMOTELY");
-  await eventually(() =>
-    expect(house.state.acks.at(-1)).toMatchObject({ seq: house.state.revocations.length, socketsClosed: 1 }),
-  );
-  await eventually(async () => expect(await valueOf(`continuo_streams_open{transport="${transport}"}`)).toBe(0));
+  ["SOCKET", overSocket, refusedOverSocket],
+  ["EVENT_STREAM", overHttp, refusedOverHttp],
+])(
+  "gets nothing of what still waits for it once its session has ended, and is told why when it comes back: %s",
+  async (transport, open, refusalOf) => {
+    const person = house.join();
+    const told = `continuo_live_events_total{transport="${transport}"}`;
+    const reader = await open(person);
+    await eventually(() => expect(rangesIn(reader.text())).toHaveLength(1));
+    const toldBefore = await valueOf(told);
+    reader.pause();
+    let [reads, written] = [-1, 0];
+    while (reads < house.state.pulls.length) {
+      reads = house.state.pulls.length;
+      await house.write(person, `k${written++}`, BIG);
+      for (let waitedMs = 0; waitedMs < A_WHILE_MS && reads === house.state.pulls.length; waitedMs += 10)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await house.revoke(person.sessionId, "SIGNED_OUT_REMOTELY");
+    await eventually(() =>
+      expect(house.state.acks.at(-1)).toMatchObject({ seq: house.state.revocations.length, socketsClosed: 1 }),
+    );
+    await eventually(async () => expect(await valueOf(`continuo_streams_open{transport="${transport}"}`)).toBe(0));
 
-  reader.resume();
-  await reader.closed;
-  expect(reader.text()).not.toContain("SESSION_ENDED");
-  expect(reader.text().length).toBeLessThan(((await valueOf(told)) - toldBefore) * BIG.length);
-});
+    reader.resume();
+    await reader.closed;
+    expect(reader.text()).not.toContain("SESSION_ENDED");
+    expect(reader.text().length).toBeLessThan(((await valueOf(told)) - toldBefore) * BIG.length);
+    expect(await refusalOf(person)).toMatch(/^(4403|401) .*SESSION_ENDED.*SIGNED_OUT_REMOTELY/);
+  },
+);
 
 async function startFront(limits: { stalledAfterMs?: number; requestWithinMs?: number }) {
   const http = await createFront({
