@@ -5,11 +5,10 @@ export {
   type EmbeddedPostgresOptions,
 } from "./embedded/embedded-postgres.ts";
 export { gather, type GatherOptions } from "./gather.ts";
-export { assertMigrated } from "./migrations/history.ts";
 export { migrate, type MigrateOptions } from "./migrations/migrate.ts";
 export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from "./migrations/roles.ts";
 export { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
 export { MigrateEnv } from "./env.ts";
 export { runCommand, SetupError } from "./setup-error.ts";
+export { startDatabase } from "./start-database.ts";
 export { inTransaction } from "./transaction.ts";
-export { databaseUnreachable } from "./unreachable.ts";

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, expect, it, vi } from "vitest";
 import { startEmbeddedPostgres } from "./embedded/embedded-postgres.ts";
 import { openDatabase } from "./open-database.ts";
+import { startDatabase } from "./start-database.ts";
 
 /** As much of a Prisma client as stands between it and the pool: one session of the adapter, for all its life. */
 class AdapterClient {
@@ -47,6 +48,13 @@ it("Prisma and hand-written SQL share one pool, under the process's name", async
   expect(await database.prisma.one("SELECT current_setting('application_name')")).toBe("test");
   await database.pool.query("SELECT 1");
   expect(database.pool.totalCount).toBe(1);
+});
+
+it("a process is told in a sentence why it cannot start on a database", async () => {
+  const nowhere = new URL(settings.url);
+  nowhere.port = "1";
+  await expect(startDatabase({ ...settings, url: nowhere.href })).rejects.toMatchObject({ code: "E_DB_UNREACHABLE" });
+  await expect(startDatabase(settings)).rejects.toMatchObject({ code: "E_DB_NOT_MIGRATED" });
 });
 
 it("tells how many connections are in use, and how many requests wait for one, for as long as it is open", async () => {

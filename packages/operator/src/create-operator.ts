@@ -1,12 +1,5 @@
 /** The command line of one service: its commands, and what they use of an installation, opened when they first ask for it. */
-import {
-  assertMigrated,
-  databaseUnreachable,
-  openDatabase,
-  SetupError,
-  type Database,
-  type DatabaseOptions,
-} from "@continuo/database";
+import { startDatabase, type Database, type DatabaseOptions } from "@continuo/database";
 import { createLogger, sendLogsTo, type LogLevel } from "@continuo/process";
 import { startPokes, type Pokes } from "@continuo/signals/pokes";
 import type { AddCommands } from "./operator.ts";
@@ -64,13 +57,9 @@ export function createOperator<
     const database = once(async () => {
       const { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize } = await env();
       const applicationName = `${service.name}-operator`;
-      const made = opened.use(
-        openDatabase({ ...service.database, url, poolSize, applicationName, log: await logger() }),
+      return opened.use(
+        await startDatabase({ ...service.database, url, poolSize, applicationName, log: await logger() }),
       );
-      await assertMigrated(made.pool).catch((cause: unknown) => {
-        throw cause instanceof SetupError ? cause : databaseUnreachable(url, cause);
-      });
-      return made;
     });
     const pokes = once(async () => {
       const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = await env();

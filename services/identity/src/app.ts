@@ -1,6 +1,6 @@
 /** Composition root of the identity subgraph: what it is made of, and in which order that opens and closes. */
 import { circumstancesOf, createGrantSigner, createIdentityVerifier } from "@continuo/access";
-import { assertMigrated, openDatabase } from "@continuo/database";
+import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
 import { applyUserEvents, eraseUserState, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
@@ -39,7 +39,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
   await using opening = new AsyncDisposableStack();
 
   const { pool } = opening.use(
-    openDatabase({
+    await startDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
       applicationName: "continuo-identity",
@@ -47,7 +47,6 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
       log: logger,
     }),
   );
-  await assertMigrated(pool);
   health.add("database", async () => pool.query("SELECT 1"));
   // Here, and in no worker of its own: it has something to do when somebody is disabled.
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };

@@ -1,7 +1,7 @@
 /** Composition root of the session subgraph: what it is made of, and in which order that opens and closes. */
 import { randomBytes } from "node:crypto";
 import { createAccessTokenVerifier, createGrantVerifier, createIdentityVerifier } from "@continuo/access";
-import { assertMigrated, openDatabase } from "@continuo/database";
+import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
 import { type Pokes, SIGNING_KEYS_TOPIC, startPokes } from "@continuo/signals";
 import { loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
@@ -64,7 +64,7 @@ export async function startApp(env: Env, { now: clock, pokes: shared }: Override
   await using opening = new AsyncDisposableStack();
 
   const { prisma, pool } = opening.use(
-    openDatabase({
+    await startDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
       applicationName: "continuo-session",
@@ -72,7 +72,6 @@ export async function startApp(env: Env, { now: clock, pokes: shared }: Override
       log: logger,
     }),
   );
-  await assertMigrated(pool);
   health.add("database", async () => pool.query("SELECT 1"));
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
   const pokes = shared ?? opening.use(await startPokes(bus));

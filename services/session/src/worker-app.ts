@@ -1,6 +1,6 @@
 /** Composition root of session's workers: the jobs it is told to do, each on its queue. */
 import { randomBytes } from "node:crypto";
-import { assertMigrated, openDatabase } from "@continuo/database";
+import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { applyUserEvents, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
@@ -52,7 +52,7 @@ export async function startWorkers(
   await using opening = new AsyncDisposableStack();
 
   const { pool } = opening.use(
-    openDatabase({
+    await startDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
       applicationName: "continuo-session-worker",
@@ -60,7 +60,6 @@ export async function startWorkers(
       log: logger,
     }),
   );
-  await assertMigrated(pool);
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
   const pokes = shared ?? opening.use(await startPokes(bus));
   const post = opening.use(createPost({ allowPrivate: env.PRIVATE_RECIPIENTS === "allow" }));

@@ -1,6 +1,6 @@
 /** The composition root of the user-state subgraph. */
 import { createIdentityVerifier } from "@continuo/access";
-import { assertMigrated, openDatabase } from "@continuo/database";
+import { startDatabase } from "@continuo/database";
 import { createGauge, createHealth, createLogger } from "@continuo/process";
 import { activityTopic, openRelays, type Pokes, relayTopic, startPokes, stateTopic } from "@continuo/signals";
 import { DateTime, loadTypeDefs, startSubgraph, type Subgraph } from "@continuo/subgraph";
@@ -57,13 +57,13 @@ const LOCK_TIMEOUT_MS = 5_000;
 
 const waiting = createGauge("continuo_bulkhead_waiting", "Who waits for a turn, by kind of work.", ["work"]);
 
-/** Opens the database and the bus, then serves. Throws SetupError when the database is not migrated. */
+/** Opens the database and the bus, then serves. Throws SetupError as `startDatabase` does. */
 export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = {}): Promise<Subgraph> {
   const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
   await using stack = new AsyncDisposableStack();
 
   const { pool } = stack.use(
-    openDatabase({
+    await startDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
       applicationName: `continuo-${NAME}`,
@@ -72,7 +72,6 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
       log: logger,
     }),
   );
-  await assertMigrated(pool);
   const health = createHealth();
   health.add("database", () => pool.query("SELECT 1"));
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };

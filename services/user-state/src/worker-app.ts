@@ -1,5 +1,5 @@
 /** The composition root of the user-state worker: what may follow later. */
-import { assertMigrated, openDatabase } from "@continuo/database";
+import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { eraseUserState } from "@continuo/signals";
 import { startJobs } from "@continuo/signals/jobs";
@@ -15,12 +15,12 @@ import { createRetentionStore } from "./retention/retention.store.ts";
 
 const NAME = "user-state-worker";
 
-/** Works until disposed; any number of these may run. Throws SetupError when the database is not migrated. */
+/** Works until disposed; any number of these may run. Throws SetupError as `startDatabase` does. */
 export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
   await using stack = new AsyncDisposableStack();
   const { pool } = stack.use(
-    openDatabase({
+    await startDatabase({
       url: env.DATABASE_URL,
       PrismaClient,
       applicationName: `continuo-${NAME}`,
@@ -28,7 +28,6 @@ export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
       log: logger,
     }),
   );
-  await assertMigrated(pool);
   const jobs = stack.use(await startJobs({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
   stack.use(await startRetention(jobs, createRetention(createRetentionStore(pool))));
   // Nobody is told: whoever could be has been signed out.
