@@ -1,7 +1,8 @@
 /** The command line of one service: its commands, and what they use of an installation, opened when they first ask for it. */
 import { startDatabase, type Database, type DatabaseOptions } from "@continuo/database";
-import { createLogger, sendLogsTo, type LogLevel } from "@continuo/process";
+import { createLogger, loadEnv, sendLogsTo, type LogLevel } from "@continuo/process";
 import { startPokes, type Pokes } from "@continuo/signals/pokes";
+import type { z } from "zod";
 import type { AddCommands } from "./operator.ts";
 import { runProgram, type Program } from "./program.ts";
 import type { Streams } from "./terminal.ts";
@@ -41,7 +42,7 @@ export function createOperator<
 >(
   service: Program & {
     readonly commands: readonly AddCommands<Equipment>[];
-    readonly loadEnv: (source?: Source) => OperatorEnv;
+    readonly env: z.ZodType<OperatorEnv>;
     readonly database: Pick<DatabaseOptions<Client>, "PrismaClient" | "planning">;
     readonly equip: (installation: Installation<OperatorEnv, Client>, now: () => Date) => Equipment;
   },
@@ -52,7 +53,7 @@ export function createOperator<
     // Stdout is the result's.
     sendLogsTo(process.stderr.fd);
 
-    const env = once(async () => service.loadEnv(await source?.()));
+    const env = once(async () => loadEnv(service.env, await source?.()));
     const logger = once(async () => createLogger({ name: "operator", level: (await env()).LOG_LEVEL }));
     const database = once(async () => {
       const { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize } = await env();

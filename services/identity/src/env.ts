@@ -26,6 +26,3 @@ type Source = Readonly<Record<string, string | undefined>>;
 
 /** Reads this process's environment. Throws EnvError with every problem at once. */
 export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
-
-/** As `loadEnv`, for an operator's command. */
-export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);

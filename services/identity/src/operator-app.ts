@@ -1,7 +1,7 @@
 /** Composition root of the operator's commands. */
 import { createOperator } from "@continuo/operator";
 import { PrismaClient } from "./database/generated/client.ts";
-import { loadOperatorEnv, type OperatorEnv } from "./env.ts";
+import { OperatorEnv } from "./env.ts";
 import type { Equipment } from "./operator.ts";
 import { announcePosted } from "./outbox.ts";
 import { addUserCommands } from "./user/user.commands.ts";
@@ -11,7 +11,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
   description: "Commands for whoever operates Continuo.",
   example: "npm run continuo -- users show --user ada@example.com",
   commands: [addUserCommands],
-  loadEnv: loadOperatorEnv,
+  env: OperatorEnv,
   database: { PrismaClient },
   equip: ({ database, pokes }, now) => ({
     database,

@@ -93,6 +93,3 @@ export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
 
 /** As `loadEnv`, for a worker. */
 export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv, source);
-
-/** As `loadEnv`, for an operator's command. */
-export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);

@@ -7,7 +7,7 @@ import { addApplicationCommands } from "./application/application.commands.ts";
 import { addAuditCommands } from "./audit/audit.commands.ts";
 import { PrismaClient } from "./database/generated/client.ts";
 import { addOutboxCommands } from "./delivery/delivery.commands.ts";
-import { loadOperatorEnv, type OperatorEnv } from "./env.ts";
+import { OperatorEnv } from "./env.ts";
 import type { Equipment } from "./operator.ts";
 import { addPolicyCommands } from "./policy/policy.commands.ts";
 import { addSessionCommands } from "./session/session.commands.ts";
@@ -27,7 +27,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
     addOutboxCommands,
     addWebhookCommands,
   ],
-  loadEnv: loadOperatorEnv,
+  env: OperatorEnv,
   // Filters are optional conditions.
   database: { PrismaClient, planning: "EACH_TIME" },
   equip: ({ env, database, pokes }, now) => ({

@@ -53,6 +53,3 @@ export const loadEnv = (source?: Source): Env => parseEnv(Env, source);
 
 /** Reads the worker's environment. Throws EnvError with every problem at once. */
 export const loadWorkerEnv = (source?: Source): WorkerEnv => parseEnv(WorkerEnv, source);
-
-/** Reads the environment of an operator's command. Throws EnvError with every problem at once. */
-export const loadOperatorEnv = (source?: Source): OperatorEnv => parseEnv(OperatorEnv, source);

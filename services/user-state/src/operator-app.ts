@@ -4,7 +4,7 @@ import { activityTopic, stateTopic } from "@continuo/signals";
 import { v7 as uuidv7 } from "uuid";
 import { addStateCommands } from "./archive/archive.commands.ts";
 import { PrismaClient } from "./database/generated/client.ts";
-import { loadOperatorEnv, type OperatorEnv } from "./env.ts";
+import { OperatorEnv } from "./env.ts";
 import { addNamespaceCommands } from "./namespace/namespace.commands.ts";
 import type { Equipment } from "./operator.ts";
 
@@ -13,7 +13,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
   description: "Commands for whoever operates the user-state service.",
   example: "npm run continuo-state -- namespaces list",
   commands: [addNamespaceCommands, addStateCommands],
-  loadEnv: loadOperatorEnv,
+  env: OperatorEnv,
   database: { PrismaClient },
   equip: ({ env, database, pokes }) => ({
     database,
