@@ -2,7 +2,7 @@
  * Access tokens (RFC 9068): what is in them and how they are verified.
  * Minting is the session subgraph's; whether a valid token's session has been revoked is the gateway's.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { AppError, isAppError } from "@continuo/errors";
 import { errors, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { LRUCache } from "lru-cache";
@@ -100,7 +100,7 @@ export function createAccessTokenVerifier(options: {
     async verify(token) {
       // One that is forgotten meanwhile takes what was verified by the former keys with it.
       const cache = verified;
-      const key = createHash("sha256").update(token).digest("base64");
+      const key = hash("sha256", token, "base64");
       const known = cache.get(key);
       const claims = known ?? (await check(token));
       if (claims.exp * 1000 <= now().getTime()) {

@@ -3,7 +3,7 @@
  * Whether a proof was used before is not among them: that takes a memory which all replicas share.
  */
 import { AppError } from "@continuo/errors";
-import { createHash, createPublicKey, verify, type KeyObject } from "node:crypto";
+import { createPublicKey, hash, verify, type KeyObject } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { signingAsJose } from "./keys.ts";
@@ -178,5 +178,5 @@ function isSigned(key: KeyObject, signed: string, signature: string): boolean {
 }
 
 function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("base64url");
+  return hash("sha256", text, "base64url");
 }
