@@ -119,7 +119,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 }
 
 /** Starts one subgraph's server, as the benchmarks do too; `index` tells its replicas apart in logs. */
-export function startSubgraph(owner: keyof typeof SUBGRAPHS, environment: Environment, index = 0): Promise<ServerProcess> {
+export function startSubgraph(
+  owner: keyof typeof SUBGRAPHS,
+  environment: Environment,
+  index = 0,
+): Promise<ServerProcess> {
   const name = SUBGRAPHS[owner];
   return startServer(`${name}-${index}`, `services/${name}/src/main.ts`, environment);
 }
