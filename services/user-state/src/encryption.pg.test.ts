@@ -27,7 +27,8 @@ interface Device {
   sync(): Promise<void>;
   addKey(): Promise<void>;
   ring(): Promise<KeyRing>;
-  write(day: string, text: string): Promise<void>;
+  /** As if that many milliseconds ago. */
+  write(day: string, text: string, agoMs?: number): Promise<void>;
   title(day: string, text: string): void;
   /** As it stands, and what lost against it. */
   sealed(day: string): { standing: Sealed; lost: Sealed[] };
@@ -37,6 +38,8 @@ interface Device {
 async function createDevice(userId: string, recoveryCode: string): Promise<Device> {
   const { caller } = createReplica(system, { userId });
   const root = await rootKeyOf(recoveryCode);
+  let writtenAgoMs = 0;
+  const now = (): number => Date.now() - writtenAgoMs;
   const client = createClient(
     empty(randomUUID()),
     () => undefined,
@@ -45,7 +48,7 @@ async function createDevice(userId: string, recoveryCode: string): Promise<Devic
       if (data === undefined) throw new Error(JSON.stringify(errors));
       return data;
     },
-    Date.now,
+    now,
   );
   const entry = (key: string, field: string) => client.kept().entries[JSON.stringify(["journal", key, field])];
   function options() {
@@ -60,9 +63,12 @@ async function createDevice(userId: string, recoveryCode: string): Promise<Devic
       await device.sync();
     },
     ring: () => openKeyRing(options()),
-    async write(day, text) {
-      const value = await (await device.ring()).seal(place(day), { text }, { ms: Date.now(), counter: 0 });
+    async write(day, text, agoMs = 0) {
+      const ring = await device.ring();
+      writtenAgoMs = agoMs;
+      const value = await ring.seal(place(day), { text }, { ms: now(), counter: 0 });
       client.change("journal", day, "entry", { type: "SET", value });
+      writtenAgoMs = 0;
     },
     title: (day, value) => client.change("journal", day, "title", { type: "SET", value }),
     sealed(day) {
@@ -108,13 +114,14 @@ it("what one device seals the others open, and nobody finds it here", async () =
   expect(stored.match(/canary-\w+/g)).toEqual(["canary-plain"]);
 });
 
-it("two that write at once are merged without being opened: the later stands, the other can be read still", async () => {
+it("two that write without each other are merged unopened: the later stands, the other can be read still", async () => {
   const { phone, laptop } = await household();
-  await phone.write("monday", "on the phone");
+  await phone.write("monday", "on the phone", 60_000);
   await laptop.write("monday", "on the laptop");
-  await phone.sync();
+  // The later one arrives first.
   await laptop.sync();
   await phone.sync();
+  await laptop.sync();
   expect(phone.sealed("monday")).toEqual(laptop.sealed("monday"));
   const { standing, lost } = phone.sealed("monday");
   const ring = await phone.ring();
