@@ -4,14 +4,14 @@ import { z } from "zod";
 import { isLive, sessionColumns, sessionsByDevice } from "../session/session.store.ts";
 import { Device, type DeviceCursor, type DevicePage, type DeviceStore } from "./device.ts";
 
-/** What a device's row says of it but its id, in the table named `table`. */
-const said = (table: string): string => `
+/** The columns of a device's own row but whose and which it is, of the table named `table`. */
+const ownColumns = (table: string): string => `
   ${table}.name, ${table}.detected_name AS "detectedName", ${table}.platform,
   ${table}.first_seen_at AS "firstSeenAt", ${table}.last_seen_at AS "lastSeenAt", ${table}.rev`;
 
 /** The columns of a Device, of the table named `table`. OFFSET 0: by the device's index; else those of all live sessions are read, and hashed. */
 const deviceColumns = (table: string, now: string): string => `
-  ${table}.id, ${table}.user_id AS "userId", ${said(table)},
+  ${table}.id, ${table}.user_id AS "userId", ${ownColumns(table)},
   EXISTS (SELECT FROM session.sessions AS s WHERE s.device_id = ${table}.id AND ${isLive("s", now)} OFFSET 0) AS "isSignedIn"`;
 
 const BY_IDS = `
@@ -27,7 +27,7 @@ SELECT page.place, all_of_them.count AS "totalCount", s.*, found.*, s.id IS NOT 
        AS page (user_id, now, current_id, most, seen_at, id, place)
  CROSS JOIN LATERAL (SELECT count(*) FROM session.devices AS d WHERE d.user_id = page.user_id) AS all_of_them
   LEFT JOIN LATERAL (
-    SELECT d.id AS "deviceId", d.user_id AS "userId", ${said("d")}
+    SELECT d.id AS "deviceId", d.user_id AS "userId", ${ownColumns("d")}
       FROM session.devices AS d
      WHERE d.user_id = page.user_id
        AND (page.seen_at IS NULL OR (d.id <> page.current_id AND (d.last_seen_at, d.id) < (page.seen_at, page.id)))
