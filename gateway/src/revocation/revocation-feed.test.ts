@@ -158,6 +158,21 @@ describe("the revocation feed", () => {
     await log.feed.assertCurrent();
   });
 
+  it("refuses no operation for the failure of a read that began before it came", async () => {
+    const log = createLog();
+    log.isDown = true;
+    const fail = log.hold();
+    const reading = log.feed.read();
+    const release = log.hold();
+    const admitted = log.feed.assertCurrent();
+    fail();
+    await expect(reading).rejects.toThrow("down");
+    log.isDown = false;
+    release();
+    await admitted;
+    expect(log.asked).toHaveLength(2);
+  });
+
   it("takes its leave with what it has yet to confirm, after the read under way, and asks no more", async () => {
     vi.useFakeTimers();
     onTestFinished(() => void vi.useRealTimers());

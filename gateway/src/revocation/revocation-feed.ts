@@ -140,7 +140,8 @@ export function createRevocationFeed(options: {
       if (!strict) logger.warn("revocations are not current: every operation waits for a read");
       strict = true;
       try {
-        await read();
+        // A read that was under way may fail for what is over by now.
+        await (reading?.catch(read) ?? read());
       } catch (cause) {
         throw revocationUnknown(cause);
       }
