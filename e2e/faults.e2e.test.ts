@@ -51,6 +51,11 @@ test("a worker killed in the middle of a fan-out: each sign-out is seen on the o
   await using _pool = { [Symbol.asyncDispose]: () => sql.end() };
   const count = async (query: string): Promise<number> =>
     (await sql.query<{ count: number }>(query)).rows[0]?.count ?? 0;
+  // Nobody's: but where there is one, each sign-out is looked at.
+  await sql.query("INSERT INTO session.applications (id, name, created_at) VALUES ('other', 'Other', now())");
+  await sql.query(
+    "INSERT INTO session.webhooks (id, application_id, url, sealed_secret, created_at) VALUES (gen_random_uuid(), 'other', 'https://hook.test', '', now())",
+  );
   const names = ["Laptop", ...Array.from({ length: 8 }, (_, index) => `Phone ${index}`)];
   const [laptop, ...others] = await signedIn(names);
   if (!laptop) throw new Error("nobody signed in");

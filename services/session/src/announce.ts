@@ -5,10 +5,10 @@ import type { RevocationAnnouncer } from "./revocation/revocation.ts";
 export const SCHEMA = "session";
 
 /** Says what has been committed, as pokes. */
-export function createAnnouncer(pokes: Pokes): RevocationAnnouncer {
+export function createAnnouncer(pokes: Pick<Pokes, "publish">): RevocationAnnouncer {
   return {
-    async revoked(seq) {
-      await Promise.all([pokes.publish(REVOCATIONS_TOPIC, seq), pokes.publish(outboxTopic(SCHEMA), seq)]);
+    async revoked({ seq, posted }) {
+      await Promise.all([pokes.publish(REVOCATIONS_TOPIC, seq), posted && pokes.publish(outboxTopic(SCHEMA), seq)]);
     },
     devicesChanged: (userId, deviceRev) => pokes.publish(devicesTopic(userId), deviceRev),
   };

@@ -38,7 +38,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
       return MASTER_KEY;
     },
     announce: {
-      revoked: async (seq) => createAnnouncer(await pokes()).revoked(seq),
+      revoked: async (logged) => createAnnouncer(await pokes()).revoked(logged),
       devicesChanged: async (userId, rev) => createAnnouncer(await pokes()).devicesChanged(userId, rev),
       keysChanged: async (at) => announceKeys(await pokes())(at),
     },

@@ -24,7 +24,7 @@ async function handedOver(at: string | null): Promise<void> {
 
 it("a log entry is lost that is overdue, and was not handed over since", async () => {
   const { pool, system } = deliveries;
-  await deliveries.signInAndOut(await deliveries.application());
+  await deliveries.signInAndOut(await deliveries.application("https://logout.test"));
   const entryOf = (at: string): Promise<unknown> => pool.query("UPDATE session.revocations SET at = $1", [at]);
   await handedOver(BEFORE);
   await entryOf(AFTER);

@@ -27,7 +27,7 @@ beforeAll(async () => {
   activation = createActivation({
     store,
     announce: {
-      revoked: async (seq) => void announced.revoked.push(seq),
+      revoked: async ({ seq }) => void announced.revoked.push(seq),
       devicesChanged: async (userId) => void announced.users.push(userId),
     },
     now: () => system.clock.now,

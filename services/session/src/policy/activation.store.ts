@@ -1,7 +1,8 @@
 import { inTransaction } from "@continuo/database";
 import type { Pool, PoolClient } from "pg";
 import { z } from "zod";
-import { endSessions } from "../revocation/end-sessions.store.ts";
+import { endSessions, LOGGED } from "../revocation/end-sessions.store.ts";
+import { Logged } from "../revocation/revocation.ts";
 import { isLive } from "../session/session.store.ts";
 import type { ActivationStore, Batch } from "./activation.ts";
 import { Policy, PolicyVersion } from "./policy.ts";
@@ -125,7 +126,7 @@ WITH ${RULE},
 SELECT json_build_object('IDLE', (SELECT count(*) FROM ended WHERE reason = 'IDLE'),
                          'ABSOLUTE', (SELECT count(*) FROM ended WHERE reason = 'ABSOLUTE'),
                          'EVICTED', (SELECT count(*) FROM ended WHERE reason = 'EVICTED')) AS ended,
-       (SELECT max(seq) FROM logged)::float8 AS seq,
+       ${LOGGED} AS logged,
        (SELECT coalesce(json_agg(json_build_object('userId', user_id, 'deviceRev', device_rev)), '[]') FROM head) AS changed`;
 
 /** $1 now. */
@@ -160,7 +161,7 @@ RETURNING ${policyColumns("p")}`;
 const byReason = z.object({ IDLE: z.number(), ABSOLUTE: z.number(), EVICTED: z.number() });
 const changed = z.array(z.object({ userId: z.uuid(), deviceRev: z.number() }));
 const Moved = z.object({ moved: z.number(), changed });
-const Ended = z.object({ ended: byReason, seq: z.number().nullable(), changed });
+const Ended = z.object({ ended: byReason, logged: Logged.nullable(), changed });
 const percentiles = z.tuple([z.number(), z.number()]).nullable();
 const Foreseen = z
   .object({
@@ -276,7 +277,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
           users: users.length,
           moved: moved.moved,
           ended: ended.ended,
-          seq: ended.seq,
+          logged: ended.logged,
           changed: [...revs].map(([userId, deviceRev]) => ({ userId, deviceRev })),
         };
       }),

@@ -4,7 +4,7 @@
  * it may be cut short anywhere, for whoever is still behind is seen by the number of his version.
  */
 import { AppError } from "@continuo/errors";
-import type { RevocationAnnouncer } from "../revocation/revocation.ts";
+import type { Logged, RevocationAnnouncer } from "../revocation/revocation.ts";
 import { applicationNotFound, type Policy, type PolicyRules, type PolicyVersion } from "./policy.ts";
 
 /** Why an activation ends a session. */
@@ -39,8 +39,8 @@ export interface Batch {
   /** Sessions that live on under the active version. */
   readonly moved: number;
   readonly ended: Readonly<Record<ActivationEnd, number>>;
-  /** The newest place in the log; null when nothing was ended. */
-  readonly seq: number | null;
+  /** Null when nothing was ended. */
+  readonly logged: Logged | null;
   readonly changed: readonly { userId: string; deviceRev: number }[];
 }
 
@@ -106,7 +106,7 @@ export function createActivation(options: {
       const batch = await store.move(applicationId, now(), SESSIONS_AT_ONCE);
       if (batch.users === 0) return sofar;
       await Promise.all([
-        batch.seq === null ? undefined : announce.revoked(batch.seq),
+        batch.logged && announce.revoked(batch.logged),
         ...batch.changed.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)),
       ]);
       sofar = sum(sofar, batch);

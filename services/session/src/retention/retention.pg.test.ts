@@ -12,6 +12,7 @@ let system: System;
 let pool: Pool;
 beforeAll(async () => {
   system = await startSystem();
+  await system.addWebhook();
   pool = new Pool({ connectionString: system.env.DATABASE_URL });
   pool.on("connect", (client) => client.on("error", () => undefined));
 });

@@ -6,7 +6,7 @@
 import type { JobHandler, UserEvent } from "@continuo/signals";
 import type { SecurityEventType } from "../audit/security-event.ts";
 import type { EndReason } from "../session/session.ts";
-import type { RevocationAnnouncer } from "./revocation.ts";
+import type { Logged, RevocationAnnouncer } from "./revocation.ts";
 
 type UserEventType = Extract<SecurityEventType, "USER_DISABLED" | "USER_ENABLED" | "USER_DELETED" | "PASSWORD_CHANGED">;
 
@@ -31,8 +31,8 @@ export interface EndUserCommand {
 export interface UserEnded {
   readonly deviceRev: number;
   readonly sessions: number;
-  /** The place in the log; null when no session was there to end. */
-  readonly seq: number | null;
+  /** Null when no session was there to end. */
+  readonly logged: Logged | null;
 }
 
 export interface ApplyUserEventsStore {
@@ -56,7 +56,7 @@ export function createApplyUserEvents(options: {
     if (ended === undefined) return;
     logger.info({ userId, because, sessions: ended.sessions }, "what was said of a user is done");
     await Promise.all([
-      ended.seq === null ? undefined : announce.revoked(ended.seq),
+      ended.logged && announce.revoked(ended.logged),
       announce.devicesChanged(userId, ended.deviceRev),
     ]);
   };

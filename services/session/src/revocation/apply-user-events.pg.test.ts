@@ -23,7 +23,7 @@ beforeAll(async () => {
     const announced: number[] = [];
     const handle = createApplyUserEvents({
       store,
-      announce: { revoked: async (seq) => void announced.push(seq), devicesChanged: async () => undefined },
+      announce: { revoked: async ({ seq }) => void announced.push(seq), devicesChanged: async () => undefined },
       now: () => system.clock.now,
     });
     const context = { jobId: newId(), attempt: 1, signal: new AbortController().signal };

@@ -2,8 +2,9 @@ import type { Pool } from "pg";
 import { z } from "zod";
 import { changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
 import { isLive } from "../session/session.store.ts";
-import { endSessions } from "./end-sessions.store.ts";
+import { endSessions, LOGGED } from "./end-sessions.store.ts";
 import type { ApplyUserEventsStore } from "./apply-user-events.jobs.ts";
+import { Logged } from "./revocation.ts";
 
 /** $1 user, $2 now, $3 epoch, $4 reason (null ends none), $5 type of the event. A user of whom there is no head has one from now on: it bars who comes late. */
 const END = `
@@ -32,7 +33,7 @@ WITH ${seenHead("$1")},
        (2, $5::text, true)) AS event (place, type, is_new)
      WHERE event.is_new ORDER BY event.place)
 SELECT due.is_due AND head.user_id IS NULL AS moved, due.is_due AS "isDue", head.device_rev AS "deviceRev",
-       (SELECT seq FROM logged) AS seq, (SELECT count(*) FROM ended) AS sessions
+       ${LOGGED} AS logged, (SELECT count(*) FROM ended) AS sessions
   FROM due LEFT JOIN head ON true`;
 
 interface EndRow extends UserChangeRow {
@@ -42,7 +43,7 @@ interface EndRow extends UserChangeRow {
 const Ended = z.object({
   deviceRev: z.coerce.number(),
   sessions: z.coerce.number(),
-  seq: z.coerce.number().nullable(),
+  logged: Logged.nullable(),
 });
 
 /** The end of a user's sessions in Postgres. */

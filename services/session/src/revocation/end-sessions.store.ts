@@ -7,7 +7,8 @@
  * devices (which only the holder of the head changes), grants (by id), and last the head of the log.
  */
 import { z } from "zod";
-import { fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+import { ANYBODY_TOLD, fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+import { Logged } from "./revocation.ts";
 
 /** Where the values are: parameters such as `$4`, or literals. */
 export interface EndSessionsSql {
@@ -23,7 +24,7 @@ export interface EndSessionsSql {
 }
 
 /**
- * CTEs from `ended` on. Of use to the statement itself: `logged (seq, user_id, session_ids)`, a row for each revocation.
+ * CTEs from `ended` on. Of use to the statement itself: `logged (seq, user_id, session_ids, told_at)`, a row for each revocation.
  * `seq` comes from the single head row, whose lock is held until the commit: so no reader of the log can see a number
  * before all lower ones.
  */
@@ -56,16 +57,17 @@ export function endSessions({ state, now, actor, condition, exceptDevice = "NULL
      WHERE r.id = 1 AND added.count > 0
     RETURNING r.seq - added.count AS before),
   logged AS (
-    INSERT INTO session.revocations (seq, kind, key, user_id, session_ids, reason, actor_id, at)
+    INSERT INTO session.revocations (seq, kind, key, user_id, session_ids, reason, actor_id, at, told_at)
     SELECT log_head.before + entry.place, entry.kind, entry.key, entry.user_id, entry.session_ids, entry.reason,
-           entry.actor_id, ${now}::timestamptz
+           entry.actor_id, ${now}::timestamptz, CASE WHEN NOT ${ANYBODY_TOLD} THEN ${now}::timestamptz END
       FROM entry, log_head
-    RETURNING seq, user_id, session_ids),
+    RETURNING seq, user_id, session_ids, told_at),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
     SELECT gen_random_uuid(), '${fanOutRevocation.name}',
            ${fanOutPayload("jsonb_agg(log_head.before + entry.place ORDER BY entry.place)")}, ${now}::timestamptz
       FROM entry, log_head
+     WHERE ${ANYBODY_TOLD}
     HAVING count(*) > 0),
   noted AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
@@ -75,16 +77,20 @@ export function endSessions({ state, now, actor, condition, exceptDevice = "NULL
      ORDER BY ended.user_id, ended.id)`;
 }
 
+/** What the CTE `logged` wrote, as JSON to be parsed by `Logged`; null for nothing. */
+export const LOGGED =
+  "(SELECT json_build_object('seq', max(seq), 'posted', bool_or(told_at IS NULL)) FROM logged HAVING count(*) > 0)";
+
 /** What a statement returns that ended those of the CTE `from` whom it could: parsed by `EndedBatch`. */
 export const endedBatch = (from: string): string => `
-SELECT (SELECT count(*) FROM ${from}) AS found, (SELECT count(*) FROM ended) AS ended, (SELECT max(seq) FROM logged) AS seq,
+SELECT (SELECT count(*) FROM ${from}) AS found, (SELECT count(*) FROM ended) AS ended, ${LOGGED} AS logged,
        (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
           FROM ended) AS users`;
 
-/** How many were found and ended, the newest place in the log, and the users concerned with their device revision. */
+/** How many were found and ended, and the users concerned with their device revision. */
 export const EndedBatch = z.object({
   found: z.coerce.number(),
   ended: z.coerce.number(),
-  seq: z.coerce.number().nullable(),
+  logged: Logged.nullable(),
   users: z.array(z.object({ userId: z.uuid(), deviceRev: z.number() })),
 });

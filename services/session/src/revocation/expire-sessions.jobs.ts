@@ -4,7 +4,7 @@
  */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
-import type { RevocationAnnouncer } from "./revocation.ts";
+import type { Logged, RevocationAnnouncer } from "./revocation.ts";
 
 const Payload = z.object({});
 
@@ -19,8 +19,8 @@ export interface Expired {
   /** Lapsed sessions that were looked at. */
   readonly found: number;
   readonly ended: number;
-  /** The newest place in the log; null when nothing was ended. */
-  readonly seq: number | null;
+  /** Null when nothing was ended. */
+  readonly logged: Logged | null;
   readonly users: readonly { userId: string; deviceRev: number }[];
 }
 
@@ -40,10 +40,10 @@ export function createExpireSessions(options: {
   const { store, announce, now } = options;
   return async (_payload, { signal, logger }) => {
     while (!signal.aborted) {
-      const { found, ended, seq, users } = await store.expire(now(), BATCH);
-      if (seq !== null) {
+      const { found, ended, logged, users } = await store.expire(now(), BATCH);
+      if (logged !== null) {
         logger.info({ ended }, "sessions have expired");
-        await announce.revoked(seq);
+        await announce.revoked(logged);
         await Promise.all(users.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
       }
       if (found < BATCH || ended === 0) return;

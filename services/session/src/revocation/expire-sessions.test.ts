@@ -12,7 +12,7 @@ async function batchesAskedFor(...batches: [found: number, ended: number][]): Pr
         const [found, ended] = batches[asked++] ?? [];
         if (found === undefined || ended === undefined) throw new Error("it asks on and on");
         expect(found).toBeLessThanOrEqual(count);
-        return { found, ended, seq: null, users: [] };
+        return { found, ended, logged: null, users: [] };
       },
     },
     announce: { revoked: async () => undefined, devicesChanged: async () => undefined },

@@ -5,7 +5,7 @@ import type { RevocationAnnouncer } from "./revocation.ts";
 
 const Payload = z.object({ seqs: z.array(z.number().int().positive()).min(1) });
 
-/** Written to the outbox with the revocations of a statement. */
+/** Written to the outbox with the revocations of a statement, where anybody is to be told. */
 export const fanOutRevocation = defineJob({
   name: "fan-out-revocation",
   schema: Payload,
@@ -16,6 +16,11 @@ export const fanOutRevocation = defineJob({
 
 /** The payload for the revocations at `seqs`, a jsonb array, as an SQL expression. */
 export const fanOutPayload = (seqs: string): string => `jsonb_build_object('seqs', ${seqs})`;
+
+/** Whether anybody is told of revocations, as an SQL expression: else nothing is posted, and each is told with its commit. */
+export const ANYBODY_TOLD = `
+  (EXISTS (SELECT FROM session.webhooks WHERE disabled_at IS NULL)
+   OR EXISTS (SELECT FROM session.applications WHERE backchannel_logout_uri IS NOT NULL))`;
 
 /** A revocation that has been told. */
 export interface Told {

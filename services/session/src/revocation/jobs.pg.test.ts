@@ -1,11 +1,10 @@
 import { createLogger } from "@continuo/process";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Pool } from "pg";
-import { v7 as newId } from "uuid";
 import { z } from "zod";
 import { WorkerEnv } from "../env.ts";
 import { hold, lockWaiters } from "../lock.fixture.ts";
-import { faultOf } from "../person.fixture.ts";
+import { faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { startWorkers } from "../worker-app.ts";
 import { startWorkerProcess } from "../worker-process.fixture.ts";
@@ -17,9 +16,11 @@ const soon = { timeout: 60_000, interval: 50 };
 const SignOut = z.object({ receipt: z.object({ seq: z.string() }) });
 
 let system: System;
+let webhook: string;
 let pool: Pool;
 beforeAll(async () => {
   system = await startSystem();
+  webhook = await system.addWebhook();
   pool = new Pool({ connectionString: system.env.DATABASE_URL });
 });
 afterAll(async () => {
@@ -93,7 +94,7 @@ describe("the expiry of sessions", () => {
       session.viewer.userId,
     ]);
     await using _ = change;
-    expect(await store.expire(system.clock.now, 10)).toMatchObject({ found: 1, ended: 0, seq: null });
+    expect(await store.expire(system.clock.now, 10)).toMatchObject({ found: 1, ended: 0, logged: null });
     await change[Symbol.asyncDispose]();
     expect(await store.expire(system.clock.now, 10)).toMatchObject({ found: 1, ended: 1 });
   });
@@ -117,8 +118,6 @@ describe("the expiry of sessions", () => {
 
 describe("the fan-out of a revocation", () => {
   it("posts each sign-out to a webhook once, though its worker is killed in the middle", async () => {
-    const webhook = newId();
-    await addWebhook(webhook, null);
     const people = await Promise.all(Array.from({ length: 10 }, () => system.person().signIn()));
     await Promise.all(people.map((each) => each.data("mutation { signOut { receipt { seq } } }")));
     const users = people.map(({ viewer }) => viewer.userId);
@@ -175,8 +174,7 @@ describe("the fan-out of a revocation", () => {
       const { signOut } = await session.data("mutation { signOut { receipt { seq } } }");
       seqs.push(Number(SignOut.parse(signOut).receipt.seq));
     }
-    const id = newId();
-    await addWebhook(id, "bank");
+    const id = await system.addWebhook("bank");
     const store = createRevocationJobsStore(pool);
     await store.deliver(seqs, system.clock.now);
     const told = await rowsOf("SELECT seq::int FROM session.revocation_deliveries WHERE recipient = $1", [
@@ -184,6 +182,30 @@ describe("the fan-out of a revocation", () => {
     ]);
     expect(told).toEqual([{ seq: seqs[1] }]);
     expect(await store.deliver(seqs, system.clock.now)).toMatchObject(seqs.map((seq) => ({ seq, posted: 0 })));
+  });
+
+  it("needs no job where nobody is told: the sign-out is told with its commit", async () => {
+    const aside = (isDisabled: boolean): Promise<unknown> =>
+      system.admin.query("UPDATE session.webhooks SET disabled_at = CASE WHEN $1 THEN now() END", [isDisabled]);
+    await aside(true);
+    await using _ = { [Symbol.asyncDispose]: async () => void (await aside(false)) };
+    const [laptop, phone] = [await system.person().signIn(), await system.person().signIn()];
+    const traces = async ({ viewer }: SignedIn): Promise<unknown> =>
+      rowsOf(
+        `SELECT r.told_at = r.at AS "isTold", count(o.id)::int AS posted FROM session.revocations AS r
+           LEFT JOIN session.outbox AS o ON o.payload -> 'seqs' @> to_jsonb(r.seq)
+          WHERE r.user_id = $1 GROUP BY 1`,
+        [viewer.userId],
+      );
+    await laptop.data("mutation { signOut { receipt { seq } } }");
+    expect(await traces(laptop)).toEqual([{ isTold: true, posted: 0 }]);
+    // An application that wants back-channel logout is somebody.
+    await system.admin.query(
+      "UPDATE session.applications SET backchannel_logout_uri = 'https://bank.test' WHERE id = 'bank'",
+    );
+    await phone.data("mutation { signOut { receipt { seq } } }");
+    expect(await traces(phone)).toEqual([{ isTold: null, posted: 1 }]);
+    await system.admin.query("UPDATE session.applications SET backchannel_logout_uri = NULL");
   });
 
   it("has nothing to say about a revocation that is gone", async () => {
@@ -212,12 +234,6 @@ describe("a dead worker", () => {
 });
 
 /** Of all applications where none is given. */
-const addWebhook = (id: string, applicationId: string | null): Promise<unknown> =>
-  system.admin.query(
-    "INSERT INTO session.webhooks (id, application_id, url, sealed_secret, created_at) VALUES ($1, $2, 'https://hook.test', '', $3)",
-    [id, applicationId, system.clock.now],
-  );
-
 /** A worker that fans out, until killed. */
 function startFanOutProcess(): AsyncDisposable {
   return startWorkerProcess({

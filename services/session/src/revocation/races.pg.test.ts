@@ -12,6 +12,7 @@ let system: System;
 let pool: Pool;
 beforeAll(async () => {
   system = await startSystem({ poolSize: 20 });
+  await system.addWebhook();
   pool = new Pool({ connectionString: system.env.DATABASE_URL });
 });
 afterAll(async () => {
@@ -133,7 +134,7 @@ describe("expiry", () => {
     const expiring = createRevocationJobsStore(pool).expire(system.clock.now, 10);
     await lockWaiters(system.admin, 1);
     await moving[Symbol.asyncDispose]();
-    expect(await expiring).toMatchObject({ ended: 0, seq: null });
+    expect(await expiring).toMatchObject({ ended: 0, logged: null });
     expect(await stateOf(session)).toBe("ACTIVE");
     await session.data("{ viewer { session { id } } }");
   });

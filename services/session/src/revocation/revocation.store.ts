@@ -70,7 +70,7 @@ WITH RECURSIVE ${commands},
   ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })},
   outcome AS (
     SELECT command.place, head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
-           logged.seq, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
+           logged.seq, logged.told_at IS NULL AS posted, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
            (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
       FROM command
       LEFT JOIN head ON head.user_id = command.user_id
@@ -81,7 +81,7 @@ SELECT * FROM outcome ORDER BY place`;
 
 const REVOKE_PRESENTED = `${revokeSql(PRESENTED)}
 SELECT presented.place, presented.is_theirs AS "isTheirs", presented.id AS "sessionId", presented.user_id AS "userId",
-       coalesce(outcome.moved, true) AS moved, outcome.seq, outcome."deviceRev", outcome."sessionIds", outcome."deviceIds"
+       coalesce(outcome.moved, true) AS moved, outcome.seq, outcome.posted, outcome."deviceRev", outcome."sessionIds", outcome."deviceIds"
   FROM presented LEFT JOIN outcome USING (place)`;
 
 /** $1 sessions. */
@@ -91,6 +91,7 @@ SELECT EXISTS (SELECT FROM session.sessions AS s
 
 interface RevokeRow extends UserChangeRow {
   readonly seq: string | null;
+  readonly posted: boolean;
   readonly deviceRev: string | null;
   readonly sessionIds: string[] | null;
   readonly deviceIds: string[] | null;
@@ -176,10 +177,11 @@ function latestOf(commands: readonly { readonly now: Date }[]): Date {
   return new Date(Math.max(...commands.map(({ now }) => now.getTime())));
 }
 
-function endedOf({ seq, deviceRev, sessionIds, deviceIds }: RevokeRow, at: Date): Ended | undefined {
+function endedOf({ seq, posted, deviceRev, sessionIds, deviceIds }: RevokeRow, at: Date): Ended | undefined {
   if (seq === null) return undefined;
   return {
     seq: Number(seq),
+    posted,
     at,
     deviceRev: Number(deviceRev),
     sessionIds: sessionIds ?? [],

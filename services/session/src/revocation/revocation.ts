@@ -4,6 +4,7 @@
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
+import { z } from "zod";
 import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
 import type { EndReason, Session } from "../session/session.ts";
 import type { RefreshTokenParts } from "../token/refresh-token.ts";
@@ -65,9 +66,12 @@ export function completedAt({ acks, pendingReplicas }: RevocationReceipt): Date 
   return new Date(Math.max(...acks.map(({ at }) => at.getTime())));
 }
 
+/** What a statement wrote to the log: its newest place there, and whether the outbox has a row of it. */
+export const Logged = z.object({ seq: z.number().int(), posted: z.boolean() });
+export type Logged = z.infer<typeof Logged>;
+
 /** A change that ended sessions. */
-export interface Ended {
-  readonly seq: number;
+export interface Ended extends Logged {
   readonly at: Date;
   readonly sessionIds: readonly string[];
   readonly deviceIds: readonly string[];
@@ -109,8 +113,7 @@ export interface RevocationStore {
 
 /** Tells the other processes after a commit; may be lost without harm. */
 export interface RevocationAnnouncer {
-  /** The log is at `seq`, and the outbox has rows. */
-  revoked(seq: number): Promise<void>;
+  revoked(logged: Logged): Promise<void>;
   devicesChanged(userId: string, deviceRev: number): Promise<void>;
 }
 
@@ -165,8 +168,8 @@ export function createRevocations(options: {
     return ended;
   }
 
-  async function tell(userId: string, { seq, deviceRev }: Ended): Promise<void> {
-    await Promise.all([announce.revoked(seq), announce.devicesChanged(userId, deviceRev)]);
+  async function tell(userId: string, ended: Ended): Promise<void> {
+    await Promise.all([announce.revoked(ended), announce.devicesChanged(userId, ended.deviceRev)]);
   }
 
   async function signOut(viewer: Viewer, selector: Selector, reason: EndReason, deviceIds: string[]): Promise<SignOut> {

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { Session } from "../session/session.ts";
-import type { RevocationAnnouncer } from "./revocation.ts";
+import type { Logged, RevocationAnnouncer } from "./revocation.ts";
 
 /** ISO 8601: a date alone is its midnight in UTC. Laxer forms would let a typing error mean another year. */
 const moment = z.union([z.date(), z.union([z.iso.datetime({ offset: true }), z.iso.date()]).pipe(z.coerce.date())]);
@@ -44,8 +44,8 @@ export type SessionFilter = z.infer<typeof SessionFilter>;
 
 /** What one batch has ended. */
 export interface Batch {
-  /** The newest place in the log; null when nothing was ended. */
-  readonly seq: number | null;
+  /** Null when nothing was ended. */
+  readonly logged: Logged | null;
   readonly found: number;
   readonly ended: number;
   readonly users: readonly { userId: string; deviceRev: number }[];
@@ -101,9 +101,9 @@ export function createRevokeWhere(options: {
     let lastSeq: number | null = null;
     for (;;) {
       const batch = await store.revoke(filter, BATCH, begunAt, now());
-      if (batch.seq !== null) {
-        lastSeq = batch.seq;
-        await announce.revoked(batch.seq);
+      if (batch.logged !== null) {
+        lastSeq = batch.logged.seq;
+        await announce.revoked(batch.logged);
         await Promise.all(batch.users.map(({ userId, deviceRev }) => announce.devicesChanged(userId, deviceRev)));
       }
       sessionsEnded += batch.ended;

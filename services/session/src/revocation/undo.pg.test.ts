@@ -9,6 +9,7 @@ const MINUTE_MS = 60_000;
 let system: System;
 beforeAll(async () => {
   system = await startSystem();
+  await system.addWebhook();
 });
 afterAll(async () => system[Symbol.asyncDispose]());
 

@@ -3,7 +3,9 @@ import { z } from "zod";
 import { advancedHead, changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
 import { isConfidentialSql } from "../application/application.store.ts";
 import { isLive } from "../session/session.store.ts";
-import { fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+import { ANYBODY_TOLD, fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
+import { LOGGED } from "./end-sessions.store.ts";
+import { Logged } from "./revocation.ts";
 import type { UndoOutcome, UndoStore } from "./undo.ts";
 
 /**
@@ -71,14 +73,15 @@ WITH ${seenHead("$1")},
       FROM head WHERE r.id = 1 AND (SELECT count(*) FROM reopened) > 0
     RETURNING r.seq),
   logged AS (
-    INSERT INTO session.revocations (seq, kind, key, user_id, session_ids, reason, actor_id, at, restores)
+    INSERT INTO session.revocations (seq, kind, key, user_id, session_ids, reason, actor_id, at, restores, told_at)
     SELECT log_head.seq, entry.kind, entry.key, entry.user_id, (SELECT array_agg(restored.id) FROM restored), entry.reason,
-           $1::uuid, $2::timestamptz, entry.seq
+           $1::uuid, $2::timestamptz, entry.seq, CASE WHEN NOT ${ANYBODY_TOLD} THEN $2::timestamptz END
       FROM log_head, entry
-    RETURNING seq),
+    RETURNING seq, told_at),
   posted AS (
     INSERT INTO session.outbox (id, topic, payload, created_at)
-    SELECT gen_random_uuid(), '${fanOutRevocation.name}', ${fanOutPayload("jsonb_build_array(logged.seq)")}, $2::timestamptz FROM logged),
+    SELECT gen_random_uuid(), '${fanOutRevocation.name}', ${fanOutPayload("jsonb_build_array(logged.seq)")}, $2::timestamptz
+      FROM logged WHERE ${ANYBODY_TOLD}),
   noted AS (
     INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, actor_id, detail)
     SELECT $1::uuid, $2::timestamptz, 'SESSIONS_RESTORED', restored.id, restored.device_id, $1::uuid,
@@ -86,7 +89,7 @@ WITH ${seenHead("$1")},
       FROM restored, logged ORDER BY restored.id)
 SELECT verdict.kind,
        verdict.kind = 'UNDONE' AND EXISTS (SELECT FROM judged WHERE reason IS NULL) AND NOT EXISTS (SELECT FROM head) AS moved,
-       (SELECT seq FROM logged) AS seq,
+       ${LOGGED} AS logged,
        (SELECT device_rev FROM head) AS "deviceRev",
        (SELECT coalesce(json_agg(json_build_object('sessionId', id, 'deviceId', device_id, 'reason', reason) ORDER BY id), '[]')
           FROM judged) AS sessions
@@ -94,7 +97,7 @@ SELECT verdict.kind,
 
 interface UndoRow extends UserChangeRow {
   readonly kind: UndoOutcome["kind"];
-  readonly seq: string | null;
+  readonly logged: unknown;
   readonly deviceRev: string | null;
   readonly sessions: unknown;
 }
@@ -119,7 +122,7 @@ export function createUndoStore(pool: Pool): UndoStore {
       if (row.kind !== "UNDONE") return { kind: row.kind };
       return {
         kind: "UNDONE",
-        seq: row.seq === null ? null : Number(row.seq),
+        logged: Logged.nullable().parse(row.logged),
         deviceRev: row.deviceRev === null ? null : Number(row.deviceRev),
         sessions: Sessions.parse(row.sessions),
       };

@@ -8,6 +8,7 @@ import {
   heardNothing,
   parseSeq,
   receiptNotFound,
+  type Logged,
   type RevocationAnnouncer,
   type RevocationReceipt,
 } from "./revocation.ts";
@@ -36,7 +37,7 @@ export interface Undone {
 export type UndoOutcome =
   | {
       readonly kind: "UNDONE";
-      readonly seq: number | null;
+      readonly logged: Logged | null;
       readonly deviceRev: number | null;
       readonly sessions: readonly Undone[];
     }
@@ -88,11 +89,11 @@ export function createUndoSignOut(options: {
       case "WINDOW_PASSED":
         throw new AppError("CONFLICT", "UNDO_WINDOW_PASSED", "It is too late to take this sign-out back.");
       case "UNDONE": {
-        const { seq: restoredSeq, deviceRev, sessions } = outcome;
-        if (restoredSeq === null || deviceRev === null) return { receipt: undefined, sessions };
-        await Promise.all([announce.revoked(restoredSeq), announce.devicesChanged(userId, deviceRev)]);
+        const { logged, deviceRev, sessions } = outcome;
+        if (logged === null || deviceRev === null) return { receipt: undefined, sessions };
+        await Promise.all([announce.revoked(logged), announce.devicesChanged(userId, deviceRev)]);
         const count = sessions.filter(({ reason }) => reason === null).length;
-        return { receipt: heardNothing({ seq: restoredSeq, at, sessions: count }), sessions };
+        return { receipt: heardNothing({ seq: logged.seq, at, sessions: count }), sessions };
       }
     }
   };

@@ -6,6 +6,7 @@ import { startSystem, type System } from "../system.fixture.ts";
 let system: System;
 beforeAll(async () => {
   system = await startSystem();
+  await system.addWebhook();
 });
 afterAll(async () => system[Symbol.asyncDispose]());
 

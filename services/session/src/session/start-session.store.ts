@@ -1,8 +1,8 @@
 import type { Pool } from "pg";
-import { z } from "zod";
 import { changeUser, seenHead, type UserChangeRow } from "../database/user-change.ts";
 import { firstAuthorization } from "../token/access-token.ts";
-import { endSessions } from "../revocation/end-sessions.store.ts";
+import { endSessions, LOGGED } from "../revocation/end-sessions.store.ts";
+import { Logged } from "../revocation/revocation.ts";
 import type { StartCommand, StartOutcome, StartSessionStore } from "./start-session.ts";
 import { Session } from "./session.ts";
 import { isLive, sessionColumns } from "./session.store.ts";
@@ -101,17 +101,17 @@ WITH ${seenHead("$1")},
     exceptDevice: "SELECT device.id FROM device",
   })}
 SELECT verdict.kind, verdict.kind = 'STARTED' AND head.user_id IS NULL AS moved,
-       head.device_rev AS "deviceRev", head.epoch, (SELECT max(seq) FROM logged) AS "evictedSeq", started.*
+       head.device_rev AS "deviceRev", head.epoch, ${LOGGED} AS evicted, started.*
   FROM verdict LEFT JOIN head ON true LEFT JOIN started ON true`;
 
 interface StartRow extends UserChangeRow {
   readonly kind: StartOutcome["kind"];
   readonly deviceRev: string;
   readonly epoch: number;
-  readonly evictedSeq: string | null;
+  readonly evicted: unknown;
 }
 
-const Evicted = z.coerce.number().nullable();
+const Evicted = Logged.nullable();
 
 /** The start of sessions in Postgres. */
 export function createStartSessionStore(pool: Pool): StartSessionStore {
@@ -126,7 +126,7 @@ export function createStartSessionStore(pool: Pool): StartSessionStore {
       return {
         kind: "STARTED",
         deviceRev: Number(row.deviceRev),
-        evictedSeq: Evicted.parse(row.evictedSeq),
+        evicted: Evicted.parse(row.evicted),
         authorization: firstAuthorization(Session.parse(row), command, { policy: command.policy, epoch: row.epoch }),
       };
     },

@@ -8,7 +8,7 @@ import { clientInvalid } from "../application/client-authentication.ts";
 import { applicationNotFound, assertAcr, deadlinesFrom, type Policy, type PolicyStore } from "../policy/policy.ts";
 import type { DeviceInput } from "../device/device.ts";
 import type { Place, PlaceOf } from "../place/place.ts";
-import type { RevocationAnnouncer } from "../revocation/revocation.ts";
+import type { Logged, RevocationAnnouncer } from "../revocation/revocation.ts";
 import type { AccessTokenMinter, Authorization } from "../token/access-token.ts";
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
 import { dpopRequired, issueTokens, type SessionTokens } from "../token/rotation.ts";
@@ -51,8 +51,8 @@ export type StartOutcome =
       readonly kind: "STARTED";
       readonly authorization: Authorization;
       readonly deviceRev: number;
-      /** The newest place in the log, when older sessions had to make room. */
-      readonly evictedSeq: number | null;
+      /** When older sessions had to make room. */
+      readonly evicted: Logged | null;
     }
   | { readonly kind: "GRANT_USED" }
   | { readonly kind: "GRANT_VOID" }
@@ -148,11 +148,8 @@ export function createStartSession(options: {
           "Sign out elsewhere first: no more sessions are allowed.",
         );
       case "STARTED": {
-        const { authorization, deviceRev, evictedSeq } = outcome;
-        await Promise.all([
-          announce.devicesChanged(claims.sub, deviceRev),
-          evictedSeq === null ? undefined : announce.revoked(evictedSeq),
-        ]);
+        const { authorization, deviceRev, evicted } = outcome;
+        await Promise.all([announce.devicesChanged(claims.sub, deviceRev), evicted && announce.revoked(evicted)]);
         return issueTokens(authorization, at, options);
       }
     }

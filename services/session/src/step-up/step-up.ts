@@ -160,7 +160,7 @@ export function createStepUp(options: {
           continue;
         case "STEPPED_UP":
           await Promise.all([
-            announce.revoked(outcome.seq),
+            announce.revoked({ seq: outcome.seq, posted: false }),
             announce.devicesChanged(session.userId, outcome.deviceRev),
           ]);
           return issueTokens(outcome.authorization, at, options);
