@@ -26,26 +26,8 @@ const COMMANDS = `
              user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
              except_device uuid, with_approved boolean, epoch int))`;
 
-/**
- * A row a refresh token: $2 grant ids, $3 salts, $4 clients that present them. Of one person's only the first is a command;
- * the others have `moved`.
- */
-const PRESENTED = `
-  presented AS MATERIALIZED (
-    SELECT given.place, found.*, found.application_id = given.application_id AS is_theirs
-      FROM unnest($2::uuid[], $3::bytea[], $4::text[]) WITH ORDINALITY AS given (grant_id, salt, application_id, place)
-     CROSS JOIN LATERAL (
-       SELECT s.id, s.user_id, s.application_id FROM session.grants AS g JOIN session.sessions AS s ON s.id = g.session_id
-        WHERE g.id = given.grant_id AND g.salt = given.salt OFFSET 0) AS found),
-  command AS MATERIALIZED (
-    SELECT DISTINCT ON (p.user_id)
-           p.place, p.user_id, p.user_id AS actor_id, p.id AS asked_in, 'SIGNED_OUT' AS reason, 'SESSION' AS kind,
-           p.id::text AS key, p.id AS session, NULL::uuid AS device, NULL::uuid AS except_device, false AS with_approved, 0 AS epoch
-      FROM presented AS p WHERE p.is_theirs ORDER BY p.user_id, p.place)`;
-
-/** $1 now; `commands` are CTEs that end with `command`. */
-const revokeSql = (commands: string): string => `
-WITH RECURSIVE ${commands},
+/** CTEs that end with `target`: what is live of what each command says. $1 now. */
+const TARGETS = `
   live AS MATERIALIZED (
     -- OFFSET 0, here and below: each by the index; joined, all that live may be read, and all that were ever approved.
     SELECT found.* FROM command
@@ -65,24 +47,48 @@ WITH RECURSIVE ${commands},
        AND (command.device IS NULL OR live.device_id = command.device)
        AND (command.except_device IS NULL OR live.device_id <> command.except_device)
        AND (command.asked_in IS NULL OR EXISTS (
-             SELECT FROM live AS own WHERE own.id = command.asked_in AND own.user_id = command.user_id))),
+             SELECT FROM live AS own WHERE own.id = command.asked_in AND own.user_id = command.user_id)))`;
+
+/** From `target` to its end. $1 now. */
+const END_TARGETS = `
   ${advancedHeads("SELECT target.user_id FROM target")},
-  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })},
-  outcome AS (
-    SELECT command.place, head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
-           logged.seq, logged.told_at IS NULL AS posted, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
-           (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
-      FROM command
-      LEFT JOIN head ON head.user_id = command.user_id
-      LEFT JOIN logged ON logged.user_id = command.user_id)`;
+  ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })}`;
 
-const REVOKE = `${revokeSql(COMMANDS)}
-SELECT * FROM outcome ORDER BY place`;
+const REVOKE = `
+WITH RECURSIVE ${COMMANDS}, ${TARGETS}, ${END_TARGETS}
+SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id = command.user_id) AS moved,
+       logged.seq, logged.told_at IS NULL AS posted, head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds",
+       (SELECT array_agg(DISTINCT device_id) FROM ended WHERE ended.user_id = command.user_id) AS "deviceIds"
+  FROM command
+  LEFT JOIN head ON head.user_id = command.user_id
+  LEFT JOIN logged ON logged.user_id = command.user_id
+ ORDER BY command.place`;
 
-const REVOKE_PRESENTED = `${revokeSql(PRESENTED)}
+/**
+ * A row a refresh token: $2 grant ids, $3 salts, $4 clients that present them. Of one person's only the first that is live is a
+ * command; the others have `moved`.
+ */
+const REVOKE_PRESENTED = `
+WITH presented AS MATERIALIZED (
+    SELECT given.place, found.*, found.application_id = given.application_id AS is_theirs
+      FROM unnest($2::uuid[], $3::bytea[], $4::text[]) WITH ORDINALITY AS given (grant_id, salt, application_id, place)
+     CROSS JOIN LATERAL (
+       SELECT s.id, s.user_id, s.device_id, s.application_id, ${isLive("s", "$1::timestamptz")} AS is_live
+         FROM session.grants AS g JOIN session.sessions AS s ON s.id = g.session_id
+        WHERE g.id = given.grant_id AND g.salt = given.salt OFFSET 0) AS found),
+  command AS MATERIALIZED (
+    SELECT DISTINCT ON (p.user_id) p.place, p.id, p.user_id, 0 AS epoch
+      FROM presented AS p WHERE p.is_theirs AND p.is_live ORDER BY p.user_id, p.place),
+  target AS (
+    SELECT command.id, command.user_id, command.user_id AS actor_id, 'SESSION' AS kind, command.id::text AS key, 'SIGNED_OUT' AS reason
+      FROM command), ${END_TARGETS}
 SELECT presented.place, presented.is_theirs AS "isTheirs", presented.id AS "sessionId", presented.user_id AS "userId",
-       coalesce(outcome.moved, true) AS moved, outcome.seq, outcome.posted, outcome."deviceRev", outcome."sessionIds", outcome."deviceIds"
-  FROM presented LEFT JOIN outcome USING (place)`;
+       presented.is_live AND head.user_id IS NULL AS moved, logged.seq, logged.told_at IS NULL AS posted,
+       head.device_rev AS "deviceRev", logged.session_ids AS "sessionIds", ARRAY[presented.device_id] AS "deviceIds"
+  FROM presented
+  LEFT JOIN command USING (place)
+  LEFT JOIN head ON head.user_id = command.user_id
+  LEFT JOIN logged ON logged.user_id = command.user_id`;
 
 /** $1 sessions. */
 const MAY_BE_OPEN = `
