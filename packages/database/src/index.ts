@@ -10,5 +10,5 @@ export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from ".
 export { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
 export { MigrateEnv } from "./env.ts";
 export { runCommand, SetupError } from "./setup-error.ts";
-export { startDatabase } from "./start-database.ts";
+export { startDatabase, type StartOptions } from "./start-database.ts";
 export { inTransaction } from "./transaction.ts";

@@ -1,4 +1,5 @@
 import { createLogger, metrics } from "@continuo/process";
+import { createTestDatabase } from "@continuo/testkit";
 import type { PrismaPg } from "@prisma/adapter-pg";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -53,8 +54,22 @@ it("Prisma and hand-written SQL share one pool, under the process's name", async
 it("a process is told in a sentence why it cannot start on a database", async () => {
   const nowhere = new URL(settings.url);
   nowhere.port = "1";
-  await expect(startDatabase({ ...settings, url: nowhere.href })).rejects.toMatchObject({ code: "E_DB_UNREACHABLE" });
-  await expect(startDatabase(settings)).rejects.toMatchObject({ code: "E_DB_NOT_MIGRATED" });
+  const start = (url: string) => startDatabase({ ...settings, url, schema: "identity" });
+  await expect(start(nowhere.href)).rejects.toMatchObject({ code: "E_DB_UNREACHABLE" });
+  await expect(start(settings.url)).rejects.toMatchObject({ code: "E_DB_NOT_MIGRATED" });
+});
+
+it("a process with the role of another is refused, and told which it needs", async () => {
+  await using migrated = await createTestDatabase();
+  const start = async (url: string): Promise<void> => {
+    await using _ = await startDatabase({ ...settings, url, schema: "identity" });
+  };
+  await expect(start(migrated.url.session)).rejects.toMatchObject({
+    code: "E_DB_ROLE",
+    message: "The role continuo_session may not use the schema identity.",
+    fix: "Set DATABASE_URL to the role continuo_identity.",
+  });
+  await start(migrated.url.identity);
 });
 
 it("tells how many connections are in use, and how many requests wait for one, for as long as it is open", async () => {

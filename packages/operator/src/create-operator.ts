@@ -1,5 +1,5 @@
 /** The command line of one service: its commands, and what they use of an installation, opened when they first ask for it. */
-import { startDatabase, type Database, type DatabaseOptions } from "@continuo/database";
+import { startDatabase, type Database, type StartOptions } from "@continuo/database";
 import { createLogger, loadEnv, sendLogsTo, type LogLevel } from "@continuo/process";
 import { startPokes, type Pokes } from "@continuo/signals/pokes";
 import type { z } from "zod";
@@ -21,7 +21,7 @@ interface Env {
 export interface Installation<OperatorEnv, Client> {
   /** Throws EnvError. */
   readonly env: () => Promise<OperatorEnv>;
-  /** Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED. */
+  /** Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED, E_DB_ROLE. */
   readonly database: () => Promise<Database<Client>>;
   readonly pokes: () => Promise<Pokes>;
 }
@@ -43,7 +43,7 @@ export function createOperator<
   service: Program & {
     readonly commands: readonly AddCommands<Equipment>[];
     readonly env: z.ZodType<OperatorEnv>;
-    readonly database: Pick<DatabaseOptions<Client>, "PrismaClient" | "planning">;
+    readonly database: Pick<StartOptions<Client>, "schema" | "PrismaClient" | "planning">;
     readonly equip: (installation: Installation<OperatorEnv, Client>, now: () => Date) => Equipment;
   },
 ): (argv: readonly string[], options?: OperatorOptions) => Promise<number> {

@@ -39,8 +39,12 @@ export function createRedisListener(options: {
         connectTimeout: TIMEOUT_MS,
         commandTimeout: TIMEOUT_MS,
       });
+      let trouble: unknown;
       const gone = Promise.withResolvers<void>();
-      redis.on("error", (cause: unknown) => logger.debug({ err: cause }, "a listener lost its connection"));
+      redis.on("error", (cause: unknown) => {
+        trouble = cause;
+        logger.debug({ err: cause }, "a listener lost its connection");
+      });
       redis.on("end", () => gone.resolve());
       redis.on("message", (channel: string, text: string) => hear(channel.slice(prefix.length), text));
       const close = async (): Promise<void> => {
@@ -55,7 +59,8 @@ export function createRedisListener(options: {
         if (channels.length > 0) await redis.subscribe(...channels);
       } catch (cause) {
         await close();
-        throw cause;
+        // What ioredis rejects with says only that there is no connection.
+        throw trouble ?? cause;
       }
       return { closed: gone.promise, probe: async () => void (await redis.ping()), [Symbol.asyncDispose]: close };
     },

@@ -41,6 +41,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
   const { pool } = opening.use(
     await startDatabase({
       url: env.DATABASE_URL,
+      schema: SCHEMA,
       PrismaClient,
       applicationName: "continuo-identity",
       poolSize: env.DATABASE_POOL_SIZE,

@@ -3,7 +3,7 @@ import { createOperator } from "@continuo/operator";
 import { PrismaClient } from "./database/generated/client.ts";
 import { OperatorEnv } from "./env.ts";
 import type { Equipment } from "./operator.ts";
-import { announcePosted } from "./outbox.ts";
+import { announcePosted, SCHEMA } from "./outbox.ts";
 import { addUserCommands } from "./user/user.commands.ts";
 
 export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>({
@@ -12,7 +12,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
   example: "npm run continuo -- users show --user ada@example.com",
   commands: [addUserCommands],
   env: OperatorEnv,
-  database: { PrismaClient },
+  database: { schema: SCHEMA, PrismaClient },
   equip: ({ database, pokes }, now) => ({
     database,
     posted: async () => announcePosted(await pokes())(),

@@ -12,7 +12,7 @@ import { createActivityStore } from "./activity/activity.store.ts";
 import { createApplicationStore } from "./application/application.store.ts";
 import { createAssertionStore } from "./application/assertion.store.ts";
 import { createClientAuthentication } from "./application/client-authentication.ts";
-import { createAnnouncer } from "./announce.ts";
+import { createAnnouncer, SCHEMA } from "./announce.ts";
 import { createAuditRoutes } from "./audit-routes.ts";
 import { createAuditStore } from "./audit/audit.store.ts";
 import { createExport } from "./audit/export.ts";
@@ -66,6 +66,7 @@ export async function startApp(env: Env, { now: clock, pokes: shared }: Override
   const { prisma, pool } = opening.use(
     await startDatabase({
       url: env.DATABASE_URL,
+      schema: SCHEMA,
       PrismaClient,
       applicationName: "continuo-session",
       poolSize: env.DATABASE_POOL_SIZE,

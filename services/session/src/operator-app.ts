@@ -2,7 +2,7 @@
 import { createOperator } from "@continuo/operator";
 import { EnvError } from "@continuo/process";
 import { v7 as newId } from "uuid";
-import { announceKeys, createAnnouncer } from "./announce.ts";
+import { announceKeys, createAnnouncer, SCHEMA } from "./announce.ts";
 import { addApplicationCommands } from "./application/application.commands.ts";
 import { addAuditCommands } from "./audit/audit.commands.ts";
 import { PrismaClient } from "./database/generated/client.ts";
@@ -29,7 +29,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
   ],
   env: OperatorEnv,
   // Filters are optional conditions.
-  database: { PrismaClient, planning: "EACH_TIME" },
+  database: { schema: SCHEMA, PrismaClient, planning: "EACH_TIME" },
   equip: ({ env, database, pokes }, now) => ({
     database,
     async masterKeys() {

@@ -54,6 +54,7 @@ export async function startWorkers(
   const { pool } = opening.use(
     await startDatabase({
       url: env.DATABASE_URL,
+      schema: SCHEMA,
       PrismaClient,
       applicationName: "continuo-session-worker",
       poolSize: env.DATABASE_POOL_SIZE,

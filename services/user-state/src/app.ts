@@ -65,6 +65,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
   const { pool } = stack.use(
     await startDatabase({
       url: env.DATABASE_URL,
+      schema: "user_state",
       PrismaClient,
       applicationName: `continuo-${NAME}`,
       poolSize: env.DATABASE_POOL_SIZE,

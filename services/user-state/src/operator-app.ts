@@ -14,7 +14,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
   example: "npm run continuo-state -- namespaces list",
   commands: [addNamespaceCommands, addStateCommands],
   env: OperatorEnv,
-  database: { PrismaClient },
+  database: { schema: "user_state", PrismaClient },
   equip: ({ env, database, pokes }) => ({
     database,
     async quota() {

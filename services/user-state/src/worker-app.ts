@@ -22,6 +22,7 @@ export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   const { pool } = stack.use(
     await startDatabase({
       url: env.DATABASE_URL,
+      schema: "user_state",
       PrismaClient,
       applicationName: `continuo-${NAME}`,
       poolSize: env.DATABASE_POOL_SIZE,

@@ -114,6 +114,16 @@ describe("migrating", async () => {
     await withClient(roleUrl(adminUrl, ROLES.session, changed.session), assertMigrated);
   });
 
+  it("says so when the role may not", async () => {
+    const noAdministrator = roleUrl(adminUrl, ROLES.session, rolePasswords.session);
+    await migrate({ adminUrl, rolePasswords, log });
+    const forgotten = { ...rolePasswords, identity: "another" };
+    await expect(migrate({ adminUrl: noAdministrator, rolePasswords: forgotten, log })).rejects.toMatchObject({
+      code: "E_DB_ROLE",
+      message: expect.stringContaining("The role continuo_session may not migrate: permission denied"),
+    });
+  });
+
   it("takes temporary tables and foreign logins away from everybody but the roles", async () => {
     await migrate({ adminUrl, rolePasswords, log });
     await withClient(adminUrl, async (client) => void (await client.query("CREATE ROLE passer_by LOGIN PASSWORD 'x'")));

@@ -5,7 +5,7 @@
 import type { Logger } from "@continuo/process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Client } from "pg";
+import { Client, DatabaseError } from "pg";
 import { SetupError } from "../setup-error.ts";
 import { databaseUnreachable } from "../unreachable.ts";
 import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
@@ -21,10 +21,11 @@ export interface MigrateOptions {
 /** The Postgres schema of the queues (BullMQ's own tables). */
 const JOBS_SCHEMA = "jobs";
 const MINIMUM_MAJOR = 18;
+const PERMISSION_DENIED = "42501";
 /** The advisory lock by which migrate steps started at once take turns. The number only has to be ours. */
 export const MIGRATION_LOCK = 1_853_189_219;
 
-/** Migrates; returns the names of the migrations it applied. Throws SetupError E_DB_UNREACHABLE, E_DB_VERSION, E_DB_MIGRATION. */
+/** Migrates; returns the names of the migrations it applied. Throws SetupError E_DB_UNREACHABLE, E_DB_VERSION, E_DB_ROLE, E_DB_MIGRATION. */
 export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions): Promise<string[]> {
   const admin = await connect(adminUrl);
   try {
@@ -38,6 +39,8 @@ export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions):
     await admin.query(await readFile(join(prismaDirectory, "grants.sql"), "utf8"));
     log.info({ applied }, applied.length === 0 ? "the database is up to date" : "the database has been migrated");
     return applied;
+  } catch (cause) {
+    throw cause instanceof DatabaseError && cause.code === PERMISSION_DENIED ? noAdministrator(adminUrl, cause) : cause;
   } finally {
     // Ending the session also gives the lock back.
     await admin.end();
@@ -57,6 +60,15 @@ async function connect(adminUrl: string): Promise<Client> {
   } catch (cause) {
     throw databaseUnreachable(adminUrl, cause);
   }
+}
+
+function noAdministrator(adminUrl: string, cause: DatabaseError): SetupError {
+  return new SetupError(
+    "E_DB_ROLE",
+    `The role ${new URL(adminUrl).username} may not migrate: ${cause.message}.`,
+    "Set DATABASE_URL to an administrator, who may create roles and schemas.",
+    cause,
+  );
 }
 
 async function assertVersion(admin: Client): Promise<void> {
