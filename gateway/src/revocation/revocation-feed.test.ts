@@ -1,4 +1,4 @@
-import { createLogger } from "@continuo/process";
+import { createLogger, type Logger } from "@continuo/process";
 import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
@@ -13,6 +13,8 @@ import { createRevocationSet } from "./revocation-set.ts";
 interface Log {
   readonly feed: RevocationFeed;
   readonly applied: string[];
+  /** What was logged of whether it is current. */
+  readonly said: string[];
   readonly asked: { after: number | undefined; acks: readonly Acknowledgement[] }[];
   /** What was confirmed on leaving. */
   readonly left: number[][];
@@ -26,8 +28,14 @@ interface Log {
 /** A log of revocations that gives two entries a page. */
 function createLog(): Log {
   let held: Promise<void> | undefined;
+  const said: string[] = [];
+  const logger: Logger = Object.create(createLogger({ name: "test", level: "silent" }), {
+    info: { value: (_about: unknown, text: string) => said.push(text) },
+    warn: { value: ({ err }: { err?: Error }, text: string) => said.push(err ? `${text}: ${err.message}` : text) },
+  });
   const log: Log = {
     applied: [],
+    said,
     asked: [],
     left: [],
     entries: [],
@@ -52,7 +60,7 @@ function createLog(): Log {
       leave: async (acks) => void log.left.push(acks.map(({ seq }) => seq)),
       apply: ({ sessionIds }) => log.applied.push(...sessionIds) && sessionIds.length,
       now: () => log.now,
-      logger: createLogger({ name: "test", level: "silent" }),
+      logger,
     }),
   };
   return log;
@@ -206,6 +214,31 @@ describe("the revocation feed", () => {
     second();
     await reading;
     expect(log.feed.isCurrent()).toBe(true);
+  });
+
+  it("says why it is not current, once, from the start on", async () => {
+    const log = createLog();
+    const fail = async (): Promise<void> => {
+      log.isDown = true;
+      await expect(log.feed.read()).rejects.toThrow("down");
+      log.isDown = false;
+    };
+    const [current, unknown] = [
+      "revocations are current",
+      "revocations are not current: every operation waits for a read: down",
+    ];
+    await fail();
+    await fail();
+    expect(log.said).toEqual([unknown]);
+    await log.feed.read();
+    log.now = 2_999;
+    await fail();
+    expect(log.said).toEqual([unknown, current]);
+    log.now = 3_000;
+    await fail();
+    await fail();
+    await log.feed.read();
+    expect(log.said).toEqual([unknown, current, unknown, current]);
   });
 
   it("reads once more when a poke comes during a read, and not for old news", async () => {

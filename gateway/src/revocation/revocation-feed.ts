@@ -75,7 +75,8 @@ export function createRevocationFeed(options: {
   let reading: Promise<void> | undefined;
   /** The highest place that was told of since the last read began. */
   let noticed = 0;
-  let strict = true;
+  /** What the log of this process said last; nothing yet. */
+  let saidCurrent: boolean | undefined;
   let hasLeft = false;
 
   const ageMs = (): number => now() - currentAt;
@@ -108,14 +109,24 @@ export function createRevocationFeed(options: {
       while (await readPage());
     } while (noticed > (cursor?.seq ?? 0));
     if (acks.length > 0) confirmLater();
-    if (strict) logger.info({ seq: cursor?.seq }, "revocations are current");
-    strict = false;
+    if (saidCurrent !== true) logger.info({ seq: cursor?.seq }, "revocations are current");
+    saidCurrent = true;
+  }
+
+  function failed(cause: unknown): never {
+    if (!isCurrent() && saidCurrent !== false) {
+      logger.warn({ err: cause }, "revocations are not current: every operation waits for a read");
+      saidCurrent = false;
+    }
+    throw cause;
   }
 
   function read(): Promise<void> {
-    reading ??= readAll().finally(() => {
-      reading = undefined;
-    });
+    reading ??= readAll()
+      .catch(failed)
+      .finally(() => {
+        reading = undefined;
+      });
     return reading;
   }
 
@@ -137,8 +148,6 @@ export function createRevocationFeed(options: {
     ageMs,
     async assertCurrent() {
       if (isCurrent()) return;
-      if (!strict) logger.warn("revocations are not current: every operation waits for a read");
-      strict = true;
       try {
         // A read that was under way may fail for what is over by now.
         await (reading?.catch(read) ?? read());

@@ -73,7 +73,9 @@ function createGate(): Gate {
   return { entered: entered.promise, enter: entered.resolve, left: left.promise, leave: left.resolve };
 }
 
-async function start(gate: Gate = createGate(), port = 0) {
+const silent = createLogger({ name: "sample", level: "silent" });
+
+async function start(gate: Gate = createGate(), port = 0, logger = silent) {
   const health = createHealth();
   const subgraph = await startSubgraph<SubgraphContext>({
     name: "sample",
@@ -116,7 +118,7 @@ async function start(gate: Gate = createGate(), port = 0) {
     },
     identity: createIdentityVerifier(keys.publicJwk),
     health,
-    logger: createLogger({ name: "sample", level: "silent" }),
+    logger,
     context: (base) => base,
     maxEntities: 5,
     routes: (http, callerOf) => {
@@ -178,6 +180,22 @@ describe("a caller", () => {
   ])("vouched for by the gateway is %s to every resolver", async (_case, caller) => {
     const { body } = await ask("{ whoAmI }", { caller });
     expect(body).toEqual({ data: { whoAmI: JSON.stringify(caller) } });
+  });
+
+  test("signed with another key is refused, and the log says that it is the signature", async () => {
+    const why: unknown[] = [];
+    const logger: typeof silent = Object.create(silent, {
+      child: { value: () => logger },
+      warn: { value: ({ err }: { err: Error }) => why.push(err.cause) },
+    });
+    const started = await start(createGate(), 0, logger);
+    await using _ = started.subgraph;
+    const stranger = createIdentitySigner((await generateKey("Ed25519")).privateJwk);
+    const { status } = await fetch(new URL("/internal", started.subgraph.url), {
+      headers: { [IDENTITY_HEADER]: await stranger.sign({ kind: "service", name: "gateway" }) },
+    });
+    expect(status).toBe(401);
+    expect(why.map(String)).toEqual([expect.stringContaining("signature verification failed")]);
   });
 
   test.each([

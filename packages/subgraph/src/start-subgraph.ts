@@ -91,9 +91,12 @@ export async function startSubgraph<Context extends SubgraphContext>(
 
   http.setErrorHandler((thrown, request, reply) => {
     const fault = asFault(thrown);
+    const { code, reason } = fault.extensions;
     if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
+    // A stranger, or a gateway whose key or clock is another: which, only the cause says.
+    else if (reason === "INTERNAL_IDENTITY_REQUIRED")
+      request.log.warn({ err: thrown, requestId: request.id }, "refused");
     else {
-      const { code, reason } = fault.extensions;
       request.log.info({ code, reason, requestId: request.id }, "refused");
     }
     return reply
