@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { existsSync, openSync } from "node:fs";
 import { expect, test } from "vitest";
 
 function log(statement: string): Record<string, unknown> {
@@ -55,4 +56,17 @@ test("what is logged stays as it was for whoever has it", () => {
     log(`const sent = { token: "mine" }; logger.info({ sent }); process.exitCode = sent.token === "mine" ? 0 : 1;
     if (process.exitCode) throw new Error("changed")`),
   ).toMatchObject({ sent: { token: "[redacted]" } });
+});
+
+test.skipIf(!existsSync("/dev/full"))("a log that cannot be written stops nobody", () => {
+  const script = `
+    import { createLogger } from ${JSON.stringify(new URL("index.ts", import.meta.url).href)};
+    const logger = createLogger({ name: "sample", level: "info" });
+    for (let line = 0; line < 100; line++) logger.info({ padding: "x".repeat(20_000) }, "request");
+    process.stderr.write("served");`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module-typescript", "--eval", script], {
+    encoding: "utf8",
+    stdio: ["ignore", openSync("/dev/full", "w"), "pipe"],
+  });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "served" });
 });

@@ -19,7 +19,14 @@ export type LogLevel = "silent" | "fatal" | "error" | "warn" | "info" | "debug" 
  * Each line is written at once: a buffer that is flushed at exit would be tried for ever when nobody reads it any more,
  * and a line that a crash loses is the one that was needed.
  */
-const openTarget = (dest: number | string): DestinationStream => destination({ dest, mkdir: true, sync: true });
+function openTarget(dest: number | string): DestinationStream {
+  const opened = destination({ dest, mkdir: true, sync: true, maxLength: UNWRITTEN_BYTES });
+  // A full disk fails no request: what could not be written goes with the next line.
+  return opened.on("error", () => undefined);
+}
+
+/** Lines that nothing takes are kept up to here; those after them are lost. */
+const UNWRITTEN_BYTES = 1_048_576;
 
 let target: DestinationStream | undefined;
 
