@@ -10,6 +10,7 @@ test.each([
   ["a server that starts up", coded("57P03")],
   ["a lock that was not to be had in time", coded("55P03")],
   ["a deadlock", coded("40P01")],
+  ["a full disk", coded("53100")],
   ["a connection that broke in a statement", new Error("Connection terminated unexpectedly")],
   ["Prisma that cannot reach it", coded("P1001")],
   [

@@ -4,10 +4,10 @@ import { z } from "zod";
 /** Node's codes for a connection that cannot be made or broke. */
 const CONNECTION = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
 /**
- * SQLSTATE: connection exceptions, too many connections, shutting down, starting up; and what may pass when it is asked again:
+ * SQLSTATE: connection exceptions, no disk, memory or connection left, shutting down, starting up; and what may pass when it is asked again:
  * a serialization failure, a deadlock, a lock that was not to be had in time, a statement that took too long.
  */
-const SQLSTATE = /^(08...|40001|40P01|53300|55P03|57014|57P0[123])$/;
+const SQLSTATE = /^(08...|40001|40P01|53...|55P03|57014|57P0[123])$/;
 /** Prisma: cannot reach, timed out, connection closed, no connection free. */
 const PRISMA = /^P(1001|1002|1008|1017|2024)$/;
 /** What `pg` says without a code. */
