@@ -25,7 +25,7 @@ const masterKeys = z
   .transform((text) => text.split(",").map((key) => key.trim()))
   .pipe(z.tuple([envTypes.secret256], envTypes.secret256))
   .describe(
-    "32 random bytes in base64url: seals secrets at rest, root of refresh tokens. While it is replaced, the new one, a comma, the former one.",
+    "32 random bytes in base64url: seals secrets at rest, root of refresh tokens. While it is replaced, both, joined by a comma.",
   );
 
 const keyRotationDays = z.coerce.number().int().min(0).max(3_650).default(90);
