@@ -96,15 +96,14 @@ describe("calls that are gathered", () => {
   });
 
   it("wait for one that hangs no longer than their patience, and begin once", async () => {
-    const { call, sent, finish } = statement({ patienceMs: 20 });
+    const { call, sent, finish } = statement({ patienceMs: 20, atMost: 1 });
     const hangs = call("a");
     await tick();
-    const answer = call("b");
-    await expect.poll(() => sent).toEqual([["a"], ["b"]]);
-    await finish();
-    await finish();
-    expect(await Promise.all([hangs, answer])).toEqual(["A", "B"]);
-    expect(sent).toHaveLength(2);
+    const answers = [hangs, call("b"), call("c")];
+    await expect.poll(() => sent).toEqual([["a"], ["b"], ["c"]]);
+    for (let turn = 0; turn < 3; turn += 1) await finish();
+    expect(await Promise.all(answers)).toEqual(["A", "B", "C"]);
+    expect(sent).toHaveLength(3);
   });
 
   it("fail together, and the next go on", async () => {

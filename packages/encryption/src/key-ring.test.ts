@@ -133,6 +133,7 @@ describe("a ring", () => {
     const elements = [...options.elements, await createKey(options)];
     const ring = await openKeyRing({ ...options, elements });
     expect([lost.keyVersion, ring.keyVersion]).toEqual([1, 2]);
+    expect(await createKey({ ...options, elements: elements.slice(1) })).toMatch(/^3\./);
     expect(await ring.open(PLACE, sealed)).toBe("of before");
     const later = await ring.seal(PLACE, "of after", AT);
     await expect(lost.open(PLACE, later)).rejects.toMatchObject({ code: "KEY_MISSING" });

@@ -125,6 +125,14 @@ describe("a draft", () => {
     expect(letter.state.copies).toEqual([]);
   });
 
+  it("makes a copy of what is much longer, although it begins and ends like what stands", () => {
+    const letter = createLetter();
+    const half = "n".repeat(30);
+    letter.edit(0, half + half);
+    letter.edit(1, half, { baseRev: 0 });
+    expect(letter.state.copies.map(({ value }) => value)).toEqual([half + half]);
+  });
+
   it("that is sent keeps what another device had just written into it", () => {
     const letter = createLetter();
     letter.edit(0, LETTER);

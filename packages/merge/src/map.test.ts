@@ -60,6 +60,20 @@ describe("a map", () => {
     );
   });
 
+  it("that is too large, be it of two that were joined, takes what makes it smaller and nothing else", () => {
+    const of = (name: string, replica: number) =>
+      map.apply(
+        map.initial,
+        { type: "SET", name, value: "x".repeat(200_000) },
+        by(replica, { ms: 1, rev: 1, baseRev: 0 }),
+      ).state;
+    const joined = map.join(of("a", 0), of("b", 1));
+    const set = (value: string) =>
+      map.apply(joined, { type: "SET", name: "a", value }, by(0, { ms: 2, rev: 2, baseRev: 1 }));
+    expect(set("x".repeat(200_001))).toMatchObject({ outcome: "REJECTED", reason: "STATE_TOO_LARGE" });
+    expect(set("x".repeat(190_000)).outcome).toBe("APPLIED");
+  });
+
   it("forgets a member's deletion once everybody has seen it, and not before", () => {
     const set = map.apply(
       map.initial,

@@ -48,7 +48,7 @@ export const payloads = {
     const [type, rest] = pick(choice, ["REPORT", "REPORT", "REPORT", "REPORT", "RESTART"] as const);
     if (type === "RESTART") return { type, epoch: epoch + 1, ...fence };
     const [intent, position] = pick(rest, ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE", "PASSIVE"] as const);
-    return { type, epoch, position: position % 7000, duration: 7000, unit: "SECONDS", intent, ...fence };
+    return { type, epoch, position: (position % 9) * 700, duration: 7000, unit: "SECONDS", intent, ...fence };
   },
   DRAFT: (choice: number, { generation, copies }: State<"DRAFT">): Payload<"DRAFT"> => {
     const [type, rest] = pick(choice, ["EDIT", "EDIT", "EDIT", "SUBMIT", "DISCARD", "DISMISS_COPY"] as const);

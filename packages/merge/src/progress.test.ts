@@ -91,6 +91,15 @@ describe("progress", () => {
     expect(resumeOf(film.state).furthest?.position).toBe(50);
   });
 
+  it("is furthest where somebody was first, whoever is heard first", () => {
+    for (const phoneFirst of [true, false]) {
+      const film = createFilm();
+      for (const replica of phoneFirst ? [PHONE, TV] : [TV, PHONE])
+        film.report(replica, "PAUSE", 3_000, { stamp: { ms: replica, counter: 0, clientId: replicaId(replica) } });
+      expect(resumeOf(film.state).furthest?.deviceId).toBe(replicaId(PHONE, "d"));
+    }
+  });
+
   it("has no answer as long as nobody acted", () => {
     const film = createFilm();
     film.report(TV, "PASSIVE", 50);

@@ -142,11 +142,17 @@ describe("a text", () => {
     expect(push(state, editor.updates.at(-1) ?? "")).toMatchObject({ reason: "STATE_TOO_LARGE" });
     expect(JSON.stringify(state).length).toBeLessThan(text.maxStateBytes);
     const shrinking = load(state);
-    const before = Y.encodeStateVector(shrinking);
-    shrinking.getText(TEXT_NAME).delete(0, 900_000);
-    const smaller = push(state, toBase64(Y.encodeStateAsUpdateV2(shrinking, before)));
-    expect(smaller.outcome).toBe("APPLIED");
-    expect(JSON.stringify(compact(smaller.state)).length).toBeLessThan(JSON.stringify(state).length);
+    let smaller = state;
+    // So many that it is compacted, and is still too large then.
+    for (let step = 0; step < MAX_UPDATES; step += 1) {
+      const before = Y.encodeStateVector(shrinking);
+      shrinking.getText(TEXT_NAME).delete(0, 100);
+      const pushed = push(smaller, toBase64(Y.encodeStateAsUpdateV2(shrinking, before)));
+      expect(pushed.outcome).toBe("APPLIED");
+      smaller = pushed.state;
+    }
+    expect(fromBase64(smaller.document ?? "").length).toBeGreaterThan(MAX_DOCUMENT_BYTES);
+    expect(JSON.stringify(compact(smaller)).length).toBeLessThan(JSON.stringify(state).length);
   });
 
   it("refuses what is no update, and what it takes every reader can read", () => {

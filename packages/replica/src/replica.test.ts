@@ -136,7 +136,10 @@ describe("an entry whose time is up", () => {
 
   it("is shown until then by the server's clock, and no longer, without a word from anybody", () => {
     const replica = { ...started(kept("Dune")), clockError: 5_000 };
-    expect([at(replica, NOW + 54_999), at(replica, NOW + 55_000)]).toEqual(["Dune", undefined]);
+    for (const jump of [0, 3_600_000]) {
+      const shifted = shiftClock(replica, jump);
+      expect([at(shifted, NOW + jump + 54_999), at(shifted, NOW + jump + 55_000)]).toEqual(["Dune", undefined]);
+    }
     expect(at(started(titled("Dune")), Number.MAX_SAFE_INTEGER)).toBe("Dune");
   });
 
@@ -161,7 +164,11 @@ describe("an own change", () => {
     expect(count(replica)).toBe(6);
     const settled = answered(replica, applied(1));
     expect(push(settled, NOW)).toBeNull();
+    expect(sent(add(settled)).request.pending).toBe(0);
     expect(count(settled)).toBe(6);
+    // Told by a stream that does not know whom it tells.
+    const told = batch({ from: "c1", to: "c2", headRev: 2, entries: [counted(6, 2)] });
+    expect(receive(settled, from("c1"), told, NOW)).toMatchObject({ queue: [], cursor: "c2" });
     const back = receive(
       settled,
       from("c1"),
@@ -245,6 +252,13 @@ describe("an own change", () => {
         { clientNow, serverNow: NOW + 50, seen: null, standing: [] },
       );
     expect(arrives(later?.stamp, NOW + jump + 50)).toEqual(arrives(stamp, NOW + 50));
+    const back = shiftClock(entitle(started(), "Dune"), -600_000);
+    const next = change(
+      back,
+      { ...TITLE, kind: "REGISTER", payload: { type: "SET", value: "Emma" }, schemaVersion: 1 },
+      { ...clock, now: NOW - 599_990 },
+    );
+    expect(next.lastStamp).toEqual({ ms: NOW - 599_990, counter: 0 });
   });
 });
 
@@ -282,6 +296,10 @@ describe("what others changed", () => {
     expect([title(half), count(half)]).toEqual(["Dune", 6]);
     const whole = receive(half, from("r1"), batch({ from: "r1", to: "r2", headRev: 9, entries: [counted(2, 8)] }), NOW);
     expect([title(whole), count(whole), whole.entries.size]).toEqual([undefined, 3, 1]);
+    // Nor is anything left of the pages before it.
+    const reset = batch({ to: "r1", reset: "EPOCH_CHANGED", entries: [counted(2)] });
+    const anew = receive(receive(started(), from("c1"), first, NOW), from("c2"), reset, NOW);
+    expect([title(anew), count(anew)]).toEqual([undefined, 2]);
   });
 
   it("of a server that was restored has lost own changes, and those that are still here are sent again", () => {
@@ -298,6 +316,10 @@ describe("what others changed", () => {
     const back = receive(settled, from("c1"), restored, NOW);
     expect(count(back)).toBe(16);
     expect(sent(back).request).toMatchObject({ clientId: ME, epoch: OTHER, ops: [{ seq: 2, payload: { delta: 10 } }] });
+    // Also what had come back, and was not answered yet.
+    const told = batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 2, entries: [counted(16, 2)] });
+    const lost = { ...restored, from: "c2", lastSeq: 0, entries: [counted(5)] };
+    expect(count(receive(receive(replica, from("c1"), told, NOW), from("c2"), lost, NOW))).toBe(16);
   });
 
   it("is nothing that its kind never made", () => {
@@ -332,6 +354,9 @@ it("a device that the server has forgotten sends what is not settled under a new
   const uncertain = forgotten(sent(settled).replica, { ...again, prunedBefore: NOW + 1 });
   expect(uncertain.rejected).toMatchObject([{ op: { payload: { delta: 3 } }, reason: "UNCERTAIN" }]);
   expect(uncertain.queue).toMatchObject([{ field: "title", seq: null }]);
+  // By the server's clock it was made after that.
+  const slow = forgotten(sent({ ...settled, clockError: 5_000 }).replica, { ...again, prunedBefore: NOW + 1 });
+  expect(slow.rejected).toEqual([]);
   // What was never sent cannot have been counted, and says so by its stamp.
   const unsent = forgotten(settled, { ...again, prunedBefore: NOW + 1 });
   expect(unsent.rejected).toEqual([]);

@@ -91,10 +91,12 @@ describe("pushes that come at once", () => {
     const [phone, ...others] = await peopleWithHeads(3);
     if (phone === undefined) throw new Error("there are three");
     const tabs = [phone, phone.sibling({ sameDevice: true }), phone.sibling()];
+    await Promise.all(tabs.map((tab) => tab.epoch()));
     const receipts = await Promise.all([...tabs, ...others].map((each) => push(each, { seq: 1 })));
     expect(statuses(receipts)).toEqual(receipts.map(() => "APPLIED"));
     const heads = receipts.slice(0, tabs.length).map(({ headRev }) => headRev);
     expect(new Set(heads)).toEqual(new Set([1, 2, 3]));
+    expect((await phone.pull()).headRev).toBe(3);
   });
 
   it("fail alone where Postgres refuses one of them", async () => {

@@ -23,10 +23,10 @@ export interface Forgotten {
  * Where nothing stands. A replica that has read all there is may know of a unit that was forgotten since: it goes on in
  * the generation that it knows.
  */
-export function stateOfNothing({ kind, payload, op }: SoundOp, { prunedRev }: Forgotten): Json {
+export function stateOfNothing({ kind, payload }: SoundOp, { prunedRev }: Forgotten): Json {
   const { initial } = kindNamed(kind);
   const generation = generationOf(payload);
-  const isKnown = prunedRev > 0 && op.baseRev >= prunedRev && generation > 0;
+  const isKnown = prunedRev > 0 && generation > 0;
   return isKnown && (kind === "DRAFT" || kind === "TEXT") && isObject(initial) ? { ...initial, generation } : initial;
 }
 

@@ -166,6 +166,25 @@ describe("the next push of somebody whose state one process alone changes", () =
     expect(settlement).toMatchObject({ rev: 6, outcomes: [{ status: "APPLIED" }, { status: "APPLIED" }] });
   });
 
+  it("is not refused by what is known no more: another process took the change before, or everything was erased", async () => {
+    const person = await createPerson();
+    const { userId } = person;
+    const [next, one, other] = [createQueue(person), openProcess(), openProcess()];
+    for (const value of "abc") await one(userId, await next([setting(value)]));
+    await other(userId, await next([setting("d")]));
+    const { settlement, recalled } = await one(userId, await next([setting("e")]));
+    expect(recalled).toBeDefined();
+    expect(settlement).toMatchObject({ stop: null, lastSeq: 5 });
+
+    for (const value of "fg") await one(userId, await next([setting(value)]));
+    const epoch = randomUUID();
+    await createErasureStore(pool).erase({ userId, namespaces: ["brief"], newEpoch: epoch, dryRun: false });
+    const { deviceId, push } = await next([setting("h")]);
+    const heard = await one(userId, { deviceId, push: { ...push, epoch } });
+    expect(heard.recalled).toBeDefined();
+    expect(heard.settlement).toMatchObject({ stop: null, lastSeq: 8 });
+  });
+
   it("is read while another of theirs is under way", async () => {
     const person = await createPerson();
     const [phone, laptop, settles] = [createQueue(person), createQueue(person), openProcess()];
@@ -186,8 +205,8 @@ describe("the next push of somebody whose state one process alone changes", () =
       const { userId } = person;
       const next = createQueue(person);
       const brief = () => next([{ ...setting("a"), namespace: "brief" }]);
-      for (let count = 0; count < 3; count += 1) {
-        const { deviceId, push } = await brief();
+      // The first of what passes is known by what was made, not by what was read.
+      for (const { deviceId, push } of [await next([setting("a")]), await brief()]) {
         await store.settle({ userId, deviceId, push, newEpoch: randomUUID }, (before) =>
           settle(push, deviceId, before, DEFAULT_QUOTA),
         );

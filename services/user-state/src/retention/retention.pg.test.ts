@@ -16,7 +16,7 @@ beforeAll(async () => {
   system = await startSystem();
   await system.admin.query(
     `INSERT INTO user_state.namespaces (name, version, kinds, schema, persistence, created_at)
-     VALUES ('desk', 1, '{"draft": "DRAFT", "text": "TEXT", "map": "MAP"}', '{}', 'DURABLE', now())`,
+     VALUES ('desk', 1, '{"draft": "DRAFT", "text": "TEXT", "map": "MAP", "count": "COUNTER"}', '{}', 'DURABLE', now())`,
   );
   pool = new Pool({ connectionString: system.database.url.userState, max: 3 });
   pool.on("error", () => undefined);
@@ -130,6 +130,9 @@ describe("a tombstone", () => {
         { seq: 2, key: "film", value: "late, unseen", stamp },
         { seq: 3, key: "film", payload: { type: "DELETE" }, stamp },
         { seq: 4, key: "film", value: "written today", stamp: { ms: clientNow, counter: 4 }, seen },
+        // By who has read of all that is forgotten.
+        { seq: 5, key: "new", value: "late", stamp, baseRev: 3 },
+        { seq: 6, key: "known", value: "late", stamp, seen, baseRev: 3 },
       ],
     });
     expect(late.outcomes.map(({ status, reason }) => [status, reason])).toEqual([
@@ -137,6 +140,8 @@ describe("a tombstone", () => {
       ["REJECTED", "GONE"],
       ["NOOP", null],
       ["APPLIED", null],
+      ["APPLIED", null],
+      ["REJECTED", "GONE"],
     ]);
   });
 });
@@ -273,6 +278,26 @@ describe("a replica", () => {
       reason: "CLIENT_UNKNOWN",
       details: { clientsPrunedBefore: expect.stringMatching(/^\d{4}-/) },
     });
+  });
+
+  it("that may have been forgotten counts nothing that it may have counted before, whatever its clock says", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, value: 1 }] });
+    await system.admin.query(
+      "UPDATE user_state.sync_clients SET seen_at = seen_at - interval '181 days' WHERE user_id = $1",
+      [phone.caller.viewer.userId],
+    );
+    expect(await retainIn(0)).toMatchObject({ replicas: 1 });
+    const count = (ageDays: number, skewDays: number) => {
+      const clientNow = Date.now() + skewDays * DAY_MS;
+      const stamp = { ms: clientNow - ageDays * DAY_MS, counter: 0 };
+      const payload = { type: "ADD", delta: 1 };
+      return phone.sibling().send({ clientNow, ops: [{ seq: 1, namespace: "desk", field: "count", payload, stamp }] });
+    };
+    for (const skewDays of [-400, 0, 400]) {
+      expect((await count(181, skewDays)).errors?.[0]?.extensions.reason).toBe("CLIENT_UNKNOWN");
+      expect((await count(179, skewDays)).data?.pushState.outcomes).toMatchObject([{ status: "APPLIED" }]);
+    }
   });
 
   it("that is forgotten never makes what others were forgotten by any earlier", async () => {

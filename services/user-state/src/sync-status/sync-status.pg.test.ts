@@ -52,10 +52,18 @@ describe("a device's sync status", () => {
     const { to: newest } = await createReplica(system, phone.caller.viewer).pull();
     await laptop.pull({ since: newest, clientId: laptop.clientId });
     expect((await statuses(laptop, ids))[1]?.syncStatus?.ackedRev).toBe(3);
-    // An older cursor, sent again after a while, takes nothing back.
+    // An older cursor, sent again after a while, takes nothing back, nor does an older push that comes late.
     await system.admin.query("UPDATE user_state.sync_clients SET seen_at = seen_at - interval '1 hour'");
     await laptop.pull({ since: to, clientId: laptop.clientId });
+    await laptop.push({ baseRev: 1, ops: [{ seq: 1, value: 4 }] });
     expect((await statuses(laptop, ids))[1]?.syncStatus?.ackedRev).toBe(3);
+  });
+
+  it("is not further than there is anything, whatever its push claims to have seen", async () => {
+    const phone = createReplica(system);
+    await phone.push({ baseRev: 1_000, ops: [{ seq: 1, value: 1 }] });
+    const [status] = await statuses(phone, [phone.caller.viewer.deviceId]);
+    expect(status?.syncStatus).toMatchObject({ ackedRev: 1, headRev: 1 });
   });
 
   it("tells how many changes wait on the device, as it said when it pushed last", async () => {
