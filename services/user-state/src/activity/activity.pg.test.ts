@@ -156,6 +156,17 @@ describe("changes of activities", () => {
     expect((await createPlayer(system).changes()).activities).toEqual([]);
   });
 
+  it("of one moment are never parted: who loses a lease is told with who has it", async () => {
+    const tv = createPlayer(system);
+    const { id } = await tv.publish();
+    const { to } = await tv.changes();
+    const phone = tv.sibling();
+    await system.admin.query("UPDATE user_state.activities SET lease_until = now() WHERE id = $1", [id]);
+    await phone.takeOver(id);
+    const { activities } = await tv.changes(to, 1);
+    expect(new Set(activities.map(({ device }) => device.id))).toEqual(new Set([tv.deviceId, phone.deviceId]));
+  });
+
   it.each(["nonsense", "999999"])("are not read from a cursor that was never given: %s", async (since) => {
     const tv = createPlayer(system);
     await tv.publish();
@@ -258,6 +269,7 @@ describe("resume", () => {
     expect(await titles()).toEqual([]);
     await push(5, {}, { type: "RESTART", epoch: 1 });
     await push(6, note, { ...edit, generation: 1 });
+    expect(await titles()).toEqual(["Dune", "Note"]);
     await push(7, note, { type: "DISCARD", generation: 1 });
     await push(8, { key: "page", field: "page" }, { type: "SET", value: 1 });
     expect(await titles()).toEqual(["Dune", "Page"]);

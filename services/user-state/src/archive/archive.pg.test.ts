@@ -301,6 +301,22 @@ describe("an import", () => {
     const valueOf = (field: string) => entries.find((entry) => entry.key === "k" && entry.field === field)?.value;
     expect([valueOf("title"), valueOf("tips"), valueOf("chapter")]).toEqual(["theirs", ["b", "c"], 7]);
 
+    // What ended there has ended here, with all that was written into it here.
+    const third = await busy();
+    const write = async (replica: Replica, payload: object) => {
+      const { lastSeq } = await replica.pull({ clientId: replica.clientId });
+      await replica.push({ ops: [{ seq: (lastSeq ?? 0) + 1, namespace: "things", key: "k", field: "note", payload }] });
+    };
+    const document = load({ generation: 0, document: null, updates: [] });
+    const updates: string[] = [];
+    document.on("updateV2", (update: Uint8Array) => updates.push(Buffer.from(update).toString("base64")));
+    document.getText(TEXT_NAME).insert(0, "here");
+    await write(third, { type: "UPDATE", generation: 0, update: updates[0] });
+    await write(one, { type: "RESET", generation: 0 });
+    const ended = await fileOf(await linesOf(one));
+    expect(await operate("import", "--user", userOf(third), "--file", ended, "--yes")).toMatchObject({ code: 0 });
+    expect((await third.sibling().pull()).entries.find(({ field }) => field === "note")?.value).toBeNull();
+
     // Whoever had read all there was before it came had not seen any of it.
     const remove = { seq: 23, namespace: "things", key: "k", field: "tips", payload: { type: "REMOVE", element: "b" } };
     expect((await other.push({ baseRev: headRev, ops: [remove] })).outcomes[0]?.current).toEqual(["b", "c"]);
@@ -330,22 +346,49 @@ describe("an import", () => {
     expect(await shownTo(phone)).toBe("[]");
   });
 
+  it("brings back what this history has lost, and a fence behind which others start over", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: ["kept", "lost"].map((key, index) => ({ seq: index + 1, key, value: key })) });
+    const before = await shownTo(phone);
+    const [head = "", ...lines] = await linesOf(phone);
+    const { to } = await phone.pull();
+    // As a backup does.
+    await system.admin.query("UPDATE user_state.user_heads SET rev = 1 WHERE user_id = $1", [userOf(phone)]);
+    await system.admin.query("DELETE FROM user_state.state_entries WHERE user_id = $1 AND key = 'lost'", [
+      userOf(phone),
+    ]);
+    const pruned = JSON.stringify({ archive: { ...JSON.parse(head).archive, prunedRev: 2 } });
+    const file = await fileOf(resealed([pruned, ...lines]));
+    expect(await operate("import", "--user", userOf(phone), "--file", file, "--yes")).toMatchObject({
+      code: 0,
+      value: { merged: 1, unchanged: 1 },
+    });
+    expect(await shownTo(phone)).toBe(before);
+    expect((await phone.pull({ since: to })).reset).toBe("PRUNED");
+  });
+
   it("obeys quotas, unless it is told not to", async () => {
     const phone = createReplica(system);
     const small = (key: string, seq: number) => ({ seq, namespace: "small", key, field: "f", value: key });
-    await phone.push({ ops: [small("a", 1), small("b", 2)] });
+    // More than are taken in at once.
+    const more = (seq: number) =>
+      Array.from({ length: 100 }, (_, index) => ({ seq: seq + index, key: `k${seq + index}`, value: 1 }));
+    await phone.push({ ops: [small("a", 1), ...more(2).slice(0, 99)] });
+    await phone.push({ ops: more(101) });
+    await phone.push({ ops: [...more(201).slice(0, 9), small("b", 210)] });
     const lines = await linesOf(phone);
     const other = createReplica(system);
     await other.push({ ops: [small("c", 1)] });
     const file = await fileOf(lines);
     const into = ["--user", userOf(other), "--file", file, "--yes"];
-    expect(await operate("import", ...into)).toMatchObject({
-      code: 3,
-      value: { merged: 1, refused: 1, reasons: { OVER_QUOTA: 1 } },
-    });
+    for (const way of [["--dry-run"], []])
+      expect(await operate("import", ...into, ...way)).toMatchObject({
+        code: 3,
+        value: { merged: 209, refused: 1, reasons: { OVER_QUOTA: 1 } },
+      });
     expect(await operate("import", ...into, "--over-quota")).toMatchObject({
       code: 0,
-      value: { merged: 1, unchanged: 1 },
+      value: { merged: 1, unchanged: 209 },
     });
   });
 
@@ -397,6 +440,10 @@ describe("an import", () => {
     const inState = (field: string, pattern: string) =>
       new RegExp(`(?<=^\\{"unit":.*"field":"${field}".*"state":.*${pattern}":)\\d+`);
     expect(await forged(/$/, "")).toEqual([11, {}]);
+    const late = createReplica(system);
+    const ahead = lines.map((line) => line.replace(/(?<="ms":)\d+(?=,"deleted")/, `${at + 3_600_000}`));
+    await operate("import", "--user", userOf(late), "--file", await fileOf(resealed(ahead)), "--yes");
+    expect((await late.pull()).serverNow).toBeLessThan(at + 3_600_000);
     for (const field of ["chapter", "from", "tips", "panes", "queue", "place", "letter"])
       expect([field, ...(await forged(inState(field, '"ms'), `${at + 1}`))]).toEqual([field, 10, { STATE_INVALID: 1 }]);
     for (const field of ["tips", "panes", "queue", "place", "letter"])
@@ -407,6 +454,7 @@ describe("an import", () => {
       ]);
     for (const [field, name] of [
       ["place", '"epoch'],
+      ["place", '"baseRev'],
       ["note", '"generation'],
     ] as const)
       expect([field, ...(await forged(inState(field, name), "1000000001"))]).toEqual([field, 10, { STATE_INVALID: 1 }]);

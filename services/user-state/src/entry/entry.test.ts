@@ -31,7 +31,7 @@ it("a push that was undone announces nothing, also when another one has moved th
   };
   const unlucky: EntryStore = {
     ...memory.entries,
-    async settle(request, decide) {
+    async settle(_request, decide) {
       const { head, units } = memory.stored();
       decide({ ...head, serverNow: 1, client: undefined, siblings: 0, units, answers: new Map() });
       await push(memory.entries);

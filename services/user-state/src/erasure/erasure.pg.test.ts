@@ -103,10 +103,9 @@ describe("an erasure", () => {
   it("of a deleted user leaves nothing, nor what came between identity saying so and saying it again", async () => {
     await using stack = new AsyncDisposableStack();
     const pool = stack.adopt(new Pool({ connectionString: system.env.DATABASE_URL }), (opened) => opened.end());
-    const nobody = { state: () => undefined, activities: () => undefined };
-    const hear = createEraseUserState(
-      createErase({ store: createErasureStore(pool), newEpoch: randomUUID, announce: nobody }),
-    );
+    const told: string[] = [];
+    const announce = { state: () => told.push("state"), activities: () => told.push("activities") };
+    const hear = createEraseUserState(createErase({ store: createErasureStore(pool), newEpoch: randomUUID, announce }));
     const phone = createReplica(system);
     const { userId } = phone.caller.viewer;
     for (const value of ["before", "by a token that was still good"]) {
@@ -126,6 +125,7 @@ describe("an erasure", () => {
         },
       );
       expect(await tablesWith(userId)).toEqual(["user_heads"]);
+      expect(told.splice(0)).toEqual(["state", "activities"]);
     }
   });
 
@@ -160,7 +160,7 @@ describe("an erasure", () => {
   it("of one namespace leaves the others, what they hold and count, and exactly once", async () => {
     const phone = createReplica(system);
     const add = (seq: number) => ({ seq, namespace: "game", field: "points", payload: { type: "ADD", delta: 1 } });
-    await phone.push({ ops: [add(1), { seq: 2, value: "x" }] });
+    await phone.push({ ops: [add(1), { seq: 2, value: "x" }, { seq: 3, field: "font", payload: { type: "NAMED" } }] });
     const { rows } = await system.admin.query(
       "SELECT usage -> 'game' AS game FROM user_state.user_heads WHERE user_id = $1",
       [phone.caller.viewer.userId],
@@ -168,21 +168,29 @@ describe("an erasure", () => {
     const { epoch, rev, replicas } = await erase(phone, ["preferences"]);
     expect(replicas).toBe(0);
     expect(shown([await phone.pull()])).toEqual({ "theme/points": 1 });
-    const head = await system.admin.query("SELECT usage, entries FROM user_state.user_heads WHERE user_id = $1", [
-      phone.caller.viewer.userId,
-    ]);
-    expect(head.rows).toEqual([{ usage: { game: rows[0].game }, entries: 1 }]);
-    const { outcomes } = await phone.push({ epoch, baseRev: 2, ops: [add(1), { seq: 3, value: "late" }, add(4)] });
+    const head = await system.admin.query(
+      `SELECT usage, entries, bytes::int, array(
+         SELECT message FROM user_state.op_outcomes AS answer WHERE answer.user_id = head.user_id
+       ) AS messages
+       FROM user_state.user_heads AS head WHERE user_id = $1`,
+      [phone.caller.viewer.userId],
+    );
+    const { game } = rows[0];
+    expect(head.rows).toEqual([{ usage: { game }, entries: 1, bytes: game.bytes, messages: [null] }]);
+    const { outcomes } = await phone.push({ epoch, baseRev: 2, ops: [add(1), { seq: 4, value: "late" }, add(5)] });
     expect(outcomes.map(({ status, reason }) => [status, reason])).toEqual([
       ["DUPLICATE", null],
       ["REJECTED", "GONE"],
       ["APPLIED", null],
     ]);
-    const again = await phone.push({ epoch, baseRev: rev, ops: [{ seq: 5, value: "new" }] });
+    const again = await phone.push({ epoch, baseRev: rev, ops: [{ seq: 6, value: "new" }] });
     expect(again.outcomes[0]?.status).toBe("APPLIED");
     // Nobody can tell what a new device changed before its first pull from what an old one kept.
     const unread = await phone.sibling().push({ epoch, baseRev: 0, ops: [{ seq: 1, value: "first" }] });
     expect(unread.outcomes).toMatchObject([{ status: "REJECTED", reason: "GONE" }]);
+    const next = await erase(phone, ["game"]);
+    const late = await phone.push({ epoch: next.epoch, baseRev: 2, ops: [{ seq: 7, value: "late" }] });
+    expect(late.outcomes).toMatchObject([{ status: "REJECTED", reason: "GONE" }]);
   });
 
   it("makes live readers and cursors of activities start over", async () => {

@@ -91,6 +91,20 @@ describe("a tombstone", () => {
     expect((await laptop.pull({ since: told.to })).reset).toBeNull();
   });
 
+  it("is as old as its latest deletion, and lowers no fence when it is forgotten", async () => {
+    const phone = createReplica(system);
+    const { userId } = phone.caller.viewer;
+    const remove = (seq: number) => ({ seq, key: "gone", payload: { type: "DELETE" } });
+    await phone.push({ ops: [{ seq: 1, key: "gone", value: 1 }, remove(2)] });
+    await age(userId, 120);
+    await phone.push({ baseRev: 2, ops: [remove(3)] });
+    await phone.push({ baseRev: 3, ops: [{ seq: 4, key: "kept", value: 1 }] });
+    expect((await retainIn(0)).tombstones).toBe(0);
+    await system.admin.query("UPDATE user_state.user_heads SET pruned_rev = 4 WHERE user_id = $1", [userId]);
+    expect((await retainIn(91)).tombstones).toBe(1);
+    expect(await fence(userId)).toBe(4);
+  });
+
   it("that is forgotten lets a beginner read page by page below the fence", async () => {
     const phone = createReplica(system);
     const ops = Array.from({ length: 5 }, (_, index) => ({ seq: index + 1, key: `k${index}`, value: index }));
@@ -236,6 +250,8 @@ describe("a member that was taken out of a map", () => {
       ["theme", 5],
       ["things", 6],
     ]);
+    expect((await retainIn(100)).maps).toBe(1);
+    expect(await remembered()).toEqual([]);
 
     const late = await phone.sibling().push({
       clientNow,
@@ -255,6 +271,12 @@ describe("a member that was taken out of a map", () => {
     );
     const { stored } = counted.rows[0];
     expect(counted.rows[0].counted).toMatchObject({ bytes: stored, stored });
+    const { rows } = await system.admin.query(
+      `SELECT bytes::int, (SELECT sum((value ->> 'bytes')::int)::int FROM jsonb_each(usage)) AS counted
+       FROM user_state.user_heads WHERE user_id = $1`,
+      [userId],
+    );
+    expect(rows[0].bytes).toBe(rows[0].counted);
   });
 });
 

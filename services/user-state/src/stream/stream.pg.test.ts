@@ -133,7 +133,14 @@ describe("a pull", () => {
     const cursors = createCursors(system.env.CURSOR_KEY);
     const all = namespaceSet(undefined);
     const lost = cursors.encode(userId, { epoch, rev: 99, floor: 0, namespaces: all });
-    expect(await phone.pull({ since: lost })).toMatchObject({ reset: "EPOCH_CHANGED", headRev: 1 });
+    expect(await phone.pull({ since: lost, clientId: phone.clientId })).toMatchObject({
+      reset: "EPOCH_CHANGED",
+      headRev: 1,
+    });
+    const { rows } = await system.admin.query("SELECT acked_rev::int FROM user_state.sync_clients WHERE user_id = $1", [
+      userId,
+    ]);
+    expect(rows).toEqual([{ acked_rev: 0 }]);
     await system.admin.query("UPDATE user_state.user_heads SET epoch = $2 WHERE user_id = $1", [userId, randomUUID()]);
     expect(await phone.pull({ since: to })).toMatchObject({
       reset: "EPOCH_CHANGED",

@@ -55,6 +55,8 @@ describe("a device's sync status", () => {
     // An older cursor, sent again after a while, takes nothing back, nor does an older push that comes late.
     await system.admin.query("UPDATE user_state.sync_clients SET seen_at = seen_at - interval '1 hour'");
     await laptop.pull({ since: to, clientId: laptop.clientId });
+    const seen = (await statuses(laptop, ids))[1]?.syncStatus?.lastSeenAt ?? "";
+    expect(Date.parse(seen)).toBeGreaterThan(Date.now() - 600_000);
     await laptop.push({ baseRev: 1, ops: [{ seq: 1, value: 4 }] });
     expect((await statuses(laptop, ids))[1]?.syncStatus?.ackedRev).toBe(3);
   });
