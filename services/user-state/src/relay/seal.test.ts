@@ -49,6 +49,11 @@ describe("a seal", () => {
     expect(seals.open(ADA, sealed)).toEqual(CHANGE);
     now += 1;
     expect(seals.open(ADA, sealed)).toBeUndefined();
+    // By a process whose clock is behind, too.
+    now -= 2 * SEAL_LIFE_MS + 1;
+    expect(seals.open(ADA, sealed)).toEqual(CHANGE);
+    now -= 1;
+    expect(seals.open(ADA, sealed)).toBeUndefined();
   });
 
   it("of the largest change is what a relay carries", () => {
