@@ -32,6 +32,7 @@ import { createKeyRotation, rotationTimes } from "./signing-key/key-rotation.ts"
 import { createRotateKeys, ROTATE_EVERY_MS, rotateKeys } from "./signing-key/rotate-keys.jobs.ts";
 import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
+import { resealWebhooks } from "./webhook/reseal-webhooks.ts";
 import { WEBHOOK_SEAL } from "./webhook/webhook.ts";
 
 /** What may be put in place of a worker's own: pokes where the process is more than this worker, the rest in tests. */
@@ -81,11 +82,13 @@ export async function startWorkers(
         seal: createSeal({ masterKeys, purpose: SIGNING_KEY_SEAL, randomBytes }),
         now,
       });
+      const seal = createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes });
+      await resealWebhooks(pool, seal);
       const delivery = createDelivery({
         store: createDeliveryStore(pool),
         send: (...message) => post.send(...message),
         messageFor: createMessages({
-          seal: createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes }),
+          seal,
           logoutTokens: createLogoutTokenSigner({ keys, issuer, createId: newId }),
         }),
         random: Math.random,

@@ -3,6 +3,10 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { faultOf, SignedIn, tokensIn, type Graph } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
+import { startWorkers } from "../worker-app.ts";
+import { WEBHOOK_SEAL } from "../webhook/webhook.ts";
+import { WorkerEnv } from "../env.ts";
+import { createSeal } from "./seal.ts";
 import { createRefreshTokenCodec } from "../token/refresh-token.ts";
 
 let system: System;
@@ -51,6 +55,30 @@ describe("the master key", () => {
     const second = await new SignedIn(after, laptop.tokens).refresh();
     await new SignedIn(between, laptop.tokens).refresh(second.refreshToken);
     expect(faultOf(await laptop.tryRefresh())).toBe("UNAUTHENTICATED REFRESH_TOKEN_REUSED");
+  });
+
+  it("is replaced under webhooks' secrets too when a worker starts with the new one in front", async () => {
+    const id = "01a22e16-c4e2-76a6-aa51-85dff4910994";
+    const sealOf = (...masterKeys: [Buffer, ...Buffer[]]) =>
+      createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes });
+    const secret = randomBytes(32);
+    await system.admin.query(
+      "INSERT INTO session.webhooks (id, url, sealed_secret, created_at) VALUES ($1, 'https://example.com', $2, now())",
+      [id, sealOf(former).close(secret, id)],
+    );
+    const env = WorkerEnv.parse({
+      JOBS: "deliver-notices",
+      TOKEN_ISSUER: "https://example.com",
+      LOG_LEVEL: "silent",
+      DATABASE_URL: system.env.DATABASE_URL,
+      MASTER_KEY: [fresh, former].map((key) => key.toString("base64url")).join(),
+    });
+    await using _ = await startWorkers(env);
+    const { rows } = await system.admin.query<{ sealed: Buffer }>(
+      "SELECT sealed_secret AS sealed FROM session.webhooks WHERE id = $1",
+      [id],
+    );
+    expect(sealOf(fresh).open(rows[0]?.sealed ?? Buffer.of(), id)).toEqual(secret);
   });
 
   it("is no longer good once it is not among them, and a process that cannot open its signing key does not start", async () => {
