@@ -198,8 +198,17 @@ describe("taking over", () => {
     const takeOver = (device: Player) => patient.takeOver(device.replica.caller.viewer, activity.id, { force: false });
     const early = takeOver(phone);
     await leaseOn(tv, "FLUSH_REQUEST");
+    const askedUntil = async (): Promise<Date> => {
+      const { rows } = await system.admin.query("SELECT flush_until FROM user_state.activities WHERE id = $1", [
+        activity.id,
+      ]);
+      return rows[0].flush_until;
+    };
+    const until = await askedUntil();
     const late = takeOver(tablet);
     await leaseOn(phone, "LEASE_LOST");
+    // It has no more time than it was given.
+    expect(await askedUntil()).toEqual(until);
     await tv.report(1_010, { fence });
     await tv.confirm(activity.id, fence);
     expect(await late).toMatchObject({ flushed: "FLUSHED", fence: fence + 2 });

@@ -101,10 +101,11 @@ describe("a push", () => {
       { seq: 12, key: "version", value: 1, schemaVersion: 2 },
       { seq: 13, key: "counter", value: 1, stamp: { ms: Date.now(), counter: 65_536 } },
       { seq: 14, key: "deep", value: nested(65) },
-      { seq: 15, key: "after", value: 1 },
+      { seq: 15, key: "seen", value: 1, seen: { ms: Date.now(), counter: 65_536 } },
+      { seq: 16, key: "after", value: 1 },
     ];
     const { outcomes, lastSeq } = await phone.push({ ops });
-    expect(lastSeq).toBe(15);
+    expect(lastSeq).toBe(16);
     const reasons = [
       [2, "NAMESPACE_UNKNOWN"],
       [3, "VALUE_INVALID"],
@@ -119,6 +120,7 @@ describe("a push", () => {
       [12, "SCHEMA_VERSION_UNKNOWN"],
       [13, "STAMP_INVALID"],
       [14, "VALUE_INVALID"],
+      [15, "STAMP_INVALID"],
     ];
     const refused = outcomes.filter(({ status }) => status === "REJECTED");
     expect(refused.map(({ seq, reason }) => [seq, reason])).toEqual(reasons);

@@ -53,6 +53,17 @@ describe("the history of a register", () => {
     expect((await historyOf(phone)).map(({ value }) => value)).toEqual(["phone"]);
   });
 
+  it("is over with what it is of", async () => {
+    const phone = createReplica(system);
+    await phone.push({ ops: [{ seq: 1, value: "phone" }] });
+    await phone.sibling().push({ ops: [{ seq: 1, value: "laptop" }] });
+    expect(await historyOf(phone)).toHaveLength(1);
+    await system.admin.query("UPDATE user_state.state_entries SET expires_at = now() WHERE user_id = $1", [
+      phone.caller.viewer.userId,
+    ]);
+    expect(await historyOf(phone)).toEqual([]);
+  });
+
   it("keeps the latest few, deletions among them, and nothing of what was overwritten knowingly", async () => {
     const phone = createReplica(system);
     const laptop = phone.sibling();

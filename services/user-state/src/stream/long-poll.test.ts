@@ -81,7 +81,8 @@ describe("a pull that may wait", () => {
     ["a poke", (listener: Listeners extends Set<infer One> ? One : never) => listener.onPoke()],
     ["a gap", (listener: Listeners extends Set<infer One> ? One : never) => listener.onGap()],
   ])("is answered when something comes, after %s", async (_what, happen) => {
-    const answered = pull(20_000);
+    // So long that it is not answered by its time being up.
+    const answered = pull(600_000);
     await waiting(1);
     answer = NEWS;
     for (const listener of listeners) happen(listener);
