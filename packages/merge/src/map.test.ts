@@ -87,6 +87,7 @@ describe("a map", () => {
     const late = map.apply(state, { type: "SET", name: "a", value: "late" }, by(1, { ms: 3, rev: 3, baseRev: 0 }));
     expect(late).toMatchObject({ outcome: "MERGED", losers: [{ name: "a", value: "late" }] });
     expect(map.view(late.state)).toBeUndefined();
+    expect(map.prune?.(late.state, 2)).toBe(late.state);
   });
 });
 
