@@ -32,7 +32,7 @@ import { createKeyRotation, rotationTimes } from "./signing-key/key-rotation.ts"
 import { createRotateKeys, ROTATE_EVERY_MS, rotateKeys } from "./signing-key/rotate-keys.jobs.ts";
 import { SIGNING_KEY_SEAL } from "./signing-key/signing-key.ts";
 import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
-import { resealWebhooks } from "./webhook/reseal-webhooks.ts";
+import { resealWebhooks } from "./webhook/reseal-webhooks.store.ts";
 import { WEBHOOK_SEAL } from "./webhook/webhook.ts";
 
 /** What may be put in place of a worker's own: pokes where the process is more than this worker, the rest in tests. */
