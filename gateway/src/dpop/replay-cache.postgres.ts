@@ -15,7 +15,8 @@ const RESERVE = `
   ON CONFLICT (key) DO NOTHING`;
 const SWEEP = `
   DELETE FROM gateway.used_once
-  WHERE key IN (SELECT key FROM gateway.used_once WHERE expires_at <= now() ORDER BY expires_at LIMIT ${SWEEP_BATCH})`;
+  WHERE key = ANY (ARRAY(
+    SELECT key FROM gateway.used_once WHERE expires_at <= now() ORDER BY expires_at LIMIT ${SWEEP_BATCH}))`;
 
 /** Opens a small pool of its own; nothing connects yet. */
 export function openPostgresReplayCache(options: {

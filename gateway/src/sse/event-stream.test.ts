@@ -6,7 +6,7 @@ import { EVENT_STREAM } from "./framing.ts";
 
 const PING_EVERY_MS = 1_000;
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "setTimeout", "clearTimeout"] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
 afterEach(() => void vi.useRealTimers());
 
 const LIVES_SECONDS = 300;

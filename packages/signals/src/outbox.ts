@@ -175,9 +175,10 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
   async function purge(): Promise<boolean> {
     if (Date.now() - purgedAt < PURGE_EVERY_MS) return false;
     const { rowCount } = await pool.query(
-      `DELETE FROM ${schema}.outbox WHERE id IN (
+      // As an array: where Postgres joins by a loop, it would ask IN (...) again for each row, and delete without a limit.
+      `DELETE FROM ${schema}.outbox WHERE id = ANY (ARRAY(
          SELECT id FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'
-          LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED)`,
+          LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [retentionMs],
     );
     if (rowCount === PURGE_BATCH) return true;

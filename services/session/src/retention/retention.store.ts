@@ -33,8 +33,9 @@ const RULES: Readonly<Record<RowKind, { table: string; key: string; past: string
 /** The statement that deletes one batch of a kind; whatever dies between two of them leaves less to do. */
 export function forgetSql(kind: RowKind): string {
   const { table, key, past } = RULES[kind];
-  return `DELETE FROM session.${table} WHERE ${key} IN (
-            SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`;
+  // As an array: where Postgres joins by a loop, it would ask IN (...) again for each row, and delete without a limit.
+  return `DELETE FROM session.${table} WHERE ${key} = ANY (ARRAY(
+            SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED))`;
 }
 
 /** Retention in Postgres. */
