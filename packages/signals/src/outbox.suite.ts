@@ -279,6 +279,8 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       const looping = new Pool({ connectionString: bus.databaseUrl, options: ONLY_LOOPS });
       await using _looping = { [Symbol.asyncDispose]: () => looping.end() };
       const own: Pool = Object.create(pool, {
+        // The pool itself, which keeps count of its connections.
+        connect: { value: () => pool.connect() },
         query: {
           value: async (text: string, values: unknown[]) => {
             const answer = await looping.query(text, values);
