@@ -1,5 +1,6 @@
 /** What the outbox promises, whatever carries its jobs and pokes. */
 import { randomUUID } from "node:crypto";
+import { ONLY_LOOPS } from "@continuo/testkit";
 import { Client, Pool } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
@@ -14,10 +15,6 @@ import { startPokes } from "./start-pokes.ts";
 
 const soon = { timeout: 60_000, interval: 10 };
 const NEVER_MS = 3_600_000;
-/** As Postgres plans where it knows little: a join is a loop. */
-const ONLY_LOOPS = ["hashjoin", "mergejoin", "hashagg", "sort", "indexscan", "bitmapscan", "material"]
-  .map((what) => `-c enable_${what}=off`)
-  .join(" ");
 
 export function describeOutbox(name: string, openBus: OpenBus): void {
   describe(`the outbox over ${name}`, () => {

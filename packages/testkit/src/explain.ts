@@ -102,3 +102,8 @@ function textOf(value: unknown): string {
   if (value instanceof Date) return value.toISOString();
   return Array.isArray(value) ? `{${value.join(",")}}` : String(value);
 }
+
+/** A connection's `options`: Postgres joins by loops alone, as where it knows little of its tables. */
+export const ONLY_LOOPS = ["hashjoin", "mergejoin", "hashagg", "sort", "indexscan", "bitmapscan", "material"]
+  .map((what) => `-c enable_${what}=off`)
+  .join(" ");

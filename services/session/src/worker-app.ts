@@ -83,7 +83,7 @@ export async function startWorkers(
         now,
       });
       const seal = createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes });
-      await resealWebhooks(pool, seal);
+      if (masterKeys.length > 1) await resealWebhooks(pool, seal);
       const delivery = createDelivery({
         store: createDeliveryStore(pool),
         send: (...message) => post.send(...message),

@@ -1,4 +1,4 @@
-import { costOf } from "@continuo/testkit";
+import { costOf, ONLY_LOOPS } from "@continuo/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Pool } from "pg";
 import { hold, lockWaiters } from "../lock.fixture.ts";
@@ -13,11 +13,7 @@ let pool: Pool;
 beforeAll(async () => {
   system = await startSystem();
   await system.addWebhook();
-  // As Postgres plans where it knows little: a join is a loop.
-  const options = ["hashjoin", "mergejoin", "hashagg", "sort", "indexscan", "bitmapscan", "material"]
-    .map((what) => `-c enable_${what}=off`)
-    .join(" ");
-  pool = new Pool({ connectionString: system.env.DATABASE_URL, options });
+  pool = new Pool({ connectionString: system.env.DATABASE_URL, options: ONLY_LOOPS });
   pool.on("connect", (client) => client.on("error", () => undefined));
 });
 afterAll(async () => {
