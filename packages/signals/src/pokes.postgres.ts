@@ -11,6 +11,7 @@ import { startLine } from "./line.ts";
 import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.ts";
 import type { Pokes } from "./pokes.ts";
 import { listen } from "./postgres-listener.ts";
+import { sparingly } from "./sparingly.ts";
 
 const CHANNEL = "continuo_pokes";
 const TIMEOUT_MS = 5_000;
@@ -53,6 +54,7 @@ export async function startPostgresPokes(options: {
   // when those have had their turn who hear in this process.
   let gathering = new Map<string, number>();
   let flushing: Promise<void> = Promise.resolve();
+  const tellOfLost = sparingly((about: object) => logger.warn(about, "pokes were not published"));
 
   async function flush(): Promise<void> {
     const payloads = [...gathering].map(([topic, number]) => `${own}${topic}:${number}`);
@@ -64,7 +66,7 @@ export async function startPostgresPokes(options: {
         values: [payloads],
       });
     } catch (cause) {
-      logger.warn({ err: cause, lost: payloads.length }, "pokes were not published");
+      tellOfLost({ err: cause, lost: payloads.length });
     }
   }
 

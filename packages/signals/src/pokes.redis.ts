@@ -5,6 +5,7 @@ import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.t
 import type { Pokes } from "./pokes.ts";
 import { attempted, createSender, parseRedisUrl } from "./redis.ts";
 import { createRedisListener } from "./redis-listener.ts";
+import { sparingly } from "./sparingly.ts";
 
 const PREFIX = "continuo:poke:";
 
@@ -19,6 +20,7 @@ export async function startRedisPokes(options: {
   const listeners = createPokeListeners(logger, (topic) => listener.remove(topic));
   await using stack = new AsyncDisposableStack();
   let closed = false;
+  const tellOfLost = sparingly((about: object) => logger.warn(about, "a poke was not published"));
 
   const publisher = stack.adopt(createSender(target), (redis) => redis.disconnect());
   publisher.on("error", (cause: unknown) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
@@ -42,9 +44,9 @@ export async function startRedisPokes(options: {
     publish: async (topic, number) => {
       if (closed) throw pokesClosed();
       assertPoke(topic, number);
-      await publisher.publish(PREFIX + topic, String(number)).catch((cause: unknown) => {
-        logger.warn({ err: cause, topic }, "a poke was not published");
-      });
+      await publisher
+        .publish(PREFIX + topic, String(number))
+        .catch((cause: unknown) => tellOfLost({ err: cause, topic }));
     },
     subscribe: async (topic, poked) => {
       if (closed) throw pokesClosed();

@@ -1,5 +1,6 @@
 /** What a bus of pokes promises, whatever carries it. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Bus, OpenBus } from "./fixtures/bus.ts";
 import { startChild } from "./fixtures/child.ts";
@@ -148,6 +149,21 @@ export function describePokes(name: string, openBus: OpenBus): void {
       bus.proxy.heal();
       await vi.waitFor(() => expect([listener.gaps > 0, late.gaps > 0]).toEqual([true, true]), soon);
       await pokeUntilHeard(others, topic, late);
+    });
+
+    test("what is lost in an outage is told once, not for each poke", async () => {
+      const told = vi.spyOn(silent, "warn");
+      const pokes = await start();
+      bus.proxy.down();
+      vi.useFakeTimers({ toFake: ["performance"] });
+      for (let n = 1; n <= 10; n += 1) {
+        await pokes.publish(randomUUID(), n);
+        await pause(20);
+      }
+      await pokes[Symbol.asyncDispose]();
+      vi.useRealTimers();
+      bus.proxy.heal();
+      expect(told.mock.calls.filter(([, message]) => /not published/.test(String(message)))).toHaveLength(1);
     });
 
     test("a process that starts while the bus is down starts, and is told of the gap when it is up", async () => {

@@ -7,6 +7,7 @@ import { Pool } from "pg";
 import { startLine, type OpenLine } from "./line.ts";
 import { listen } from "./postgres-listener.ts";
 import { assertRelay, createEars, relaysClosed, type Relays } from "./relays.ts";
+import { sparingly } from "./sparingly.ts";
 
 const CHANNEL = "continuo_relays";
 const TIMEOUT_MS = 5_000;
@@ -22,6 +23,7 @@ export function openPostgresRelays(options: { databaseUrl: string; logger: Logge
     query_timeout: TIMEOUT_MS,
   };
   const ears = createEars(logger);
+  const tellOfLost = sparingly((topic: string) => logger.warn({ topic }, "nothing was relayed: the database is away"));
   const stack = new AsyncDisposableStack();
   const sending = { ...connection, options: "-c synchronous_commit=off", max: 1, idleTimeoutMillis: 0 };
   const sender = stack.adopt(new Pool(sending), (pool) => pool.end());
@@ -40,7 +42,7 @@ export function openPostgresRelays(options: { databaseUrl: string; logger: Logge
       assertRelay(topic, text);
       const query = { name: "relay", text: `SELECT pg_notify('${CHANNEL}', $1)`, values: [`${topic} ${text}`] };
       // Not the error itself: a driver's may hold what was sent.
-      await sender.query(query).catch(() => logger.warn({ topic }, "nothing was relayed: the database is away"));
+      await sender.query(query).catch(() => tellOfLost(topic));
     },
     async subscribe(topic, hear) {
       if (stack.disposed) throw relaysClosed();

@@ -63,7 +63,11 @@ export function describeRelays(name: string, openBus: OpenBus): void {
       const heard: string[] = [];
       await relays.subscribe(topic, (text) => heard.push(text));
       bus.proxy.down();
-      await relays.publish(topic, "lost");
+      const told = vi.spyOn(silent, "warn");
+      vi.useFakeTimers({ toFake: ["performance"] });
+      for (let n = 0; n < 3; n += 1) await relays.publish(topic, "lost");
+      vi.useRealTimers();
+      expect(told.mock.calls.filter(([, message]) => /nothing was relayed/.test(String(message)))).toHaveLength(1);
       bus.proxy.heal();
       await vi.waitFor(async () => {
         await relays.publish(topic, "again");
