@@ -61,10 +61,12 @@ describe("the master key", () => {
     const id = "01a22e16-c4e2-76a6-aa51-85dff4910994";
     const sealOf = (...masterKeys: [Buffer, ...Buffer[]]) =>
       createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes });
-    const secret = randomBytes(32);
+    // The second is on its way out: messages are signed with it until its receiver has the first.
+    const secrets = [randomBytes(32), randomBytes(32)];
     await system.admin.query(
-      "INSERT INTO session.webhooks (id, url, sealed_secret, created_at) VALUES ($1, 'https://example.com', $2, now())",
-      [id, sealOf(former).close(secret, id)],
+      `INSERT INTO session.webhooks (id, url, sealed_secret, former_sealed_secret, former_until, created_at)
+       VALUES ($1, 'https://example.com', $2, $3, now() + interval '1 day', now())`,
+      [id, ...secrets.map((secret) => sealOf(former).close(secret, id))],
     );
     const env = WorkerEnv.parse({
       JOBS: "deliver-notices",
@@ -74,11 +76,11 @@ describe("the master key", () => {
       MASTER_KEY: [fresh, former].map((key) => key.toString("base64url")).join(),
     });
     await using _ = await startWorkers(env);
-    const { rows } = await system.admin.query<{ sealed: Buffer }>(
-      "SELECT sealed_secret AS sealed FROM session.webhooks WHERE id = $1",
+    const { rows } = await system.admin.query<{ sealed: Buffer[] }>(
+      "SELECT ARRAY[sealed_secret, former_sealed_secret] AS sealed FROM session.webhooks WHERE id = $1",
       [id],
     );
-    expect(sealOf(fresh).open(rows[0]?.sealed ?? Buffer.of(), id)).toEqual(secret);
+    expect(rows[0]?.sealed.map((sealed) => sealOf(fresh).open(sealed, id))).toEqual(secrets);
   });
 
   it("is no longer good once it is not among them, and a process that cannot open its signing key does not start", async () => {
