@@ -1,7 +1,7 @@
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { faultOf, type SignedIn } from "../person.fixture.ts";
+import { dataOf, faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 import { newApplication } from "../population.fixture.ts";
 
@@ -71,6 +71,20 @@ describe("the end of a session", () => {
     expect(await endsOf(session)).toEqual({ at: 20, because: "ABSOLUTE", latest: 20 });
     system.clock.advance(20 * MINUTE);
     expect((await session.tryRefresh(refreshToken)).errors?.[0]?.extensions.details).toEqual({ endReason: "ABSOLUTE" });
+  });
+
+  it("stays what it was, whoever signs out afterwards", async () => {
+    const person = system.person();
+    const over = await person.signIn({ applicationId });
+    system.clock.advance(HOUR);
+    const laptop = await person.signIn();
+    expect(await laptop.data("mutation { signOutOtherDevices { receipt { seq } } }")).toEqual({
+      signOutOtherDevices: { receipt: null },
+    });
+    const form = `client_id=${applicationId}&token=${over.tokens.refreshToken}`;
+    const query = "mutation ($form: String!) { answerOAuth(endpoint: REVOCATION, form: $form) { status } }";
+    dataOf(await system.graphql({ kind: "anonymous" }, query, { form }));
+    expect((await over.tryRefresh()).errors?.[0]?.extensions.details).toEqual({ endReason: "IDLE" });
   });
 
   it("is explained by the application's policy, with its number; for an ended session as well", async () => {

@@ -23,7 +23,7 @@ const SIGN_OUT_SESSION = `mutation ($id: ID!, $andApproved: Boolean!) {
   signOutSession(id: $id, andApproved: $andApproved) { receipt { sessionsEnded } } }`;
 
 describe("ending one session", () => {
-  it("ends it alone, or with all that was approved in it, and in those", async () => {
+  it("ends it alone, or with all that was approved in it, and in those, and tells each whether it was its own doing", async () => {
     const person = system.person();
     const [laptop, phone] = [await person.signIn(), await person.signIn({ platform: "PHONE" })];
     const tv = await approvedIn(phone, person);
@@ -35,6 +35,11 @@ describe("ending one session", () => {
       signOutSession: { receipt: { sessionsEnded: 2 } },
     });
     expect(await areLive(sessions)).toEqual([true, false, false, false]);
+    await laptop.data(SIGN_OUT_SESSION, { id: laptop.viewer.sessionId, andApproved: false });
+    const answers = await Promise.all(sessions.map((session) => session.tryRefresh()));
+    const [own, ...others] = answers.map(({ errors }) => errors?.[0]?.extensions.details);
+    expect(own).toEqual({ endReason: "SIGNED_OUT" });
+    expect(others).toEqual(others.map(() => ({ endReason: "SIGNED_OUT_REMOTELY" })));
   });
 
   it("reaches nobody else's, not even what was approved there", async () => {
