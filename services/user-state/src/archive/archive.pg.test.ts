@@ -45,6 +45,10 @@ beforeAll(async () => {
      VALUES ('things', 1, $1, '{}', 'DURABLE', 5000, now()), ('small', 1, '{"*": "REGISTER"}', '{}', 'DURABLE', 2, now())`,
     [JSON.stringify(OF_ALL)],
   );
+  await system.admin.query(
+    `INSERT INTO user_state.namespaces (name, version, kinds, schema, persistence, ttl_seconds, created_at)
+     VALUES ('brief', 1, '{"tips": "SET"}', '{}', 'TTL', 3600, now())`,
+  );
 });
 afterAll(async () => {
   await pool.end();
@@ -367,6 +371,29 @@ describe("an import", () => {
     expect((await phone.pull({ since: to })).reset).toBe("PRUNED");
   });
 
+  it.each([
+    ["keeps the later end of the two", { here: 3_000, there: 60 }, ["here", "there"], 3_000],
+    ["gives nobody more than its namespace does", { here: 60, there: 9_999_999 }, ["here", "there"], 3_600],
+    ["brings nothing back that is over here", { here: -1, there: 60 }, ["there"], 60],
+    ["brings nothing back that is over there", { here: 60, there: -1 }, ["here"], 60],
+  ])("of what is kept for a while %s", async (_what, { here, there }, value, seconds) => {
+    const [one, other] = [createReplica(system), createReplica(system)];
+    const tips = { seq: 1, namespace: "brief", key: "k", field: "tips" };
+    await one.push({ ops: [{ ...tips, payload: { type: "ADD", element: "there" } }] });
+    await other.push({ ops: [{ ...tips, payload: { type: "ADD", element: "here" } }] });
+    const now = Date.now();
+    await system.admin.query("UPDATE user_state.state_entries SET expires_at = $2 WHERE user_id = $1", [
+      userOf(other),
+      new Date(now + here * 1_000),
+    ]);
+    const lines = (await linesOf(one)).map((line) => line.replace(/(?<="expiresAt":)\d+/, `${now + there * 1_000}`));
+    const file = await fileOf(resealed(lines));
+    expect(await operate("import", "--user", userOf(other), "--file", file, "--yes")).toMatchObject({ code: 0 });
+    const [entry] = (await other.sibling().pull()).entries;
+    expect(entry?.value).toEqual(value);
+    expect(Math.abs(Number(entry?.expiresAt) - (now + seconds * 1_000))).toBeLessThan(30_000);
+  });
+
   it("obeys quotas, unless it is told not to", async () => {
     const phone = createReplica(system);
     const small = (key: string, seq: number) => ({ seq, namespace: "small", key, field: "f", value: key });
@@ -441,9 +468,16 @@ describe("an import", () => {
       new RegExp(`(?<=^\\{"unit":.*"field":"${field}".*"state":.*${pattern}":)\\d+`);
     expect(await forged(/$/, "")).toEqual([11, {}]);
     const late = createReplica(system);
-    const ahead = lines.map((line) => line.replace(/(?<="ms":)\d+(?=,"deleted")/, `${at + 3_600_000}`));
+    const ahead = lines.map((line) =>
+      line.replace(/(?<="ms":)\d+(?=,"deleted")|(?<="removedMs":)\d+/g, `${at + 3_600_000}`),
+    );
     await operate("import", "--user", userOf(late), "--file", await fileOf(resealed(ahead)), "--yes");
     expect((await late.pull()).serverNow).toBeLessThan(at + 3_600_000);
+    const { rows } = await system.admin.query<{ latest: number }>(
+      "SELECT max(removed_ms)::float8 AS latest FROM user_state.state_entries WHERE user_id = $1",
+      [userOf(late)],
+    );
+    expect(rows[0]?.latest).toBeLessThan(at + 3_600_000);
     for (const field of ["chapter", "from", "tips", "panes", "queue", "place", "letter"])
       expect([field, ...(await forged(inState(field, '"ms'), `${at + 1}`))]).toEqual([field, 10, { STATE_INVALID: 1 }]);
     for (const field of ["tips", "panes", "queue", "place", "letter"])

@@ -4,7 +4,7 @@
  * in twice is the same as once. Answers, replicas and activities are of devices and their moment: they are left out.
  */
 import { AppError } from "@continuo/errors";
-import type { Json } from "@continuo/merge";
+import { expire, type Json } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
 import { grown, growthOf, mayBecome, mayStore, remaining, storable, type Usage } from "../entry/quota.ts";
 import {
@@ -217,12 +217,17 @@ function join(
 
   const kind = kindNamed(kindName);
   const [version, stands, comes] = sameVersion(namespace, unit, standing);
+  /** Nothing comes back of what is over, here or there. */
+  const leftOf = (held: Json, expiresAt: number | null): Json =>
+    expiresAt !== null && expiresAt <= serverNow ? expire(kind, held) : held;
   let state: Json;
   let deleted: boolean;
   try {
-    const rebased = kind.rebase?.(comes, shift) ?? comes;
-    state = stands === undefined ? rebased : kind.join(stands, rebased);
-    if (state === stands) return { result: "unchanged" };
+    const here = stands && leftOf(stands, standing?.expiresAt ?? null);
+    const there = leftOf(comes, until);
+    const rebased = kind.rebase?.(there, shift) ?? there;
+    state = here === undefined ? rebased : kind.join(here, rebased);
+    if (state === here) return { result: "unchanged" };
     viewOf({ kind: kindName, state });
     deleted = !isShown({ kind: kindName, state });
   } catch {
