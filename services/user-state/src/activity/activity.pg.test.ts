@@ -275,6 +275,16 @@ describe("resume", () => {
     expect(await titles()).toEqual(["Dune", "Page"]);
   });
 
+  it("shows nothing of what was kept for a while and is over", async () => {
+    const tv = createPlayer(system);
+    await tv.publish();
+    await tv.report(1_000, { fence: 1 });
+    await system.admin.query("UPDATE user_state.state_entries SET expires_at = now() WHERE user_id = $1", [
+      tv.replica.caller.viewer.userId,
+    ]);
+    expect(await tv.resume()).toMatchObject([{ activity: { title: "Dune" }, point: null, entry: null }]);
+  });
+
   it("is one's own, and a device's is what was done last on it", async () => {
     const tv = createPlayer(system);
     const phone = tv.sibling();

@@ -263,6 +263,14 @@ describe("taking over", () => {
     expect(await positionOf(phone)).toBe(200);
   });
 
+  it("of what is over by now shows nothing of it", async () => {
+    const { phone, activity } = await watching();
+    await system.admin.query("UPDATE user_state.state_entries SET expires_at = now() WHERE user_id = $1", [
+      phone.replica.caller.viewer.userId,
+    ]);
+    expect((await phone.takeOver(activity.id, { force: true })).entry).toBeNull();
+  });
+
   it("is not undone when the activity of the one who took over is forgotten", async () => {
     const { tv, phone, activity } = await watching();
     const taken = await phone.takeOver(activity.id, { force: true });
