@@ -2,8 +2,10 @@
  * Mistakes that others have made, each to be switched on alone: a simulation that does not find them finds nothing. Those
  * of the merge itself are broken and found in the package's own laws.
  */
+import type { KindName } from "@continuo/merge";
 import type { OpMessage, PushRequest, PushResponse } from "@continuo/merge/protocol";
 import type { EntryStore } from "../entry/entry.ts";
+import type { Change } from "../entry/push.ts";
 import { isShown, unitId, type Unit } from "../entry/unit.ts";
 import type { StreamStore } from "../stream/stream.ts";
 import type { Memory, Stored } from "./memory.ts";
@@ -50,8 +52,33 @@ export const DEFECTS = [
   "ERASURE_WITHOUT_FENCE",
   /** Being signed out counts as a refusal of what was sent. */
   "UNAUTHENTICATED_IS_REFUSAL",
+  /** What was taken is answered as refused. */
+  "TAKEN_IS_REFUSED",
+  /** Of two pushes at once the later one writes over the earlier: the head row is not locked. Of one kind each. */
+  "COUNT_LOST",
+  "LARGEST_LOST",
+  "ELEMENT_LOST",
+  "WORD_LOST",
+  /** Where nobody has acted yet a device that only reports moves where one goes on. */
+  "REPORT_MOVES_RESUME",
+  /** The time of what is brief is up too early. */
+  "DEADLINE_TOO_EARLY",
+  /** What is counted after the end of a number is added to what there was before. */
+  "COUNT_GOES_ON",
+  /** What is deleted goes on counting against the quota. */
+  "QUOTA_NOT_GIVEN_BACK",
+  /** What was erased stands again. */
+  "ERASURE_UNDONE",
 ] as const;
 export type Defect = (typeof DEFECTS)[number];
+
+/** Whose changes are lost. */
+const LOST: Readonly<Partial<Record<Defect, KindName>>> = {
+  COUNT_LOST: "COUNTER",
+  LARGEST_LOST: "MAX",
+  ELEMENT_LOST: "LIST",
+  WORD_LOST: "TEXT",
+};
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -97,6 +124,38 @@ export function brokenStore(store: EntryStore, defect: Defect | undefined): Entr
           return decide({ ...before, units: new Map([...before.units].filter(isLeft)) });
         }),
     };
+  if (defect === "DEADLINE_TOO_EARLY" || defect === "QUOTA_NOT_GIVEN_BACK")
+    return {
+      ...store,
+      settle: (request, decide) =>
+        store.settle(request, (before) => {
+          const { changes, usage, ...settlement } = decide(before);
+          const early = (change: Change): Change => ({
+            ...change,
+            expiresAt: change.expiresAt && before.serverNow + 1,
+          });
+          return defect === "DEADLINE_TOO_EARLY"
+            ? { ...settlement, usage, changes: changes.map(early) }
+            : { ...settlement, changes, usage: { ...usage, bytes: Math.max(usage.bytes, before.usage.bytes) } };
+        }),
+    };
+  const lost = defect && LOST[defect];
+  if (lost !== undefined || defect === "COUNT_GOES_ON") {
+    let earlier: ReadonlyMap<string, Unit> = new Map();
+    return {
+      ...store,
+      settle: (request, decide) =>
+        store.settle(request, (before) => {
+          const { units } = before;
+          const isMet = ([id, { kind }]: readonly [string, Unit]): boolean =>
+            lost === undefined ? kind === "COUNTER" && id.includes('"brief"') : kind === lost;
+          const former = [...earlier].filter(isMet);
+          earlier = lost === undefined ? new Map([...former, ...units]) : units;
+          const others = [...units].filter((unit) => lost === undefined || !isMet(unit));
+          return decide({ ...before, units: new Map([...former, ...others]) });
+        }),
+    };
+  }
   return store;
 }
 
@@ -125,14 +184,24 @@ export function brokenRequest(
   request: PushRequest,
   { defect, stored, now }: { defect: Defect | undefined; stored: Stored; now: () => number },
 ): PushRequest {
+  const { units } = stored;
   if (defect === "SKEW_NOT_REPAIRED") return { ...request, clientNow: now() };
   if (defect === "REMOVE_IGNORES_BASE")
     return { ...request, ops: request.ops.map((op) => ({ ...op, baseRev: Number.MAX_SAFE_INTEGER })) };
   if (defect === "STALE_HOLDER_MOVES_RESUME")
     return { ...request, ops: request.ops.map((op) => ({ ...op, payload: withoutFence(op.payload) })) };
+  if (defect === "REPORT_MOVES_RESUME")
+    return { ...request, ops: request.ops.map((op) => (units.has(unitId(op)) ? op : asIntended(op))) };
   if (defect === "NO_DRAFT_FENCE")
     return { ...request, ops: request.ops.map((op) => (op.field === "note" ? intoGeneration(op, stored) : op)) };
   return request;
+}
+
+function asIntended(op: OpMessage): OpMessage {
+  const { payload } = op;
+  const isReport =
+    typeof payload === "object" && payload !== null && "intent" in payload && payload.intent === "PASSIVE";
+  return isReport ? { ...op, payload: { ...payload, intent: "PLAY" } } : op;
 }
 
 function withoutFence(payload: unknown): unknown {
@@ -168,6 +237,13 @@ export function brokenPush(request: PushRequest, defect: Defect | undefined): Pu
 
 /** What a device hears of an answer. */
 export function brokenAnswer(answer: PushResponse, defect: Defect | undefined): PushResponse {
+  if (defect === "TAKEN_IS_REFUSED") {
+    const fault = { status: "REJECTED", reason: "VALUE_INVALID", message: "No." } as const;
+    const outcomes = answer.outcomes.map((outcome) =>
+      outcome.status === "APPLIED" ? { ...outcome, ...fault } : outcome,
+    );
+    return { ...answer, outcomes };
+  }
   const poisoned = answer.outcomes.findIndex(
     (outcome) =>
       outcome.status === "REJECTED" || (outcome.status === "DUPLICATE" && outcome.first?.status === "REJECTED"),

@@ -91,7 +91,9 @@ export function createMemoryServer(options: {
     },
 
     async erase(erased) {
+      const { units } = memory.stored();
       await erase({ userId: USER, namespaces: erased });
+      if (defect === "ERASURE_UNDONE") memory.restore({ ...memory.stored(), units });
       oracle.erased(erased);
     },
   };
