@@ -37,6 +37,7 @@ async function forge(changes: Record<string, unknown>, header: Record<string, un
 describe("the internal identity", () => {
   test.each<[string, Caller]>([
     ["a person", ada],
+    ["a person, by a key, from somewhere", { ...ada, jkt: "thumbprint", ipPrefix: "192.0.2.0/24" }],
     ["nobody in particular", { kind: "anonymous" }],
     ["all who use an application", { kind: "application", applicationId: "continuo" }],
     ["a service", { kind: "service", name: "gateway" }],
@@ -61,6 +62,11 @@ describe("the internal identity", () => {
       const other: Caller = { kind: "viewer", viewer: { ...ada.viewer, ...change } };
       expect(await verifier.verify(await signer.sign(other))).toEqual(other);
     }
+    for (const caller of [ada, { kind: "anonymous" } as const])
+      for (const circumstance of [{ jkt: "one" }, { jkt: "another" }, { ipPrefix: "192.0.2.0/24" }, {}]) {
+        const other: Caller = { ...caller, ...circumstance };
+        expect(await verifier.verify(await signer.sign(other))).toEqual(other);
+      }
   });
 
   test("is good for a minute, also where it has been seen before", async () => {

@@ -1,6 +1,4 @@
-import { devicesTopic, REVOCATIONS_TOPIC, startPokes } from "@continuo/signals";
-import { createLogger } from "@continuo/process";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { dataOf, faultOf, type SignedIn } from "../person.fixture.ts";
@@ -414,27 +412,5 @@ describe("the revocation log", () => {
       [head + 1, [slow.viewer.sessionId]],
       [head + 2, [quick.viewer.sessionId]],
     ]);
-  });
-
-  it("is poked after the commit, and so are the person's devices", async () => {
-    const logger = createLogger({ name: "test", level: "silent" });
-    await using pokes = await startPokes({ databaseUrl: system.env.DATABASE_URL, logger });
-    const person = system.person();
-    const [phone, laptop] = [await person.signIn(), await person.signIn()];
-    const heard: string[] = [];
-    for (const topic of [REVOCATIONS_TOPIC, devicesTopic(person.userId)]) {
-      await pokes.subscribe(topic, { onPoke: (number) => heard.push(`${topic} ${number}`), onGap: () => undefined });
-    }
-    const answer = await laptop.data(SIGN_OUT_DEVICE, { id: phone.viewer.deviceId });
-    const { seq } = Receipt.parse(answer["signOutDevice"]).receipt;
-    await vi.waitFor(
-      () =>
-        expect(heard).toEqual(
-          expect.arrayContaining([`${REVOCATIONS_TOPIC} ${seq}`, `${devicesTopic(person.userId)} 3`]),
-        ),
-      60_000,
-    );
-    await readLog(0, [{ seq: Number(seq), socketsClosed: 1 }]);
-    await vi.waitFor(() => expect(heard).toContain(`${devicesTopic(person.userId)} 4`), 60_000);
   });
 });

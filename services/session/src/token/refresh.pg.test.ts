@@ -156,23 +156,26 @@ describe("a refresh", () => {
     expect(await store.read(presented)).toMatchObject({ hasJustRotated: false });
   });
 
-  it("is refused for a genuine token of a generation that the database does not know yet", async () => {
-    const phone = await system.person().signIn();
-    const second = await phone.refresh();
-    const third = await phone.refresh(second.refreshToken);
-    await system.admin.query(
-      "UPDATE session.grants SET generation = 1, confirmed_generation = 0 WHERE session_id = $1",
-      [phone.viewer.sessionId],
-    );
-    for (let attempt = 0; attempt < 3; attempt += 1) {
-      expect(faultOf(await phone.tryRefresh(third.refreshToken))).toBe("UNAUTHENTICATED GRANT_ROLLED_BACK");
+  it("is refused for a genuine token of a generation that the database does not know yet, noted once a session", async () => {
+    const person = system.person();
+    for (const device of [await person.signIn(), await person.signIn()]) {
+      const { sessionId } = device.viewer;
+      const second = await device.refresh();
+      const third = await device.refresh(second.refreshToken);
+      await system.admin.query(
+        "UPDATE session.grants SET generation = 1, confirmed_generation = 0 WHERE session_id = $1",
+        [sessionId],
+      );
+      for (let attempt = 0; attempt < 3; attempt += 1) {
+        expect(faultOf(await device.tryRefresh(third.refreshToken))).toBe("UNAUTHENTICATED GRANT_ROLLED_BACK");
+      }
+      expect(await grantOf(device)).toEqual({ generation: 1, confirmed: 0 });
+      const { rows } = await system.admin.query(
+        "SELECT detail FROM session.auth_events WHERE session_id = $1 AND type = 'GRANT_AHEAD'",
+        [sessionId],
+      );
+      expect(rows).toEqual([{ detail: { presented: 3, current: 1 } }]);
     }
-    expect(await grantOf(phone)).toEqual({ generation: 1, confirmed: 0 });
-    const { rows } = await system.admin.query(
-      "SELECT detail FROM session.auth_events WHERE user_id = $1 AND type = 'GRANT_AHEAD'",
-      [phone.viewer.userId],
-    );
-    expect(rows).toEqual([{ detail: { presented: 3, current: 1 } }]);
   });
 
   it("is refused for a token whose grant has another salt, though its HMAC is right", async () => {
@@ -211,6 +214,33 @@ describe("a refresh", () => {
     system.clock.advance(60_001);
     const late = await absolute.tryRefresh();
     expect([faultOf(late), endReasonOf(late)]).toEqual(["UNAUTHENTICATED SESSION_ENDED", "ABSOLUTE"]);
+  });
+});
+
+describe("refreshes that share a statement", () => {
+  it("take the locks of their grants in the order of ids, as whoever ends sessions does", async () => {
+    const pool = new Pool({ connectionString: system.env.DATABASE_URL });
+    await using _pool = { [Symbol.asyncDispose]: () => pool.end() };
+    const store = createRotationStore(pool);
+    const codec = createRefreshTokenCodec(system.env.MASTER_KEY);
+    const devices = await Promise.all(Array.from({ length: 8 }, () => system.person().signIn()));
+    const [lowest, ...others] = devices
+      .flatMap(({ tokens }) => codec.decode(tokens.refreshToken) ?? [])
+      .toSorted((one, other) => (one.grantId < other.grantId ? -1 : 1));
+    if (lowest === undefined) throw new Error("the tokens are good");
+    // A row's new version lies behind all others: who goes by what lies first comes to it last.
+    await system.admin.query("UPDATE session.grants SET salt = salt WHERE id = $1", [lowest.grantId]);
+    const held = await hold(system.admin, "SELECT FROM session.grants WHERE id = $1 FOR UPDATE", [lowest.grantId]);
+    await using _ = held;
+    const by = { jkt: null, client: null, keyId: codec.currentKeyId };
+    const advanced = [...others, lowest].map((presented) => store.advance(presented, by, system.clock.now));
+    await lockWaiters(system.admin, 1);
+    const { rows } = await system.admin.query("SELECT FROM session.grants WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED", [
+      others.map(({ grantId }) => grantId),
+    ]);
+    expect(rows).toHaveLength(others.length);
+    await held[Symbol.asyncDispose]();
+    expect((await Promise.all(advanced)).map((each) => each?.generation)).toEqual(Array(8).fill(2));
   });
 });
 
