@@ -37,6 +37,11 @@ const BOMBS: [what: string, reason: string, text: string][] = [
     "NESTED_TOO_DEEPLY",
     `{ nothing(at: ${"[".repeat(2_400)}${"]".repeat(2_400)}) }`,
   ],
+  [
+    "fields within fields, each with an argument",
+    "NESTED_TOO_DEEPLY",
+    `${"{ nothing(at: 1) ".repeat(300)}${"}".repeat(300)}`,
+  ],
   ["long lists", "OPERATION_TOO_COSTLY", `{ pullState(first: 1000000) { entries { key } } }`],
   [
     "lists in lists",

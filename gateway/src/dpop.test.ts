@@ -190,6 +190,16 @@ describe("a caller without a bound token", () => {
     expect(headers.get("dpop-nonce")).toBeNull();
   });
 
+  it("may show a key beside a bearer token, by a proof that is as good as any", async () => {
+    const token = await house.token(house.join());
+    const ask = (dpop: string): Promise<Answer> =>
+      phone.graphql(QUERY, undefined, { authorization: `Bearer ${token}`, dpop });
+    expect((await ask("none")).extensions).toMatchObject({ reason: "DPOP_PROOF_INVALID" });
+    expect(house.state.calls).toEqual([]);
+    expect((await ask(await phone.prove("POST", "/graphql", token))).status).toBe(200);
+    expect(house.state.calls.map(({ caller }) => circumstancesOf(caller).jkt)).toEqual([phone.jkt]);
+  });
+
   it("may read the nonce from a page of an allowed origin, which no cache keeps", async () => {
     const headers = { origin: "https://app.example.com", dpop: "none", "content-type": "application/json" };
     const answer = await fetch(`${house.url}/graphql`, { method: "POST", headers, body: "{}" });

@@ -45,6 +45,7 @@ describe("what an operation costs", () => {
     [0, "{ free }"],
     [51, "{ page { nodes { id } } }"],
     [4, "{ page(first: 3) { nodes { id } total } }"],
+    [9, "{ page(first: 3, last: 8) { nodes { id } } }"],
     [151, "{ page { nodes { id } edges { node { id } } } }"],
     [4, "{ page(first: 3) { ...P } } fragment P on Page { ... { nodes { id } } }"],
     [9, "query ($n: Int) { page(first: $n) { nodes { id } } }", { n: 8 }],

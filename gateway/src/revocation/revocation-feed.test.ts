@@ -110,6 +110,21 @@ describe("the revocation feed", () => {
     expect(confirmed()).toEqual([[1], [2, 3, 4, 5]]);
   });
 
+  it("confirms no more at a time than a read may carry, and the rest after it", async () => {
+    const log = createLog();
+    const all = Array.from({ length: 1_005 }, (_, index) => index + 1);
+    for (const upTo of [1, 2, 1_005]) {
+      log.entries = all.slice(0, upTo).map(entry);
+      await log.feed.read();
+      log.now += 10;
+    }
+    log.now += 100;
+    await log.feed.read();
+    const confirmed = log.asked.map(({ acks }) => acks.map(({ seq }) => seq));
+    expect(Math.max(...confirmed.map(({ length }) => length))).toBe(1_000);
+    expect(confirmed.flat()).toEqual(all);
+  });
+
   it("confirms again what a failed read took with it", async () => {
     const log = createLog();
     log.entries = [entry(1)];

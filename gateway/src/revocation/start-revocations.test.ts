@@ -9,9 +9,11 @@ const logger = createLogger({ name: "test", level: "silent" });
 
 it("a gateway that stops takes its leave as the last it says, so that no receipt waits for it", async () => {
   const posts: [string, unknown][] = [];
+  let held: Promise<void> | undefined;
   const session = {
     async post(path: string, body: unknown) {
       posts.push([path, body]);
+      await held;
       return { hasMore: false, revocations: [] };
     },
   };
@@ -24,7 +26,14 @@ it("a gateway that stops takes its leave as the last it says, so that no receipt
   const pokes = createMemoryPokes();
   const following = await startRevocations({ feed, pokes, logger, onUnknown: () => undefined, readEveryMs: 1 });
   await eventually(() => expect(posts.length).toBeGreaterThan(1));
-  await following[Symbol.asyncDispose]();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  held = promise;
+  const before = posts.length;
+  await eventually(() => expect(posts.length).toBeGreaterThan(before));
+  // A read is under way.
+  const leaving = following[Symbol.asyncDispose]();
+  resolve();
+  await leaving;
   const said = posts.length;
   expect(posts.at(-1)).toEqual(["/internal/revocations/leave", { replica: "gateway-1", acks: [] }]);
   await new Promise((resolve) => setTimeout(resolve, 20));

@@ -35,6 +35,7 @@ async function serve(
 ) {
   const route = acceptOperations({
     admit: async ({ name }) => {
+      if (name === "undecided") await new Promise(() => {});
       if (name !== "gateway") throw new Error("who are you?");
     },
     answer,
@@ -203,16 +204,19 @@ describe("operations", () => {
 });
 
 describe("a socket", () => {
-  test("that breaks fails what is under way over it, and another is opened", async () => {
-    const { port, streams } = await serve(async ({ query }) =>
-      query === "quick" ? { data: {} } : new Promise(() => {}),
-    );
+  test("that breaks ends what is under way over it, at both sides, and another is opened", async () => {
+    const ended = Promise.withResolvers<void>();
+    const { port, streams } = await serve(async ({ query, signal }) => {
+      if (query === "slow") await once(signal, "abort").then(() => ended.resolve());
+      return { data: {} };
+    });
     const sockets = open(port);
     await ask(sockets, "quick");
     const lost = sockets.ask({ query: "slow" }, HEADERS, PATIENCE);
     await delay(20);
     for (const stream of streams) stream.destroy();
     await expect(lost).rejects.toBeInstanceOf(SocketLost);
+    await ended.promise;
     expect(await ask(sockets, "quick")).toEqual({ data: {} });
   });
 
@@ -325,6 +329,11 @@ describe("a server", () => {
 
   test.each<[string, number, unknown[]]>([
     ["an operation before its introduction", 4401, [subscribe("1")]],
+    [
+      "an operation before it is admitted",
+      4401,
+      [{ type: MessageType.ConnectionInit, payload: { name: "undecided" } }, subscribe("1")],
+    ],
     ["a second introduction", 4429, [INIT, INIT]],
     ["one who is not admitted", 4403, [{ type: MessageType.ConnectionInit, payload: { name: "mallory" } }]],
     ["no JSON", 4400, ["{"]],
