@@ -33,8 +33,9 @@ export function change(replica: Replica, asked: Change, { now, kinds }: { now: n
 }
 
 /**
- * The copy after somebody set the device's clock by `jumpMs` (positive: forward). What waits keeps its age; that also
- * holds for what was sent and not answered, since a repeated seq takes no effect whatever its stamp.
+ * The copy after somebody set the device's clock by `jumpMs` (positive: forward). All that is in the queue keeps
+ * its age, also what was sent: a repeated seq takes no effect whatever its stamp, and until a change has come back it is
+ * shown by that, and sent again should the server have lost it.
  */
 export function shiftClock(replica: Replica, jumpMs: number): Replica {
   const { lastStamp, queue, clockError } = replica;
@@ -42,7 +43,7 @@ export function shiftClock(replica: Replica, jumpMs: number): Replica {
     ...replica,
     lastStamp: lastStamp && shiftInstant(lastStamp, jumpMs),
     clockError: clockError - jumpMs,
-    queue: queue.map((op) => (op.settledRev !== null ? op : { ...op, stamp: shiftInstant(op.stamp, jumpMs) })),
+    queue: queue.map((op) => ({ ...op, stamp: shiftInstant(op.stamp, jumpMs) })),
   };
 }
 

@@ -84,8 +84,8 @@ function sent(replica: Replica): { replica: Replica; request: PushRequest } {
 function answered(replica: Replica, ...outcomes: OutcomeMessage[]): Replica {
   const answer = {
     lastSeq: outcomes.at(-1)?.seq ?? 0,
-    headRev: replica.rev + 1,
-    serverNow: NOW,
+    headRev: replica.rev + 2,
+    serverNow: NOW + 5,
     stop: null,
     retryAfterMs: null,
   };
@@ -135,7 +135,8 @@ describe("an entry whose time is up", () => {
   const at = (replica: Replica, now: number): unknown => show(replica, TITLE, "REGISTER", KINDS, now).value;
 
   it("is shown until then by the server's clock, and no longer, without a word from anybody", () => {
-    const replica = { ...started(kept("Dune")), clockError: 5_000 };
+    const first = batch({ reset: "INITIAL", entries: [kept("Dune")], serverNow: NOW + 5_000 });
+    const replica = receive(createReplica({ clientId: ME, deviceId: DEVICE }), from(null), first, NOW);
     for (const jump of [0, 3_600_000]) {
       const shifted = shiftClock(replica, jump);
       expect([at(shifted, NOW + jump + 54_999), at(shifted, NOW + jump + 55_000)]).toEqual(["Dune", undefined]);
@@ -165,9 +166,16 @@ describe("an own change", () => {
     const settled = answered(replica, applied(1));
     expect(push(settled, NOW)).toBeNull();
     expect(sent(add(settled)).request.pending).toBe(0);
-    expect(count(settled)).toBe(6);
+    expect([count(settled), settled.clockError]).toEqual([6, 5]);
+    const others = receive(
+      settled,
+      from("c1"),
+      batch({ from: "c1", to: "c2", headRev: 2, entries: [titled("Dune", 2)] }),
+      NOW,
+    );
+    expect([count(others), title(others)]).toEqual([6, "Dune"]);
     // Told by a stream that does not know whom it tells.
-    const told = batch({ from: "c1", to: "c2", headRev: 2, entries: [counted(6, 2)] });
+    const told = batch({ from: "c1", to: "c2", headRev: 3, entries: [counted(6, 3)] });
     expect(receive(settled, from("c1"), told, NOW)).toMatchObject({ queue: [], cursor: "c2" });
     const back = receive(
       settled,
@@ -188,6 +196,9 @@ describe("an own change", () => {
       NOW,
     );
     expect(count(back)).toBe(6);
+    // Nor after a stream that does not know whom it tells.
+    const told = batch({ from: "c2", to: "c3", headRev: 3, entries: [titled("Dune", 3)] });
+    expect(count(receive(back, from("c2"), told, NOW))).toBe(6);
     const again = sent(add(back, 10));
     expect(again.request.ops[0]).toEqual(request.ops[0]);
     expect(again.request.ops[1]).toMatchObject({ seq: 2, baseRev: 2 });
@@ -232,8 +243,9 @@ describe("an own change", () => {
     expect(rest.request.ops.map(({ seq }) => seq)).toEqual([101, 102, 103, 104, 105]);
 
     let large = started();
-    for (const size of [MAX_PUSH_BYTES + 1, MAX_PUSH_BYTES / 2, MAX_PUSH_BYTES / 2])
-      large = entitle(large, "x".repeat(size));
+    // The names count as well.
+    const half = MAX_PUSH_BYTES / 2 - JSON.stringify({ type: "SET", value: "" }).length;
+    for (const size of [MAX_PUSH_BYTES + 1, half, half]) large = entitle(large, "x".repeat(size));
     const seqs: number[][] = [];
     for (let next = push(large, NOW); next !== null; next = push(large, NOW)) {
       seqs.push(next.request.ops.map(({ seq }) => seq));
@@ -259,6 +271,25 @@ describe("an own change", () => {
       { ...clock, now: NOW - 599_990 },
     );
     expect(next.lastStamp).toEqual({ ms: NOW - 599_990, counter: 0 });
+    // A clock ahead does not let it win either.
+    const serverNow = NOW - jump;
+    const ahead = receive(
+      createReplica({ clientId: ME, deviceId: DEVICE }),
+      from(null),
+      batch({ reset: "INITIAL", serverNow }),
+      NOW,
+    );
+    const theirs = batch({ from: "c1", to: "c2", headRev: 2, entries: [titled("Soon", 2)], serverNow });
+    expect(title(receive(entitle(ahead, "Dune"), from("c1"), theirs, NOW))).toBe("Soon");
+    // Also once it is answered and not back yet.
+    const settled = answered(sent(entitle(started(), "Dune")).replica, applied(1));
+    const met = receive(
+      settled,
+      from("c1"),
+      batch({ from: "c1", to: "c2", headRev: 2, entries: [titled("Soon", 2)] }),
+      NOW,
+    );
+    expect([title(met), title(shiftClock(met, jump))]).toEqual(["Dune", "Dune"]);
   });
 });
 
@@ -316,10 +347,13 @@ describe("what others changed", () => {
     const back = receive(settled, from("c1"), restored, NOW);
     expect(count(back)).toBe(16);
     expect(sent(back).request).toMatchObject({ clientId: ME, epoch: OTHER, ops: [{ seq: 2, payload: { delta: 10 } }] });
+    // What was not answered is asked for again, also where it is in the backup: it may have been refused.
+    expect(sent(receive(replica, from("c1"), restored, NOW)).request.ops.map(({ seq }) => seq)).toEqual([1, 2]);
     // Also what had come back, and was not answered yet.
     const told = batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 2, entries: [counted(16, 2)] });
     const lost = { ...restored, from: "c2", lastSeq: 0, entries: [counted(5)] };
-    expect(count(receive(receive(replica, from("c1"), told, NOW), from("c2"), lost, NOW))).toBe(16);
+    const anew = receive(receive(replica, from("c1"), told, NOW), from("c2"), lost, NOW);
+    expect([count(anew), anew.rev]).toEqual([16, 1]);
   });
 
   it("is nothing that its kind never made", () => {
@@ -327,6 +361,7 @@ describe("what others changed", () => {
     expect(() => receive(started(), from("c1"), batch({ from: "c1", to: "c2", entries: [wrong] }), NOW)).toThrow(
       "invalid",
     );
+    expect(show(started(titled("Dune")), TITLE, "COUNTER", KINDS).value).toBe(0);
   });
 });
 
@@ -336,7 +371,10 @@ it("a device that the server has forgotten sends what is not settled under a new
   const settled = add(receive(answered(sent(replica).replica, applied(1)), from("c1"), back, NOW), 3);
   const again = { clientId: OTHER, now: NOW + 9, isCounter: ({ field }: { field: string }) => field === COUNT.field };
   const anew = forgotten(settled, again);
-  expect(pull(anew)).toMatchObject({ since: null, clientId: OTHER });
+  const half = receive(settled, from("c2"), batch({ from: "c2", to: "c3", hasMore: true }), NOW);
+  expect(pull(forgotten(half, again))).toMatchObject({ since: null, clientId: OTHER });
+  // What was acknowledged comes back with the first pull, if at all.
+  expect(forgotten(answered(sent(add(started())).replica, applied(1)), again).queue).toEqual([]);
   expect(push(anew, NOW)).toBeNull();
   expect(answered(anew, applied(1))).toBe(anew);
   const { replica: resumed, request } = sent(
@@ -354,6 +392,7 @@ it("a device that the server has forgotten sends what is not settled under a new
   const uncertain = forgotten(sent(settled).replica, { ...again, prunedBefore: NOW + 1 });
   expect(uncertain.rejected).toMatchObject([{ op: { payload: { delta: 3 } }, reason: "UNCERTAIN" }]);
   expect(uncertain.queue).toMatchObject([{ field: "title", seq: null }]);
+  expect(forgotten(uncertain, again).rejected).toEqual(uncertain.rejected);
   // By the server's clock it was made after that.
   const slow = forgotten(sent({ ...settled, clockError: 5_000 }).replica, { ...again, prunedBefore: NOW + 1 });
   expect(slow.rejected).toEqual([]);

@@ -33,10 +33,10 @@ export function show(
   const serverNow = now === undefined ? Number.NEGATIVE_INFINITY : now + replica.clockError;
   if ((entry?.expiresAt ?? Number.POSITIVE_INFINITY) <= serverNow) state = expire(kind, state);
   const mine = replica.queue.filter((op) => unitId(op) === id && !isRevealed(replica, op));
-  for (const [index, op] of mine.entries()) {
+  for (const op of mine) {
     const { clientId, deviceId, rev, clockError } = replica;
     const clientNow = op.stamp.ms;
-    const arrival = { clientId, deviceId, clientNow, serverNow: clientNow + clockError, rev: rev + 1 + index };
+    const arrival = { clientId, deviceId, clientNow, serverNow: clientNow + clockError, rev: rev + 1 };
     state = applyOp(kind, state, op, arrival).state;
   }
   return { kind: kindName, state, value: kind.view(state, policy) };
