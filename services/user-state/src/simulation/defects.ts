@@ -148,7 +148,7 @@ export function brokenStore(store: EntryStore, defect: Defect | undefined): Entr
         store.settle(request, (before) => {
           const { units } = before;
           const isMet = ([id, { kind }]: readonly [string, Unit]): boolean =>
-            lost === undefined ? kind === "COUNTER" && id.includes('"brief"') : kind === lost;
+            kind === (lost ?? "COUNTER") && id.includes('"brief"') === (lost === undefined);
           const former = [...earlier].filter(isMet);
           earlier = lost === undefined ? new Map([...former, ...units]) : units;
           const others = [...units].filter((unit) => lost === undefined || !isMet(unit));
