@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { gather, type GatherOptions } from "./gather.ts";
 
 /** A statement that answers when it is told to. */
@@ -105,6 +105,32 @@ describe("calls that are gathered", () => {
     expect(await Promise.all(answers)).toEqual(["A", "B", "C"]);
     expect(sent).toHaveLength(3);
   });
+
+  it.each(["ends", "has lasted for long"])(
+    "are sent once when the statement before them %s, and then nothing is",
+    async (end) => {
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+      onTestFinished(() => void vi.useRealTimers());
+      const held = Promise.withResolvers<void>();
+      const sent: (readonly string[])[] = [];
+      const call = gather(async (names: readonly string[]) => {
+        sent.push(names);
+        if (names.includes("a")) await held.promise;
+        return names;
+      });
+      const before = call("a");
+      await tick();
+      const next = call("b");
+      held.resolve();
+      await before;
+      // In the turn in which it ended.
+      if (end !== "ends") vi.runAllTimers();
+      await next;
+      vi.runAllTimers();
+      await tick();
+      expect(sent).toEqual([["a"], ["b"]]);
+    },
+  );
 
   it("fail together, and the next go on", async () => {
     const { call, sent, finish } = statement({});

@@ -4,10 +4,12 @@ import type { PrismaPg } from "@prisma/adapter-pg";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { PoolClient } from "pg";
 import { afterAll, expect, it, vi } from "vitest";
 import { startEmbeddedPostgres } from "./embedded/embedded-postgres.ts";
 import { openDatabase } from "./open-database.ts";
 import { startDatabase } from "./start-database.ts";
+import { inTransaction } from "./transaction.ts";
 
 /** As much of a Prisma client as stands between it and the pool: one session of the adapter, for all its life. */
 class AdapterClient {
@@ -121,6 +123,28 @@ it("a named statement that was planned while its tables were empty reads none of
     const readsAll = rows.some((row) => row["QUERY PLAN"].includes("Seq Scan"));
     expect(readsAll).toBe(planning === "EACH_TIME");
   }
+});
+
+it("whoever hangs keeps nobody waiting: statements, locks and idle transactions have their time", async () => {
+  await using database = openDatabase({ ...settings, lockTimeoutMs: 250 });
+  const { rows } = await database.pool.query(
+    "SELECT name, setting FROM pg_settings WHERE name ~ '^(statement|lock|idle_in_transaction_session)_timeout$' ORDER BY name",
+  );
+  expect(rows.map(({ name, setting }) => [name, setting])).toEqual([
+    ["idle_in_transaction_session_timeout", "30000"],
+    ["lock_timeout", "250"],
+    ["statement_timeout", "30000"],
+  ]);
+});
+
+it("a connection that cannot roll back goes to nobody else", async () => {
+  await using database = open();
+  const work = async (connection: PoolClient): Promise<never> => {
+    connection.query = () => Promise.reject(new Error("lost"));
+    throw new Error("no");
+  };
+  await expect(inTransaction(database.pool, work)).rejects.toThrow("no");
+  expect(database.pool.totalCount).toBe(0);
 });
 
 it("the process outlives a kill of the server with connections idle, busy and in a transaction, and is served again", async () => {

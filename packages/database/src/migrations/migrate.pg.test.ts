@@ -72,11 +72,21 @@ describe("migrating", async () => {
   const rolePasswords = { identity: "one", session: "two", userState: "three", gateway: "it's 4" };
   afterAll(() => server[Symbol.asyncDispose]());
 
+  async function newDatabase(name: string): Promise<string> {
+    await withClient(adminUrl, (client) => client.query(`CREATE DATABASE ${name}`));
+    return adminUrl.replace(/\/continuo$/, `/${name}`);
+  }
+
   it("is asked for by a service that finds an older database", async () => {
-    await expect(withClient(adminUrl, assertMigrated)).rejects.toMatchObject({
-      code: "E_DB_NOT_MIGRATED",
-      fix: "Run: npm run migrate",
-    });
+    const [first] = await loadMigrations();
+    const older = await newDatabase("older");
+    await using engine = await openSchemaEngine(older);
+    await engine.apply([{ name: first?.name ?? "", sql: "SELECT 1;" }]);
+    for (const url of [adminUrl, older])
+      await expect(withClient(url, assertMigrated)).rejects.toMatchObject({
+        code: "E_DB_NOT_MIGRATED",
+        fix: "Run: npm run migrate",
+      });
   });
 
   it("happens once when two start it at the same time, and changes nothing afterwards", async () => {
@@ -124,8 +134,9 @@ describe("migrating", async () => {
     });
   });
 
-  it("takes temporary tables and foreign logins away from everybody but the roles", async () => {
-    await migrate({ adminUrl, rolePasswords, log });
+  it("takes temporary tables and foreign logins away from everybody but the roles, also where it has nothing to apply", async () => {
+    await withClient(adminUrl, (client) => client.query("GRANT ALL ON DATABASE continuo TO PUBLIC"));
+    expect(await migrate({ adminUrl, rolePasswords, log })).toEqual([]);
     await withClient(adminUrl, async (client) => void (await client.query("CREATE ROLE passer_by LOGIN PASSWORD 'x'")));
     const passerBy = new URL(adminUrl);
     passerBy.username = "passer_by";
@@ -138,8 +149,7 @@ describe("migrating", async () => {
   });
 
   it("applies a migration whole or not at all, and again once it is right", async () => {
-    await withClient(adminUrl, async (client) => void (await client.query("CREATE DATABASE halfway")));
-    const url = adminUrl.replace(/\/continuo$/, "/halfway");
+    const url = await newDatabase("halfway");
     const good = {
       name: "20260101000000_good",
       sql: "CREATE TABLE good (); DO $$ BEGIN PERFORM 1; PERFORM 2; END $$;",
@@ -156,7 +166,32 @@ describe("migrating", async () => {
     const { applied, begun } = await withClient(url, loadLedger);
     expect([applied, begun]).toEqual([new Set([good.name]), new Set([bad.name])]);
     await engine.markRolledBack(bad.name);
+    expect((await withClient(url, loadLedger)).begun).toEqual(new Set());
     expect(await engine.apply([good, { ...bad, sql: "CREATE TABLE next_one ();" }])).toEqual([bad.name]);
+  });
+
+  it("goes on where one broke off in the middle", async () => {
+    const url = await newDatabase("broken_off");
+    const names = (await loadMigrations()).map(({ name }) => name);
+    await using engine = await openSchemaEngine(url);
+    await expect(engine.apply([{ name: names[0] ?? "", sql: "SELECT nothing FROM nowhere;" }])).rejects.toThrow(
+      "nowhere",
+    );
+    expect(await migrate({ adminUrl: url, rolePasswords, log })).toEqual(names);
+  });
+
+  it("is refused by a server that is too old, and touches nothing there", async () => {
+    const url = new URL(await newDatabase("old"));
+    await withClient(url.href, (client) =>
+      client.query(`CREATE SCHEMA old;
+        CREATE FUNCTION old.current_setting(text) RETURNS text LANGUAGE sql RETURN '170004'`),
+    );
+    url.searchParams.set("options", "-c search_path=old,pg_catalog");
+    await expect(migrate({ adminUrl: url.href, rolePasswords, log })).rejects.toMatchObject({
+      code: "E_DB_VERSION",
+      message: expect.stringContaining("is Postgres 17"),
+    });
+    expect((await withClient(url.href, loadLedger)).applied).toEqual(new Set());
   });
 
   it("says what is wrong when the database cannot be reached", async () => {
