@@ -99,6 +99,12 @@ describe("an access token", () => {
     });
   });
 
+  test("that does not say which of two keys it is signed by is refused, and no fault of the keys", async () => {
+    const both = createLocalJWKSet({ keys: [ours.publicJwk, theirs.publicJwk] });
+    const token = await mint({}, { header: { kid: undefined } });
+    await expect(verifierAt(NOW, both).verify(token)).rejects.toMatchObject({ reason: "TOKEN_INVALID" });
+  });
+
   test("is good until the very second of its expiry, whether it was seen before or not", async () => {
     let now = NOW;
     const seen = createAccessTokenVerifier({ issuer: ISSUER, audience: AUDIENCE, keys: local, now: () => now });

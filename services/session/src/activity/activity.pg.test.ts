@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeJwt } from "jose";
 import { z } from "zod";
@@ -83,6 +84,15 @@ describe("activity", () => {
     expect((await standOf(laptop)).lastActive).toBe(0);
     await report(seen(laptop, -120_000));
     expect((await standOf(laptop)).lastActive).toBe(0);
+
+    const lastSeen = "UPDATE session.devices SET last_seen_at = $2 WHERE id = $1 RETURNING last_seen_at";
+    system.clock.advance(600_000);
+    // By another session on the same device.
+    const { rows } = await system.admin.query(lastSeen, [laptop.viewer.deviceId, system.clock.now]);
+    await report(seen(laptop, -300_000));
+    expect((await standOf(laptop)).lastActive).toBe(-300_000);
+    const device = "SELECT last_seen_at FROM session.devices WHERE id = $1";
+    expect((await system.admin.query(device, [laptop.viewer.deviceId])).rows).toEqual(rows);
   });
 
   it("that waits for another report takes nothing back of what that one said", async () => {
@@ -93,13 +103,18 @@ describe("activity", () => {
     await using _ = head;
     const late = report(seen(laptop, -300_000));
     await lockWaiters(system.admin, 1);
+    await laptop.refresh((await laptop.refresh()).refreshToken);
     await system.admin.query("UPDATE session.sessions SET last_active_at = $2 WHERE id = $1", [
       sessionId,
       system.clock.now,
     ]);
+    const confirm = "UPDATE session.grants SET confirmed_generation = $2 WHERE session_id = $1";
+    await system.admin.query(confirm, [sessionId, 3]);
     await head[Symbol.asyncDispose]();
     await late;
     expect((await standOf(laptop)).lastActive).toBe(0);
+    const confirmed = "SELECT confirmed_generation FROM session.grants WHERE session_id = $1";
+    expect((await system.admin.query(confirmed, [sessionId])).rows).toEqual([{ confirmed_generation: 3 }]);
   });
 
   it("wakes no session that has lapsed or ended", async () => {
@@ -181,7 +196,14 @@ describe("activity", () => {
 
   it.each([
     { seen: [{ sessionId: "x", at: 1, grantId: "x", generation: 1 }] },
-    { seen: Array.from({ length: 1_001 }, () => ({})) },
+    {
+      seen: Array.from({ length: 1_001 }, () => ({
+        sessionId: randomUUID(),
+        at: 1,
+        grantId: randomUUID(),
+        generation: 1,
+      })),
+    },
     {},
   ])("that does not parse is refused: %#", async (body) => {
     expect(await system.internal("/internal/activity", body)).toMatchObject({ status: 400 });

@@ -31,8 +31,13 @@ describe("a device with a key", () => {
     const first = await person.signIn({ jkt });
     const again = await person.signIn({ jkt, name: "Another browser" });
     const mistaken = await person.signIn({ jkt, deviceId: newDeviceId() });
-    expect([again, mistaken].map(idOf)).toEqual([idOf(first), idOf(first)]);
-    expect(await devicesOf(person.userId)).toEqual([{ id: idOf(first), jkt }]);
+    const keyless = await person.signIn();
+    const confused = await person.signIn({ jkt, deviceId: idOf(keyless) });
+    expect([again, mistaken, confused].map(idOf)).toEqual([idOf(first), idOf(first), idOf(first)]);
+    expect(await devicesOf(person.userId)).toEqual([
+      { id: idOf(first), jkt },
+      { id: idOf(keyless), jkt: null },
+    ]);
     const bound = "SELECT detail FROM session.auth_events WHERE user_id = $1 AND type = 'DEVICE_KEY_BOUND'";
     expect((await system.admin.query(bound, [person.userId])).rows).toEqual([{ detail: { jkt } }]);
   });
@@ -109,9 +114,9 @@ describe("a device with a key", () => {
   it("does not bind a session that began without a key: its tokens were never promised to need one", async () => {
     const phone = await system.person().signIn();
     expect(phone.tokens.tokenType).toBe("Bearer");
-    for (const time of ["first", "after a lost reply"]) {
+    for (const time of ["first", "for a lost reply"]) {
       const { tokenType, accessToken } = tokensIn(await phone.tryRefresh(phone.tokens.refreshToken, newKey()));
-      expect([tokenType, decodeJwt(accessToken)["cnf"]], time).toEqual(["Bearer", undefined]);
+      expect([time, tokenType, decodeJwt(accessToken)["cnf"]]).toEqual([time, "Bearer", undefined]);
     }
   });
 });

@@ -2,7 +2,7 @@ import { createIdentitySigner, generateKey, IDENTITY_HEADER } from "@continuo/ac
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { faultOf, type SignedIn } from "../person.fixture.ts";
+import { dataOf, faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 let system: System;
@@ -88,7 +88,8 @@ describe("the viewer's devices", () => {
       }
       expect(seen).toEqual(expected);
     }
-    for (const after of ["junk", "", Buffer.from("1.junk").toString("base64url")]) {
+    const encoded = ["1.junk", `1.${"-".repeat(36)}`].map((text) => Buffer.from(text).toString("base64url"));
+    for (const after of ["junk", "", ...encoded]) {
       const answer = await current.graphql(
         `query ($after: String) { viewer { devices(after: $after) { totalCount } } }`,
         { after },
@@ -150,7 +151,7 @@ describe("the viewer's devices", () => {
 });
 
 describe("a device's name", () => {
-  it("is what its owner says, trimmed, for all devices to see", async () => {
+  it("is what its owner says, trimmed and composed, for all devices to see", async () => {
     const [laptop, phone] = await household(2);
     const { renameDevice } = await laptop.data(
       `mutation ($id: ID!) { renameDevice(id: $id, name: "  Oma’s Handy 📱 ") { name detectedName isCurrent isSignedIn } }`,
@@ -162,16 +163,18 @@ describe("a device's name", () => {
       isCurrent: false,
       isSignedIn: true,
     });
-    for (const name of ["", "   ", "x".repeat(65), "a\u0007b"]) {
-      const answer = await laptop.graphql(
-        "mutation ($id: ID!, $name: String!) { renameDevice(id: $id, name: $name) { id } }",
-        {
-          id: laptop.viewer.deviceId,
-          name,
-        },
-      );
-      expect(faultOf(answer)).toBe("BAD_USER_INPUT INPUT_INVALID");
-    }
+    const rename = (name: string): ReturnType<typeof laptop.graphql> =>
+      laptop.graphql("mutation ($id: ID!, $name: String!) { renameDevice(id: $id, name: $name) { name } }", {
+        id: laptop.viewer.deviceId,
+        name,
+      });
+    for (const name of ["", "   ", "x".repeat(65), "📱".repeat(65), "a\u0007b"])
+      expect(faultOf(await rename(name))).toBe("BAD_USER_INPUT INPUT_INVALID");
+    for (const [name, shown] of [
+      ["📱".repeat(64), "📱".repeat(64)],
+      ["Cafe\u0301", "Caf\u00e9"],
+    ] as const)
+      expect(dataOf(await rename(name))).toEqual({ renameDevice: { name: shown } });
   });
 });
 
@@ -201,6 +204,14 @@ describe("the changes of devices", () => {
         [...others.map(({ viewer }) => `${viewer.deviceId} false`), `${laptop.viewer.deviceId} true`].toSorted(),
       );
     }
+  });
+
+  it("are all told though the log is ahead of the last of them, as of somebody who stepped up in vain", async () => {
+    const [laptop] = await household(2);
+    await system.admin.query("UPDATE session.user_heads SET device_rev = device_rev + 1 WHERE user_id = $1", [
+      laptop.viewer.userId,
+    ]);
+    for (const since of [null, "1", "2", "3"]) expect(await changesOf(laptop, since)).toMatchObject({ hasMore: false });
   });
 
   it("are refused after a cursor that was never given", async () => {

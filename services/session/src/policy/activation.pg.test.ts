@@ -406,6 +406,17 @@ describe("a sign-out", () => {
     expect(await effectiveAfter(person, later)).toBe(90);
   });
 
+  it("counts a version that was over a minute at most before the session began: clocks disagree", async () => {
+    for (const [ms, life] of [
+      [60_000, 900],
+      [60_001, 90],
+    ] as const) {
+      const [person, applicationId] = [system.person(), await applicationWith(900)];
+      await follow(applicationId, { accessTokenSeconds: 90 }, ms);
+      expect(await effectiveAfter(person, await person.signIn({ applicationId }))).toBe(life);
+    }
+  });
+
   it("is effective for all applications on the device, and no later than they would have ended anyway", async () => {
     const [brief, long] = [await applicationWith(60), await applicationWith(900)];
     const person = system.person();
@@ -456,6 +467,7 @@ describe("an activation that is cut short", () => {
     expect(await store.move(applicationId, system.clock.now, 4)).toMatchObject({
       users: expect.any(Number),
     });
+    await activation.finish(AbortSignal.abort());
     expect(await store.behind(system.clock.now)).toEqual([applicationId]);
     await activation.finish();
     expect(await store.behind(system.clock.now)).toEqual([]);
@@ -502,6 +514,22 @@ describe("an activation that is cut short", () => {
     expect(
       await rowsOf("SELECT FROM session.revocations WHERE user_id = ANY ($1) AND kind <> 'APPLICATION'", [users]),
     ).toEqual([]);
+  });
+
+  it("is not waited for by a step-up, which follows the version in force at once", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const person = system.person();
+    const phone = await person.signIn({ applicationId });
+    const { version } = await activation.draft(applicationId, { ...rules, idleSeconds: 20 });
+    await store.flip(applicationId, version, system.clock.now);
+    const { accessToken } = tokensIn(await phone.tryStepUp(await system.grant({ sub: person.userId })), "stepUp");
+    system.clock.advance(10_000);
+    const { sid, gid, gen } = AccessTokenClaims.parse(decodeJwt(accessToken));
+    const at = system.clock.now.getTime();
+    const seen = [{ sessionId: sid, grantId: gid, generation: gen, at }];
+    expect(await system.internal("/internal/activity", { seen })).toMatchObject({ status: 204 });
+    const { viewer } = await phone.data("{ viewer { session { expiresAt policy { version } } } }");
+    expect(viewer).toEqual({ session: { expiresAt: new Date(at + 20_000).toISOString(), policy: { version } } });
   });
 
   it("catches up with a sign-in that had read the former version", async () => {

@@ -61,7 +61,9 @@ describe("a policy", () => {
     [{ idleSeconds: 1.5 }, "idleSeconds"],
     [{ idleSeconds: 3_601 }, "idleSeconds"],
     [{ maxSessions: 0 }, "maxSessions"],
+    [{ maxSessions: 1_001 }, "maxSessions"],
     [{ stepUpSeconds: 0 }, "stepUpSeconds"],
+    [{ stepUpSeconds: 30 * 24 * 3_600 + 1 }, "stepUpSeconds"],
     [{ requiredAcr: "gold" }, "requiredAcr"],
     [{ atLimit: "IGNORE" }, "atLimit"],
   ])("that says %j is none", (change, fault) => {

@@ -184,6 +184,12 @@ describe("the policy's limit", () => {
       [person.userId, oldest.viewer.sessionId],
     );
     expect(logged).toEqual([{ kind: "SESSION", reason: "EVICTED", topic: "fan-out-revocation" }]);
+
+    await system.admin.query("UPDATE session.policies SET max_sessions = 1 WHERE application_id = $1", [applicationId]);
+    const newest = await person.signIn({ applicationId });
+    expect(
+      await rowsOf("SELECT id FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", [person.userId]),
+    ).toEqual([{ id: newest.viewer.sessionId }]);
   });
 
   it("refuses one more where the policy says so, and lets it in once there is room, with the same grant", async () => {

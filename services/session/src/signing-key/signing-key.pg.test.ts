@@ -3,6 +3,7 @@ import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
 import { Pool } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createSeal } from "../master-key/seal.ts";
+import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
 import { createKeyRing, KEY_FRESH_MS } from "./key-ring.ts";
 import { createKeyRotation, rotationTimes, type KeyRotation } from "./key-rotation.ts";
 import { createSealedKey, openSealedKey, SIGNING_KEY_SEAL } from "./signing-key.ts";
@@ -79,6 +80,9 @@ describe("a rotation", () => {
     expect((await states()).sort()).toEqual(["ACTIVE", "NEXT"]);
     later(times.publishedMs - 1);
     expect(await rotation.turn()).toEqual([]);
+    // Nor for a process that took another key for the next one.
+    expect(await createSigningKeyStore(pool).activate(new Date(at.getTime() - times.publishedMs), at)).toBe(false);
+    expect((await states()).sort()).toEqual(["ACTIVE", "NEXT"]);
     expect((await ringWith().current()).kid).toBe(former);
     later(1);
     expect(await rotation.turn()).toEqual(["ACTIVATE_NEXT"]);
@@ -111,6 +115,20 @@ describe("a rotation", () => {
     expect(await rotationWith().turn()).toEqual(["PUBLISH_NEXT"]);
   });
 
+  it("takes back the former key alone, not the one that retired after it", async () => {
+    const { kid: first } = await ringWith().current();
+    for (const _ of ["first", "second"]) {
+      await rotationWith().rotate();
+      later(times.publishedMs);
+      await rotationWith().turn();
+    }
+    expect((await states()).sort()).toEqual(["ACTIVE", "RETIRING", "RETIRING"]);
+    later(times.retiringMs - times.publishedMs);
+    expect(await rotationWith().turn()).toEqual(["RETIRE_FORMER"]);
+    expect((await states()).sort()).toEqual(["ACTIVE", "RETIRED", "RETIRING"]);
+    expect(await publishedKids()).not.toContain(first);
+  });
+
   it("makes one key and one change, however many begin it and turn it at once", async () => {
     await ringWith().current();
     const begun = await Promise.all(Array.from({ length: 8 }, () => rotationWith().rotate()));
@@ -136,6 +154,28 @@ describe("a key ring", () => {
     expect(await ring.current()).toBe(former);
     monotonic += KEY_FRESH_MS;
     expect((await ring.current()).kid).not.toBe(former.kid);
+    // What it signs last is good for no longer than the key can be found.
+    expect(KEY_FRESH_MS + LONGEST_ACCESS_TOKEN_SECONDS * 1_000).toBeLessThan(times.retiringMs);
+  });
+
+  it("does not wait for a look that began before it heard so", async () => {
+    const [former, next] = [await createSealedKey(seal), await createSealedKey(seal)];
+    let time = 0;
+    const answer = Promise.withResolvers<void>();
+    const looks = [answer.promise.then(() => former), Promise.resolve(next)];
+    const ring = createKeyRing({
+      store: { activeOr: async () => looks.shift() ?? next },
+      seal,
+      now: () => at,
+      monotonic: () => (time += 1),
+    });
+    const early = ring.current();
+    ring.forget();
+    const late = ring.current();
+    answer.resolve();
+    await early;
+    expect((await late).kid).toBe(next.kid);
+    expect((await ring.current()).kid).toBe(next.kid);
   });
 
   it("looks at once when it hears that something changed", async () => {

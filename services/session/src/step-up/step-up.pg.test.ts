@@ -2,6 +2,7 @@ import { AccessTokenClaims } from "@continuo/access";
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, tokensIn, type Person, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
@@ -84,18 +85,31 @@ describe("authenticating again within a session", () => {
     expect(AccessTokenClaims.parse(decodeJwt(stepped.accessToken)).gid).not.toBe(former);
   });
 
-  it("binds a session without a key to the one that is proven, unless another device of the person has it", async () => {
+  it("binds a session to the key that is proven, and its device unless that has a key or another device has this one", async () => {
     const person = system.person();
     const [phone, laptop] = [await person.signIn(), await person.signIn({ jkt: "of-the-laptop" })];
+    const tablet = await person.signIn();
+    const { deviceId } = await person
+      .signIn({
+        applicationId: "bank",
+        jkt: "of-the-tablet",
+        deviceId: tablet.viewer.deviceId,
+      })
+      .then(({ viewer }) => viewer);
+    await tablet.tryStepUp(await grantFor(person), tablet.tokens.refreshToken, "another");
     const stepped = tokensIn(
       await phone.tryStepUp(await grantFor(person), phone.tokens.refreshToken, "of-the-laptop"),
       "stepUp",
     );
     expect(decodeJwt(stepped.accessToken)["cnf"]).toEqual({ jkt: "of-the-laptop" });
-    const { rows } = await system.admin.query("SELECT id FROM session.devices WHERE user_id = $1 AND jkt IS NOT NULL", [
-      person.userId,
+    const { rows } = await system.admin.query(
+      "SELECT id, jkt FROM session.devices WHERE user_id = $1 AND jkt IS NOT NULL ORDER BY jkt",
+      [person.userId],
+    );
+    expect(rows).toEqual([
+      { id: laptop.viewer.deviceId, jkt: "of-the-laptop" },
+      { id: deviceId, jkt: "of-the-tablet" },
     ]);
-    expect(rows).toEqual([{ id: laptop.viewer.deviceId }]);
   });
 
   it("leaves one security event", async () => {
@@ -147,12 +161,30 @@ describe("authenticating again within a session", () => {
 
     // Neither without the key, nor for another session, nor another grant, nor once it has arrived.
     expect(faultOf(await phone.tryStepUp(grant, former))).toBe("UNAUTHENTICATED DPOP_REQUIRED");
-    expect(faultOf(await laptop.tryStepUp(grant))).toBe("UNAUTHENTICATED GRANT_USED");
+    expect(faultOf(await laptop.tryStepUp(grant, laptop.tokens.refreshToken, "key"))).toBe(
+      "UNAUTHENTICATED GRANT_USED",
+    );
     expect(faultOf(await phone.tryStepUp(await grantFor(person), former, "key"))).toBe(
       "UNAUTHENTICATED TOKEN_REPLACED",
     );
     expect(faultOf(await phone.tryRefresh(found.refreshToken, "key"))).toBeUndefined();
     expect(faultOf(await phone.tryStepUp(grant, former, "key"))).toBe("UNAUTHENTICATED TOKEN_REPLACED");
+  });
+
+  it("goes on from where a refresh has taken the session meanwhile", async () => {
+    const person = system.person();
+    const phone = await person.signIn();
+    const head = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [
+      person.userId,
+    ]);
+    await using _ = head;
+    const stepping = phone.tryStepUp(await grantFor(person));
+    await lockWaiters(system.admin, 1);
+    const refreshed = await phone.refresh();
+    await head[Symbol.asyncDispose]();
+    const stepped = tokensIn(await stepping, "stepUp");
+    expect(faultOf(await phone.tryRefresh(refreshed.refreshToken))).toBe("UNAUTHENTICATED TOKEN_REPLACED");
+    expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
   });
 
   it("takes nobody else's grant, and does not use it up", async () => {
@@ -200,6 +232,12 @@ describe("a session too weak for its application", () => {
       const answer = await phone.tryRefresh();
       expect(faultOf(answer)).toBe("STEP_UP_REQUIRED ACR_TOO_LOW");
       expect(answer.errors?.[0]?.extensions.details).toEqual({ acrValues: ["aal2"] });
+      system.clock.advance(301_000);
+      const late = await phone.graphql("mutation { signOutOtherDevices { receipt { seq } } }");
+      expect(late.errors?.[0]?.extensions).toMatchObject({
+        reason: "AUTHENTICATION_TOO_OLD",
+        details: { maxAge: 300, acrValues: ["aal2"] },
+      });
       const weak = await grantFor(person, { acr: "aal1", amr: ["pwd"] });
       expect(faultOf(await phone.tryStepUp(weak))).toBe("STEP_UP_REQUIRED ACR_TOO_LOW");
       const stepped = tokensIn(await phone.tryStepUp(await grantFor(person)), "stepUp");
