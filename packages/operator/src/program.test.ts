@@ -13,17 +13,20 @@ interface Equipment {
 
 interface Terminal {
   readonly isTTY?: boolean;
+  /** Without: as `isTTY`. */
+  readonly showsQuestions?: boolean;
   readonly answer?: string;
+  readonly signal?: AbortSignal;
 }
 
 /** Runs `things do` whose work is given, and returns what came of it. */
 async function run(
   work: (operator: Operator<Equipment>) => Promise<Report>,
   argv: readonly string[] = [],
-  { isTTY = false, answer }: Terminal = {},
+  { isTTY = false, showsQuestions = isTTY, answer, signal = new AbortController().signal }: Terminal = {},
 ): Promise<{ code: number; out: string; said: string }> {
-  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()].map((stream) =>
-    Object.assign(stream, { isTTY }),
+  const [stdin, stdout, stderr] = [isTTY, isTTY, showsQuestions].map((is) =>
+    Object.assign(new PassThrough(), { isTTY: is }),
   );
   if (stdin === undefined || stdout === undefined || stderr === undefined) throw new Error("three streams");
   const commands: AddCommands<Equipment> = (program, action) => {
@@ -45,7 +48,7 @@ async function run(
     description: "Commands.",
     example: "continuo things do",
     equipment: { place: "here" },
-    signal: new AbortController().signal,
+    signal,
     streams: { stdin, stdout, stderr },
     monotonic: () => 0,
   });
@@ -73,6 +76,9 @@ describe("a command", () => {
       out: "id  last seen at              of\na   1970-01-01T00:00:00.000Z  -\n",
       said: "",
     });
+    expect((await run(async () => ({ value: [{ id: "a" }, { id: "b", error: "HTTP_500" }] }))).out).toBe(
+      "id  error\na   -\nb   HTTP_500\n",
+    );
   });
 
   it("gets what its service equips it with", async () => {
@@ -112,6 +118,8 @@ describe("a command", () => {
     });
     const refused = () => Promise.reject(new AppError("NOT_FOUND", "KEY_NOT_FOUND", "No such key."));
     expect((await run(refused)).said).toBe("NOT_FOUND/KEY_NOT_FOUND  No such key.\n");
+    const foreign = () => Promise.reject(Object.assign(new Error("The disk is full."), { code: "ENOSPC" }));
+    expect((await run(foreign)).said).toBe("E_UNEXPECTED  The disk is full.\n");
   });
 
   it("asks a person before what cannot be taken back", async () => {
@@ -124,11 +132,17 @@ describe("a command", () => {
         said: expect.stringContaining("Delete all of it? [y/N]"),
       });
     }
+    const leaving = new AbortController();
+    const left = run(confirming, [], { ...terminal, signal: leaving.signal });
+    setImmediate(() => leaving.abort());
+    expect(await left).toMatchObject({ code: 3, said: expect.stringContaining("Nothing was changed.") });
   });
 
   it("refuses what cannot be taken back where nobody can be asked, unless that is said before", async () => {
     expect(await run(confirming)).toMatchObject({ code: 3, said: expect.stringContaining("Add --yes.") });
     expect(await run(confirming, ["--json"], { isTTY: true })).toMatchObject({ code: 3 });
+    const unseen = { isTTY: true, showsQuestions: false, answer: "y\n" };
+    expect(await run(confirming, [], unseen)).toMatchObject({ code: 3 });
     expect(await run(confirming, ["--yes"])).toMatchObject({ code: 0 });
     expect(await run(confirming, ["--dry-run"])).toMatchObject({ code: 0, out: "dry run  true\n" });
   });

@@ -11,14 +11,18 @@ export interface Outcome {
   readonly said: string;
 }
 
-/** Runs one command with `--json`, where nobody can be asked. */
-export async function operate(system: Pick<System, "env" | "clock">, ...argv: string[]): Promise<Outcome> {
-  const { DATABASE_URL, MASTER_KEY } = system.env;
+/** Runs one command with `--json`, where nobody can be asked. `signal` is Ctrl-C. */
+export async function operate(
+  { env, clock, signal }: Pick<System, "env" | "clock"> & { readonly signal?: AbortSignal },
+  ...argv: string[]
+): Promise<Outcome> {
+  const { DATABASE_URL, MASTER_KEY } = env;
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   const code = await runOperator([...argv, "--json"], {
     source: async () => ({ DATABASE_URL, MASTER_KEY: MASTER_KEY[0].toString("base64url"), LOG_LEVEL: "silent" }),
     streams: { stdin, stdout, stderr },
-    now: () => system.clock.now,
+    now: () => clock.now,
+    ...(signal && { signal }),
   });
   stdout.end();
   stderr.end();

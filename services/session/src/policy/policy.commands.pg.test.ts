@@ -41,6 +41,11 @@ it("an operator drafts rules, tries them, activates them, and sees the same figu
   expect(await policies("activate", applicationId, "2", "--dry-run")).toMatchObject({ code: 0, value: foreseen });
   expect((await policies("activate", applicationId, "2")).code).toBe(3);
   expect(await policies("show", applicationId)).toMatchObject({ code: 0, value: { version: 1, state: "ACTIVE" } });
+  const leaving = { ...system, signal: AbortSignal.abort() };
+  expect(await operate(leaving, "policies", "activate", applicationId, "2", "--yes")).toMatchObject({
+    code: 3,
+    value: { moved: 0 },
+  });
   expect(await policies("activate", applicationId, "2", "--yes")).toMatchObject({
     code: 0,
     value: { applicationId, version: 2, ended: foreseen.ends, moved: 3 },

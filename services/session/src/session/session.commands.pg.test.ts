@@ -21,7 +21,12 @@ describe("an operator", () => {
     const [old, bank] = [await person.signIn(), await person.signIn({ applicationId: "bank" })];
     const user = ["--user", person.userId];
     expect(new Set(await listed(...user))).toEqual(new Set([old.viewer.sessionId, bank.viewer.sessionId]));
-    expect(await listed(...user, "--application", "bank")).toEqual([bank.viewer.sessionId]);
+    for (const filter of [
+      ["--application", "bank"],
+      ["--session", bank.viewer.sessionId],
+      ["--device", bank.viewer.deviceId],
+    ])
+      expect(await listed(...user, ...filter)).toEqual([bank.viewer.sessionId]);
     expect(await listed(...user, "--limit", "1")).toHaveLength(1);
     await old.data("mutation { signOut { receipt { seq } } }");
     expect(await listed(...user)).toEqual([bank.viewer.sessionId]);
@@ -52,6 +57,13 @@ describe("an operator", () => {
     expect((await early[0]?.tryRefresh())?.errors?.[0]?.extensions.details).toEqual({ endReason: "ADMINISTRATOR" });
     await late.refresh();
     expect(await continuo(...filter)).toMatchObject({ code: 0, value: { sessionsEnded: 0, lastSeq: null } });
+  });
+
+  it("stops after a batch when they leave, and is told that it is not all", async () => {
+    const { viewer } = await system.person().signIn();
+    const leaving = { ...system, signal: AbortSignal.abort() };
+    const done = await operate(leaving, "sessions", "revoke", "--session", viewer.sessionId, "--yes");
+    expect(done).toMatchObject({ code: 3, value: { sessionsEnded: 1 } });
   });
 
   it("signs out one person, or everybody who is there", async () => {

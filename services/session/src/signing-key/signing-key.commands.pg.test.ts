@@ -37,8 +37,9 @@ describe("an operator", () => {
     });
     expect(await states()).toEqual(["ACTIVE", "RETIRED"]);
     expect((await person.refresh()).accessToken).toBeTypeOf("string");
-    const again = await continuo("keys", "retire", active, "--now", "--yes");
-    expect(again.code).toBe(1);
-    expect(again.said).toContain("KEY_NOT_FOUND");
+    for (const how of ["--yes", "--dry-run"]) {
+      const again = await continuo("keys", "retire", active, "--now", how);
+      expect(again).toMatchObject({ code: 1, said: expect.stringContaining("KEY_NOT_FOUND") });
+    }
   });
 });

@@ -144,7 +144,14 @@ describe("an operator", () => {
       .poll(failed, { timeout: 60_000 })
       .toMatchObject(recipients.map((recipient) => ({ recipient, attempts: 1, lastError: "HTTP_503", dueAt: null })));
     expect((await continuo("outbox", "retry")).code).toBe(2);
-    expect((await continuo("outbox", "retry", "--all", "--dry-run")).value).toEqual({ retried: 2, dryRun: true });
+    const dry = async (...which: string[]): Promise<unknown> =>
+      (await continuo("outbox", "retry", ...which, "--dry-run")).value;
+    expect(await dry("--all")).toEqual({ retried: 2, dryRun: true });
+    const [{ seq } = { seq: 0 }] = z.array(z.object({ seq: z.number() })).parse(await failed());
+    expect([await dry("--seq", `${seq}`), await dry("--seq", `${seq + 1}`)]).toMatchObject([
+      { retried: 2 },
+      { retried: 0 },
+    ]);
 
     receiver.answer = (response) => void response.writeHead(200).end();
     expect((await continuo("outbox", "retry", "--recipient", `logout:${sessionId}`)).value).toMatchObject({
