@@ -135,7 +135,10 @@ describe("a user who was disabled", () => {
 
   it("and enabled again has that recorded once, with the disabling where nobody had heard of it", async () => {
     const recorded = (userId: string): Promise<unknown[]> =>
-      rows("SELECT type FROM session.auth_events WHERE user_id = $1 AND type LIKE 'USER_%' ORDER BY seq", userId);
+      rows(
+        "SELECT type, actor_id FROM session.auth_events WHERE user_id = $1 AND type LIKE 'USER_%' ORDER BY seq",
+        userId,
+      );
     const [told, untold] = [system.person(), system.person()];
     await hear(told.userId, 1);
     const early = await untold.signIn();
@@ -147,7 +150,10 @@ describe("a user who was disabled", () => {
     expect((await early.tryRefresh()).errors?.[0]?.extensions.details).toEqual(endReason);
     expect(await hear(untold.userId, 1)).toEqual([]);
     for (const { userId } of [told, untold])
-      expect(await recorded(userId)).toEqual([{ type: "USER_DISABLED" }, { type: "USER_ENABLED" }]);
+      expect(await recorded(userId)).toEqual([
+        { type: "USER_DISABLED", actor_id: null },
+        { type: "USER_ENABLED", actor_id: null },
+      ]);
     expect(faultOf(await untold.startSession({ grant: await grantOf(untold, 1) }))).toBe(
       "UNAUTHENTICATED GRANT_INVALID",
     );

@@ -189,6 +189,23 @@ describe("an operator's filter", () => {
     expect(await areLive([bank, other])).toEqual([false, true]);
   });
 
+  it("stands in the log under the one application or user that it names, else under all of itself", async () => {
+    const person = system.person();
+    const { userId } = person;
+    const kinds: unknown[] = [];
+    for (const filter of [{ userId }, { applicationId: "bank" }, { applicationId: "bank", userId }]) {
+      await person.signIn({ applicationId: "bank" });
+      const { lastSeq } = await revokeWhere()(filter);
+      const sql = "SELECT kind, key FROM session.revocations WHERE seq = $1";
+      kinds.push((await system.admin.query(sql, [lastSeq])).rows[0]);
+    }
+    expect(kinds).toEqual([
+      { kind: "USER", key: userId },
+      { kind: "APPLICATION", key: "bank" },
+      { kind: "FILTER", key: JSON.stringify({ applicationId: "bank", userId }) },
+    ]);
+  });
+
   it("works in batches that progress, however many sessions a user has", async () => {
     const person = system.person();
     const session = await person.signIn();
@@ -211,6 +228,7 @@ describe("an operator's filter", () => {
     const store = createRevokeWhereStore(system.admin);
     const stopping = new AbortController();
     const later: SignedIn[] = [];
+    const told: string[] = [];
     const revoke = createRevokeWhere({
       // A batch at a time of one session.
       store: { ...store, revoke: (filter, _count, ...times) => store.revoke(filter, 1, ...times) },
@@ -219,7 +237,7 @@ describe("an operator's filter", () => {
           system.clock.advance(1);
           later.push(await system.person().signIn({ applicationId: "bank" }));
         },
-        devicesChanged: async () => undefined,
+        devicesChanged: async (userId) => void told.push(userId),
       },
       now: () => system.clock.now,
     });
@@ -231,6 +249,8 @@ describe("an operator's filter", () => {
     system.clock.advance(1);
     expect(await revoke({ applicationId: "bank" })).toMatchObject({ sessionsEnded: 3, isComplete: true });
     expect(await areLive(later)).toEqual([false, true, true, true]);
+    // Each hears of it, whose it was.
+    expect(new Set(told)).toEqual(new Set([...people.map(({ userId }) => userId), later[0]?.viewer.userId]));
   });
 
   it.each([

@@ -70,14 +70,16 @@ describe("a sign-out", () => {
     const person = system.person();
     const [phone, tablet, laptop] = [await person.signIn(), await person.signIn(), await person.signIn()];
     const stranger = await system.person().signIn();
+    // As it is by then, also where the same request has read it before.
     const { signOutOtherDevices } = await laptop.data(
-      "mutation { signOutOtherDevices { receipt { sessionsEnded } devices { id isSignedIn } } }",
+      `mutation { renameDevice(id: "${phone.viewer.deviceId}", name: "Mine") { sessions { id } }
+        signOutOtherDevices { receipt { sessionsEnded } devices { id isSignedIn sessions { id } } } }`,
     );
     expect(signOutOtherDevices).toEqual({
       receipt: { sessionsEnded: 2 },
       devices: expect.arrayContaining([
-        { id: phone.viewer.deviceId, isSignedIn: false },
-        { id: tablet.viewer.deviceId, isSignedIn: false },
+        { id: phone.viewer.deviceId, isSignedIn: false, sessions: [] },
+        { id: tablet.viewer.deviceId, isSignedIn: false, sessions: [] },
       ]),
     });
     await laptop.refresh();
