@@ -96,7 +96,11 @@ test("nobody signs in as somebody unknown, disabled or with a revoked password",
   await store.createPerson(disabled);
   await store.createPerson(revoked);
   await pool.query("UPDATE identity.users SET disabled_at = now() WHERE id = $1", [disabled.userId]);
+  const begun = await store.startAttempt(revoked.email, null);
   await pool.query("UPDATE identity.authenticators SET revoked_at = now() WHERE id = $1", [revoked.authenticatorId]);
+  if (begun === null) throw new Error("nobody is there");
+  expect(await store.succeed(begun, new Date())).toBe(false);
+  expect(await store.replace(begun, "$argon2id$new", new Date())).toBe(false);
   for (const email of ["unknown@example.com", disabled.email, revoked.email]) {
     expect(await store.startAttempt(email, null)).toBeNull();
   }

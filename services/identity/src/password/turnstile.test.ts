@@ -26,14 +26,15 @@ test("a turnstile lets only so many through at a time, in the order they came", 
 
 test("whoever finds the line full is sent away at once, and may come back later", async () => {
   const turnstile = createTurnstiles({ parallel: 1, waiting: 1 }).of(undefined);
-  const [first, second] = gates(2);
-  const inside = turnstile.pass(async () => first?.promise);
-  const inLine = turnstile.pass(async () => second?.promise);
-  await expect(turnstile.pass(async () => 3)).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "TOO_BUSY" });
-  first?.resolve(1);
-  second?.resolve(2);
-  expect(await Promise.all([inside, inLine])).toEqual([1, 2]);
-  expect(await turnstile.pass(async () => 3)).toBe(3);
+  for (let time = 0; time < 2; time += 1) {
+    const [first, second] = gates(2);
+    const inside = turnstile.pass(async () => first?.promise);
+    const inLine = turnstile.pass(async () => second?.promise);
+    await expect(turnstile.pass(async () => 3)).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "TOO_BUSY" });
+    first?.resolve(1);
+    second?.resolve(2);
+    expect(await Promise.all([inside, inLine])).toEqual([1, 2]);
+  }
 });
 
 test("work that fails leaves its place to the next", async () => {
