@@ -171,8 +171,8 @@ describe("an operator", () => {
   });
 
   it("finds whatever was done to the rows, and whose they are", async () => {
-    const people = await Promise.all(Array.from({ length: 8 }, async () => (await busy()).person.userId));
-    const [changed, column, removed, swapped, cut, chainless, forged, untouched] = people;
+    const people = await Promise.all(Array.from({ length: 9 }, async () => (await busy()).person.userId));
+    const [changed, column, removed, swapped, cut, emptied, chainless, forged, untouched] = people;
     const all = async (): Promise<unknown> => operate(system, "audit", "verify", "--all");
     const { events } = z
       .object({ events: z.number(), intact: z.literal(true), brokenUsers: z.literal(0) })
@@ -189,6 +189,7 @@ describe("an operator", () => {
       [`UPDATE session.auth_events SET seq = 2 WHERE user_id = $1 AND seq = 3`, [swapped]],
       [`UPDATE session.auth_events SET seq = 3 WHERE user_id = $1 AND seq = 100`, [swapped]],
       [`DELETE FROM session.auth_events WHERE user_id = $1 AND seq = 4`, [cut]],
+      [`DELETE FROM session.auth_events WHERE user_id = $1`, [emptied]],
       [`DELETE FROM session.auth_chains WHERE user_id = $1`, [chainless]],
       [
         `INSERT INTO session.auth_events (user_id, seq, at, type, record, hash)
@@ -203,6 +204,7 @@ describe("an operator", () => {
       [removed ?? ""]: { seq: 2, problem: "MISSING" },
       [swapped ?? ""]: { seq: 2, problem: "HASH_DIFFERS" },
       [cut ?? ""]: { seq: 4, problem: "TAIL_MISSING" },
+      [emptied ?? ""]: { seq: 1, problem: "TAIL_MISSING" },
       [chainless ?? ""]: { seq: 4, problem: "HEAD_DIFFERS" },
       [forged ?? ""]: { seq: 5, problem: "HASH_DIFFERS" },
     };
@@ -224,7 +226,7 @@ describe("an operator", () => {
       value: {
         intact: false,
         complete: true,
-        brokenUsers: 8,
+        brokenUsers: 9,
         broken: expect.arrayContaining(Object.entries(found).map(([userId, each]) => ({ userId, ...each }))),
       },
       said: expect.stringContaining('"progress"'),

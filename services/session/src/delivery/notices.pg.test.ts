@@ -140,6 +140,13 @@ it("an attempt that comes late changes nothing of what was noted after it", asyn
   const store = createDeliveryStore(deliveries.pool);
   expect(await store.pending(first)).toMatchObject(first);
   await store.retryIn(first, 60_000, "HTTP_500");
+  const { rows: posted } = await deliveries.pool.query(
+    `SELECT o.due_at = d.due_at AS "isDueThen" FROM session.outbox AS o JOIN session.revocation_deliveries AS d
+         ON o.payload = jsonb_build_object('seq', d.seq, 'recipient', d.recipient, 'attempts', d.attempts)
+      WHERE d.recipient = $1`,
+    [first.recipient],
+  );
+  expect(posted).toEqual([{ isDueThen: true }]);
   expect(await store.pending(first)).toBeUndefined();
   await store.delivered(first, now);
   await store.failed(first, "HTTP_404", now);
