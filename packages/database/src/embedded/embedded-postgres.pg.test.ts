@@ -10,7 +10,7 @@ import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { SetupError } from "../setup-error.ts";
-import { startEmbeddedPostgres, type EmbeddedPostgres } from "./embedded-postgres.ts";
+import { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from "./embedded-postgres.ts";
 import { disownPid } from "./postmaster.ts";
 import { isRunning, programOf } from "./process-table.ts";
 
@@ -19,7 +19,7 @@ const log = createLogger({ name: "test", level: "silent" });
 // As root, mkdtemp makes this unreadable to the account that runs Postgres: every test also shows that this does not matter.
 const directory = await mkdtemp(join(tmpdir(), "continuo-embedded-"));
 const home = join(directory, "postgres");
-const start = (options: { dataDirectory?: string; port?: number } = {}): Promise<EmbeddedPostgres> =>
+const start = (options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> =>
   startEmbeddedPostgres({ dataDirectory: home, tuning: "durable", log, ...options });
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
@@ -100,9 +100,25 @@ describe("an embedded Postgres", () => {
     expect(server.pid).not.toBe(pid);
   });
 
-  it("closes for good while it is being brought back", async () => {
-    const server = await start();
+  it("is looked after again, under the same postmaster, when one of its own processes is killed", async () => {
+    await using server = await start();
+    const { pid } = server;
+    const supervisors = (): Promise<unknown[]> =>
+      query(server.adminUrl, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'continuo-supervisor-%'");
+    const [killed] = await supervisors();
+    process.kill(Number(killed), "SIGKILL");
+    await vi.waitFor(async () => expect((await supervisors()).filter((each) => each !== killed)).toHaveLength(1), {
+      timeout: 60_000,
+    });
+    expect(server.pid).toBe(pid);
+  });
+
+  it.each(["before", "when"])("closes for good %s it is being brought back", async (moment) => {
+    const begun = Promise.withResolvers<void>();
+    const hearing = Object.assign(createLogger({ name: "test", level: "silent" }), { error: () => begun.resolve() });
+    const server = await start({ log: hearing });
     process.kill(server.pid, "SIGKILL");
+    if (moment === "when") await begun.promise;
     await server[Symbol.asyncDispose]();
     await expect(notes(server.adminUrl)).rejects.toThrow("ECONNREFUSED");
     expect(await refusal(start())).toBe("started");
@@ -174,9 +190,17 @@ describe("an embedded Postgres", () => {
   it("puts a half-made data directory aside and makes a new one", async () => {
     const broken = join(directory, "broken");
     await mkdir(join(broken, "cluster/base"), { recursive: true });
+    // Of a start that died. No process has that number.
+    await mkdir(join(broken, "cluster.new-2147483647"));
     await using server = await start({ dataDirectory: broken });
     expect(await query(server.adminUrl, "SELECT 1")).toEqual([1]);
-    expect((await readdir(broken)).some((name) => name.startsWith("cluster.broken-"))).toBe(true);
+    expect((await readdir(broken)).toSorted()).toEqual([
+      "cluster",
+      expect.stringMatching(/^cluster\.broken-/),
+      "postgres.log",
+      "server.json",
+    ]);
+    expect((await stat(join(broken, "server.json"))).mode & 0o777).toBe(0o600);
   });
 
   it("does not touch data of another major version", async () => {

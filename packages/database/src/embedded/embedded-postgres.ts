@@ -77,6 +77,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
         try {
           // When a single backend crashes, the postmaster lives on and restarts all of them.
           if (!(await findPostmaster(cluster))) postmaster = await start();
+          if (signal.aborted) return;
           session = await superviseFrom(cluster, postmaster);
           log.info({ postmaster: postmaster.pid, port }, "the embedded Postgres is back");
           break;
@@ -92,9 +93,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     closing.abort();
     await stopPostmaster(postmaster.pid);
     await supervision;
-    // A restart that was under way when closing began.
-    const late = await findPostmaster(cluster);
-    if (late) await stopPostmaster(late.pid);
+    // One whose start was under way when closing began.
+    await stopPostmaster(postmaster.pid);
     if (tuning === "throwaway") await rm(cluster.home, { recursive: true, force: true });
   }
 
