@@ -154,8 +154,11 @@ describe("a bomb", () => {
     await using client = createTestClient(house.socketUrl, token);
     const nested = "devices { sessions { device { sessions { device { sessions { id } } } } } }";
     const run = client.run(`subscription { deviceChanged { ${nested} } }`);
+    const since: unknown = JSON.parse("[".repeat(1_000) + "]".repeat(1_000));
+    const deep = client.run(`subscription ($since: String) { deviceChanged(since: $since) { to } }`, { since });
     const small = client.run(`subscription { deviceChanged { devices { id } } }`);
     await eventually(() => expect(run.failure()).toMatchObject([{ extensions: { reason: "OPERATION_TOO_COSTLY" } }]));
+    await eventually(() => expect(deep.failure()).toMatchObject([{ extensions: { reason: "NESTED_TOO_DEEPLY" } }]));
     await eventually(() => expect(small.results).toHaveLength(1));
   });
 

@@ -69,13 +69,13 @@ export function requestFault(reason: string, message: string, head: HttpHead = {
 /** graphql repeats names and whole values, which may be as long as the request. */
 const LONGEST_FAULT = 1_000;
 
-/** What graphql itself says of a request, by our reason: HTTP 400. A scalar of ours says itself what is wrong with a value. */
+/** What graphql itself says of a request, by our reason: HTTP 400. */
 export function asFault(reason: string, error: GraphQLError): GraphQLError {
-  const { nodes, source, positions, originalError } = error;
+  const { nodes, source, positions } = error;
   const message = error.message.length > LONGEST_FAULT ? `${error.message.slice(0, LONGEST_FAULT)}…` : error.message;
   const place = { nodes: nodes ?? null, source: source ?? null, positions: positions ?? null };
-  const fault = isAppError(originalError) ? { originalError } : { extensions: { code: "BAD_USER_INPUT", reason } };
-  return withHead(new GraphQLError(message, { ...place, ...fault }), { status: 400 });
+  const extensions = { code: "BAD_USER_INPUT", reason };
+  return withHead(new GraphQLError(message, { ...place, extensions }), { status: 400 });
 }
 
 /** An AppError that ends a whole operation: over HTTP with its status and challenge too, of a token that `isBound` to a key or not. */

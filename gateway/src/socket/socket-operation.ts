@@ -36,9 +36,7 @@ export class SocketOperation implements Subscriber<ExecutionResult> {
       if (this.#isOver) return;
       if (!("document" in operation)) return this.#refuse(operation);
       if ("open" in operation) {
-        const stream = operation.open(this);
-        if (this.#isOver) stream.close();
-        else this.#stream = stream;
+        this.#stream = operation.open(this);
         return;
       }
       const leaving = new AbortController();

@@ -140,6 +140,8 @@ describe("several operations on one event stream", () => {
     });
     expect((await stream.post("one", "{ me { id } }")).status).toBe(202);
     await eventually(() => expect(events(stream).at(-1)).toEqual({ event: "complete", data: { id: "one" } }));
+    // Its id is free again.
+    expect((await stream.post("one", STATE)).status).toBe(202);
     stream.leave();
   });
 

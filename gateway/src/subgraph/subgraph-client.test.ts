@@ -150,6 +150,29 @@ it("stops when nobody waits any more", async () => {
   expect(await client.graphql({ query: "{ a }" }, { ...SCOPE, signal: aborting.signal })).toMatchObject(unavailable);
 });
 
+it("goes on with a mutation when nobody waits any more", async () => {
+  const aborting = new AbortController();
+  const { client } = await serve((_request, response) => {
+    aborting.abort();
+    response.end(`{"data":{"a":1}}`);
+  });
+  const scope = { ...SCOPE, signal: aborting.signal };
+  expect(await client.graphql({ query: "mutation { a }" }, scope)).toMatchObject({ data: { a: 1 } });
+});
+
+it("is told why what may be long is refused, with all that a client needs to know", async () => {
+  const extensions = { code: "STEP_UP_REQUIRED", reason: "AUTHENTICATION_TOO_OLD", details: { maxAge: 300 } };
+  const refusal = JSON.stringify({ errors: [{ message: "Sign in again.", extensions }] });
+  const { client } = await serve((_request, response) => response.writeHead(403).end(refusal));
+  await expect(client.stream("/long", SCOPE)).rejects.toMatchObject({ message: "Sign in again.", ...extensions });
+});
+
+it("takes no refusal for an answer to the gateway itself", async () => {
+  const { client } = await serve((_request, response) => response.writeHead(404).end(`{"keys":[]}`));
+  await expect(client.get("/keys")).rejects.toMatchObject({ reason: "SUBGRAPH_UNAVAILABLE" });
+  expect(await client.isReady()).toBe(false);
+});
+
 it("stops when nobody waits any more for a connection either", async () => {
   const aborting = new AbortController();
   let held = 0;
@@ -186,7 +209,7 @@ it.each([
   expect(JSON.stringify(answer)).not.toContain("inner words");
 });
 
-it("drops codes that are not ours, and everything in extensions that nobody named", async () => {
+it("drops codes that are not ours, what a bug says, and everything in extensions that nobody named", async () => {
   const errors = [
     { message: "m", path: ["a"], extensions: { code: "DOWNSTREAM", reason: "X", stacktrace: ["at secret.ts"] } },
     {
@@ -194,15 +217,17 @@ it("drops codes that are not ours, and everything in extensions that nobody name
       path: ["b"],
       extensions: { code: "CONFLICT", reason: "MOVED", details: { rev: 1 }, stacktrace: [] },
     },
+    { message: "SELECT secret", path: ["c"], extensions: { code: "INTERNAL_SERVER_ERROR", reason: "SQL" } },
   ];
+  const masked = {
+    message: "Something went wrong on our side.",
+    extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
+  };
   const { client } = await serve((_request, response) => response.end(JSON.stringify({ data: {}, errors })));
   expect((await client.graphql({ query: "{ a }" }, SCOPE)).errors).toEqual([
-    {
-      message: "Something went wrong on our side.",
-      path: ["a"],
-      extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
-    },
+    { ...masked, path: ["a"] },
     { message: "m", path: ["b"], extensions: { code: "CONFLICT", reason: "MOVED", details: { rev: 1 } } },
+    { ...masked, path: ["c"] },
   ]);
 });
 

@@ -55,6 +55,14 @@ describe("a read after a cursor", () => {
     expect(toCursorReads(operation, cursors).cursorOf(variables)).toBe(cursor);
   });
 
+  it("is another's only where all but the position is the same, and that says nothing else", () => {
+    const variables = { s: "a", n: ["mail"] };
+    const own = "subscription ($s: String, $n: [String!]) { stateChanges(since: $s, namespaces: $n) { to } }";
+    expect(toCursorReads(own, cursors).besides(variables)).toEqual({ n: ["mail"] });
+    const twice = "subscription ($s: ID) { stateChanges(since: $s, clientId: $s) { to } }";
+    expect(toCursorReads(twice, cursors).besides(variables)).toEqual(variables);
+  });
+
   it("speaks for the client's replica, each time", () => {
     const reads = toCursorReads(`subscription ($c: ID) { stateChanges(clientId: $c) { to } }`, cursors);
     expect(reads.variableNames).toEqual(["c"]);

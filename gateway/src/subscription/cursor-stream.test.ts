@@ -15,6 +15,8 @@ interface Owner {
   readonly reads: (string | null)[];
   /** What each read was told that the stream had heard. */
   readonly heard: (number | undefined)[];
+  /** Until when no event is complete. */
+  completed?: Promise<void>;
   /** Why nobody can listen. */
   deafness?: Error;
   /** The failures that it was waited after. */
@@ -43,7 +45,7 @@ function createOwner(): Owner {
 async function open(
   owner: Owner,
   cursor: string | null = null,
-  recheckMs = 60_000,
+  recheckMs = 3_600_000,
   random = 0.5,
 ): Promise<AsyncIterableIterator<string, undefined>> {
   const options = {
@@ -73,7 +75,11 @@ async function open(
       if (failure !== undefined) throw failure;
       const from = Number(after ?? 0);
       const to = Math.min(owner.head, from + owner.pageSize);
-      return { to: String(to), hasMore: to < owner.head, event: async () => `${from}-${to}` };
+      const event = async (): Promise<string> => {
+        await owner.completed;
+        return `${from}-${to}`;
+      };
+      return { to: String(to), hasMore: to < owner.head, event };
     },
   };
   return iterate((subscriber) => openCursorStream(options, source, cursor, subscriber));
@@ -160,7 +166,7 @@ describe("a stream by cursor", () => {
     ["later", 0.75, 25],
   ])("reads within a while of a gap, each at a time of its own: %s", async (_when, random, waitedMs) => {
     const owner = createOwner();
-    const stream = await open(owner, null, 60_000, random);
+    const stream = await open(owner, null, 3_600_000, random);
     await stream.next();
     owner.head = 1;
     const startedAt = performance.now();
@@ -220,6 +226,18 @@ describe("a stream by cursor", () => {
     expect(owner.reads).toHaveLength(1);
     expect(await waiting).toEqual({ done: true, value: undefined });
     expect(owner.listeners.size).toBe(0);
+  });
+
+  it("tells nothing to a client that has left while its event was completed", async () => {
+    const owner = createOwner();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    owner.completed = promise;
+    const stream = await open(owner);
+    await eventually(() => expect(owner.reads).toHaveLength(1));
+    await stream.return?.();
+    resolve();
+    await new Promise(setImmediate);
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
   });
 
   it("delivers every change once and in order, whatever pokes, outages and page sizes come", async () => {

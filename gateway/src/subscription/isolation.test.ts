@@ -66,7 +66,6 @@ function freeze(value: unknown): void {
 const ownersIn = (value: unknown): string[] =>
   [...new Set([...JSON.stringify(value ?? null).matchAll(/@([\w-]+)/g)].map(([, owner = ""]) => owner))].sort();
 const seedOf = (owner: string): number => Buffer.from(owner).reduce((sum, byte) => (sum * 7 + byte) % 1_000, 0);
-const ENDED = { code: "UNAUTHENTICATED", reason: "SESSION_ENDED" } as const;
 
 interface World {
   /** Lets an answer through. */
@@ -75,10 +74,12 @@ interface World {
   readonly head: () => number;
   /** Sessions that subgraphs refuse. */
   readonly ended: ReadonlySet<string>;
+  /** By which code. */
+  readonly refusal?: "UNAUTHENTICATED" | "FORBIDDEN" | "STEP_UP_REQUIRED";
   readonly mixedUp: string[];
 }
 
-function open({ pass, head, ended, mixedUp }: World): LiveGraph {
+function open({ pass, head, ended, refusal: code = "UNAUTHENTICATED", mixedUp }: World): LiveGraph {
   const sourceOf =
     (name: string): DataSource =>
     async (request, scope) => {
@@ -86,7 +87,7 @@ function open({ pass, head, ended, mixedUp }: World): LiveGraph {
       const owner = ownerOf(caller, request.query);
       await pass();
       if (caller.kind === "viewer" && ended.has(caller.viewer.sessionId))
-        return { data: null, errors: [{ message: "The session has ended.", extensions: ENDED }] };
+        return { data: null, errors: [{ message: "Not for you.", extensions: { code, reason: "REFUSED" } }] };
       const own = caller.kind === "viewer" ? marksFor(caller.viewer) : [owner];
       const others = ownersIn(request.variables["representations"]).filter((mark) => !own.includes(mark));
       mixedUp.push(...others.map((other) => `keys of ${other} were sent as ${owner}`));
@@ -230,14 +231,17 @@ it("whoever leaves takes no read from those who share it", async () => {
   await second.return?.();
 });
 
-it("whose session has ended is refused alone: the others are read for as the next of them", async () => {
-  const viewers = ["1", "2", "3", "4"].map((session) => personOf("ada", { session }));
-  const ended = new Set(["1", "2"]);
-  const graph = open({ head: () => 1, ended, mixedUp: [], pass: async () => undefined });
-  const streams = await Promise.all(
-    viewers.map((viewer) => graph.subscribe(subscriptionOf("{ to }"), { since: "0" }, viewer)),
-  );
-  const told = await Promise.allSettled(streams.map((stream) => stream.next()));
-  expect(told.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled", "fulfilled"]);
-  await Promise.all(streams.map(async (stream) => stream.return?.()));
-});
+it.each(["UNAUTHENTICATED", "FORBIDDEN", "STEP_UP_REQUIRED"] as const)(
+  "whose session is refused is so alone, by %s: the others are read for as the next of them",
+  async (refusal) => {
+    const viewers = ["1", "2", "3", "4"].map((session) => personOf("ada", { session }));
+    const ended = new Set(["1", "2"]);
+    const graph = open({ head: () => 1, ended, refusal, mixedUp: [], pass: async () => undefined });
+    const streams = await Promise.all(
+      viewers.map((viewer) => graph.subscribe(subscriptionOf("{ to }"), { since: "0" }, viewer)),
+    );
+    const told = await Promise.allSettled(streams.map((stream) => stream.next()));
+    expect(told.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled", "fulfilled"]);
+    await Promise.all(streams.map(async (stream) => stream.return?.()));
+  },
+);

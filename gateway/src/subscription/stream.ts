@@ -1,6 +1,6 @@
 /** How events come to whoever asked for them: told one by one, so that nobody has to wait for a next one that may never come. */
 
-/** Who hears of a stream's events. Throws nothing. */
+/** Who hears of a stream's events, from after it was opened on. Throws nothing. */
 export interface Subscriber<Event> {
   /** Takes an event. The next follows when what this returns has resolved; at once when it returns nothing. */
   next(event: Event): Promise<void> | undefined;

@@ -186,7 +186,7 @@ describe("a socket", () => {
   it("outlives its token when a fresh one is presented, by token or by ticket, and hears for how long", async () => {
     const ada = house.join();
     const fresh = await house.token(ada, { expiresIn: 300 });
-    const short = await house.token(ada, { expiresIn: 2 });
+    const short = await house.token(ada, { expiresIn: 2, scope: "profile" });
     const others = await connect(short);
     const renewed = await Promise.all([connect(short), connect(short)]);
     const payloads = [{ authorization: `Bearer ${fresh}` }, { ticket: await ticketFor(fresh) }];
@@ -200,8 +200,10 @@ describe("a socket", () => {
     // The one that was not renewed says when the token's time is over.
     expect(String((await others.closed)[1])).toBe("TOKEN_EXPIRED");
     for (const { socket } of renewed) {
-      socket.send(JSON.stringify(ME));
-      await once(socket, "message");
+      // What it may do is what the fresh one says.
+      socket.send(JSON.stringify({ ...ME, payload: { query: "{ viewer { devices { nodes { id } } } }" } }));
+      const [answer]: RawData[] = await once(socket, "message");
+      expect(answer && read(answer)).toMatchObject({ type: "next", payload: { data: { viewer: expect.anything() } } });
       expect(socket.readyState).toBe(WebSocket.OPEN);
       socket.terminate();
     }
@@ -255,6 +257,14 @@ describe("a socket", () => {
     const [code, reason] = await closing;
     expect([code, String(reason)]).toEqual([1013, "REVOCATION_UNKNOWN"]);
     expect(second.readyState).toBe(WebSocket.OPEN);
+    // Nobody is asked for them either.
+    second.send(JSON.stringify(ME));
+    const [answer]: RawData[] = await once(second, "message");
+    expect(answer && read(answer)).toMatchObject({
+      type: "error",
+      payload: [{ extensions: { reason: "REVOCATION_UNKNOWN" } }],
+    });
+    expect(away.state.calls).toEqual([]);
     second.terminate();
   });
 });

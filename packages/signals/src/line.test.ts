@@ -61,12 +61,20 @@ test("a line that no longer answers is closed and opened again", async () => {
 test("a line that cannot be opened does not hold up the start, and is tried until it can", async () => {
   const open = vi.fn<() => Promise<OpenLine>>(async () => {
     if (open.mock.calls.length < 4) throw new Error("down");
-    return someLine();
+    return line;
   });
+  const line = someLine();
   const onOpen = vi.fn<() => void>();
-  await using _ = await startLine({ open, onOpen, logger: silent, random: () => 0 });
+  const failures: number[] = [];
+  const logger: typeof silent = Object.create(silent, {
+    warn: { value: (about: { failures: number }) => failures.push(about.failures) },
+  });
+  await using _ = await startLine({ open, onOpen, logger, random: () => 0 });
   await vi.waitFor(() => expect(onOpen).toHaveBeenCalledTimes(1), soon);
   expect(open).toHaveBeenCalledTimes(4);
+  // Once it was open, what was before makes nobody wait longer.
+  line.lose();
+  await vi.waitFor(() => expect(failures.slice(0, 4)).toEqual([1, 2, 3, 1]), soon);
 });
 
 test("disposal closes the line and opens no other", async () => {

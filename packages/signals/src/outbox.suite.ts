@@ -175,16 +175,20 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
 
     test("while the queue refuses, events wait; afterwards all are handed over", async () => {
       let refuse = true;
+      let refusals = 0;
       const moody: Jobs = {
         ...jobs,
         enqueue: async (...job) => {
-          if (refuse) throw new Error("the queue is away");
+          if (refuse && (refusals += 1)) throw new Error("the queue is away");
           await jobs.enqueue(...job);
         },
       };
-      await using _ = await relay({ jobs: moody, sweepMs: 50 });
+      const warn = vi.fn<() => void>();
+      const logger: typeof silent = Object.create(silent, { child: { value: () => logger }, warn: { value: warn } });
+      await using _ = await relay({ jobs: moody, sweepMs: 50, logger });
       await write(outboxRow(tell, { subject: "patient" }));
-      await pokes.publish(outboxTopic("session"), 0);
+      await vi.waitFor(() => expect(refusals).toBeGreaterThan(1), soon);
+      expect(warn).toHaveBeenCalled();
       expect(await pending()).toBe(1);
       refuse = false;
       await vi.waitFor(() => expect(ran).toEqual(["patient"]), soon);
@@ -244,6 +248,19 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       await vi.waitFor(async () => expect(await pending()).toBe(1), soon);
       await pool.query("UPDATE session.outbox SET due_at = now() WHERE id = $1", [later.id]);
       await vi.waitFor(() => expect(ran).toEqual(["now", "later"]), soon);
+    });
+
+    test("a row that another relay holds is left to it, and holds nobody up", async () => {
+      await write(outboxRow(tell, { subject: "held" }));
+      const holder = await pool.connect();
+      await using _holder = { [Symbol.asyncDispose]: async () => holder.release(true) };
+      await holder.query("BEGIN");
+      await holder.query("SELECT FROM session.outbox FOR UPDATE");
+      await write(outboxRow(tell, { subject: "free" }));
+      await using _ = await relay({ sweepMs: 50 });
+      await vi.waitFor(() => expect(ran).toEqual(["free"]), soon);
+      await holder.query("ROLLBACK");
+      await vi.waitFor(() => expect(ran).toEqual(["free", "held"]), soon);
     });
 
     test("rows are deleted once they are older than the retention, but never before their hand-over", async () => {

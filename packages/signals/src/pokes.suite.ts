@@ -60,7 +60,7 @@ export function describePokes(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => expect(listener.heard).toEqual([Number.MAX_SAFE_INTEGER]), soon);
     });
 
-    test("a burst over many topics ends at the highest number of each", async () => {
+    test("a burst over many topics tells the highest number of each, whichever comes last", async () => {
       await using pokes = await start();
       await using others = await start();
       const topics = Array.from({ length: 200 }, () => randomUUID());
@@ -72,9 +72,9 @@ export function describePokes(name: string, openBus: OpenBus): void {
         }),
       );
       await Promise.all(
-        Array.from({ length: 10 }, (_, number) => topics.map((topic) => pokes.publish(topic, number))).flat(),
+        Array.from({ length: 10 }, (_, number) => topics.map((topic) => pokes.publish(topic, 9 - number))).flat(),
       );
-      await vi.waitFor(() => expect(ears.every(({ heard }) => heard.at(-1) === 9)).toBe(true), soon);
+      await vi.waitFor(() => expect(ears.every(({ heard }) => Math.max(...heard) === 9)).toBe(true), soon);
     });
 
     test("a poke from another process arrives", async () => {

@@ -22,8 +22,6 @@ export function formatError(error: GraphQLError): GraphQLFormattedError {
 
 /** Shapes what is wrong with a request. */
 export function formatFault(error: GraphQLError, reason: FaultReason): GraphQLFormattedError {
-  // A scalar of ours says itself what is wrong with a value.
-  if (isAppError(error.originalError)) return formatError(error);
   return { message: error.message, ...placeOf(error), extensions: { code: "BAD_USER_INPUT", reason } };
 }
 

@@ -5,7 +5,7 @@ import { parse } from "graphql";
 import { type Client, createClient, MessageType, stringifyMessage } from "graphql-ws";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { requireViewer, startSubgraph, type Subgraph, type SubgraphContext } from "./index.ts";
 import { buildSchema } from "./schema.ts";
@@ -154,6 +154,8 @@ describe("streams over a socket", () => {
   });
 
   test("end when nobody vouches for the caller any more", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
     const http = createServer().listen(0, "127.0.0.1");
     await once(http, "listening");
     const address = http.address();
@@ -161,9 +163,25 @@ describe("streams over a socket", () => {
     const streams = createStreams(schema, (scope) => ({ ...scope, logger }));
     await using served = serveStreams({ schema, streams, identity, logger, renewWithinMs: 200 });
     routeSockets(http, [served]);
-    const url = `ws://127.0.0.1:${typeof address === "object" ? address?.port : 0}/graphql`;
-    const asking = connect(await statementOf(), url).iterate({ query: "subscription { never }" });
-    await expect(asking.next()).rejects.toMatchObject({ code: 4403 });
+    const port = typeof address === "object" ? address?.port : 0;
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, "graphql-transport-ws");
+    let answers = 0;
+    socket.on("message", () => (answers += 1));
+    const closed = once(socket, "close");
+    await once(socket, "open");
+    const say = (message: Parameters<typeof stringifyMessage>[0]): void => socket.send(stringifyMessage(message));
+    say({ type: MessageType.ConnectionInit, payload: await statementOf() });
+    await expect.poll(() => answers).toBe(1);
+    say({ type: MessageType.Subscribe, id: "1", payload: { query: "subscription { never }" } });
+    for (const round of [2, 3]) {
+      vi.advanceTimersByTime(150);
+      say({ type: MessageType.Ping, payload: await statementOf() });
+      await expect.poll(() => answers).toBe(round);
+    }
+    expect(left).toBe(0);
+    vi.advanceTimersByTime(200);
+    expect((await closed)[0]).toBe(4403);
+    await expect.poll(() => left).toBe(1);
     http.close();
   });
 
