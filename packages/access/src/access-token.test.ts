@@ -118,6 +118,15 @@ describe("an access token", () => {
     await expect(verifierAt(now).verify(token)).rejects.toMatchObject(refusal);
   });
 
+  test("is refused with another signature, whether it was seen before or not", async () => {
+    const verifier = verifierAt(NOW);
+    const token = await mint();
+    await verifier.verify(token);
+    const signed = token.slice(0, token.lastIndexOf("."));
+    for (const signature of ["", "AAAA", "A".repeat(86)])
+      await expect(verifier.verify(`${signed}.${signature}`)).rejects.toMatchObject({ reason: "TOKEN_INVALID" });
+  });
+
   test("seen before costs no second look at the keys", async () => {
     let looks = 0;
     const verifier = verifierAt(NOW, async (header, jws) => {

@@ -69,6 +69,13 @@ describe("the internal identity", () => {
       }
   });
 
+  test("is refused with another signature, also where it has been seen before", async () => {
+    const statement = await createIdentitySigner(ours.privateJwk).sign(ada);
+    await verifier.verify(statement);
+    const forged = `${statement.slice(0, statement.lastIndexOf("."))}.${"A".repeat(86)}`;
+    await expect(verifier.verify(forged)).rejects.toMatchObject({ reason: "INTERNAL_IDENTITY_REQUIRED" });
+  });
+
   test("is good for a minute, also where it has been seen before", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     try {

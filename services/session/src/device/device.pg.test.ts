@@ -274,6 +274,9 @@ describe("the subgraph", () => {
     });
     const anonymous = await system.graphql({ kind: "anonymous" }, query, { representations });
     expect(anonymous.data).toEqual({ _entities: [null, null, null, null] });
+    await mine.data("mutation { signOut { receipt { seq } } }");
+    for (const own of representations.slice(0, 2))
+      expect(faultOf(await mine.graphql(query, { representations: [own] }))).toBe("UNAUTHENTICATED SESSION_ENDED");
   });
 
   it("knows no viewer when nobody is signed in", async () => {

@@ -252,6 +252,8 @@ describe("a version", () => {
     announced.users.length = 0;
     await activation.activate(applicationId, version);
     expect(announced.users).toEqual([person.userId]);
+    const { deviceChanges } = await former.data(`{ deviceChanges(since: "1") { to devices { id } } }`);
+    expect(deviceChanges).toEqual({ to: "2", devices: [{ id: former.viewer.deviceId }] });
     const next = await person.signIn({ applicationId });
     for (const each of [former, next]) {
       const { viewer } = await each.data(
