@@ -227,7 +227,6 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     operations,
     admissions,
     registry,
-    revocations,
     rates,
     networkOf,
     logger,

@@ -39,7 +39,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const nobody = { hear: () => undefined, beforePing: () => undefined, gone: () => undefined };
+const nobody = { hear: () => undefined, gone: () => undefined };
 const logger = createLogger({ name: "test", level: "silent" });
 
 type Limits = Partial<Pick<Keeping, "initWithinMs" | "closeWithinMs">>;

@@ -24,8 +24,6 @@ interface Upgraded {
 export interface Speaker {
   /** A message has come. What it throws says how the socket ends. */
   hear(text: string): void;
-  /** It may close the socket instead. */
-  beforePing(): void;
   /** It is closed. */
   gone(): void;
 }
@@ -235,8 +233,6 @@ export class Connection implements Visited {
     this.#stalledAt = wentOut;
     // Whoever is behind has not come to the ping yet.
     if (!this.#isAlive && !isBehind) return this.#cutOff("SILENT");
-    this.#speaker.beforePing();
-    if (!this.isOpen) return;
     this.#isAlive = false;
     this.#socket.ping();
   }

@@ -8,10 +8,8 @@ import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import { CloseCode, type Message, MessageType, parseMessage, stringifyMessage } from "graphql-ws";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
-import { sessionEnded } from "../errors.ts";
 import { type Operations, OPERATIONS_PER_STREAM, tooManyOperations } from "../operations.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
-import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionClaims } from "../revocation/standing.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
 import type { OperationRequest } from "../subscription/run.ts";
@@ -24,7 +22,6 @@ export interface Host {
   readonly operations: Operations;
   readonly admissions: Admissions;
   readonly registry: StreamRegistry;
-  readonly revocations: Pick<RevocationSet, "endReasonOf">;
   readonly rates: Pick<RateLimits, "connection">;
   readonly logger: Logger;
 }
@@ -79,11 +76,6 @@ export class Peer implements Speaker, SessionStream {
       case undefined:
         return this.#connection.close(CloseCode.BadRequest, "Invalid message received", "PROTOCOL");
     }
-  }
-
-  beforePing(): void {
-    const endReason = this.#admission && this.#host.revocations.endReasonOf(this.#admission.claims.sid);
-    if (endReason !== undefined) this.end(sessionEnded(endReason));
   }
 
   end(why: AppError): boolean {

@@ -1,7 +1,7 @@
 /**
  * GraphQL over WebSocket (graphql-transport-ws) for signed-in callers. The token or ticket is judged at
- * `connection_init`, the session again with each operation and before each ping. A socket outlives its token only by a
- * fresh one of the same session, sent in a ping: the pong says for how many seconds it is good.
+ * `connection_init`, the session again with each operation. A socket outlives its token only by a fresh one of the same
+ * session, sent in a ping: the pong says for how many seconds it is good.
  */
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { CloseCode, GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols } from "graphql-ws";

@@ -15,7 +15,6 @@ const open = (pings = createPingRounds(PING_EVERY_MS)): EventStream =>
     framing: EVENT_STREAM,
     exp: Date.now() / 1_000 + LIVES_SECONDS,
     pings,
-    beforePing: () => undefined,
   });
 
 it("a slow reader slows its own stream down, and is cut off when it has read nothing from one ping to the next", async () => {

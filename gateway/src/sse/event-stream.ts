@@ -27,16 +27,15 @@ export interface EventStream {
 }
 
 /**
- * Starts one. `beforePing` may end it instead; a client that reads nothing from one ping to the next is cut off. Nothing is
+ * Starts one. A client that reads nothing from one ping to the next is cut off. Nothing is
  * told from `exp` (NumericDate seconds) on, and with the next round it ends.
  */
 export function createEventStream(options: {
   framing: Pick<Framing, "transport" | "opening" | "ping" | "interruption">;
   exp: number;
   pings: PingRounds;
-  beforePing: () => void;
 }): EventStream {
-  const { framing, exp, pings, beforePing } = options;
+  const { framing, exp, pings } = options;
   const body = new PassThrough();
   const ended = new AbortController();
   const { signal } = ended;
@@ -69,7 +68,6 @@ export function createEventStream(options: {
       stop("TOO_SLOW");
       return void body.destroy();
     }
-    beforePing();
     isStalled = body.writableNeedDrain;
     write(framing.ping);
   }

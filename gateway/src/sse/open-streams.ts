@@ -1,9 +1,8 @@
 /** The streamed answers of this gateway, each registered with its session, so that an ended session's end too. */
 import type { AccessTokenClaims } from "@continuo/access";
 import type { GraphQLFormattedError } from "graphql";
-import { formatGraphQLError, sessionEnded, toGraphQLError } from "../errors.ts";
+import { formatGraphQLError, toGraphQLError } from "../errors.ts";
 import { type Operation, toJson } from "../operations.ts";
-import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { SessionStream, StreamRegistry } from "../revocation/stream-registry.ts";
 import { createPingRounds } from "../rounds.ts";
 import { countEvent, type StreamTransport } from "../stream-metrics.ts";
@@ -23,10 +22,9 @@ const PING_EVERY_MS = 12_000;
 /** None yet. Closing tells those that are open to come back elsewhere. */
 export function createOpenStreams(options: {
   registry: StreamRegistry;
-  revocations: Pick<RevocationSet, "endReasonOf">;
   pingEveryMs?: number | undefined;
 }): OpenStreams {
-  const { registry, revocations, pingEveryMs = PING_EVERY_MS } = options;
+  const { registry, pingEveryMs = PING_EVERY_MS } = options;
   const open = new Set<EventStream>();
   const pings = createPingRounds(pingEveryMs);
 
@@ -37,15 +35,7 @@ export function createOpenStreams(options: {
         session: claims,
         end: (why) => stream.endAtOnce(lastWords(formatGraphQLError(toGraphQLError(why), requestId)), why.reason),
       };
-      const stream = createEventStream({
-        framing,
-        exp: claims.exp,
-        pings,
-        beforePing() {
-          const endReason = revocations.endReasonOf(claims.sid);
-          if (endReason !== undefined) session.end(sessionEnded(endReason));
-        },
-      });
+      const stream = createEventStream({ framing, exp: claims.exp, pings });
       try {
         registry.add(session);
       } catch (cause) {

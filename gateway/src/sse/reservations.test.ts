@@ -14,9 +14,8 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"
 afterEach(() => void vi.useRealTimers());
 
 function open(): Reservations {
-  const nothingEnded = { endReasonOf: () => undefined };
-  const registry = createStreamRegistry(nothingEnded);
-  const streams = createOpenStreams({ registry, revocations: nothingEnded });
+  const registry = createStreamRegistry({ endReasonOf: () => undefined });
+  const streams = createOpenStreams({ registry });
   return createReservations({ streams, logger: createLogger({ name: "test", level: "silent" }) });
 }
 

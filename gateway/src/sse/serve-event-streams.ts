@@ -1,9 +1,8 @@
 /**
  * Operations whose answers are streamed over HTTP, for signed-in callers: an operation a request (the distinct
  * connections mode of GraphQL over SSE, or Apollo's multipart), or several on one event stream (the single connection
- * mode). The server library of graphql-sse is not used: it has no place to look at the session before it pings or to say
- * why a stream ends, guesses its tokens by Math.random, keeps reservations for good, and reads ahead of a slow client
- * without bound.
+ * mode). The server library of graphql-sse is not used: it has no place to say why a stream ends, guesses its tokens
+ * by Math.random, keeps reservations for good, and reads ahead of a slow client without bound.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -17,7 +16,6 @@ import { readBody, readUrl } from "../graphql-over-http/parameters.ts";
 import type { Operations, Sender } from "../operations.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
-import type { RevocationSet } from "../revocation/revocation-set.ts";
 import type { StreamRegistry } from "../revocation/stream-registry.ts";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 import { lastWords } from "../subscription/stream-error.ts";
@@ -45,7 +43,6 @@ export function serveEventStreams(
     operations: Operations;
     admissions: Admissions;
     registry: StreamRegistry;
-    revocations: Pick<RevocationSet, "endReasonOf">;
     rates: Pick<RateLimits, "connection">;
     networkOf: NetworkOf;
     logger: Logger;
