@@ -46,7 +46,8 @@ describe("an operator", () => {
       expect(await continuo("applications", ...argv, "--dry-run")).toMatchObject(refused);
       expect(await continuo("applications", ...argv, "--yes")).toMatchObject(refused);
     }
-    expect(await continuo("applications", "rotate-secret", "twice", "--dry-run")).toMatchObject({ code: 0 });
+    const dry = await continuo("applications", "rotate-secret", "twice", "--dry-run");
+    expect(dry).toMatchObject({ code: 0, value: { id: "twice", dryRun: true } });
   });
 
   it("registers an application by its keys, and replaces those, and a secret by keys, when they mean it", async () => {
@@ -65,7 +66,8 @@ describe("an operator", () => {
     const { code, value } = await continuo(...add);
     expect([code, value]).toEqual([0, expect.objectContaining({ isConfidential: true, keyIds: [kid] })]);
     expect(value).not.toHaveProperty("secret");
-    expect(await continuo("applications", "rotate-secret", "billing", "--yes")).toMatchObject({ code: 1 });
+    for (const how of ["--yes", "--dry-run"])
+      expect(await continuo("applications", "rotate-secret", "billing", how)).toMatchObject({ code: 1 });
 
     const set = (...argv: string[]): Promise<Outcome> => continuo("applications", "set-keys", "billing", ...argv);
     expect(await set(both)).toMatchObject({ code: 0, value: { added: [nextKid], removed: [] } });

@@ -68,6 +68,10 @@ describe("an operator", () => {
     expect(receiver.received).toHaveLength(2);
 
     expect(await continuo("webhooks", "disable", id)).toMatchObject({ code: 3 });
+    expect(await continuo("webhooks", "disable", id, "--dry-run")).toMatchObject({
+      code: 0,
+      value: { disabled: false },
+    });
     expect(await continuo("webhooks", "disable", id, "--yes")).toMatchObject({ code: 0, value: { disabled: true } });
     expect(await continuo("webhooks", "disable", id, "--yes")).toMatchObject({
       code: 1,
@@ -98,6 +102,8 @@ describe("an operator", () => {
     const { id, secret: former } = await add(`${receiver.url}/hook`, "--application", app, "--allow-private");
     const rotated = await continuo("webhooks", "rotate-secret", id, "--overlap-hours", "2");
     const { secret } = Added.parse(rotated.value);
+    const formerUntil = new Date(deliveries.system.clock.now.getTime() + 2 * 3_600_000).toISOString();
+    expect(rotated.value).toMatchObject({ formerUntil });
     expect(secret).not.toBe(former);
     expect(await continuo("webhooks", "rotate-secret", newId())).toMatchObject({
       code: 1,
