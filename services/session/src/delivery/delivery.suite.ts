@@ -106,14 +106,16 @@ export function describeDelivery(
       await using receiver = await startReceiver();
       const app = await deliveries.application();
       const { id } = await deliveries.addWebhook(app, receiver.url);
+      const bystander = await deliveries.addWebhook(await deliveries.application(), receiver.url);
       await using _ = await deliveries.work(QUICKLY);
       await deliveries.signInAndOut(app);
       await deliveries.delivered(`webhook:${id}`);
       receiver.answer = (response) => void response.writeHead(410).end();
       await deliveries.signInAndOut(app);
-      const disabled = async (): Promise<boolean> =>
-        (await createWebhookStore(pool).list()).some((each) => each.id === id && each.disabledAt !== null);
-      await vi.waitFor(async () => expect(await disabled()).toBe(true), soon);
+      const disabled = async (): Promise<string[]> =>
+        (await createWebhookStore(pool).list()).filter((each) => each.disabledAt !== null).map((each) => each.id);
+      await vi.waitFor(async () => expect(await disabled()).toContain(id), soon);
+      expect(await disabled()).not.toContain(bystander.id);
       await deliveries.delivered(`webhook:${id}`);
       const other = await deliveries.addWebhook(app, `${receiver.url}/other`);
       receiver.answer = (response) => void response.writeHead(204).end();

@@ -154,6 +154,8 @@ it("an attempt that comes late changes nothing of what was noted after it", asyn
   expect(await deliveries.deliveryTo(first.recipient)).toEqual([
     { attempts: 1, error: "HTTP_500", delivered: false, failed: false },
   ]);
+  // One that waits for others to the same address is no attempt.
+  await store.postpone({ ...first, attempts: 1 }, 1_000);
   expect(await store.pending({ ...first, attempts: 1 })).toMatchObject({ attempts: 1 });
 });
 
