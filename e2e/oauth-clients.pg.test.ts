@@ -594,6 +594,11 @@ describe("introspection", () => {
     const { access_token, refresh_token } = await start();
     const tokens = [access_token, String(refresh_token)];
     const { sid } = await introspect(access_token);
+    const { rows } = await admin.query(
+      "SELECT floor(extract(epoch FROM least(idle_deadline, absolute_deadline)))::int AS exp FROM session.sessions WHERE id = $1",
+      [sid],
+    );
+    expect(await introspect(String(refresh_token))).toMatchObject({ exp: rows[0]?.exp });
     await admin.query("UPDATE session.sessions SET idle_deadline = now() WHERE id = $1", [sid]);
     for (const token of tokens) expect(await introspect(token)).toEqual({ active: false });
   });

@@ -89,6 +89,18 @@ describe("an export", () => {
     expect(await judge(lines)).toEqual([]);
   });
 
+  it("is whole however many events there are", async () => {
+    const { person, session } = await busy();
+    await system.admin.query(
+      `INSERT INTO session.auth_events (user_id, at, type)
+       SELECT $1, $2, 'DEVICE_RENAMED' FROM generate_series(1, 1000)`,
+      [person.userId, system.clock.now],
+    );
+    const lines = await exportOf(session);
+    expect(lines).toHaveLength(1_005);
+    expect(await judge(lines)).toEqual([]);
+  });
+
   it("is for somebody who has just signed in", async () => {
     const { session } = await busy();
     system.clock.advance(301_000);

@@ -34,6 +34,11 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   const store = createRetentionStore(pool);
   const inDays = (days: number): Date => new Date(system.clock.now.getTime() + days * DAY_MS);
 
+  // However old: nobody has it yet.
+  await pool.query(
+    "INSERT INTO session.outbox (id, topic, payload, created_at) VALUES (gen_random_uuid(), 'fan-out-revocation', '{}', $1)",
+    [inDays(-30)],
+  );
   await pool.query("INSERT INTO session.used_client_assertions (id, good_until) VALUES ('x', $1)", [system.clock.now]);
   const none = { redeemedGrants: 0, usedClientAssertions: 0, revocations: 0, endedSessions: 0, devices: 0 };
   const nothing = { ...none, outbox: 0, gatewayReplicas: 0, authEvents: 0 };
