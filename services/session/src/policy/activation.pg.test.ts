@@ -175,17 +175,17 @@ describe("what a dry run foresees", () => {
   it("says how remaining lives change, and whom it would touch", async () => {
     const applicationId = await newApplication(system.admin, LOOSE);
     const sketch = { startedAgo: 20, authAgo: 20, acr: "aal1", approved: undefined };
-    const sessions = [0, 10, 20].map((activeAgo, user) => ({ ...sketch, user, activeAgo }));
+    const sessions = [0, 10, 20, 20].map((activeAgo, index) => ({ ...sketch, user: Math.min(index, 2), activeAgo }));
     await populate(system.admin, applicationId, sessions, system.clock.now);
     expect(await activation.tryPolicy(applicationId, { ...rules, idleSeconds: 15, requiredAcr: "aal2" })).toEqual({
       applicationId,
       at: system.clock.now,
-      sessions: 3,
+      sessions: 4,
       users: 3,
-      ends: { IDLE: 1, ABSOLUTE: 0, EVICTED: 0 },
+      ends: { IDLE: 2, ABSOLUTE: 0, EVICTED: 0 },
       usersSignedOut: 1,
       needStepUp: 2,
-      remainingSeconds: { median: { from: 80, to: 5 }, p95: { from: 89, to: 14 } },
+      remainingSeconds: { median: { from: 75, to: 2.5 }, p95: { from: 88.5, to: expect.closeTo(13.5) } },
     });
   });
 
@@ -248,13 +248,20 @@ describe("a version", () => {
     const applicationId = await newApplication(system.admin, LOOSE);
     const person = system.person();
     const former = await person.signIn({ applicationId });
-    const { version } = await activation.draft(applicationId, { ...rules, idleSeconds: 30, persistence: false });
+    const { version } = await activation.draft(applicationId, {
+      ...rules,
+      idleSeconds: 30,
+      stepUpSeconds: 60,
+      persistence: false,
+    });
     announced.users.length = 0;
     await activation.activate(applicationId, version);
     expect(announced.users).toEqual([person.userId]);
     const { deviceChanges } = await former.data(`{ deviceChanges(since: "1") { to devices { id } } }`);
     expect(deviceChanges).toEqual({ to: "2", devices: [{ id: former.viewer.deviceId }] });
     const next = await person.signIn({ applicationId });
+    for (const { accessToken } of [await former.refresh(), next.tokens])
+      expect(decodeJwt(accessToken)).toMatchObject({ step_up: 60 });
     for (const each of [former, next]) {
       const { viewer } = await each.data(
         "{ viewer { session { expiresAt expiresBecause policy { version idleSeconds mayPersist } } } }",
@@ -516,6 +523,25 @@ describe("an activation that is cut short", () => {
     expect(
       await rowsOf("SELECT FROM session.revocations WHERE user_id = ANY ($1) AND kind <> 'APPLICATION'", [users]),
     ).toEqual([]);
+  });
+
+  it("locks its people in the order of ids, as whoever else changes many", async () => {
+    const applicationId = await newApplication(system.admin, LOOSE);
+    const people = Array.from({ length: 12 }, () => system.person());
+    for (const person of people) await person.signIn({ applicationId });
+    const { version } = await activation.draft(applicationId, rules);
+    await store.flip(applicationId, version, system.clock.now);
+    const [lowest, ...others] = people.map(({ userId }) => userId).toSorted();
+    // A row's new version lies behind all others: who goes by what lies first comes to it last.
+    await system.admin.query("UPDATE session.user_heads SET user_id = user_id WHERE user_id = $1", [lowest]);
+    const held = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [lowest]);
+    await using _ = held;
+    const moved = store.move(applicationId, system.clock.now, 100);
+    await lockWaiters(system.admin, 1);
+    const free = "SELECT FROM session.user_heads WHERE user_id = ANY ($1) FOR UPDATE SKIP LOCKED";
+    expect(await rowsOf(free, [others])).toHaveLength(others.length);
+    await held[Symbol.asyncDispose]();
+    expect(await moved).toMatchObject({ users: 12, moved: 12 });
   });
 
   it("is not waited for by a step-up, which follows the version in force at once", async () => {

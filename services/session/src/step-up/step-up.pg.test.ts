@@ -21,7 +21,7 @@ const seconds = (): number => Math.floor(system.clock.now.getTime() / 1_000);
 const grantFor = (person: Person, claims: { acr?: string; amr?: string[] } = {}): Promise<string> =>
   system.grant({ sub: person.userId, acr: "aal2", amr: ["pwd", "otp"], ...claims });
 async function sessionRow({ viewer }: SignedIn): Promise<Record<string, unknown> | undefined> {
-  const sql = `SELECT acr, amr, auth_time, idle_deadline, absolute_deadline, state FROM session.sessions WHERE id = $1`;
+  const sql = `SELECT acr, amr, auth_time, last_active_at, idle_deadline, absolute_deadline, state FROM session.sessions WHERE id = $1`;
   return (await system.admin.query<Record<string, unknown>>(sql, [viewer.sessionId])).rows[0];
 }
 
@@ -49,8 +49,13 @@ describe("authenticating again within a session", () => {
       acr: "aal2",
       auth_time: new Date(seconds() * 1_000),
       state: "ACTIVE",
+      last_active_at: system.clock.now,
       idle_deadline: new Date(now + 14 * DAY_MS),
       absolute_deadline: new Date(now + 30 * DAY_MS),
+    });
+    const { deviceChanges } = await phone.data(`{ deviceChanges(since: "1") { devices { id lastSeenAt } } }`);
+    expect(deviceChanges).toEqual({
+      devices: [{ id: phone.viewer.deviceId, lastSeenAt: system.clock.now.toISOString() }],
     });
     expect(faultOf(await phone.tryRefresh(stepped.refreshToken))).toBeUndefined();
   });
