@@ -1,10 +1,12 @@
 /** What an operator does with users, on a real Postgres: what is committed, what is posted, and what the command line says. */
+import { createLogger } from "@continuo/process";
+import { outboxTopic, startPokes } from "@continuo/signals";
 import { createTestDatabase } from "@continuo/testkit";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { Pool } from "pg";
 import { v7 as newId } from "uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runOperator } from "../operator-app.ts";
 import { createPasswordStore } from "../password/password.store.ts";
 
@@ -53,6 +55,9 @@ const REPEATED = [0, 60, 3_600, 86_400];
 describe("an operator", () => {
   test("disables a user: nobody signs in as them, and it is said at once and again, for queues that lose it", async () => {
     const { userId, email } = await person();
+    await using pokes = await startPokes({ databaseUrl: url, logger: createLogger({ name: "test", level: "silent" }) });
+    const onPoke = vi.fn<() => void>();
+    await pokes.subscribe(outboxTopic("identity"), { onPoke, onGap: () => undefined });
     expect(await users("disable", "--user", email.toUpperCase(), "--yes")).toMatchObject({
       code: 0,
       value: { id: userId, email, disabledAt: "2026-11-29T20:00:00.000Z" },
@@ -61,6 +66,7 @@ describe("an operator", () => {
     expect(await posted(userId)).toEqual([
       { topic: "apply-user-events", epoch: "1", because: "DISABLED", after: REPEATED },
     ]);
+    await vi.waitFor(() => expect(onPoke).toHaveBeenCalled(), 60_000);
   });
 
   test("told again, says it again: of one who is disabled already, under the same epoch and since the same moment", async () => {

@@ -245,6 +245,11 @@ describe("an operator", () => {
     });
   });
 
+  it("who leaves before the end is not told that all is well", async () => {
+    const leaving = { ...system, signal: AbortSignal.abort() };
+    expect(await operate(leaving, "audit", "verify", "--all")).toMatchObject({ code: 3, value: { complete: false } });
+  });
+
   it("is told how the command is used", async () => {
     for (const options of [[], ["--all", "--user", system.person().userId], ["--all", "--jwks", "x"]]) {
       expect(await operate(system, "audit", "verify", ...options)).toMatchObject({

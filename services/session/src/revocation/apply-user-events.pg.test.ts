@@ -80,8 +80,14 @@ describe("a user who was disabled", () => {
   it("has no session any more, in whichever application, and is told why; others go on", async () => {
     const person = system.person();
     const sessions = [await person.signIn(), await person.signIn({ applicationId: "bank" })];
+    const over = await person.signIn();
+    await system.admin.query("UPDATE session.sessions SET idle_deadline = $2 WHERE id = $1", [
+      over.viewer.sessionId,
+      system.clock.now,
+    ]);
     const bystander = await system.person().signIn();
     expect(await hear(person.userId, 1)).toEqual([expect.any(Number)]);
+    expect((await over.tryRefresh()).errors?.[0]?.extensions.details).toEqual({ endReason: "IDLE" });
     for (const session of sessions) {
       const answer = await session.tryRefresh();
       expect(faultOf(answer)).toBe("UNAUTHENTICATED SESSION_ENDED");
@@ -96,7 +102,7 @@ describe("a user who was disabled", () => {
     const events = "SELECT type, count(*)::int FROM session.auth_events WHERE user_id = $1 GROUP BY type ORDER BY type";
     expect(await rows(events, person.userId)).toEqual([
       { type: "SESSION_ENDED", count: 2 },
-      { type: "SESSION_STARTED", count: 2 },
+      { type: "SESSION_STARTED", count: 3 },
       { type: "USER_DISABLED", count: 1 },
     ]);
   });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { hold, lockWaiters } from "../lock.fixture.ts";
 import { faultOf, type Person, type SignedIn } from "../person.fixture.ts";
+import { newApplication } from "../population.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 const MINUTE_MS = 60_000;
@@ -175,6 +176,16 @@ describe("a sign-out of other devices", () => {
     expect(reasons(undone)).toEqual(["SIGNED_IN_AGAIN", "NO_KEY", "EXPIRED", "NO_KEY"]);
     expect(faultOf(await bearer.tryRefresh())).toBe("UNAUTHENTICATED SESSION_ENDED");
     await again.data("{ viewer { session { id } } }");
+  });
+
+  it("brings back a session of an application that authenticates, whichever key it showed", async () => {
+    const { person, laptop, jkt } = await signedIn();
+    const applicationId = await newApplication(system.admin, { idleSeconds: 3_600, absoluteSeconds: 3_600 });
+    const { viewer } = await person.signIn({ jkt: `${jkt}-server`, applicationId });
+    await system.admin.query("UPDATE session.applications SET secret_hash = 'x' WHERE id = $1", [applicationId]);
+    await system.admin.query("UPDATE session.devices SET jkt = NULL WHERE id = $1", [viewer.deviceId]);
+    const undone = await undo(laptop, await signOutOthers(laptop));
+    expect(undone).toMatchObject({ receipt: { sessionsEnded: 2 }, notRestored: [] });
   });
 
   it("respects a limit that was reached meanwhile", async () => {
