@@ -48,6 +48,11 @@ describe("an operator", () => {
     }
     const dry = await continuo("applications", "rotate-secret", "twice", "--dry-run");
     expect(dry).toMatchObject({ code: 0, value: { id: "twice", dryRun: true } });
+    const uri = "https://twice.example/logout";
+    await continuo("applications", "set-logout-uri", "twice", uri, "--dry-run");
+    expect((await continuo("applications", "list")).value).toContainEqual(
+      expect.objectContaining({ id: "twice", backchannelLogoutUri: null }),
+    );
   });
 
   it("registers an application by its keys, and replaces those, and a secret by keys, when they mean it", async () => {
