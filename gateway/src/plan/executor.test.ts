@@ -129,6 +129,15 @@ describe("a plan", () => {
     expect([answer.data, told(answer)]).toEqual([{ first: null, second: 2 }, [["no", "first"]]]);
   });
 
+  it("goes on with what a mutation asks for when nobody waits any more", async () => {
+    const change = (field: string): FetchNode => fetch(field, { operationKind: OperationTypeNode.MUTATION });
+    const { run, stop } = setUp({ kind: "Sequence", nodes: [change("first"), change("second")] }, ({ query }) => {
+      stop();
+      return { data: { [query]: 1 } };
+    });
+    expect((await run("mutation { first second }")).data).toEqual({ first: 1, second: 1 });
+  });
+
   it("follows a path through lists in lists, past what is null", async () => {
     const rows = [null, [device("1"), null], [], [device("2"), film("3")]];
     const { run, asked } = setUp(

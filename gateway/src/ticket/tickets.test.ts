@@ -201,9 +201,12 @@ describe("a socket", () => {
     expect(String((await others.closed)[1])).toBe("TOKEN_EXPIRED");
     for (const { socket } of renewed) {
       // What it may do is what the fresh one says.
-      socket.send(JSON.stringify({ ...ME, payload: { query: "{ viewer { devices { nodes { id } } } }" } }));
+      socket.send(JSON.stringify({ ...ME, payload: { query: "{ deviceChanges { to } }" } }));
       const [answer]: RawData[] = await once(socket, "message");
-      expect(answer && read(answer)).toMatchObject({ type: "next", payload: { data: { viewer: expect.anything() } } });
+      expect(answer && read(answer)).toMatchObject({
+        type: "next",
+        payload: { data: { deviceChanges: expect.anything() } },
+      });
       expect(socket.readyState).toBe(WebSocket.OPEN);
       socket.terminate();
     }
