@@ -379,6 +379,12 @@ describe("the gateway in production", () => {
     expect((await house.graphql(`{ __schema { types { name } } }`)).status).toBe(400);
     expect((await fetch(`${house.url}/graphiql`)).status).toBe(404);
     expect(JSON.stringify((await house.graphql(`{ mee { id } }`)).body)).not.toContain("Did you mean");
+    const stream = await fetch(`${house.url}/graphql/stream?query=subscription{stateChange{to}}`, {
+      headers: { accept: "text/event-stream", authorization: `Bearer ${await house.token(house.join())}` },
+    });
+    const told = await stream.text();
+    expect(told).toContain("DOCUMENT_INVALID");
+    expect(told).not.toContain("Did you mean");
   });
 });
 
