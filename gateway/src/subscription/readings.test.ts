@@ -25,3 +25,19 @@ it("a read that is due to a poke is not shared with whoever asks for all there i
   expect(new Set(heard)).toEqual(new Set([1, undefined]));
   for (const stream of [first, second, third]) await stream.return?.();
 });
+
+it("an owner that asks to be left alone for a while is", async () => {
+  const askedAt: number[] = [];
+  const busy = { code: "RATE_LIMITED", reason: "TOO_MUCH", details: { retryAfterMs: 100 } } as const;
+  const graph = createLiveGraph(() => async () => {
+    askedAt.push(performance.now());
+    if (askedAt.length === 1) return { data: null, errors: [{ message: "Later.", extensions: busy }] };
+    return { data: { live: { settings: null, cursor_to: "1", cursor_hasMore: false } }, errors: [] };
+  });
+  const stream = await graph.subscribe("subscription { live: changed { settings { theme } } }", {}, personOf("ada"));
+  await stream.next();
+  const [first = 0, second = 0] = askedAt;
+  // A timer may be a millisecond early.
+  expect(second - first).toBeGreaterThanOrEqual(99);
+  await stream.return?.();
+});
