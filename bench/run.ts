@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { bytesPerEntry } from "./benchmarks/bytes-per-entry.ts";
-import { changeToOtherDevice } from "./benchmarks/change-to-other-device.ts";
+import { changeToOtherDevice, changeToOtherDeviceOverHttp } from "./benchmarks/change-to-other-device.ts";
 import { checkDpop } from "./benchmarks/check-dpop.ts";
 import { checkInProcess } from "./benchmarks/check-in-process.ts";
 import { check } from "./benchmarks/check.ts";
@@ -45,6 +45,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   push20,
   pull,
   changeToOtherDevice,
+  changeToOtherDeviceOverHttp,
   bytesPerEntry,
 ];
 const RESULTS = join(import.meta.dirname, "results");

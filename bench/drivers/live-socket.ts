@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { WebSocket } from "ws";
 import { z } from "zod";
+import type { GraphQLClient } from "./graphql-client.ts";
 
 /** A server that has not closed by then has failed. */
 const PATIENCE_MS = 10_000;
@@ -13,6 +14,47 @@ export async function openSocket(url: string): Promise<WebSocket> {
   const socket = new WebSocket(url, { perMessageDeflate: false });
   await once(socket, "open");
   return socket;
+}
+
+/** Queries and mutations over a graphql-ws socket of that caller, one at a time. */
+export async function openOperations(url: string, accessToken: string): Promise<GraphQLClient> {
+  const socket = new WebSocket(url, "graphql-transport-ws", { perMessageDeflate: false });
+  let answer = Promise.withResolvers<string>();
+  let asked = 0;
+  socket.on("message", (data) => {
+    const text = Buffer.isBuffer(data) ? data.toString() : "";
+    const message = Message.parse(JSON.parse(text));
+    switch (message.type) {
+      case "connection_ack":
+        return answer.resolve(text);
+      case "ping":
+        return socket.send(JSON.stringify({ type: "pong" }));
+      case "next":
+        return text.includes('"errors":')
+          ? answer.reject(new Error(text))
+          : answer.resolve(JSON.stringify(message["payload"]));
+      case "complete":
+        return undefined;
+      default:
+        return answer.reject(new Error(`the operation was answered ${text}`));
+    }
+  });
+  socket.on("close", (code, reason) => answer.reject(new Error(`closed with ${code} ${String(reason)}`)));
+  socket.on("error", (cause) => answer.reject(cause));
+  await once(socket, "open");
+  socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${accessToken}` } }));
+  await answer.promise;
+  return {
+    post({ body }) {
+      answer = Promise.withResolvers();
+      asked += 1;
+      socket.send(`{"type":"subscribe","id":"${asked}","payload":${body}}`);
+      return answer.promise;
+    },
+    async [Symbol.asyncDispose]() {
+      socket.terminate();
+    },
+  };
 }
 
 /** A graphql-ws socket (graphql-transport-ws) of that caller, once its one subscription has told its first event. */
