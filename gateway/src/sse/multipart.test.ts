@@ -109,7 +109,7 @@ describe("a multipart answer", () => {
   });
 
   it("is cut short when its token expires, so that clients come back", async () => {
-    const live = await ask(STATE, { authorization: `Bearer ${await house.token(house.join(), { expiresIn: 2 })}` });
+    const live = await ask(STATE, { authorization: `Bearer ${await house.token(house.join(), { expiresIn: 4 })}` });
     await eventually(() => expect(live.isOver()).toBe(true));
     expect(live.parts()).toHaveLength(1);
     expect(live.text()).not.toContain("--graphql--");

@@ -186,7 +186,7 @@ describe("a socket", () => {
   it("outlives its token when a fresh one is presented, by token or by ticket, and hears for how long", async () => {
     const ada = house.join();
     const fresh = await house.token(ada, { expiresIn: 300 });
-    const short = await house.token(ada, { expiresIn: 2, scope: "profile" });
+    const short = await house.token(ada, { expiresIn: 5, scope: "profile" });
     const others = await connect(short);
     const renewed = await Promise.all([connect(short), connect(short)]);
     const payloads = [{ authorization: `Bearer ${fresh}` }, { ticket: await ticketFor(fresh) }];
@@ -213,7 +213,7 @@ describe("a socket", () => {
   });
 
   it("closes at its token's expiry otherwise, with the reason", async () => {
-    const { closed } = await connect(await house.token(house.join(), { expiresIn: 2 }));
+    const { closed } = await connect(await house.token(house.join(), { expiresIn: 4 }));
     const [code, reason] = await closed;
     expect([code, String(reason)]).toEqual([4403, "TOKEN_EXPIRED"]);
   });

@@ -192,6 +192,20 @@ describe("the policy's limit", () => {
     ).toEqual([{ id: newest.viewer.sessionId }]);
   });
 
+  it("ends the oldest first, where a lowered limit leaves more than go at once", async () => {
+    const applicationId = await setLimit(500);
+    const person = system.person();
+    const signedIn: string[] = [];
+    for (let count = 0; count < 102; count += 1)
+      signedIn.push((await person.signIn({ applicationId })).viewer.sessionId);
+    await system.admin.query("UPDATE session.policies SET max_sessions = 1 WHERE application_id = $1", [applicationId]);
+    signedIn.push((await person.signIn({ applicationId })).viewer.sessionId);
+    const left = await rowsOf("SELECT id FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", [
+      person.userId,
+    ]);
+    expect(left.map(({ id }) => id).sort()).toEqual(signedIn.slice(-3).sort());
+  });
+
   it("refuses one more where the policy says so, and lets it in once there is room, with the same grant", async () => {
     const person = system.person();
     const first = await person.signIn({ applicationId: "bank" });

@@ -88,11 +88,11 @@ WITH ${seenHead("$1")},
      ORDER BY event.place),
   target AS (
     SELECT leaving.id, leaving.user_id, 'SESSION' AS kind, leaving.id::text AS key, leaving.reason
-      FROM (SELECT live.id, live.user_id, 'REPLACED' AS reason, 0 AS place FROM live WHERE live.replaced
+      FROM (SELECT live.id, live.user_id, 'REPLACED' AS reason, NULL AS place FROM live WHERE live.replaced
              UNION ALL
             SELECT live.id, live.user_id, 'EVICTED', live.place FROM live
              WHERE NOT live.replaced AND live.place >= $7::int) AS leaving
-     ORDER BY leaving.place LIMIT $9::int),
+     ORDER BY leaving.place DESC NULLS FIRST LIMIT $9::int),
   ${endSessions({
     state: "REVOKED",
     now: "$2",
