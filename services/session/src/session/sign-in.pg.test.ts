@@ -203,7 +203,7 @@ describe("the policy's limit", () => {
     const left = await rowsOf("SELECT id FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", [
       person.userId,
     ]);
-    expect(left.map(({ id }) => id).sort()).toEqual(signedIn.slice(-3).sort());
+    expect(new Set(left)).toEqual(new Set(signedIn.slice(-3).map((id) => ({ id }))));
   });
 
   it("refuses one more where the policy says so, and lets it in once there is room, with the same grant", async () => {
