@@ -1,18 +1,68 @@
 /** What pushes change, in Postgres: the settlements of many users in one statement, which is one commit. */
+import type { Json, KindName } from "@continuo/merge";
 import type { Change, Push, Settlement } from "./push.ts";
 import type { Connection, Standing } from "./standing.store.ts";
-import { unitId } from "./unit.ts";
+import { unitId, type UnitName } from "./unit.ts";
 
 const UNIT_COLUMNS = `user_id uuid, namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint,
        rev bigint, schema_version int, bytes int, removed_ms bigint, expires_ms bigint`;
 
+/** What may be written beside the heads. A statement has only the parts that have a row: each takes time also when it has none. */
+const PARTS = ["answers", "added", "changed", "compacted", "appended"] as const;
+type Part = (typeof PARTS)[number];
+
+/** Each part, held back by `head`; `rows`: their parameter. */
+const WRITES: Readonly<Record<Part, (rows: string) => string>> = {
+  answers: (rows) => `
+    INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, code, message, rev, at)
+    SELECT user_id, client_id, seq, status, code, message, rev, statement_timestamp()
+    FROM head JOIN jsonb_to_recordset(${rows}) AS answer
+      (user_id uuid, seq bigint, status text, code text, message text, rev bigint) USING (user_id)
+    ON CONFLICT (user_id, client_id, seq) DO NOTHING`,
+
+  // Where nothing was met.
+  added: (rows) => `
+    INSERT INTO user_state.state_entries
+      (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
+    SELECT user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms,
+           to_timestamp(expires_ms::float8 / 1000)
+    FROM head JOIN jsonb_to_recordset(${rows}) AS change (${UNIT_COLUMNS}) USING (user_id)
+    ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
+      kind = excluded.kind, state = excluded.state, deleted = excluded.deleted, ms = excluded.ms, rev = excluded.rev,
+      schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
+      expires_at = excluded.expires_at`,
+
+  // Upon what was met: to look for a conflict first would cost as much again.
+  changed: (rows) => `
+    UPDATE user_state.state_entries AS entry
+    SET kind = change.kind, state = coalesce(change.state, entry.state), deleted = change.deleted, ms = change.ms,
+        rev = change.rev, schema_version = change.schema_version, bytes = change.bytes, removed_ms = change.removed_ms,
+        expires_at = to_timestamp(change.expires_ms::float8 / 1000)
+    FROM head JOIN jsonb_to_recordset(${rows}) AS change (${UNIT_COLUMNS}) USING (user_id)
+    WHERE entry.user_id = change.user_id
+      AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
+    RETURNING entry.user_id`,
+
+  // A text whose state is stored anew has no updates beside it any more.
+  compacted: (rows) => `
+    DELETE FROM user_state.text_updates AS stored
+    USING head JOIN jsonb_to_recordset(${rows}) AS text (user_id uuid, namespace text, key text, field text) USING (user_id)
+    WHERE stored.user_id = text.user_id
+      AND stored.namespace = text.namespace AND stored.key = text.key AND stored.field = text.field`,
+
+  // To the others updates are added: their state, which Postgres keeps apart from the row, is not touched.
+  appended: (rows) => `
+    INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
+    SELECT user_id, namespace, key, field, rev, update
+    FROM head JOIN jsonb_to_recordset(${rows}) AS appended
+      (user_id uuid, namespace text, key text, field text, rev bigint, update text) USING (user_id)`,
+};
+
 /**
  * Of each user of $1 all of it, if the head row is still of the version that was read, and nobody holds it; else nothing.
- * So whoever holds several heads waits for none. $2 are the answers to remember, $3 the units to store where nothing was met,
- * $4 those to store upon what was: to look for a conflict first would cost as much again. A row that is not there although it
- * was met is a fault of ours, by which nothing is written. `more` goes with them, and is held back in the same way by `head`.
+ * So whoever holds several heads waits for none. A row that is not there although it was met is a fault of ours, by which nothing is written.
  */
-const writeWith = (more: string): string => `
+const writeOf = (parts: readonly Part[]): string => `
   WITH move AS MATERIALIZED (
     SELECT * FROM json_to_recordset($1::json) AS move
       (user_id uuid, version xid, rev bigint, max_ms bigint, entries int, bytes bigint, usage jsonb,
@@ -38,53 +88,10 @@ const writeWith = (more: string): string => `
     ON CONFLICT (user_id, client_id) DO UPDATE
     SET last_seq = excluded.last_seq, acked_rev = greatest(client.acked_rev, excluded.acked_rev),
         pending = excluded.pending, seen_at = excluded.seen_at
-  ), answers AS (
-    INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, code, message, rev, at)
-    SELECT user_id, client_id, seq, status, code, message, rev, statement_timestamp()
-    FROM head JOIN jsonb_to_recordset($2::jsonb) AS answer
-      (user_id uuid, seq bigint, status text, code text, message text, rev bigint) USING (user_id)
-    ON CONFLICT (user_id, client_id, seq) DO NOTHING
-  )${more}, added AS (
-    INSERT INTO user_state.state_entries
-      (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
-    SELECT user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms,
-           to_timestamp(expires_ms::float8 / 1000)
-    FROM head JOIN jsonb_to_recordset($3::jsonb) AS change (${UNIT_COLUMNS}) USING (user_id)
-    ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
-      kind = excluded.kind, state = excluded.state, deleted = excluded.deleted, ms = excluded.ms, rev = excluded.rev,
-      schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
-      expires_at = excluded.expires_at
-  ), changed AS (
-    UPDATE user_state.state_entries AS entry
-    SET kind = change.kind, state = coalesce(change.state, entry.state), deleted = change.deleted, ms = change.ms,
-        rev = change.rev, schema_version = change.schema_version, bytes = change.bytes, removed_ms = change.removed_ms,
-        expires_at = to_timestamp(change.expires_ms::float8 / 1000)
-    FROM head JOIN jsonb_to_recordset($4::jsonb) AS change (${UNIT_COLUMNS}) USING (user_id)
-    WHERE entry.user_id = change.user_id
-      AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
-    RETURNING entry.user_id
-  )
+  )${parts.map((part, index) => `, ${part} AS (${WRITES[part](`$${index + 2}::jsonb`)}\n  )`).join("")}
   SELECT user_id, version, floor(extract(epoch FROM statement_timestamp()) * 1000)::float8 AS server_now,
-         1 / (upon = (SELECT count(*) FROM changed WHERE changed.user_id = head.user_id))::int AS is_whole
+         1 / (upon = ${parts.includes("changed") ? "(SELECT count(*) FROM changed WHERE changed.user_id = head.user_id)" : 0})::int AS is_whole
   FROM head`;
-
-const WRITE = writeWith("");
-
-/**
- * A text whose state is stored anew has no updates beside it any more. To the others, of which $4 has none, updates are added
- * ($5): their state, which Postgres keeps apart from the row, is not touched.
- */
-const WRITE_WITH_TEXTS = writeWith(`, compacted AS (
-    DELETE FROM user_state.text_updates AS stored
-    USING head JOIN jsonb_to_recordset($4::jsonb) AS change (${UNIT_COLUMNS}) USING (user_id)
-    WHERE change.kind = 'TEXT' AND change.state IS NOT NULL AND stored.user_id = change.user_id
-      AND stored.namespace = change.namespace AND stored.key = change.key AND stored.field = change.field
-  ), appended AS (
-    INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
-    SELECT user_id, namespace, key, field, rev, update
-    FROM head JOIN jsonb_to_recordset($5::jsonb) AS appended
-      (user_id uuid, namespace text, key text, field text, rev bigint, update text) USING (user_id)
-  )`);
 
 /** A push that is settled upon what it met. */
 export interface Settled {
@@ -110,34 +117,29 @@ export async function writeSettlements(
   connection: Connection,
   settled: readonly Settled[],
 ): Promise<(Moved | undefined)[]> {
-  const rows = settled.map(rowsOf);
-  const withTexts = settled.some(({ settlement }) => settlement.changes.some(({ kind }) => kind === "TEXT"));
+  const written = settled.map(unitsOf);
+  const rows: Readonly<Record<Part, readonly object[]>> = {
+    answers: settled.flatMap(answersOf),
+    added: written.flatMap(({ added }) => added),
+    changed: written.flatMap(({ changed }) => changed),
+    compacted: written.flatMap(({ changed }) => changed.filter(isTextAnew).map(nameOf)),
+    appended: settled.flatMap(updatesOf),
+  };
+  const parts = PARTS.filter((part) => rows[part].length > 0);
+  const moves = settled.map((one, index) => ({ ...moveOf(one), upon: written[index]?.changed.length }));
   const { rows: heads } = await connection.query<{ user_id: string; version: string; server_now: number }>({
-    name: withTexts ? "entry_write_with_texts" : "entry_write",
-    text: withTexts ? WRITE_WITH_TEXTS : WRITE,
-    values: [
-      rows.map(({ move }) => move),
-      settled.flatMap(answersOf),
-      rows.flatMap(({ added }) => added),
-      rows.flatMap(({ changed }) => changed),
-      ...(withTexts ? [settled.flatMap(updatesOf)] : []),
-    ].map((each) => JSON.stringify(each)),
+    name: ["entry_write", ...parts].join("_"),
+    text: writeOf(parts),
+    values: [moves, ...parts.map((part) => rows[part])].map((each) => JSON.stringify(each)),
   });
   const moved = new Map(heads.map((row) => [row.user_id, { version: row.version, serverNow: row.server_now }]));
   return settled.map(({ userId }) => moved.get(userId));
 }
 
-/** What is written of a push: the head's row, and the units' where nothing was met and upon what was. */
-function rowsOf({ userId, deviceId, push, met, settlement }: Settled): {
-  move: object;
-  added: object[];
-  changed: object[];
-} {
+/** The row of the head. */
+function moveOf({ userId, deviceId, push, met, settlement }: Settled): object {
   const { rev, serverNow, usage, lastSeq } = settlement;
-  const [added, changed]: [object[], object[]] = [[], []];
-  for (const change of settlement.changes)
-    (met.before.units.has(unitId(change)) ? changed : added).push(rowOf(userId, change));
-  const move = {
+  return {
     user_id: userId,
     version: met.version,
     rev,
@@ -150,9 +152,7 @@ function rowsOf({ userId, deviceId, push, met, settlement }: Settled): {
     last_seq: lastSeq,
     acked_rev: Math.min(push.baseRev, rev),
     pending: pendingOn(push, settlement),
-    upon: changed.length,
   };
-  return { move, added, changed };
 }
 
 /** How many changes still wait on the device: those behind the push, and those of it that were not settled. */
@@ -171,8 +171,22 @@ function answersOf({ userId, settlement: { answers } }: Settled): object[] {
   }));
 }
 
-/** Without its state where that stays as it is stored. */
-function rowOf(userId: string, change: Change): object {
+interface UnitRow extends UnitName {
+  readonly user_id: string;
+  readonly kind: KindName;
+  /** Null where it stays as it is stored. */
+  readonly state: Json;
+}
+
+/** Those that were not met, and those that were. */
+function unitsOf({ userId, met, settlement }: Settled): { added: UnitRow[]; changed: UnitRow[] } {
+  const [added, changed]: [UnitRow[], UnitRow[]] = [[], []];
+  for (const change of settlement.changes)
+    (met.before.units.has(unitId(change)) ? changed : added).push(rowOf(userId, change));
+  return { added, changed };
+}
+
+function rowOf(userId: string, change: Change): UnitRow & Readonly<Record<string, unknown>> {
   const { namespace, key, field, kind, state, deleted, ms, rev, schemaVersion, bytes, removedMs, expiresAt } = change;
   return {
     user_id: userId,
@@ -189,6 +203,14 @@ function rowOf(userId: string, change: Change): object {
     removed_ms: removedMs,
     expires_ms: expiresAt,
   };
+}
+
+function isTextAnew({ kind, state }: UnitRow): boolean {
+  return kind === "TEXT" && state !== null;
+}
+
+function nameOf({ user_id, namespace, key, field }: UnitRow): object {
+  return { user_id, namespace, key, field };
 }
 
 function updatesOf({ userId, settlement: { changes } }: Settled): object[] {
