@@ -1,6 +1,6 @@
 /**
- * Access tokens (RFC 9068): what is in them and how they are verified.
- * Minting is the session subgraph's; whether a valid token's session has been revoked is the gateway's.
+ * Access tokens (RFC 9068): their claims and how they are verified.
+ * Minting belongs to the session subgraph; whether a valid token's session has been revoked is for the gateway to say.
  */
 import { hash } from "node:crypto";
 import { AppError, isAppError } from "@continuo/errors";
@@ -8,7 +8,7 @@ import { errors, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 
-/** What happens to a session's operations while it cannot be known whether it has been revoked. */
+/** What happens to a session's operations while the gateway cannot know whether the session has been revoked. */
 export const Posture = z.enum([
   /** Queries and open streams go on; mutations wait until it is known, or are refused. */
   "OPEN",
@@ -20,9 +20,10 @@ export const Posture = z.enum([
 export type Posture = z.infer<typeof Posture>;
 
 /**
- * Claims of an access token. Times are NumericDate seconds. `gid` and `gen` are the grant it came from and that grant's
- * generation, `uep` the user's epoch, `cnf.jkt` the key it is bound to (RFC 9449 section 6.1). `step_up` is how many seconds ago
- * somebody may have signed in for what is sensitive, as the session's policy says; tokens of former versions lack it.
+ * Claims of an access token. Times are NumericDate seconds. `gid` and `gen` are the grant the token came from and that
+ * grant's generation, `uep` the user's epoch, `cnf.jkt` the key the token is bound to (RFC 9449 section 6.1). `step_up`
+ * is the maximum age of the sign-in for sensitive operations, in seconds, as the session's policy says; tokens from
+ * earlier versions lack it.
  */
 export const AccessTokenClaims = z.object({
   iss: z.string(),
@@ -50,13 +51,13 @@ export type AccessTokenClaims = z.infer<typeof AccessTokenClaims>;
 export interface AccessTokenVerifier {
   /** The claims of a valid token. Throws AppError UNAUTHENTICATED: TOKEN_EXPIRED, TOKEN_INVALID; UNAVAILABLE: KEYS_UNAVAILABLE. */
   verify(token: string): Promise<AccessTokenClaims>;
-  /** The keys have changed: tokens seen before are verified again. */
+  /** Forgets verified tokens because the keys have changed: each is verified again. */
   forget(): void;
 }
 
 const CACHED_TOKENS = 100_000;
 
-/** Verifies as RFC 9068 section 4 says. A token seen before costs one SHA-256: its claims are kept until it expires. */
+/** Verifies as RFC 9068 section 4 says. A token seen before costs one SHA-256: its claims are cached until it expires. */
 export function createAccessTokenVerifier(options: {
   issuer: string;
   audience: string;
@@ -98,7 +99,7 @@ export function createAccessTokenVerifier(options: {
       verified = newCache();
     },
     async verify(token) {
-      // One that is forgotten meanwhile takes what was verified by the former keys with it.
+      // Captured first: if `forget` runs during verification, what the old keys verified goes into the discarded cache.
       const cache = verified;
       const key = hash("sha256", token, "base64");
       const known = cache.get(key);

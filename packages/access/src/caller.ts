@@ -8,21 +8,23 @@ export interface Viewer {
   readonly acr: string;
   readonly amr: readonly string[];
   readonly authTime: number;
-  /** How long ago they may have signed in for what is sensitive, as the session's policy says; tokens of former versions lack it. */
+  /**
+   * Maximum age of the sign-in for sensitive operations, as the session's policy says; tokens from earlier versions lack it.
+   */
   readonly stepUpSeconds?: number;
 }
 
 /** What came with a request besides its token. */
 interface Circumstances {
-  /** RFC 7638 thumbprint of the key that signed the request's DPoP proof (RFC 9449), where there was one and it was good. */
+  /** RFC 7638 thumbprint of the key that signed the request's DPoP proof (RFC 9449); absent without a valid proof. */
   readonly jkt?: string;
-  /** Where it came from, coarsely: `192.0.2.0/24` or `2001:db8:1::/48`; absent where that is not known. */
+  /** Coarse network address of the client: `192.0.2.0/24` or `2001:db8:1::/48`; absent if unknown. */
   readonly ipPrefix?: string;
 }
 
 /**
- * Who calls a subgraph: a person, nobody in particular, an application for all who use it (what they share is read so), or one
- * of our own services on its own behalf.
+ * Who calls a subgraph: a signed-in person, an anonymous caller, an application on behalf of all its users (to read
+ * what they share), or one of our own services on its own behalf.
  */
 export type Caller =
   | ({ readonly kind: "viewer"; readonly viewer: Viewer } & Circumstances)
@@ -30,7 +32,7 @@ export type Caller =
   | { readonly kind: "application"; readonly applicationId: string }
   | { readonly kind: "service"; readonly name: string };
 
-/** What came besides the token of whoever calls; nothing where nobody in particular is behind the call. */
+/** What came with the request besides the token; empty for application and service callers. */
 export function circumstancesOf(caller: Caller): Circumstances {
   if (caller.kind !== "viewer" && caller.kind !== "anonymous") return {};
   const { jkt, ipPrefix } = caller;
@@ -49,7 +51,7 @@ export interface ViewerClaims {
   readonly step_up?: number | undefined;
 }
 
-/** Whom verified claims name. */
+/** The viewer that verified claims name. */
 export function viewerOf(claims: ViewerClaims): Viewer {
   return {
     userId: claims.sub,

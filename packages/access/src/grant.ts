@@ -1,5 +1,5 @@
 /**
- * The sign-in grant: identity's signed, single-use word to the session subgraph that somebody has authenticated.
+ * The sign-in grant: identity's signed, single-use statement to the session subgraph that a user has authenticated.
  * The client carries it from `signIn` to `startSession`; that seam lets two teams own the two subgraphs.
  */
 import { AppError } from "@continuo/errors";
@@ -8,7 +8,7 @@ import { z } from "zod";
 import { createJwtSigner } from "./jwt-signer.ts";
 import type { Jwk } from "./keys.ts";
 
-/** How long a grant may wait for its `startSession`. */
+/** How long a grant stays valid while it waits for its `startSession`. */
 export const GRANT_LIFE_SECONDS = 60;
 
 const ISSUER = "continuo-identity";
@@ -17,8 +17,8 @@ const TYPE = "continuo-grant+jwt";
 
 /**
  * What identity vouches for. `jti` makes it single-use; times are NumericDate seconds. `parent` is the session in which
- * somebody approved this sign-in (a code on a TV, a transfer): the new session descends from it. `epoch` is the user's,
- * which is raised when they are disabled and when they are enabled again: what was vouched for before is void. Absent in grants from before there was one.
+ * the user approved this sign-in (a code on a TV, a transfer): the new session descends from it. `epoch` is the user's,
+ * raised whenever they are disabled, enabled again or change their password, which voids earlier grants; older grants lack it.
  */
 export const GrantClaims = z.object({
   jti: z.uuid(),
@@ -33,7 +33,7 @@ export const GrantClaims = z.object({
 export type GrantClaims = z.infer<typeof GrantClaims>;
 
 export interface GrantSigner {
-  /** A grant for `sub`, good for GRANT_LIFE_SECONDS. */
+  /** A grant for `sub`, valid for GRANT_LIFE_SECONDS. */
   sign(claims: Omit<z.input<typeof GrantClaims>, "exp">, now: Date): Promise<string>;
 }
 

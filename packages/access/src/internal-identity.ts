@@ -1,5 +1,5 @@
 /**
- * The internal identity: the gateway's short-lived signed word to subgraphs about who is calling.
+ * The internal identity: the gateway's short-lived signed statement to subgraphs about who is calling.
  * Subgraphs accept nothing else, neither the public token nor plain headers (in the spirit of OAuth Transaction Tokens).
  */
 import { AppError } from "@continuo/errors";
@@ -19,7 +19,7 @@ const ISSUER = "continuo-gateway";
 const AUDIENCE = "continuo-subgraphs";
 const TYPE = "continuo-identity+jwt";
 const LIFE_SECONDS = 60;
-/** A signature is used again for this long, so that a busy session does not cost one signature a request. */
+/** How long a signed statement is reused, so that a busy session does not cost one signature per request. */
 const REUSE_MS = 30_000;
 
 const Circumstances = z.object({ jkt: z.string().optional(), ip_prefix: z.string().optional() });
@@ -55,7 +55,7 @@ export interface IdentityVerifier {
 /** Signs with the gateway's private Ed25519 key. */
 export function createIdentitySigner(privateJwk: Jwk): IdentitySigner {
   const signer = createJwtSigner(privateJwk);
-  // By the clock that `exp` is read by.
+  // The same clock that checks `exp`.
   const recent = new LRUCache<string, string>({ max: 50_000, ttl: REUSE_MS, perf: Date });
 
   function signNew(caller: Caller): string {
@@ -73,7 +73,7 @@ export function createIdentitySigner(privateJwk: Jwk): IdentitySigner {
   };
 }
 
-/** Verifies with the gateway's public key. A statement seen before is not verified again while it lasts. */
+/** Verifies with the gateway's public key. A statement seen before is not verified again until it expires. */
 export function createIdentityVerifier(publicJwk: Jwk): IdentityVerifier {
   const key = importJWK(publicJwk, "Ed25519");
   const verified = new LRUCache<string, { caller: Caller; exp: number }>({ max: 50_000 });

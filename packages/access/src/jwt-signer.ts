@@ -1,13 +1,13 @@
 /**
- * Signs compact JWTs (RFC 7519) with one private key, by node:crypto on the calling thread: half of what a trip through
- * WebCrypto's threads costs. Not for verifying: that is jose's everywhere.
+ * Signs compact JWTs (RFC 7519) with one private key, using node:crypto on the calling thread: half the cost of a round
+ * trip through WebCrypto's threads. Not for verifying, which jose does everywhere.
  */
 import { createPrivateKey, sign, type KeyObject } from "node:crypto";
 import { signingAsJose, type Jwk } from "./keys.ts";
 
 export interface JwtSigner {
   readonly kid: string;
-  /** A JWT of that `typ` (RFC 8725 section 3.11); the claims go into it as they are. */
+  /** A JWT of that `typ` (RFC 8725 section 3.11); the claims go into it unchanged. */
   sign(typ: string, claims: Readonly<Record<string, unknown>>): string;
 }
 

@@ -2,7 +2,7 @@
 import { envTypes, loadEnv } from "@continuo/process";
 import { z } from "zod";
 
-/** DATABASE_URL is the administrator's; each password is that of one process's role. */
+/** DATABASE_URL is the administrator's; each password is for the role of one process. */
 export const MigrateEnv = z.object({
   DATABASE_URL: envTypes.postgresUrl.describe("Postgres, as an administrator who may create roles and schemas."),
   IDENTITY_DATABASE_PASSWORD: z.string().min(1).describe("Password to give the role continuo_identity."),

@@ -1,25 +1,26 @@
 /**
- * Group commit for statements: calls that come while one is under way wait for it and then go together.
- * Under load a database and its clients spend more on how many statements there are than on how long they are, and
- * statements that queue for one row (the head of a log) would each commit alone.
- * A process that is short of time takes in more calls before it sends the next, and so has fewer to send.
+ * Group commit for statements: calls that arrive while one is under way wait, and then go together in the next.
+ * Under load, the number of statements costs a database and its clients more than their length does, and statements
+ * that queue for one row (the head of a log) would each commit alone.
+ * A process that is short of CPU collects more calls before it sends the next statement, and so sends fewer.
  */
 import { setImmediate as turn } from "node:timers/promises";
 
 export interface GatherOptions {
-  /** How many calls go together at most. */
+  /** Maximum number of calls in one statement. */
   readonly atMost?: number;
-  /** How long calls wait for the statement before theirs; one that hangs holds nobody up for longer. Milliseconds. */
+  /** How long calls wait for the statement before theirs, so that one that hangs delays nobody for longer. Milliseconds. */
   readonly patienceMs?: number;
   /**
-   * Half of the calls that wait go together, and no fewer than eight: while Postgres works on those, this process answers the
-   * ones before and takes in the next. If all went, one would always be idle while the other works. For statements that take
-   * Postgres about as long as a request takes this process, of which each makes one call; else fewer statements are better.
+   * Sends half of the waiting calls at a time, and at least eight: while Postgres works on those, this process answers
+   * the previous ones and takes in the next. If all went at once, one side would always be idle while the other works.
+   * Use it for statements that take Postgres about as long as a request takes this process, with one call per request;
+   * otherwise fewer statements are better.
    */
   readonly inHalves?: boolean;
 }
 
-/** A statement for fewer would cost more than it keeps busy. */
+/** A smaller batch would cost more than the idle time it saves. */
 const LEAST_OF_HALF = 8;
 
 interface Waiting<Call, Answer> extends PromiseWithResolvers<Answer> {
@@ -27,9 +28,9 @@ interface Waiting<Call, Answer> extends PromiseWithResolvers<Answer> {
 }
 
 /**
- * `run` answers calls in their order; a call answered by an Error rejects with it. One that throws fails all that went
- * together, so it must throw for an outage only.
- * A call that comes while none is under way goes at once, with those of the same turn of the event loop.
+ * `run` returns one answer per call, in order; an Error as the answer rejects that call. If `run` throws, every call of
+ * the batch fails, so it must throw only for an outage.
+ * A call that arrives while no statement is under way goes out at once, with the others of the same turn of the event loop.
  */
 export function gather<Call, Answer>(
   run: (calls: readonly Call[]) => Promise<readonly (Answer | Error)[]>,
@@ -45,7 +46,7 @@ export function gather<Call, Answer>(
     else patience ??= setTimeout(begin, patienceMs);
   }
 
-  /** With somebody waiting. */
+  /** Only called while calls are waiting. */
   function begin(): void {
     clearImmediate(soon);
     clearTimeout(patience);
@@ -63,7 +64,7 @@ export function gather<Call, Answer>(
       if (!inHalves) schedule();
       else {
         begin();
-        // Else what these answers cause would come before the next statement leaves, and Postgres would wait for that.
+        // Otherwise the work that these answers trigger would delay the next statement, and Postgres would wait for it.
         await turn();
       }
     }

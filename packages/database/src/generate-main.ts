@@ -1,5 +1,5 @@
 /**
- * `npm run generate`, its database part: the Prisma client of each service, from its own schema file, without the network.
+ * The database part of `npm run generate`: the Prisma client of each service, from its own schema file, without the network.
  * A client whose schema file and Prisma version have not changed is left alone.
  */
 import { createHash } from "node:crypto";
@@ -25,7 +25,7 @@ async function generate(file: SchemaFile): Promise<void> {
 
   await promisify(execFile)(process.execPath, [prisma, "generate", "--schema", file.path], {
     cwd: repository,
-    // `generate` never runs the schema engine, yet wants to download it unless told where it is: any existing file will do.
+    // `generate` never runs the schema engine, yet downloads it unless told where it is: any existing file will do.
     env: {
       ...process.env,
       PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,

@@ -1,6 +1,6 @@
 /**
  * For developers: `node packages/database/src/new-migration-main.ts <name>` writes the migration that takes a migrated
- * database to the schema files. Read it before you commit it: the engine cannot know a rename from a drop and an add.
+ * database to the schema files. Read it before you commit it: the engine cannot tell a rename from a drop and an add.
  */
 import { createLogger } from "@continuo/process";
 import { randomBytes } from "node:crypto";

@@ -1,43 +1,45 @@
 /**
- * One process's way to its database: a Prisma client and hand-written SQL on the same pool.
- * It knows no schema: the caller brings the client that it generated from its own schema file.
+ * One process's access to its database: a Prisma client and hand-written SQL on the same pool.
+ * It knows no schema: the caller brings the client generated from its own schema file.
  */
 import { createGauge, type Logger } from "@continuo/process";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { Pool } from "pg";
 
-/** What we need of a generated client: made with an adapter, and able to disconnect. */
+/** What we need of a generated client: it takes an adapter, and can disconnect. */
 interface PrismaClientClass<Client> {
   new (options: { adapter: PrismaPg }): Client;
 }
 
 export interface DatabaseOptions<Client> {
-  /** With the process's own role. */
+  /** Connects as the process's own role. */
   readonly url: string;
   readonly PrismaClient: PrismaClientClass<Client>;
   /** Shown in `pg_stat_activity`. */
   readonly applicationName: string;
-  /** Connections at most. */
+  /** Maximum number of connections. */
   readonly poolSize: number;
   readonly log: Logger;
-  /** How long a statement waits for a lock before it fails. Milliseconds; as long as it may run, if not said. */
+  /** How long a statement waits for a lock before it fails. Milliseconds; default: until the statement times out. */
   readonly lockTimeoutMs?: number;
   /**
-   * `ONCE` (the default): Postgres plans a named statement once a connection, for whatever values come. `EACH_TIME` for
-   * statements of optional conditions, whose best plan depends on which are given.
+   * `ONCE` (the default): Postgres plans a named statement once per connection, for any values. `EACH_TIME` is for
+   * statements with optional conditions, whose best plan depends on which are given.
    */
   readonly planning?: "ONCE" | "EACH_TIME";
 }
 
 export interface Database<Client> extends AsyncDisposable {
   readonly prisma: Client;
-  /** For statements that Prisma cannot say or that are hot; give those a `name` and Postgres plans them once per connection. */
+  /**
+   * For statements that Prisma cannot express or that are hot; give those a `name` and Postgres plans them once per connection.
+   */
   readonly pool: Pool;
 }
 
 /**
- * Planning the long statements anew costs more than running them; they are written so that one plan serves all values. Such
- * a plan may be made while a table is small, and must not read all of it for as long as nobody notices that it has grown.
+ * Planning the long statements costs more than running them, and they are written so that one plan suits all values. A
+ * plan made while a table is small must not keep scanning the whole table after it has grown.
  */
 const PLANNING = {
   ONCE: "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off",
@@ -50,7 +52,10 @@ const connections = createGauge(
   ["pool", "state"],
 );
 
-/** Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits for none. */
+/**
+ * Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits
+ * until those in use are released.
+ */
 export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   options: DatabaseOptions<Client>,
 ): Database<Client> {
@@ -62,12 +67,12 @@ export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
     options: PLANNING[planning],
-    // A process that hangs must not keep others waiting for the rows it has locked.
+    // A hanging process must not hold its row locks against others.
     statement_timeout: 30_000,
     ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
     idle_in_transaction_session_timeout: 30_000,
   });
-  // Without both listeners a lost connection, idle or in a transaction, would end the process.
+  // Without both listeners, a lost connection (idle or in a transaction) would end the process.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => {
     client.on("error", (cause) => log.warn({ err: cause }, "a database connection was lost"));
@@ -89,7 +94,7 @@ export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   };
 }
 
-/** Statements beyond this many stay unnamed: `IN` lists of every length must not fill the server's memory. */
+/** Statements beyond this many stay unnamed, so that `IN` lists of every length do not fill the server's memory. */
 const NAMED_STATEMENTS_LIMIT = 500;
 
 /** Names each distinct statement, so that a connection parses and plans it once. */

@@ -1,8 +1,8 @@
 import { EnvError } from "@continuo/process";
 
 /**
- * Something about this machine or its configuration is wrong: a code, one sentence, and what to do.
- * Not an error of a request: clients never see it.
+ * Something is wrong with this machine or its configuration: a code, one sentence, and what to do.
+ * Not a request error: clients never see it.
  */
 export class SetupError extends Error {
   override readonly name = "SetupError";
@@ -23,7 +23,7 @@ export class SetupError extends Error {
   }
 }
 
-/** Runs a command line's work; what the reader can mend is explained on stderr and makes the exit code 1. */
+/** Runs a command's work; errors that the reader can fix are explained on stderr and set the exit code to 1. */
 export async function runCommand(work: () => Promise<void>): Promise<void> {
   try {
     await work();

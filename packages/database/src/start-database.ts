@@ -10,7 +10,7 @@ export interface StartOptions<Client> extends DatabaseOptions<Client> {
 }
 
 /**
- * As `openDatabase`, once it is there, migrated, and asked by a role that may use `schema`.
+ * As `openDatabase`, after checking that the database is reachable and migrated, and that the role may use `schema`.
  * Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED, E_DB_ROLE.
  */
 export async function startDatabase<Client extends { $disconnect(): Promise<void> }>({
@@ -29,7 +29,7 @@ export async function startDatabase<Client extends { $disconnect(): Promise<void
   return database;
 }
 
-/** Each process has its own role; with another's it would seem ready and fail at the first request. */
+/** Each process has its own role; with another's it would appear ready and fail at the first request. */
 async function assertRole(pool: Pool, schema: string): Promise<void> {
   const { rows } = await pool.query<{ role: string; may: boolean }>(
     "SELECT current_user AS role, has_schema_privilege($1, 'USAGE') AS may",

@@ -13,7 +13,7 @@ export async function inTransaction<Result>(
     await connection.query("COMMIT");
     return result;
   } catch (cause) {
-    // A connection that cannot even roll back is thrown away, and its transaction with it.
+    // A connection that cannot even roll back is discarded, and its transaction with it.
     lost = await connection.query("ROLLBACK").then(
       () => undefined,
       (failure: Error) => failure,

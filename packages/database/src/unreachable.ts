@@ -1,6 +1,6 @@
 import { SetupError } from "./setup-error.ts";
 
-/** Says why the database at `url` could not be asked, without its password: SetupError E_DB_UNREACHABLE. */
+/** Says why the database at `url` cannot be reached, without its password: SetupError E_DB_UNREACHABLE. */
 export function databaseUnreachable(url: string, cause: unknown): SetupError {
   const { host, pathname } = new URL(url);
   const why = cause instanceof AggregateError ? cause.errors.map(String).join("; ") : String(cause);

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "./codes.ts";
 
-/** `details` are shown to the client; `cause` goes to the log alone. */
+/** `details` are shown to the client; `cause` only goes to the log. */
 export interface AppErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
@@ -8,7 +8,7 @@ export interface AppErrorOptions {
 
 /**
  * The one error that may reach a client. `code` says how to react, `reason` (UPPER_SNAKE) which case it is.
- * Its message is written for the client: never SQL, a token or a stack.
+ * The message is written for the client: never SQL, a token or a stack trace.
  */
 export class AppError extends Error {
   override readonly name = "AppError";

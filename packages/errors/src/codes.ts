@@ -1,9 +1,9 @@
 /**
  * The closed list of error codes: what a client is told, and how it should react.
- * The `reason` beside a code says which case it is; a new case is a new reason, hardly ever a new code.
+ * The `reason` beside a code says which case it is; a new case gets a new reason, hardly ever a new code.
  */
 export const ERROR_CODES = [
-  /** No token, or one that is not valid (any more): refresh, or sign in. */
+  /** No token, or one that is not (or no longer) valid: refresh, or sign in. */
   "UNAUTHENTICATED",
   /** Known caller, not allowed: stop. */
   "FORBIDDEN",
@@ -11,9 +11,9 @@ export const ERROR_CODES = [
   "BAD_USER_INPUT",
   /** Absent, or not yours (the same answer, so that ids cannot be probed): stop. */
   "NOT_FOUND",
-  /** State moved on: read again, decide again. */
+  /** The state has changed: read again, decide again. */
   "CONFLICT",
-  /** Too many; `details.retryAfterMs` says when to come back. */
+  /** Too many requests; `details.retryAfterMs` says when to come back. */
   "RATE_LIMITED",
   /** Authenticate again, more strongly or more recently (RFC 9470). */
   "STEP_UP_REQUIRED",
@@ -25,7 +25,7 @@ export const ERROR_CODES = [
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
-/** The HTTP status for a whole request that fails with a code. */
+/** The HTTP status when a whole request fails with a code. */
 export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
@@ -38,7 +38,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   INTERNAL_SERVER_ERROR: 500,
 };
 
-/** What came of an answer, in one word: `OK`, or the code among its errors that stands last in `ERROR_CODES`, the gravest. */
+/** The outcome of an answer: `OK`, or the gravest code among its errors, which is the one latest in `ERROR_CODES`. */
 export function outcomeOf(errors: readonly { readonly extensions?: unknown }[] | undefined): ErrorCode | "OK" {
   if (errors === undefined || errors.length === 0) return "OK";
   const codes = new Set(errors.map(({ extensions }) => codeIn(extensions)));

@@ -1,6 +1,6 @@
 /**
- * How an AppError is said to an OAuth client (RFC 6749 section 5.2, RFC 9449 sections 5 and 8): its error code, and our
- * reason in front of the description.
+ * Translates an AppError for an OAuth client (RFC 6749 section 5.2, RFC 9449 sections 5 and 8): the OAuth error code,
+ * and our reason in front of the description.
  */
 import type { AppError } from "./app-error.ts";
 import { HTTP_STATUS, type ErrorCode } from "./codes.ts";
@@ -49,10 +49,10 @@ const STATUS: Readonly<Partial<Record<OAuthErrorCode, number>>> = {
   server_error: 500,
 };
 
-/** What may not stand in `error_description`: all but printable ASCII, quotes and backslashes. */
+/** Characters not allowed in `error_description`: anything but printable ASCII, and quotes and backslashes. */
 const FOREIGN = /[^\x20-\x21\x23-\x5B\x5D-\x7E]/g;
 
-/** Says it in OAuth's words. */
+/** The OAuth response for an AppError. */
 export function toOAuthRefusal({ code, reason, message }: AppError): OAuthRefusal {
   const error = BY_REASON[reason] ?? BY_CODE[code];
   return {

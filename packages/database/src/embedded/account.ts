@@ -1,5 +1,5 @@
 /**
- * Whose rights Postgres runs with. It refuses to run as root, so root lends it an existing unprivileged account.
+ * The account that Postgres runs as. It refuses to run as root, so root lends it an existing unprivileged account.
  * Never creates an account.
  */
 import { readFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ export interface Account {
   readonly gid: number;
 }
 
-/** The account to switch to: undefined unless this process is root, which takes `postgres`, or else `nobody`. */
+/** The account to switch to: undefined unless this process is root, which uses `postgres`, or else `nobody`. */
 export async function loadAccount(): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const accounts = new Map(

@@ -20,7 +20,7 @@ export interface Binaries {
 const Links = z.array(z.object({ source: z.string(), target: z.string() }));
 const OWN_DATABASE = "Set DATABASE_URL to a Postgres server of your own.";
 
-/** The binaries for this platform, runnable by `account` (or by ourselves). Throws SetupError E_PG_NO_BINARIES, E_PG_CACHE. */
+/** The binaries for this platform, runnable by `account` (default: our own). Throws SetupError E_PG_NO_BINARIES, E_PG_CACHE. */
 export async function loadBinaries(account: Account | undefined): Promise<Binaries> {
   const native = nativeDirectory();
   const inPlace = account === undefined && (await restoreLinks(native, native));
@@ -42,7 +42,10 @@ function nativeDirectory(): string {
   }
 }
 
-/** Package managers that skip install scripts leave out the library links that the package lists. False: it is not ours to write in. */
+/**
+ * Restores the library links that the package lists, which package managers that skip install scripts leave out.
+ * Returns false when we may not write there.
+ */
 async function restoreLinks(native: string, directory: string): Promise<boolean> {
   const text = await readFile(join(native, "pg-symlinks.json"), "utf8").catch(() => "[]");
   const outcomes = await Promise.all(
@@ -56,7 +59,9 @@ async function restoreLinks(native: string, directory: string): Promise<boolean>
   return !outcomes.includes(false);
 }
 
-/** Copies the binaries once per version to where any account can read them: node_modules may lie in a closed home. */
+/**
+ * Copies the binaries once per version to where any account can read them: node_modules may lie in a private home directory.
+ */
 async function publish(native: string): Promise<string> {
   const { version } = z
     .object({ version: z.string() })
@@ -74,7 +79,7 @@ async function publish(native: string): Promise<string> {
       mode: constants.COPYFILE_FICLONE,
       filter,
     });
-    // Losing this race means that somebody else has just published the same files.
+    // Losing this race means that another start has just published the same files.
     await restoreLinks(native, join(fresh, "native"));
     await rename(join(fresh, "native"), cache).catch(() => undefined);
     await rm(fresh, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /**
- * A cluster's files: made whole or not at all, with the password and port that belong to them.
+ * A cluster's files: created whole or not at all, with their password and port.
  * Not the running server.
  */
 import { randomBytes } from "node:crypto";
@@ -32,7 +32,7 @@ const Settings = z.object({ password: z.string(), port: z.number().optional() })
 type Settings = z.infer<typeof Settings>;
 
 export interface Cluster extends Settings {
-  /** Everything of this server: the cluster, its settings, its log. */
+  /** Everything that belongs to this server: the cluster, its settings, its log. */
   readonly home: string;
   /** The Postgres data directory, `<home>/cluster`. */
   readonly directory: string;
@@ -40,7 +40,10 @@ export interface Cluster extends Settings {
   readonly account: Account | undefined;
 }
 
-/** Opens the cluster in `home`, making it first if there is none. Throws SetupError E_PG_INIT, E_PG_DATA_VERSION, E_PG_DATA_OWNER, E_PG_PASSWORD. */
+/**
+ * Opens the cluster in `home`, creating it first if there is none. Throws SetupError E_PG_INIT, E_PG_DATA_VERSION,
+ * E_PG_DATA_OWNER, E_PG_DATA_WRITE, E_PG_PASSWORD.
+ */
 export async function openCluster(
   home: string,
   options: { account: Account | undefined; binaries: Binaries; durable: boolean; now: Date },
@@ -80,7 +83,7 @@ async function makeWritable(home: string): Promise<void> {
   }
 }
 
-/** Keeps `port` for the next start, so that URLs stay what they were. */
+/** Keeps `port` for the next start, so that URLs stay the same. */
 export async function rememberPort(cluster: Cluster, port: number): Promise<void> {
   if (cluster.port === port) return;
   const file = join(cluster.home, "server.json");
@@ -130,7 +133,7 @@ async function makeCluster(
       "Check free space and rights there, or set DATABASE_URL to a Postgres server of your own.",
     );
   }
-  // Losing this race means that another start has just made the same cluster.
+  // Losing this race means that another start has just created the same cluster.
   await rename(data, directory).catch(() => undefined);
   await rm(scratch, { recursive: true, force: true });
 }
@@ -146,7 +149,7 @@ async function ensureSettings(home: string): Promise<Settings> {
   return readSettings(home);
 }
 
-/** Throws SetupError E_PG_PASSWORD. */
+/** The saved password and port. Throws SetupError E_PG_PASSWORD. */
 export async function readSettings(home: string): Promise<Settings> {
   const file = join(home, "server.json");
   try {
@@ -162,7 +165,7 @@ export async function readSettings(home: string): Promise<Settings> {
   }
 }
 
-/** As root, Postgres runs as whoever owns the data; data that was copied by root is given to `account`. */
+/** The account to run as. As root, Postgres runs as the owner of the data; data owned by root is given to `account`. */
 async function adoptOwner(directory: string, account: Account | undefined): Promise<Account | undefined> {
   const { uid, gid } = await stat(directory);
   if (!account) {

@@ -1,6 +1,6 @@
 /**
- * A Postgres server of our own, from npm binaries: for development and tests, where nothing else is installed.
- * It comes back on the same port when it crashes. Not for production: there, DATABASE_URL names a real server.
+ * A Postgres server of our own, from npm binaries, for development and tests where no other is installed.
+ * It comes back on the same port after a crash. Not for production: there, DATABASE_URL names a real server.
  */
 import type { Logger } from "@continuo/process";
 import { rm } from "node:fs/promises";
@@ -22,11 +22,11 @@ import {
 import { inUse, openSession, serves, takeOver, type Session } from "./session.ts";
 
 export interface EmbeddedPostgresOptions {
-  /** A directory that is this server's alone: cluster, password and log live in it. Made when absent. */
+  /** A directory for this server alone, with its cluster, password and log. Created when absent. */
   readonly dataDirectory: string;
   /** Default: the port of the last start if it is free, else any free one. */
   readonly port?: number | undefined;
-  /** `throwaway` also removes `dataDirectory` in the end. */
+  /** `throwaway` also removes `dataDirectory` when closed. */
   readonly tuning: Tuning;
   readonly log: Logger;
 }
@@ -35,7 +35,7 @@ export interface EmbeddedPostgres extends AsyncDisposable {
   /** Superuser, database `continuo`. */
   readonly adminUrl: string;
   readonly port: number;
-  /** The postmaster's; another one after a crash. */
+  /** The postmaster's; changes after a crash. */
   readonly pid: number;
 }
 
@@ -45,7 +45,7 @@ const READY_MS = 60_000;
 const ORPHAN_MS = 15_000;
 const RESTART_PAUSES_MS = [0, 100, 300, 1_000, 3_000];
 
-/** Opens the server, making or recovering its data as needed. Throws SetupError E_PG_…; closing stops it. */
+/** Opens the server, creating or recovering its data as needed. Throws SetupError E_PG_…; closing stops it. */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { tuning, log } = options;
   const account = await loadAccount();
@@ -93,7 +93,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     closing.abort();
     await stopPostmaster(postmaster.pid);
     await supervision;
-    // One whose start was under way when closing began.
+    // A restart may have been under way when closing began.
     await stopPostmaster(postmaster.pid);
     if (tuning === "throwaway") await rm(cluster.home, { recursive: true, force: true });
   }
@@ -118,7 +118,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 const adminUrlOf = (password: string, port: number): string =>
   `postgresql://postgres:${password}@127.0.0.1:${port}/${DATABASE}`;
 
-/** `adminUrl` of the server that somebody else has running on `dataDirectory`; undefined when there is none. Throws SetupError E_PG_PASSWORD. */
+/**
+ * `adminUrl` of a server that another process runs on `dataDirectory`; undefined when there is none. Throws SetupError
+ * E_PG_PASSWORD.
+ */
 export async function findEmbeddedPostgres(dataDirectory: string): Promise<string | undefined> {
   const home = resolve(dataDirectory);
   const { pid, port } = (await findPostmaster({ directory: join(home, "cluster") })) ?? {};
@@ -126,7 +129,9 @@ export async function findEmbeddedPostgres(dataDirectory: string): Promise<strin
   return adminUrlOf((await readSettings(home)).password, port);
 }
 
-/** A postmaster that outlived its supervisor is stopped, so that the new one has today's settings. Throws E_PG_IN_USE, E_PG_STUCK. */
+/**
+ * Stops a postmaster that outlived its supervisor, so that the new one gets today's settings. Throws E_PG_IN_USE, E_PG_STUCK.
+ */
 async function stopOrphan(cluster: Cluster, log: Logger): Promise<void> {
   const deadline = performance.now() + ORPHAN_MS;
   for (let found = await findPostmaster(cluster); found; found = await findPostmaster(cluster)) {

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 
-/** Binds `wanted` (0: any) for a moment and returns the port, or undefined when it is taken. */
+/** Binds `wanted` (0: any) for a moment and returns the port, or undefined when it is in use. */
 export async function freePort(wanted: number): Promise<number | undefined> {
   const server = createServer();
   try {

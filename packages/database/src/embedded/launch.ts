@@ -1,5 +1,5 @@
 /**
- * Starts a Postgres program inside a directory, with the rights of an account, in a process group of its own
+ * Starts a Postgres program in a directory, with the rights of an account, in its own process group
  * (Ctrl-C in a terminal must not reach it: the database stops last).
  */
 import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
@@ -7,7 +7,7 @@ import type { Account } from "./account.ts";
 
 export interface Launch {
   readonly program: string;
-  /** The data directory: also the working directory. */
+  /** The data directory, also used as the working directory. */
   readonly directory: string;
   readonly arguments: readonly string[];
   readonly account: Account | undefined;
@@ -26,8 +26,8 @@ export function launch(options: Launch): ChildProcess {
 }
 
 /**
- * Under another account the path itself may be closed (a project in /root). The working directory is entered while we are
- * still root, and Linux lets a process reach its own working directory without walking the path to it.
+ * Another account may have no access to the path itself (a project in /root). The working directory is entered while we
+ * are still root, and Linux lets a process reach its own working directory without walking the path to it.
  */
 function dataDirectoryArgument({ account, directory }: Launch): string {
   return account && process.platform === "linux" ? "/proc/self/cwd" : directory;

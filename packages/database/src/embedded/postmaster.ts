@@ -1,6 +1,6 @@
 /**
  * One postmaster process: what its pid file says, and how it is started, awaited and stopped.
- * Not supervision: that it comes back after a crash is `embedded-postgres.ts`.
+ * Not supervision: `embedded-postgres.ts` brings it back after a crash.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -29,19 +29,19 @@ const THROWAWAY = {
   wal_level: "minimal",
   max_wal_senders: "0",
 };
-/** Linux and macOS number no process as high as this. */
+/** Higher than any process id on Linux and macOS. */
 const NO_PID = 2_147_483_647;
 const FAST_STOP_MS = 10_000;
 const LOG_LIMIT_BYTES = 8 * 1024 * 1024;
 
-/** A running postmaster. `exited` resolves when it is gone, with the end of what it logged. */
+/** A running postmaster. `exited` resolves when it is gone, with what it logged. */
 export interface Postmaster {
   readonly pid: number;
   readonly port: number;
   readonly exited: Promise<string>;
 }
 
-/** The postmaster that the pid file names, if that process lives and is a Postgres. `port` is unknown while it starts. */
+/** The postmaster that the pid file names, if that process is alive and is a Postgres. `port` is unknown while it starts. */
 export async function findPostmaster(
   cluster: Pick<Cluster, "directory">,
 ): Promise<{ pid: number; port: number | undefined } | undefined> {
@@ -56,9 +56,9 @@ export async function findPostmaster(
 }
 
 /**
- * A pid file may name a process that is not this server: its number was reused after a reboot, or the directory is a copy.
- * Postgres would refuse to start. Only the number is replaced: Postgres uses the rest of the file to see that no child of
- * the old postmaster still touches its shared memory. A postmaster that is just ending takes its file away itself.
+ * A pid file may name a process that is not this server: its number was reused after a reboot, or the directory is a
+ * copy. Postgres would refuse to start. Only the number is replaced: from the rest of the file Postgres checks that no
+ * child of the old postmaster still uses its shared memory. A postmaster that is just exiting removes its own file.
  */
 export async function disownPid(cluster: Pick<Cluster, "directory">): Promise<void> {
   const file = pidFile(cluster);
@@ -106,7 +106,7 @@ export async function startPostmaster(
   return { pid: child.pid, port: options.port, exited };
 }
 
-/** Fast shutdown (connections are closed, data is checkpointed); an immediate one if that does not end. */
+/** Fast shutdown (closes connections and writes a checkpoint), then an immediate one if that does not finish. */
 export async function stopPostmaster(pid: number): Promise<void> {
   for (const signal of ["SIGINT", "SIGQUIT"] as const) {
     send(pid, signal);
@@ -118,7 +118,7 @@ export async function stopPostmaster(pid: number): Promise<void> {
   }
 }
 
-/** A shell that waits for our end of a pipe to close: when we die without stopping Postgres, it does. */
+/** A shell that waits for our end of a pipe to close: if we die without stopping Postgres, the shell stops it. */
 function guardAgainstOurDeath(pid: number, discard: string | undefined): ChildProcess {
   const script = `read -r word || { kill -INT "$1"; [ -z "$2" ] || { while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"; } }`;
   const guard = spawn("sh", ["-c", script, "postgres-guard", String(pid), discard ?? ""], {
@@ -137,7 +137,7 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     if (programOf(pid) === "postgres") process.kill(pid, signal);
   } catch {
-    // Gone between the look and the signal.
+    // It exited between the check and the signal.
   }
 }
 

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** Whether a process with this id exists, whoever owns it. */
+/** Whether a process with this id exists, whatever its owner. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);

@@ -1,5 +1,5 @@
 /**
- * The supervisor's own session on its server. It holds the lock that says "somebody looks after this server";
+ * The supervisor's own session on its server. It holds the lock that marks the server as supervised;
  * the lock ends with the session, so a killed supervisor never leaves it behind.
  */
 import { realpath } from "node:fs/promises";
@@ -43,14 +43,14 @@ export async function openSession(cluster: Cluster, port: number): Promise<Sessi
   }
 }
 
-/** Whether the server of this session serves this cluster's directory, and not a copy of it. */
+/** Whether this session's server serves this cluster's directory, and not a copy of it. */
 export async function serves({ client }: Session, cluster: Cluster, pid: number): Promise<boolean> {
   const { rows } = await client.query<{ data_directory: string }>("SHOW data_directory");
   const directory = rows[0]?.data_directory.replace("/proc/self/", `/proc/${pid}/`);
   return directory !== undefined && (await realpath(directory)) === (await realpath(cluster.directory));
 }
 
-/** Takes the supervisor's lock for this session. Throws SetupError E_PG_IN_USE when another supervisor holds it. */
+/** Takes the supervisor lock in this session. Throws SetupError E_PG_IN_USE when another supervisor holds it. */
 export async function takeOver({ client }: Session, cluster: Cluster): Promise<void> {
   const { rows } = await client.query<{ taken: boolean }>("SELECT pg_try_advisory_lock($1) AS taken", [
     SUPERVISOR_LOCK,
@@ -59,7 +59,7 @@ export async function takeOver({ client }: Session, cluster: Cluster): Promise<v
   throw inUse(cluster);
 }
 
-/** Another living start owns the cluster. */
+/** The error when another running start owns the cluster. */
 export function inUse(cluster: Cluster): SetupError {
   return new SetupError(
     "E_PG_IN_USE",

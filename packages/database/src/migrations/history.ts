@@ -1,6 +1,6 @@
 /**
- * The migrations on disk and the ledger in the database (`public._prisma_migrations`, Prisma's own).
- * Reading only: `migrate.ts` applies.
+ * The migrations on disk and the ledger in the database (Prisma's own `public._prisma_migrations`).
+ * Read-only: `migrate.ts` applies migrations.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ export const prismaDirectory = fileURLToPath(new URL("../../../../prisma/", impo
 export const migrationsDirectory = join(prismaDirectory, "migrations");
 
 export interface Migration {
-  /** The directory's name, `<timestamp>_<name>`. */
+  /** The directory name, `<timestamp>_<name>`. */
   readonly name: string;
   readonly sql: string;
 }
@@ -36,7 +36,7 @@ export async function loadMigrations(directory = migrationsDirectory): Promise<M
   );
 }
 
-/** Every schema file that has models, by name; one without describes a Postgres schema whose tables are not ours. */
+/** Every schema file that has models, by name; one without models describes a Postgres schema whose tables are not ours. */
 export async function loadSchemaFiles(): Promise<SchemaFile[]> {
   const names = (await readdir(prismaDirectory)).filter((name) => name.endsWith(".prisma")).toSorted();
   const files = await Promise.all(
@@ -48,7 +48,10 @@ export async function loadSchemaFiles(): Promise<SchemaFile[]> {
   return files.filter(({ content }) => /^model /m.test(content));
 }
 
-/** Names of the migrations in the ledger: `applied`, and `begun` (their process died on the way). Both empty when there is no ledger. */
+/**
+ * Names of the migrations in the ledger: `applied`, and `begun` but not finished (their process died). Both empty
+ * without a ledger.
+ */
 export async function loadLedger(database: ClientBase | Pool): Promise<{ applied: Set<string>; begun: Set<string> }> {
   const { rows: found } = await database.query<{ ledger: string | null }>(
     "SELECT to_regclass('public._prisma_migrations') AS ledger",

@@ -1,5 +1,5 @@
 /**
- * Brings a database to what this version of the code expects: roles, tables, queues, rights. Running it again changes nothing.
+ * Brings a database to what this version of the code expects: roles, tables, queues, grants. Idempotent.
  * The only code that connects as administrator.
  */
 import type { Logger } from "@continuo/process";
@@ -22,10 +22,13 @@ export interface MigrateOptions {
 const JOBS_SCHEMA = "jobs";
 const MINIMUM_MAJOR = 18;
 const PERMISSION_DENIED = "42501";
-/** The advisory lock by which migrate steps started at once take turns. The number only has to be ours. */
+/** The advisory lock that serialises concurrent migrations. The number only has to be ours. */
 export const MIGRATION_LOCK = 1_853_189_219;
 
-/** Migrates; returns the names of the migrations it applied. Throws SetupError E_DB_UNREACHABLE, E_DB_VERSION, E_DB_ROLE, E_DB_MIGRATION. */
+/**
+ * Migrates; returns the names of the migrations it applied. Throws SetupError E_DB_UNREACHABLE, E_DB_VERSION,
+ * E_DB_ROLE, E_DB_MIGRATION.
+ */
 export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions): Promise<string[]> {
   const admin = await connect(adminUrl);
   try {
@@ -33,7 +36,7 @@ export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions):
     await admin.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
     await ensureRoles(admin, adminUrl, rolePasswords);
     const applied = await applyPending(admin, adminUrl);
-    // Whoever only serves loads neither the queues nor Prisma's engine.
+    // Imported here so that processes which only serve load neither BullMQ nor Prisma's engine.
     const { runMigrations: migrateQueues } = await import("bullmq");
     await migrateQueues(admin, JOBS_SCHEMA);
     await admin.query(await readFile(join(prismaDirectory, "grants.sql"), "utf8"));
@@ -42,7 +45,7 @@ export async function migrate({ adminUrl, rolePasswords, log }: MigrateOptions):
   } catch (cause) {
     throw cause instanceof DatabaseError && cause.code === PERMISSION_DENIED ? noAdministrator(adminUrl, cause) : cause;
   } finally {
-    // Ending the session also gives the lock back.
+    // Also releases the lock.
     await admin.end();
   }
 }
@@ -91,7 +94,7 @@ async function applyPending(admin: Client, adminUrl: string): Promise<string[]> 
   const { openSchemaEngine } = await import("./schema-engine.ts");
   await using engine = await openSchemaEngine(adminUrl);
   try {
-    // A migration is one transaction, and we hold the lock: what has begun and not finished has left nothing.
+    // A migration is one transaction, and we hold the lock: one that began and did not finish has left nothing behind.
     for (const name of begun) await engine.markRolledBack(name);
     return await engine.apply(migrations);
   } catch (cause) {

@@ -1,6 +1,6 @@
 /**
- * The login roles of Continuo's processes: each reaches its own Postgres schema and no other.
- * What each may do there is `prisma/grants.sql`.
+ * The login roles of Continuo's processes: each can access its own Postgres schema and no other.
+ * `prisma/grants.sql` says what each may do there.
  */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import { Client, type ClientBase } from "pg";
@@ -15,10 +15,10 @@ export const ROLES = {
 
 export type RoleOwner = keyof typeof ROLES;
 export type Role = (typeof ROLES)[RoleOwner];
-/** The password of each role, in clear. */
+/** The password of each role, in plain text. */
 export type RolePasswords = Readonly<Record<RoleOwner, string>>;
 
-/** The connection string of a role on the database of `adminUrl`, other parameters (TLS) kept. */
+/** The connection string of a role for the database of `adminUrl`; other parameters (TLS) are kept. */
 export function roleUrl(adminUrl: string, role: Role, password: string): string {
   const url = new URL(adminUrl);
   url.username = role;
@@ -26,7 +26,7 @@ export function roleUrl(adminUrl: string, role: Role, password: string): string 
   return url.href;
 }
 
-/** Makes the roles that are missing, and gives those that cannot log in their password. */
+/** Creates missing roles, and sets the password of each role that cannot log in with it. */
 export async function ensureRoles(admin: ClientBase, adminUrl: string, passwords: RolePasswords): Promise<void> {
   const owners = Object.keys(ROLES).filter(isOwner);
   const able = await Promise.all(owners.map((owner) => canLogIn(roleUrl(adminUrl, ROLES[owner], passwords[owner]))));
@@ -59,7 +59,10 @@ async function giveLogin(admin: ClientBase, role: Role, password: string): Promi
   );
 }
 
-/** What Postgres stores for a password (RFC 5803): sent instead of it, the password itself never reaches a server log. */
+/**
+ * The verifier that Postgres stores for a password (RFC 5803). Sent instead of the password, which so never reaches a
+ * server log.
+ */
 export function scramVerifier(password: string, salt: Buffer, iterations = 4_096): string {
   const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");
   const key = (name: string): Buffer => createHmac("sha256", salted).update(name).digest();

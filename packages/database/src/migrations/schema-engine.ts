@@ -12,11 +12,11 @@ import { Pool, type QueryConfig } from "pg";
 import type { Migration, SchemaFile } from "./history.ts";
 import { migrationsDirectory } from "./history.ts";
 
-/** Tables and enums that are not ours to compare: none. */
+/** No tables or enums are excluded from comparison. */
 const FILTERS = { externalTables: [], externalEnums: [] };
 const CATALOG_CHAR = 18;
 const CHAR_ARRAY = 1002;
-/** Applying SQL files needs no model, but the engine wants to know the dialect. */
+/** Applying SQL files needs no model, but the engine needs to know the dialect. */
 const NO_SCHEMA: SchemaFile = {
   owner: "",
   path: "schema.prisma",
@@ -25,11 +25,11 @@ const NO_SCHEMA: SchemaFile = {
 
 /** One engine on one database; closing it ends its connections. */
 export interface SchemaEngine extends AsyncDisposable {
-  /** Applies what the ledger lacks, in order, each migration whole or not at all; returns the names. */
+  /** Applies the migrations that the ledger lacks, in order, each whole or not at all; returns their names. */
   apply(migrations: readonly Migration[]): Promise<string[]>;
-  /** Writes in the ledger that a migration which began and did not finish has left nothing behind, so that it may be applied again. */
+  /** Records in the ledger that a migration which did not finish has left nothing behind, so that it can be applied again. */
   markRolledBack(name: string): Promise<void>;
-  /** The SQL from what the database has (in the Postgres schemas that `file` names) to what `file` says; empty when equal. */
+  /** The SQL that takes the database (the Postgres schemas that `file` names) to what `file` says; empty when equal. */
   difference(file: SchemaFile): Promise<string>;
 }
 
@@ -87,9 +87,10 @@ export async function openSchemaEngine(url: string): Promise<SchemaEngine> {
 }
 
 /**
- * The adapter as the engine needs it. Two gaps of the plain one: it splits scripts at every semicolon, also inside a function
- * body, where Postgres takes a script whole and in one transaction; and it does not know the catalogs' type "char". The pool
- * passes that off as an array of char(1), which no catalog query returns, and here the array becomes the single character.
+ * The adapter, with two gaps closed for the engine. The plain one splits scripts at every semicolon, even inside a
+ * function body; here Postgres takes a script whole, in one transaction. And it does not know the catalogs' type
+ * "char": the pool reports that as an array of char(1), which no catalog query returns, and here the array becomes the
+ * single character.
  */
 class EnginePg extends PrismaPg {
   override async connect(): ReturnType<PrismaPg["connect"]> {
@@ -116,7 +117,7 @@ function openCatalogPool(url: string): Pool {
   return Object.assign(pool, {
     query: async (config: QueryConfig) => {
       const result = await query(config);
-      // A script of several statements has no one result.
+      // A script of several statements returns an array of results.
       for (const field of Array.isArray(result) ? [] : result.fields) {
         if (field.dataTypeID === CATALOG_CHAR) field.dataTypeID = CHAR_ARRAY;
       }
@@ -125,18 +126,18 @@ function openCatalogPool(url: string): Pool {
   });
 }
 
-/** What we use of the WebAssembly API, which TypeScript knows only in browsers. */
+/** What we use of the WebAssembly API, which TypeScript declares only for browsers. */
 declare const WebAssembly: {
   compile(bytes: Uint8Array): Promise<unknown>;
   instantiate(module: unknown, imports: object): Promise<{ exports: Record<string, unknown> }>;
 };
 
-/** Called with the engine's last words; without it they are lost. */
+/** Receives the engine's panic message, which would otherwise be lost. */
 function panic(words: string): never {
   throw new Error(`Prisma's schema engine failed: ${words}`);
 }
 
-/** The engine numbers what the database said ("External error id#0") and keeps it apart. */
+/** Finds the database's error: the engine only gives its number ("External error id#0") and keeps the error apart. */
 function reveal(cause: unknown, registry: ErrorRegistry): unknown {
   const id = /External error id#(\d+)/.exec(cause instanceof Error ? cause.message : "")?.[1];
   return (id === undefined ? undefined : registry.consumeError(Number(id))?.error) ?? cause;
@@ -144,7 +145,7 @@ function reveal(cause: unknown, registry: ErrorRegistry): unknown {
 
 let loading: Promise<void> | undefined;
 
-/** Instantiates the module by hand: Node warns about the `import` of WebAssembly that the package's own entry does. */
+/** Instantiates the module by hand: the package's own entry imports WebAssembly, which makes Node print a warning. */
 function loadWasm(): Promise<void> {
   loading ??= (async () => {
     Object.assign(globalThis, { PRISMA_WASM_PANIC_REGISTRY: { set_message: panic } });
