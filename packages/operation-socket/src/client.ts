@@ -1,6 +1,6 @@
 /**
- * The asking side: a few sockets to one subgraph. Where none is open, or all are busy, whoever asks goes another way (HTTP), and a
- * socket is opened meanwhile: so a subgraph that takes none is asked as it always was.
+ * The asking side: a few sockets to one subgraph. When none is open, or all are busy, the caller uses HTTP instead and
+ * a socket is opened meanwhile; a subgraph that accepts no sockets is simply asked over HTTP.
  */
 import type { Logger } from "@continuo/process";
 import { type Asked, connect, type Connection, type Patience, SocketLost } from "./connection.ts";
@@ -11,21 +11,21 @@ export interface OperationSockets extends AsyncDisposable {
   /** How many are open. */
   readonly open: number;
   /**
-   * Asks over a socket; undefined when no socket takes it. The answer is as it came. Rejects with SocketLost where
-   * whether it arrived is not known, when it takes too long, and when nobody waits for it.
+   * Asks over a socket; undefined when no socket takes it. Returns the answer unchanged. Rejects with SocketLost when
+   * it is not known whether the request arrived, and with another error on timeout or when nobody waits any more.
    */
   ask(request: Asked, headers: Readonly<Record<string, string>>, patience: Patience): Promise<unknown> | undefined;
 }
 
-/** Few, as what goes together is written together; more than one, as behind an address may be several replicas. */
+/** Few, because messages sent together are written together; more than one, because several replicas may share an address. */
 const SOCKETS = 2;
 const PING_EVERY_MS = 12_000;
-/** Then a socket makes room for a new one, which may find a replica that has been added since. */
+/** After this, a socket makes room for a new one, which may reach a replica added since. */
 const MAX_AGE_MS = 5 * 60_000;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
 
-/** To the subgraph whose base is `url`; opens none before the first operation. `headers` say who we are, for each socket. */
+/** Sockets to the subgraph at base `url`; opens none before the first operation. `headers` identify us, once per socket. */
 export function openOperationSockets(options: {
   url: string;
   headers: () => Promise<Readonly<Record<string, string>>>;
@@ -58,14 +58,14 @@ export function openOperationSockets(options: {
 
   async function keep(socket: Connection): Promise<void> {
     sockets.add(socket);
-    // Not all of them at once.
+    // Jittered, so that sockets do not all retire at once.
     const age = setTimeout(() => socket.retire(), maxAgeMs * (0.75 + Math.random() / 2));
     await socket.closed;
     clearTimeout(age);
     sockets.delete(socket);
   }
 
-  /** The least busy. */
+  /** The least busy socket that has room; opens another if there are too few. */
   function choose(): Connection | undefined {
     let chosen: Connection | undefined;
     let open = 0;

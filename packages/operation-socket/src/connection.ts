@@ -1,4 +1,4 @@
-/** One socket of the asking side: who waits for which answer, and how it ends. */
+/** One socket of the asking side: which callers wait for which answers, and how the socket ends. */
 import type { Logger } from "@continuo/process";
 import { GRAPHQL_TRANSPORT_WS_PROTOCOL, type Message, MessageType, stringifyMessage } from "graphql-ws";
 import { WebSocket } from "ws";
@@ -13,7 +13,7 @@ export interface Asked {
 export interface Patience {
   /** How long an answer may take. Milliseconds. */
   readonly withinMs: number;
-  /** Nobody waits for it any more. */
+  /** Aborted when nobody waits for the answer any more. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -21,16 +21,16 @@ export interface Connection {
   readonly underWay: number;
   /** Neither closed nor retired. */
   readonly isOpen: boolean;
-  /** Whether it takes another operation now. */
+  /** Whether it can take another operation now. */
   readonly hasRoom: boolean;
   /**
-   * The answer, as it came: GraphQL's, if the other side speaks it. Undefined where the operation is too long for a socket.
-   * Rejects with SocketLost, when it takes too long, and when nobody waits.
+   * The answer, unchanged: a GraphQL result, if the other side speaks the protocol. Undefined when the operation is too
+   * long for a socket. Rejects with SocketLost, and with another error on timeout or when nobody waits any more.
    */
   ask(request: Asked, headers: Readonly<Record<string, string>>, patience: Patience): Promise<unknown> | undefined;
-  /** Takes no more, and closes when all has been answered. */
+  /** Takes no more operations, and closes when all have been answered. */
   retire(): void;
-  /** Takes no more, and closes now. */
+  /** Takes no more operations, and closes now. */
   close(): Promise<void>;
   /** Resolves when it is closed. */
   readonly closed: Promise<void>;
@@ -46,15 +46,15 @@ interface Waiting {
 }
 
 const MAX_UNDER_WAY = 250;
-/** What may wait to go out before others are asked to take an operation. Bytes. */
+/** Unsent bytes above which new operations go to another socket. */
 const MAX_WAITING_BYTES = 1024 * 1024;
-/** The handshake of WebSocket, and then all until we are admitted. */
+/** Time limits for the WebSocket handshake, and then for being admitted. */
 const CONNECT_WITHIN_MS = 2_000;
 const ADMITTED_WITHIN_MS = 5_000;
 const CLOSE_WITHIN_MS = 1_000;
 const NORMAL = 1000;
 
-/** Resolves when the subgraph whose base is `url` has admitted us by `headers`, else rejects. */
+/** Resolves when the subgraph at base `url` has admitted us by `headers`, else rejects. */
 export async function connect(options: {
   url: string;
   headers: Readonly<Record<string, string>>;
@@ -94,7 +94,7 @@ export async function connect(options: {
         return send(stringifyMessage({ type: MessageType.Pong }));
       case MessageType.Pong:
         return;
-      // What only a client may send.
+      // Messages that only a client may send.
       case MessageType.ConnectionInit:
       case MessageType.Subscribe:
       case undefined:
@@ -107,7 +107,7 @@ export async function connect(options: {
     if (waiting.size === 0) socket.close(NORMAL);
   }
 
-  /** A socket that is silent is closed by nobody else. */
+  /** Nothing else closes a socket that has gone silent. */
   const pinging = setInterval(() => {
     if (!isHeard) return socket.terminate();
     isHeard = false;

@@ -1,6 +1,6 @@
 /**
- * The answering side. graphql-ws reads the messages; its server is not used, as it cannot say of a query that whoever asked has
- * left.
+ * The answering side. graphql-ws parses the messages; its server is not used because it cannot tell that the caller of
+ * a query has left.
  */
 import type { Logger } from "@continuo/process";
 import type { FormattedExecutionResult, GraphQLFormattedError } from "graphql";
@@ -21,7 +21,7 @@ import {
 
 type Headers = Readonly<Record<string, unknown>>;
 
-/** One operation as it came. */
+/** One operation as it arrived. */
 export interface AcceptedOperation {
   readonly query: string;
   readonly variables: Record<string, unknown> | undefined;
@@ -29,20 +29,20 @@ export interface AcceptedOperation {
   readonly headers: Headers;
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
-  /** Resolves when the answer is on its way, or nobody waits for it. */
+  /** Resolves when the answer has been sent, or when nobody waits for it. */
   readonly answered: Promise<void>;
 }
 
-/** Where sockets are upgraded to it. Disposing of it lets what is under way be answered, ten seconds at most. */
+/** Accepts upgraded sockets. Disposal waits up to ten seconds for answers under way. */
 export interface OperationRoute extends AsyncDisposable {
   readonly path: string;
-  /** Takes a socket over; false when it takes no more. */
+  /** Takes over a socket; false when it takes no more. */
   take(request: IncomingMessage, stream: Duplex, head: Buffer): boolean;
 }
 
 const MAX_SOCKETS = 1_000;
 const MAX_UNDER_WAY = 1_000;
-/** What may wait for a gateway that does not read. Bytes. */
+/** Unsent bytes allowed for a gateway that does not read. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 const INIT_WITHIN_MS = 3_000;
 /** A gateway pings far more often. */
@@ -50,8 +50,8 @@ const SILENT_FOR_MS = 60_000;
 const CLOSE_WITHIN_MS = 10_000;
 
 /**
- * `admit` decides by the headers of `connection_init` who may open a socket, and throws to refuse; `answer` still has to
- * believe each operation's own, and never rejects.
+ * `admit` decides from the headers of `connection_init` who may open a socket, and throws to refuse. `answer` must
+ * still verify each operation's own headers, and never rejects.
  */
 export function acceptOperations(options: {
   admit: (headers: Headers) => Promise<unknown>;
@@ -76,7 +76,7 @@ export function acceptOperations(options: {
     const send = createSend(socket, stream);
     const underWay = new Map<string, AbortController>();
     let state: "NEW" | "ASKED" | "ADMITTED" = "NEW";
-    // What has come is read first: where many come at once, it may be here before we are.
+    // `setImmediate` first reads what has arrived: under load, `connection_init` may be in the buffer when this fires.
     const hasInit = setTimeout(() => setImmediate(initIsDue), initWithinMs);
     const silence = setTimeout(() => socket.terminate(), silentForMs);
 
@@ -126,7 +126,7 @@ export function acceptOperations(options: {
           signal,
           answered: answered.promise,
         });
-        // Its id may be another's by now.
+        // The client may have reused the id for another operation.
         if (underWay.get(id) !== leaving) return;
         underWay.delete(id);
         tell(id, result);
@@ -137,7 +137,7 @@ export function acceptOperations(options: {
 
     function tell(id: string, result: FormattedExecutionResult): void {
       if (socket.bufferedAmount > MAX_WAITING_BYTES) return socket.terminate();
-      // A request that was not run is told so in another message (PROTOCOL.md, "Error").
+      // A request that was not executed is answered by an Error message (PROTOCOL.md, "Error").
       if (result.data === undefined) return send(errorOf(id, result.errors ?? []));
       const payload = JSON.stringify(result);
       if (isTooLong(payload)) {
@@ -167,7 +167,7 @@ export function acceptOperations(options: {
           return send(JSON.stringify({ type: MessageType.Pong }));
         case MessageType.Pong:
           return;
-        // What only a server may send.
+        // Messages that only a server may send.
         case MessageType.ConnectionAck:
         case MessageType.Next:
         case MessageType.Error:
@@ -218,7 +218,7 @@ function errorOf(id: string, payload: readonly GraphQLFormattedError[]): string 
   return JSON.stringify({ id, type: MessageType.Error, payload });
 }
 
-/** With its envelope, of which a kilobyte is left free. */
+/** Whether a payload is too long to send, leaving a kilobyte for its envelope. */
 function isTooLong(payload: string): boolean {
   const most = MAX_ANSWER_BYTES - 1024;
   return payload.length * BYTES_A_CHARACTER > most && Buffer.byteLength(payload) > most;

@@ -1,20 +1,20 @@
-/** What both sides hold of the protocol. */
+/** The parts of the protocol that both sides share. */
 import { type Message, parseMessage } from "graphql-ws";
 import type { Writable } from "node:stream";
 import { type RawData, WebSocket } from "ws";
 
-/** Where a subgraph takes such sockets; streams have others (`/graphql`). */
+/** Where a subgraph accepts these sockets; those for streams are at `/graphql`. */
 export const PATH = "/graphql/operations";
-/** What a subgraph reads of one message. Longer operations go over HTTP, so that they hold nothing up. Bytes. */
+/** Largest message that a subgraph reads. Longer operations go over HTTP, so that they hold nothing up. Bytes. */
 export const MAX_REQUEST_BYTES = 1024 * 1024;
-/** What a gateway reads of one. Bytes. */
+/** Largest message that a gateway reads. Bytes. */
 export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
-/** The payload of the ping by which a subgraph says that it takes no more over this socket. */
+/** Payload of the ping by which a subgraph says that it takes no more operations on this socket. */
 export const GOING_AWAY = { goingAway: true } as const;
-/** A character of JavaScript's is so many bytes of UTF-8 at most. */
+/** A UTF-16 code unit takes at most this many bytes in UTF-8. */
 export const BYTES_A_CHARACTER = 3;
 
-/** A message, or undefined for what is none of the protocol. */
+/** The message, or undefined for anything that is not part of the protocol. */
 export function readMessage(data: RawData): Message | undefined {
   if (!Buffer.isBuffer(data)) return undefined;
   try {
@@ -24,7 +24,7 @@ export function readMessage(data: RawData): Message | undefined {
   }
 }
 
-/** Sends texts; what is sent in one turn of the event loop goes out as one write. `stream` is beneath the socket. */
+/** Sends text messages; those sent in one turn of the event loop go out in one write. `stream` is beneath the socket. */
 export function createSend(
   socket: Pick<WebSocket, "readyState" | "send">,
   stream: Pick<Writable, "cork" | "uncork">,

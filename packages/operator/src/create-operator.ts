@@ -1,4 +1,4 @@
-/** The command line of one service: its commands, and what they use of an installation, opened when they first ask for it. */
+/** The command line of one service: its commands, and the parts of an installation they use, opened when first needed. */
 import { startDatabase, type Database, type StartOptions } from "@continuo/database";
 import { createLogger, loadEnv, sendLogsTo, type LogLevel } from "@continuo/process";
 import { startPokes, type Pokes } from "@continuo/signals/pokes";
@@ -9,7 +9,7 @@ import type { Streams } from "./terminal.ts";
 
 type Source = Readonly<Record<string, string | undefined>>;
 
-/** What the environment of each service's commands has. */
+/** What every service's commands have in their environment. */
 interface Env {
   readonly DATABASE_URL: string;
   readonly DATABASE_POOL_SIZE: number;
@@ -17,7 +17,7 @@ interface Env {
   readonly REDIS_URL?: string | undefined;
 }
 
-/** Each is there once, and only if somebody asked. */
+/** Each part is opened at most once, and only when needed. */
 export interface Installation<OperatorEnv, Client> {
   /** Throws EnvError. */
   readonly env: () => Promise<OperatorEnv>;
@@ -34,7 +34,9 @@ export interface OperatorOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Makes what runs one command and resolves to its exit code (see `runProgram`); `argv` is what follows the program's name. */
+/**
+ * Makes the function that runs one command and resolves to its exit code (see `runProgram`); `argv` follows the program's name.
+ */
 export function createOperator<
   OperatorEnv extends Env,
   Client extends { $disconnect(): Promise<void> },
@@ -50,7 +52,7 @@ export function createOperator<
   return async (argv, options = {}) => {
     const { source, streams = process, now = () => new Date(), signal = new AbortController().signal } = options;
     await using opened = new AsyncDisposableStack();
-    // Stdout is the result's.
+    // Stdout is for the result.
     sendLogsTo(process.stderr.fd);
 
     const env = once(async () => loadEnv(service.env, await source?.()));

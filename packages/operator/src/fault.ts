@@ -1,8 +1,8 @@
-/** What keeps a command from being run as it was given: a code, a sentence, what to do. Clients never see it. */
+/** Why a command could not be run as given: a code, a sentence, what to do. Clients never see it. */
 export class OperatorFault extends Error {
   override readonly name = "OperatorFault";
   readonly code: "E_USAGE" | "E_NOT_CONFIRMED";
-  /** An instruction. */
+  /** What to do about it, as an instruction. */
   readonly fix: string;
 
   constructor(code: OperatorFault["code"], sentence: string, fix: string) {

@@ -1,4 +1,4 @@
-/** Ctrl-C asks the work to stop at its next good place; a second one ends the process at once. */
+/** Ctrl-C asks the work to stop at the next safe point; a second one ends the process at once. */
 export async function interruptible<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
   const interrupted = new AbortController();
   const onSignal = (): void => {

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { OperatorFault } from "./fault.ts";
 
-/** The JSON in a file that the command line names; `-` is standard input. `what` it is, the fault says. Throws E_USAGE. */
+/** Reads a JSON file named on the command line; `-` is standard input. `what` names it in the error message. Throws E_USAGE. */
 export async function readJson(path: string, what: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path === "-" ? "/dev/stdin" : path, "utf8"));

@@ -1,12 +1,12 @@
 /**
- * A command of the operator: what it may use, and what it gives back. It writes no messages to the terminal itself and ends
- * no process: reading the command line and showing what came of it is `program.ts`. What a service's commands need beyond
- * that is its `Equipment`.
+ * An operator's command: what it may use, and what it returns. It writes no messages to the terminal and ends no
+ * process; `program.ts` reads the command line and shows the result. Whatever else a service's commands need is its
+ * `Equipment`.
  *
- * To add commands, write a function of the service's type `AddCommands` in `<feature>/<feature>.commands.ts` and name it in
- * its `operator-app.ts`. Each command has a description, an example in its help where it is not plain, and an action made
- * by `run`. What it is given on the command line it parses by `parseOptions`. If it changes something that cannot be taken
- * back it asks `operator.confirm` first, and it honours `operator.dryRun`.
+ * To add commands, write a function of the service's type `AddCommands` in `<feature>/<feature>.commands.ts` and name
+ * it in its `operator-app.ts`. Each command has a description, an example in its help where its use is not obvious, and
+ * an action made by `run`. It parses its command-line input with `parseOptions`. If it changes something irreversibly
+ * it calls `operator.confirm` first, and it honours `operator.dryRun`.
  */
 import type { Command } from "commander";
 import type { z } from "zod";
@@ -18,19 +18,19 @@ export interface Desk {
   readonly dryRun: boolean;
   /** Aborted by Ctrl-C: finish the batch under way and report what was done. */
   readonly signal: AbortSignal;
-  /** For what a command reads or writes as a file; the result of one that writes here is `aside`. */
+  /** For commands that read or write a file there; a command that writes to stdout reports `aside`. */
   readonly stdin: NodeJS.ReadableStream;
   readonly stdout: NodeJS.WritableStream;
-  /** How far it is, for whoever watches; `total` where it is known. */
+  /** Shows progress to a watching operator; `total` if it is known. */
   progress(what: string, done: number, total?: number): void;
-  /** Asks before something that cannot be taken back; `--yes` is the answer where nobody can be asked. Throws E_NOT_CONFIRMED. */
+  /** Asks before something irreversible; `--yes` answers where nobody can be asked. Throws E_NOT_CONFIRMED. */
   confirm(question: string): Promise<void>;
 }
 
 /** What a command of a service may use. */
 export type Operator<Equipment> = Equipment & Desk;
 
-/** What was on the command line: arguments in their order, options under their names in camel case. */
+/** What was on the command line: arguments in order, options by their camel-case names. */
 export interface CommandInput {
   readonly args: readonly string[];
   readonly options: Readonly<Record<string, unknown>>;
@@ -40,11 +40,11 @@ export interface CommandInput {
 export interface Report {
   /** The one JSON document that `--json` prints. */
   readonly value: unknown;
-  /** What a person reads; made from `value` when absent: a table of a list of objects, a line a property of an object. */
+  /** What a person reads. Made from `value` when absent: a table for a list of objects, one line per property for an object. */
   readonly text?: string;
-  /** FAILED: looked at and found wrong. PARTIAL: some of it is not done. */
+  /** FAILED: checked and found wrong. PARTIAL: some of it is not done. */
   readonly outcome?: "DONE" | "FAILED" | "PARTIAL";
-  /** Goes to stderr: stdout has what the command wrote there. */
+  /** Report on stderr, because the command wrote its own output to stdout. */
   readonly aside?: boolean;
 }
 
@@ -56,7 +56,7 @@ export type Run<Equipment> = (
 /** Adds the commands of a feature to `program`. */
 export type AddCommands<Equipment> = (program: Command, run: Run<Equipment>) => void;
 
-/** Parses arguments or options. Throws E_USAGE with each problem. */
+/** Parses arguments or options. Throws E_USAGE that lists every problem. */
 export function parseOptions<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

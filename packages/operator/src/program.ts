@@ -1,6 +1,6 @@
 /**
- * The operator's command line: reads it, runs one command, says what came of it.
- * Exit codes: 0 done; 1 failed, or looked at and found wrong; 2 not how the command is used; 3 not confirmed, or only a part is done.
+ * The operator's command line: reads it, runs one command, shows the result.
+ * Exit codes: 0 done; 1 failed, or checked and found wrong; 2 wrong usage; 3 not confirmed, or only partly done.
  */
 import { Command, CommanderError } from "commander";
 import { OperatorFault } from "./fault.ts";
@@ -11,14 +11,14 @@ const EXIT = { DONE: 0, FAILED: 1, WRONG_USE: 2, PARTIAL: 3 } as const;
 
 /** How a service's command line introduces itself. */
 export interface Program {
-  /** As somebody types it. */
+  /** The name to type. */
   readonly name: string;
   readonly description: string;
-  /** How somebody calls it, for instance. */
+  /** An example call. */
   readonly example: string;
 }
 
-/** Resolves to the exit code. `argv` is what follows the program's name; `equipment` is what commands get beside `Desk`. */
+/** Resolves to the exit code. `argv` follows the program's name; `equipment` is what commands get besides `Desk`. */
 export async function runProgram<Equipment extends object>(
   argv: readonly string[],
   options: Program & {
@@ -31,7 +31,7 @@ export async function runProgram<Equipment extends object>(
 ): Promise<number> {
   const { commands, equipment, streams, signal, monotonic = () => performance.now() } = options;
   let exitCode: number = EXIT.DONE;
-  // Before the command line is understood there is nothing but this to go by.
+  // Until the command line is parsed, this is the only indication.
   let terminal = createTerminal(streams, { json: argv.includes("--json"), monotonic });
 
   const run: Run<Equipment> = (work) =>
@@ -94,7 +94,7 @@ function createDesk(options: {
   };
 }
 
-/** Commander ends by throwing, also after it has shown help. */
+/** Commander ends by throwing, even after it has shown help. */
 function endOfParsing({ code, exitCode, message }: CommanderError, terminal: Terminal): number {
   if (exitCode === 0) return EXIT.DONE;
   if (code !== "commander.help") {

@@ -1,6 +1,6 @@
 /**
  * What an operator sees: the result on stdout, everything else on stderr, so that `… --json | jq` gets one document.
- * With `--json` errors and progress are JSON lines too.
+ * With `--json`, errors and progress are JSON lines too.
  */
 import { createInterface } from "node:readline";
 import { isAppError } from "@continuo/errors";
@@ -8,7 +8,7 @@ import type { Report } from "./operator.ts";
 import { OperatorFault } from "./fault.ts";
 import { asText, duration } from "./text.ts";
 
-/** Where it is shown, and who may be asked. */
+/** Where output goes, and who can be asked. */
 export interface Streams {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   readonly stdout: NodeJS.WritableStream;
@@ -26,7 +26,7 @@ export interface Terminal {
 const PROGRESS_EVERY_MS = 1_000;
 const CLEAR_LINE = "\r\u001B[K";
 
-/** `monotonic` is milliseconds of a clock that never goes back. */
+/** `monotonic` reads a monotonic clock in milliseconds. */
 export function createTerminal(streams: Streams, options: { json: boolean; monotonic: () => number }): Terminal {
   const { stdin, stdout, stderr } = streams;
   const { json, monotonic } = options;
@@ -83,7 +83,7 @@ export function createTerminal(streams: Streams, options: { json: boolean; monot
         throw new OperatorFault("E_NOT_CONFIRMED", `${question} Nobody is here to say yes.`, "Add --yes.");
       }
       stderr.write(`${question} [y/N] `);
-      // The terminal's own line editing does, and leaves Ctrl-C to whoever handles signals.
+      // The terminal's own line editing is enough, and leaves Ctrl-C to the signal handlers.
       const prompt = createInterface({ input: stdin, terminal: false });
       const answer = await new Promise<string>((resolve) => {
         prompt.once("line", resolve);
@@ -97,7 +97,7 @@ export function createTerminal(streams: Streams, options: { json: boolean; monot
   };
 }
 
-/** AppError is `CODE/REASON`; whatever else has a code and a fix keeps them. */
+/** An AppError is shown as `CODE/REASON`; any other error with a code and a fix keeps them. */
 function faultOf(cause: unknown): { code: string; message: string; fix?: string } {
   if (isAppError(cause)) return { code: `${cause.code}/${cause.reason}`, message: cause.message };
   const message = cause instanceof Error ? cause.message || cause.name : String(cause);

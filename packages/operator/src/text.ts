@@ -1,9 +1,9 @@
-/** Values as a person reads them: a table for a list of objects, a line a property for an object. */
+/** Values for a person to read: a table for a list of objects, one line per property for an object. */
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
-/** Lists of objects become tables, headed by their properties' names; nothing else needs more than lines. */
+/** Lists of objects become tables, headed by property names; everything else becomes lines. */
 export function asText(value: unknown): string {
   if (Array.isArray(value)) {
     if (value.length === 0) return "(none)";
@@ -36,7 +36,7 @@ const words = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => ` 
 function cell(value: unknown): string {
   if (value === null || value === undefined) return "-";
   if (value instanceof Date) return value.toISOString();
-  // A terminal obeys control characters, and names are other people's to choose.
+  // Terminals obey control characters, and other people choose the names shown here.
   const text = typeof value === "string" ? value : JSON.stringify(value);
   return text.replaceAll(/\p{Cc}/gu, " ");
 }

@@ -7,10 +7,10 @@ export const port = z.coerce.number().int().min(0).max(65_535);
 /** The address a process listens on. */
 export const host = z.string().default("127.0.0.1").describe("Address to listen on.");
 
-/** The port of `/live`, `/ready` and `/metrics`, for processes whose own port is public, or that have none. */
+/** The port of `/live`, `/ready` and `/metrics`, for processes whose own port is public or that have none. */
 export const healthPort = port.optional().describe("Serves /live, /ready and /metrics there; none when unset.");
 
-/** How many connections a process may hold to Postgres. */
+/** Maximum number of Postgres connections of a process. */
 export const databasePoolSize = z.coerce
   .number()
   .int()
@@ -19,13 +19,13 @@ export const databasePoolSize = z.coerce
   .default(10)
   .describe("Database connections at most.");
 
-/** Where this process logs from: `silent` in tests, `info` in production. */
+/** The lowest level that this process logs: `silent` in tests, `info` in production. */
 export const logLevel = z
   .enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"])
   .default("info")
   .describe("From which level on this process logs.");
 
-/** Where a command logs from: stdout has its result. */
+/** The lowest level that a command logs, on stderr: stdout is for its result. */
 export const commandLogLevel = logLevel
   .removeDefault()
   .default("warn")
@@ -37,7 +37,10 @@ export const mode = z
   .default("production")
   .describe("`development` adds GraphiQL and introspection.");
 
-/** Who issues tokens, as its clients compare it: no query, no fragment (RFC 8414 section 2), and nothing in a path that is ever escaped. */
+/**
+ * The token issuer, exactly as clients compare it: no query, no fragment (RFC 8414 section 2), and no path character
+ * that is ever escaped.
+ */
 export const issuer = z
   .string()
   .regex(
@@ -68,7 +71,7 @@ export const jwk = z.string().transform((text, context) => {
     const checked = z.looseObject({ kty: z.string(), kid: z.string() }).safeParse(parsed);
     if (checked.success) return checked.data;
   } catch {
-    // Falls through to the one message below.
+    // Falls through to the single message below.
   }
   context.addIssue({ code: "custom", message: "expected a JSON Web Key with kty and kid, as JSON" });
   return z.NEVER;

@@ -1,6 +1,6 @@
 /**
- * Environment in, typed configuration out; parsed once per process.
- * Not a place for defaults of one service: each service owns its schema in its `env.ts`.
+ * Turns the environment into typed configuration, parsed once per process.
+ * No service's defaults belong here: each service owns its schema in its `env.ts`.
  */
 import { z } from "zod";
 
@@ -11,7 +11,7 @@ export class EnvError extends Error {
 
   constructor(message: string) {
     super(message);
-    // For whoever runs the process: where in our code it was noticed does not help them.
+    // Where our code noticed does not help the person who runs the process.
     this.stack = `${this.code}  ${message}`;
   }
 }

@@ -1,10 +1,10 @@
-/** `/live`, `/ready` and `/metrics` for those who run a process, apart from whom it serves. */
+/** `/live`, `/ready` and `/metrics` for operators, apart from the port that serves clients. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { Health } from "./health.ts";
 import { metrics } from "./metrics.ts";
 
-/** Listens until disposed of, which first makes `health` unready. `port` 0 takes a free one, told in `port` of the result. */
+/** Listens until disposed, which first makes `health` unready. `port` 0 takes a free one, given as `port` of the result. */
 export async function startHealthPort(options: {
   host: string;
   port: number;

@@ -1,13 +1,13 @@
 /**
- * Health: `live` is the event loop turning; `ready` is every dependency answering and no drain under way.
- * A load balancer asks `ready` before it sends traffic.
+ * Health: `live` means that the event loop turns; `ready` that every dependency answers and no drain is under way.
+ * A load balancer checks `ready` before it sends traffic.
  */
 export interface Health {
-  /** Adds a dependency; `probe` rejects, or resolves to false, when it is not there. */
+  /** Adds a dependency; `probe` rejects, or resolves to false, when it is unavailable. */
   add(name: string, probe: () => Promise<unknown>): void;
-  /** Adds what `ready` tells beside that, under `name`: it makes nothing ready or unready. */
+  /** Adds information to the answer of `ready`, under `name`, without affecting readiness. */
   tell(name: string, read: () => unknown): void;
-  /** Not ready from now on, whatever the probes say: set before draining. */
+  /** Not ready from now on, whatever the probes say: call before draining. */
   drain(): void;
   /** `checks` maps each dependency to "ok" or to what is wrong with it, in words without secrets. */
   ready(): Promise<{ ready: boolean; checks: Record<string, string>; [told: string]: unknown }>;
@@ -16,8 +16,8 @@ export interface Health {
 const PROBE_TIMEOUT_MS = 1_000;
 
 /**
- * A registry of dependency probes, each given a second to answer. Who asks meanwhile is told the same: anybody may ask, and
- * however many do, a dependency is asked once at a time.
+ * A registry of dependency probes, each with a second to answer. Anybody may ask, so callers that ask while a check is
+ * under way share its result: a dependency is probed once at a time.
  */
 export function createHealth(): Health {
   const probes = new Map<string, () => Promise<unknown>>();

@@ -6,7 +6,7 @@ import type { Logger } from "./log.ts";
 
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
-/** Runs `start`, and disposes what it returned on SIGTERM, SIGINT or SIGHUP. Failures to start are logged, exit code 1. */
+/** Runs `start`, and disposes its result on SIGTERM, SIGINT or SIGHUP. A failed start is logged, with exit code 1. */
 export async function runProcess(
   start: () => Promise<AsyncDisposable>,
   options: { logger: Logger; stopTimeoutMs?: number },
@@ -19,7 +19,7 @@ export async function runProcess(
     if (isStopping) process.exit(1);
     isStopping = true;
     logger.info({ signal }, "stopping");
-    // From here on, so that a start that hangs cannot keep the process either.
+    // Counts from the signal, so that a hanging start cannot keep the process alive either.
     setTimeout(() => {
       logger.error({ stopTimeoutMs }, "stopping took too long: exiting now");
       process.exit(1);

@@ -1,4 +1,6 @@
-/** Structured logs on stdout, one JSON object a line. Tokens and secrets never appear: names that may hold one are redacted. */
+/**
+ * Structured logs on stdout, one JSON object per line. Tokens and secrets never appear: names that may hold one are redacted.
+ */
 import {
   type Bindings,
   type ChildLoggerOptions,
@@ -16,26 +18,28 @@ export type { Logger } from "pino";
 export type LogLevel = "silent" | "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 
 /**
- * Each line is written at once: a buffer that is flushed at exit would be tried for ever when nobody reads it any more,
- * and a line that a crash loses is the one that was needed.
+ * Writes each line synchronously: a buffer flushed at exit would be retried forever once nobody reads the other end,
+ * and the line that a crash loses is the one that was needed.
  */
 function openTarget(dest: number | string): DestinationStream {
   const opened = destination({ dest, mkdir: true, sync: true, maxLength: UNWRITTEN_BYTES });
-  // A full disk fails no request: what could not be written goes with the next line.
+  // A full disk fails no request: what could not be written goes out with the next line.
   return opened.on("error", () => undefined);
 }
 
-/** Lines that nothing takes are kept up to here; those after them are lost. */
+/** Unwritten output is kept up to this size; later lines are lost. */
 const UNWRITTEN_BYTES = 1_048_576;
 
 let target: DestinationStream | undefined;
 
-/** From here on, new loggers of this process append to `file` (a path or descriptor) and not to stdout: for a process that talks to a person there. */
+/**
+ * Loggers created from now on append to `file` (a path or descriptor) instead of stdout, where the process talks to a person.
+ */
 export function sendLogsTo(file: string | number): void {
   target = openTarget(file);
 }
 
-/** The logger of one process; `name` is the process's own (`session`, `session-worker`, `gateway` …). */
+/** The logger of one process; `name` is the process's name (`session`, `session-worker`, `gateway` …). */
 export function createLogger(options: { name: string; level: LogLevel }): Logger {
   const settings = {
     name: options.name,
@@ -49,7 +53,7 @@ export function createLogger(options: { name: string; level: LogLevel }): Logger
   const logger = pino(settings, target);
   // oxlint-disable-next-line typescript/unbound-method -- bound when it is called
   const { child } = logger;
-  // What children carry does not pass the formatter.
+  // A child's bindings bypass the formatter, so they are redacted here.
   return Object.assign(logger, {
     child(this: Logger, bindings: Bindings, options?: ChildLoggerOptions) {
       return Reflect.apply(child, this, [redact(bindings), options]);

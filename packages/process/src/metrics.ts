@@ -1,19 +1,19 @@
 /**
- * What a process counts and measures, in the text format that Prometheus and OpenTelemetry collectors read. One registry a
- * process, whichever rooms it has. A label's values are ours and few: what a client sends (names, ids) is for the logs.
+ * A process's metrics, in the text format that Prometheus and OpenTelemetry collectors read. One registry per process,
+ * however many services run in it. Label values are few and chosen by us: what a client sends (names, ids) belongs in the logs.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 const registry = new Registry();
 
-/** As OpenTelemetry's semantic conventions advise for durations. Seconds. */
+/** The buckets that OpenTelemetry's semantic conventions recommend for durations. Seconds. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-/** A reading that takes longer is left out: a queue that is away must not take the other metrics with it. */
+/** A slower reading is left out: an unreachable queue must not take the other metrics with it. */
 const READ_WITHIN_MS = 1_000;
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Counts what happens. Prometheus' names end in `_total`. */
+/** Counts events. Prometheus names of counters end in `_total`. */
 export function createCounter<Label extends string>(
   name: `continuo_${string}_total`,
   help: string,
@@ -23,7 +23,7 @@ export function createCounter<Label extends string>(
   return (labels) => counter.inc(labels, 1);
 }
 
-/** Measures durations; it is given milliseconds, and tells seconds. */
+/** Measures durations; it takes milliseconds and reports seconds. */
 export function createHistogram<Label extends string>(
   name: `continuo_${string}_seconds`,
   help: string,
@@ -35,13 +35,13 @@ export function createHistogram<Label extends string>(
 
 export type Readings = readonly (readonly [labels: Labels, value: number])[];
 
-/** What is read when somebody asks. Readings of the same labels, in one process, are added up. */
+/** A gauge read on collection. Readings with the same labels, in one process, are added up. */
 export interface LiveGauge {
-  /** Takes part until disposed of. A reading that fails, or takes longer than a second, is left out. */
+  /** Included until disposed. A reading that fails, or takes longer than a second, is left out. */
   watch(read: () => Readings | Promise<Readings>): Disposable;
 }
 
-/** Reads a level. */
+/** A gauge of a current level. */
 export function createGauge(name: `continuo_${string}`, help: string, labelNames: readonly string[]): LiveGauge {
   const readers = new Set<() => Readings | Promise<Readings>>();
   const gauge = new Gauge({
@@ -58,7 +58,7 @@ export function createGauge(name: `continuo_${string}`, help: string, labelNames
   });
   return {
     watch(reader) {
-      // Each is one of its own, also when the same function watches twice.
+      // A separate function each time, so that watching twice with the same one counts twice.
       const read = (): Readings | Promise<Readings> => reader();
       readers.add(read);
       return { [Symbol.dispose]: () => void readers.delete(read) };
@@ -80,11 +80,11 @@ async function within(ms: number, read: () => Readings | Promise<Readings>): Pro
   }
 }
 
-/** The answer to `GET /metrics`: everything that this process measures, Node's own numbers (event loop, memory) among it. */
+/** The answer to `GET /metrics`: everything this process measures, including Node's own numbers (event loop, memory). */
 export const metrics = {
   contentType: registry.contentType,
   async text(): Promise<string> {
-    // Once somebody asks: watching the event loop and the garbage collector costs a little.
+    // Started on first use: watching the event loop and the garbage collector has a cost.
     startNodeMetrics();
     return registry.metrics();
   },

@@ -1,4 +1,4 @@
-/** How many operations a server answers, how long each takes and what comes of it: the same for gateway and subgraphs. */
+/** How many operations a server answers, how long each takes and its outcome: the same for gateway and subgraphs. */
 import { createGauge, createHistogram } from "./metrics.ts";
 
 const observe = createHistogram(
@@ -13,11 +13,11 @@ const inFlight = createGauge("continuo_operations_in_flight", "GraphQL operation
 export type OperationKind = "query" | "mutation" | "subscription" | "none";
 
 export interface OperationMetrics extends Disposable {
-  /** An operation begins. To be told once what it was (`none`: that was never known) and what came of it. */
+  /** An operation begins. Call the result once, with its kind (`none` if never known) and its outcome. */
   begin(): (kind: OperationKind, outcome: string) => void;
 }
 
-/** The measure of one server; `service` is its name. */
+/** The metrics of one server, named `service`. */
 export function measureOperations(service: string): OperationMetrics {
   let count = 0;
   const watching = inFlight.watch(() => [[{ service }, count]]);

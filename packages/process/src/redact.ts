@@ -1,4 +1,6 @@
-/** What may hold a token or a password, taken out of what is logged. (pino's own redaction costs several times the line itself.) */
+/**
+ * Removes whatever may hold a token or a password from log lines. (pino's own redaction costs several times the line itself.)
+ */
 
 const SECRETS: ReadonlySet<string> = new Set([
   "authorization",
@@ -16,7 +18,10 @@ const SECRETS: ReadonlySet<string> = new Set([
 const CENSOR = "[redacted]";
 const LEVELS = 3;
 
-/** `value` as JSON has it, without its secrets down to so many levels; itself when there are none. Does not change it. */
+/**
+ * `value` as JSON would render it, with secrets redacted down to `levels` levels; `value` itself when it has none. Does
+ * not mutate it.
+ */
 export function redact<Value>(value: Value, levels = LEVELS): Value {
   if (levels === 0 || typeof value !== "object" || value === null || value instanceof Error) return value;
   if ("toJSON" in value && typeof value.toJSON === "function") return redact(value.toJSON(), levels);

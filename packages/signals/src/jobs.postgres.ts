@@ -1,7 +1,7 @@
 /**
- * BullMQ on Postgres, in the schema `jobs`. The migrations are run elsewhere, by an administrator: here a role with
- * USAGE on the schema, DML on its tables and USAGE on its sequences suffices, as long as every job comes with an id
- * (an id of BullMQ's making would create a sequence).
+ * BullMQ on Postgres, in the schema `jobs`. An administrator runs the migrations elsewhere: here a role with USAGE on
+ * the schema, DML on its tables and USAGE on its sequences suffices, as long as every job comes with an id (for an id
+ * of its own, BullMQ would create a sequence).
  */
 import { EventEmitter } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
@@ -12,19 +12,19 @@ import type { JobsBackend } from "./jobs.backend.ts";
 
 const JOBS_SCHEMA = "jobs";
 
-/** Of a process, beside the one that listens. */
+/** Per process, besides the one that listens. */
 const CONNECTIONS = 5;
-/** Of a worker whom nobody notifies; that the connection which listens is still there is asked far more often, once for all of them. */
+/** How long a worker waits without a notification before it polls; the shared listening connection is probed far more often. */
 const LONGEST_WAIT_SECONDS = 30;
 const PROBE_MS = 3_000;
 const PAUSE_AFTER_ERROR_MS = 500;
-/** How long somebody waits to be alone, and how long a host that is gone may keep others from it. Milliseconds. */
+/** How long `alone` waits for its lock, and how long a host that is gone may keep holding it. Milliseconds. */
 const LONELY_WITHIN_MS = 5_000;
 const SILENT_AT_MOST_MS = 60_000;
 
 /**
- * All that a process has of queues and workers is on this: each connection that listens is woken by whatever anybody
- * notifies, whatever it listens to.
+ * One pool for all queues and workers of a process, since Postgres wakes every listening connection at every NOTIFY,
+ * whatever its channel.
  */
 class SharedConnection extends PostgresConnection {
   #listening: ListenClient | undefined;
@@ -46,8 +46,8 @@ class SharedConnection extends PostgresConnection {
   }
 
   /**
-   * Says again and again that it listens. One that broke off unnoticed has no answer: it is given up, another is opened, and
-   * all who waited look for themselves.
+   * Repeats LISTEN as a probe. A connection that broke unnoticed does not answer: it is given up, another is opened,
+   * and all waiting workers poll.
    */
   async #probe(client: ListenClient): Promise<void> {
     try {
@@ -69,7 +69,7 @@ class SharedConnection extends PostgresConnection {
 
 type ListenClient = Awaited<ReturnType<PostgresConnection["getListenClient"]>>;
 
-/** Workers that start at once each say LISTEN, but a client takes one statement after the other. */
+/** Workers that start together each send LISTEN, but a client runs one statement at a time. */
 function takeTurns(client: ListenClient): void {
   const query: ListenClient["query"] = client.query.bind(client);
   let last: Promise<unknown> = Promise.resolve();
@@ -81,8 +81,8 @@ function takeTurns(client: ListenClient): void {
 }
 
 /**
- * A worker's backend that looks for itself every 30 s, whatever became of its LISTEN, never spins on an error, and leaves
- * its connection to the others.
+ * A worker's backend that polls every 30 s whatever became of its LISTEN, pauses after an error instead of spinning,
+ * and leaves the shared connection open when it closes.
  */
 class PatientBackend extends PostgresQueueBackend {
   override get maximumBlockTimeout(): number {
@@ -122,8 +122,8 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
     connectionTimeoutMillis: 5_000,
     query_timeout: 30_000,
     keepAlive: true,
-    // A crash may take back the last moments of a queue: then a job runs again, as after the death of its worker. What
-    // an outbox has handed over stays, since its mark commits later.
+    // A crash may undo a queue's last moments: such a job runs again, as after the death of its worker. What an outbox
+    // has handed over stays, since the outbox marks it in a later commit.
     options: "-c synchronous_commit=off",
     max: CONNECTIONS,
   });
@@ -140,7 +140,7 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
       connection: {},
       drainDelay: LONGEST_WAIT_SECONDS,
     },
-    // BullMQ's upsert of a schedule reads before it writes: two at once in one millisecond would end the schedule.
+    // BullMQ's upsert of a schedule reads before it writes: two in the same millisecond would end the schedule.
     alone: async (name, work) => {
       const client = new Client({
         connectionString: databaseUrl,

@@ -1,24 +1,24 @@
 /**
- * BullMQ on Redis or Valkey, one server or a cluster. All keys share one hash slot, as BullMQ's scripts demand.
- * The server needs `maxmemory-policy noeviction` and an append-only file: jobs live there.
+ * BullMQ on Redis or Valkey, one server or a cluster. All keys share one hash slot, as BullMQ's scripts require.
+ * The server needs `maxmemory-policy noeviction` and an append-only file, because jobs live there.
  */
 import type { Logger } from "@continuo/process";
 import { createRedisBackend } from "bullmq";
 import type { JobsBackend } from "./jobs.backend.ts";
 import { createRedis, parseRedisUrl } from "./redis.ts";
 
-/** Two shared connections; BullMQ opens one more per worker. They come up by themselves when Redis does. */
+/** Two shared connections; BullMQ opens one more per worker. They reconnect when Redis comes back. */
 export function openRedisBackend(options: { redisUrl: string; logger: Logger }): JobsBackend {
   const closing = new AbortController();
   const target = parseRedisUrl(options.redisUrl);
-  // A producer hears of a lost server soon; a worker waits for it to come back.
+  // A producer fails soon when the server is lost; a worker waits for it to come back.
   const producer = createRedis(target, {
     maxRetriesPerRequest: 1,
     enableOfflineQueue: true,
     socketTimeout: 5_000,
     closing: closing.signal,
   });
-  // Its blocking twin is rightly silent for up to 10 s.
+  // BullMQ's blocking duplicate of it may rightly be silent for up to 10 s.
   const consumer = createRedis(target, {
     maxRetriesPerRequest: null,
     enableOfflineQueue: true,
@@ -31,7 +31,7 @@ export function openRedisBackend(options: { redisUrl: string; logger: Logger }):
   return {
     queue: { factory: createRedisBackend, connection: producer },
     worker: { factory: createRedisBackend, connection: consumer, drainDelay: 5 },
-    // Each of BullMQ's scripts is atomic there.
+    // BullMQ's scripts are atomic in Redis.
     alone: (_, work) => work(),
     [Symbol.asyncDispose]: async () => {
       closing.abort();

@@ -1,4 +1,4 @@
-/** What jobs promise, whatever carries them. */
+/** What jobs guarantee on either backend. */
 import { randomUUID } from "node:crypto";
 import { createLogger, type Logger, metrics } from "@continuo/process";
 import { UnrecoverableError } from "bullmq";
@@ -17,7 +17,7 @@ function someJob(options: { attempts?: number } = {}): JobDefinition<{ subject: 
   return defineJob({ ...tell, ...options, name: `tell-${randomUUID()}` });
 }
 
-/** A logger, and what it is told of jobs. */
+/** A logger, and what it logs about jobs. */
 function listen(): { logger: Logger; told: string[] } {
   const logger = createLogger({ name: "jobs-test", level: "silent" });
   const told: string[] = [];
@@ -261,7 +261,7 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       const runs: JobContext[] = [];
       await jobs.work(tellInVain, async (_, context) => void runs.push(context));
       await vi.waitFor(() => expect(runs).toMatchObject([{ jobId }]), soon);
-      // More than one more, where the worker had fallen silent before.
+      // Higher than 2 if the worker had already been silent before.
       expect(runs[0]?.attempt).toBeGreaterThan(1);
     });
 

@@ -1,7 +1,7 @@
 /**
- * A job: named work that may follow later, in any process, and is tried again until it succeeds.
- * The contract (name, payload, attempts) stands apart from the code that does it, so that both sides parse.
- * Not a poke (nobody keeps those), and never in the path of an acknowledgement: acknowledge a commit.
+ * A job: named work that can be done later, in any process, and is retried until it succeeds.
+ * The contract (name, payload, attempts) is separate from the code that does the work, so that both sides parse.
+ * Not a poke, which nobody stores; and never part of an acknowledgement: acknowledge a commit.
  */
 import type { Logger } from "@continuo/process";
 import type { z } from "zod";
@@ -11,29 +11,28 @@ export interface JobDefinition<Payload> {
   /** kebab-case; also the name of its queue. */
   readonly name: string;
   /**
-   * What it was called before. A row of an outbox under such a name becomes this job: a process that is not yet replaced may
-   * still write some. What a queue of that name has is removed when somebody begins to work on this one: its outbox or
-   * schedule says it again.
+   * Former names of the job. An outbox row under a former name becomes this job, since a process not yet replaced may
+   * still write some. A former queue is removed when a worker of this job starts: its outbox or schedule will enqueue again.
    */
   readonly formerly?: readonly string[];
   readonly schema: z.ZodType<Payload>;
-  /** How often it is tried before it stays failed, for somebody to look at. */
+  /** How often it is tried before it stays failed, for an operator to look at. */
   readonly attempts: number;
   /** The wait before the second attempt, in milliseconds; it doubles for each further one, with jitter. */
   readonly backoffMs: number;
-  /** Where it is cheaper to do many at once: payloads that wait in an outbox together become this one, and one job. */
+  /** Where many are cheaper done at once: payloads that wait in an outbox together are merged into one, for one job. */
   merge?(payloads: readonly Payload[]): Payload;
 }
 
 export interface JobContext {
   /**
-   * Stays the same over all attempts, also after the death of a worker. A handler may run more than once for one id
-   * (its process can die after the effect and before the acknowledgement): make the effect idempotent by it.
+   * The same for all attempts, even after a worker's death. A handler may run more than once for one id (its process
+   * can die after the effect and before the acknowledgement): use the id to make the effect idempotent.
    */
   readonly jobId: string;
-  /** 1 the first time. */
+  /** 1 for the first attempt. */
   readonly attempt: number;
-  /** Aborts when this worker is closing or has lost the job to another: stop at the next safe point by throwing. */
+  /** Aborted when this worker is closing or has lost the job to another: stop at the next safe point by throwing. */
   readonly signal: AbortSignal;
   readonly logger: Logger;
 }
@@ -41,28 +40,31 @@ export interface JobContext {
 export type JobHandler<Payload> = (payload: Payload, context: JobContext) => Promise<void>;
 
 export interface EnqueueOptions {
-  /** Twice the same id is one job, for as long as the first is remembered (an hour after it completed). No colon, not a number. */
+  /**
+   * Enqueueing the same id twice is one job, while the first is remembered (until an hour after it completed). No
+   * colon, not a number.
+   */
   readonly jobId?: string;
   readonly delayMs?: number;
 }
 
 export interface Jobs extends AsyncDisposable {
   /**
-   * Resolves when the queue has stored the job (over Postgres it survives a crash of the server from the next commit on
-   * that waits for the disk, such as that of an outbox's mark). Throws ZodError for a payload that does not parse, and
-   * UNAVAILABLE/JOBS_UNREACHABLE within 5 s when the queue cannot be reached (the job may be there all the same:
-   * trying again with the same `jobId` is safe).
+   * Resolves when the queue has stored the job. Over Postgres it survives a server crash only once a later commit has
+   * been flushed to disk, such as the one that marks the outbox row. Throws ZodError for a payload that does not parse,
+   * and UNAVAILABLE/JOBS_UNREACHABLE within 5 s when the queue cannot be reached (the job may have been stored all the
+   * same: retrying with the same `jobId` is safe).
    */
   enqueue<Payload>(definition: JobDefinition<Payload>, payload: Payload, options?: EnqueueOptions): Promise<void>;
-  /** Starts to work on jobs of `definition`, `concurrency` (default 5) at a time; closing waits for those under way. */
+  /** Starts a worker for jobs of `definition`, `concurrency` (default 5) at a time; closing waits for those under way. */
   work<Payload>(
     definition: JobDefinition<Payload>,
     handler: JobHandler<Payload>,
     options?: { concurrency?: number },
   ): Promise<AsyncDisposable>;
   /**
-   * One job every `everyMs`, however many processes say so (the last interval said counts), the first at once.
-   * The process keeps asserting it, so that a queue that lost its data has it again within half a minute.
+   * Schedules one job every `everyMs`, the first at once, however many processes call this (the last interval given
+   * counts). The process keeps asserting the schedule, so a queue that lost its data has it again within half a minute.
    * `payload` is `{}` unless given.
    */
   every<Payload>(definition: JobDefinition<Payload>, options: { everyMs: number; payload?: Payload }): Promise<void>;

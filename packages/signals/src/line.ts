@@ -1,6 +1,6 @@
 /**
- * A line: one connection that is opened again, with backoff, whenever it drops or stops answering.
- * Not a pool, and it carries nothing over: whoever opens it says again what it wants to hear.
+ * A line: one connection that is reopened, with backoff, whenever it drops or stops answering.
+ * Not a pool, and it carries no state over: `open` has to subscribe again each time.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
@@ -12,12 +12,12 @@ export interface OpenLine extends AsyncDisposable {
 }
 
 export interface LineOptions {
-  /** Opens a connection, ready to hear; rejects within seconds when it cannot. */
+  /** Opens a connection, ready to receive; rejects within seconds when it cannot. */
   readonly open: () => Promise<OpenLine>;
-  /** Called each time the line is open: what was said while it was not is lost. */
+  /** Called each time the line opens: anything sent while it was down is lost. */
   readonly onOpen: () => void;
   readonly logger: Logger;
-  /** How often a silent connection is asked whether it is still there. Milliseconds. */
+  /** How often a silent connection is probed. Milliseconds. */
   readonly probeEveryMs?: number;
   readonly random?: () => number;
 }
@@ -25,18 +25,18 @@ export interface LineOptions {
 const BACKOFF_BASE_MS = 100;
 const BACKOFF_CAP_MS = 5_000;
 
-/** Milliseconds to wait after `failures` attempts in a row: full jitter, doubling up to 5 s. */
+/** Milliseconds to wait after `failures` failed attempts in a row: full jitter, doubling up to 5 s. */
 export function backoffMs(failures: number, random: () => number): number {
   return random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** failures);
 }
 
-/** Resolves when the first attempt is over, open or not: a line that is down at the start comes up by itself. */
+/** Resolves after the first attempt, successful or not: a line that is down at the start comes up by itself. */
 export async function startLine(options: LineOptions): Promise<AsyncDisposable> {
   const { open, onOpen, logger, probeEveryMs = 10_000, random = Math.random } = options;
   const stopping = new AbortController();
   const attempted = Promise.withResolvers<void>();
 
-  /** Asks again and again, one question at a time, until `stopped`. */
+  /** Probes repeatedly, one probe at a time, until `stopped`. */
   async function probe(line: OpenLine, stopped: AbortSignal): Promise<void> {
     for (;;) {
       await pause(probeEveryMs, undefined, { signal: stopped }).catch(() => undefined);

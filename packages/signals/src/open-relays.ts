@@ -5,11 +5,11 @@ export interface RelaysOptions {
   readonly databaseUrl: string;
   readonly redisUrl?: string | undefined;
   readonly logger: Logger;
-  /** How often a silent connection is asked whether it is still there. Milliseconds. */
+  /** How often a silent connection is probed. Milliseconds. */
   readonly probeEveryMs?: number;
 }
 
-/** Relays over Redis when `redisUrl` is set, else over Postgres. Never fails for a bus that is down. */
+/** Relays over Redis when `redisUrl` is set, else over Postgres. Does not fail when the bus is down. */
 export async function openRelays({ databaseUrl, redisUrl, ...options }: RelaysOptions): Promise<Relays> {
   const logger = options.logger.child({ component: "relays" });
   // A process loads only the driver it uses: each is tens of megabytes.

@@ -1,4 +1,4 @@
-/** What the outbox promises, whatever carries its jobs and pokes. */
+/** What the outbox guarantees on either backend. */
 import { randomUUID } from "node:crypto";
 import { ONLY_LOOPS } from "@continuo/testkit";
 import { Client, Pool } from "pg";
@@ -222,7 +222,7 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       expect(enqueued.filter(({ name }) => name === tell.name)).toHaveLength(2);
       expect(merged()).toEqual([{ name: all.name, payload: { subjects: ["a", "b", "c"] }, jobId: expect.any(String) }]);
 
-      // As after a death between the hand-over and its mark; then with one row more, which must not be taken for done.
+      // As after a crash between hand-over and mark; then with one more row, which must not count as handed over.
       const again = async (): Promise<void> =>
         void (await pool.query("UPDATE session.outbox SET enqueued_at = NULL WHERE topic = $1", [all.name]));
       await again();
@@ -293,13 +293,13 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
       const looping = new Pool({ connectionString: bus.databaseUrl, options: ONLY_LOOPS });
       await using _looping = { [Symbol.asyncDispose]: () => looping.end() };
       const own: Pool = Object.create(pool, {
-        // The pool itself, which keeps count of its connections.
+        // The real pool, which keeps count of its connections.
         connect: { value: () => pool.connect() },
         query: {
           value: async (text: string, values: unknown[]) => {
             const answer = await looping.query(text, values);
             statements.push(`${answer.command} ${answer.rowCount}`);
-            // It goes with the next round: there is one before all are gone.
+            // The next round hands it over: there is one before everything is deleted.
             if (statements.length === 1) await write(outboxRow(tell, { subject: "between" }));
             else statements.push(`${await pending()} pending`);
             return answer;

@@ -1,9 +1,9 @@
 /**
- * The outbox: an event written in the business transaction, and handed to its queue after the commit.
- * A row goes to the queue under its own id, so a second hand-over (the process died between the two) is the same job:
- * the queue knows the id while the job exists and an hour after it completed; beyond that, and for jobs that were merged
- * from other rows the second time, the handler's own idempotence decides. Order is not promised. A row with `due_at` waits
- * here until then: what is to be tried again much later burdens no queue, and outlives one.
+ * The outbox: an event is written in the business transaction, and handed to its queue after the commit.
+ * A row is enqueued under its own id, so handing it over again (the process died before it marked the row) is the same
+ * job. The queue knows an id while the job exists and for an hour after it completed; after that, or when the second
+ * hand-over merges different rows, the handler must be idempotent. Order is not guaranteed. A row with `due_at` waits
+ * here until then, so that a much later retry burdens no queue, and survives the loss of one.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
@@ -13,14 +13,14 @@ import { ZodError, z } from "zod";
 import type { JobDefinition, Jobs } from "./jobs.ts";
 import type { Pokes } from "./pokes.ts";
 
-/** A row of `<schema>.outbox` that is still to be written. */
+/** A row of `<schema>.outbox` that is yet to be written. */
 export interface OutboxRow {
   readonly id: string;
   readonly topic: string;
   readonly payload: unknown;
 }
 
-/** The row that stands for one job; write it in the business transaction. Throws ZodError for a payload that does not parse. */
+/** The row for one job; write it in the business transaction. Throws ZodError for a payload that does not parse. */
 export function outboxRow<Payload>(
   definition: JobDefinition<Payload>,
   payload: Payload,
@@ -29,22 +29,25 @@ export function outboxRow<Payload>(
   return { id, topic: definition.name, payload: definition.schema.parse(payload) };
 }
 
-/** The topic to poke (with any number) after a commit that wrote to the outbox of `schema`; unpoked, the sweep finds it. */
+/**
+ * The topic to poke (with any number) after a commit that wrote to the outbox of `schema`. Without a poke, the sweep
+ * finds the row.
+ */
 export function outboxTopic(schema: string): string {
   return `outbox:${schema}`;
 }
 
 export interface OutboxRelayOptions {
-  /** The owner's pool: it reads and marks its own outbox. */
+  /** The owner's pool, for reading and marking its own outbox. */
   readonly pool: Pool;
   /** The owner's Postgres schema. */
   readonly schema: string;
   readonly jobs: Jobs;
-  /** The jobs this relay hands over; rows of other topics wait for a relay that knows them. */
+  /** The jobs that this relay hands over; rows of other topics wait for a relay that knows them. */
   readonly definitions: readonly JobDefinition<unknown>[];
   readonly pokes: Pokes;
   readonly logger: Logger;
-  /** How often it looks unpoked. Milliseconds. */
+  /** How often the relay looks without a poke. Milliseconds. */
   readonly sweepMs?: number;
   /** How long a row stays after its hand-over. Milliseconds. */
   readonly retentionMs?: number;
@@ -52,8 +55,8 @@ export interface OutboxRelayOptions {
 
 const BATCH = 100;
 /**
- * From waking to reading, so that a burst goes together: longer the more rows the round before had, as few large rounds cost
- * less than many small ones. Milliseconds.
+ * Pause between waking and reading, so that a burst goes together. It grows with the rows of the previous round,
+ * because few large rounds cost less than many small ones. Milliseconds.
  */
 const LINGER_MS = { least: 25, perRow: 50, most: 1_000 };
 const PURGE_EVERY_MS = 10 * 60_000;
@@ -67,7 +70,10 @@ interface Waiting {
   readonly payload: unknown;
 }
 
-/** The same rows are the same job, others are another: a row is never taken for done because a merged job without it was. */
+/**
+ * The same rows give the same job id, a different set another: a row must not count as handed over because a merged job
+ * without it was.
+ */
 function jobIdOf(ids: readonly string[]): string {
   const [first, ...others] = ids.toSorted();
   if (first !== undefined && others.length === 0) return first;
@@ -103,7 +109,7 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
     }
   }
 
-  /** Resolves to the ids of the rows that their queues have. */
+  /** Resolves to the ids of the rows that have been enqueued. */
   async function handOver(rows: readonly Waiting[]): Promise<PromiseSettledResult<string[]>[]> {
     const readable = rows
       .map((row) => ({ ...row, payload: parse(row) }))
@@ -125,10 +131,10 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
     );
   }
 
-  /** Returns how many rows there were. */
+  /** Returns how many rows it found. */
   async function relayBatch(): Promise<number> {
     const client = await pool.connect();
-    // A pool listens only to idle connections: one that dies between two queries would take the process with it.
+    // A pool handles errors of idle clients only: one that dies between two queries would end the process.
     client.on("error", ignore);
     let fault: unknown;
     try {
@@ -165,17 +171,18 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       fault = cause;
       throw cause;
     } finally {
-      // A connection in an unknown state is thrown away: its transaction rolls back with it.
+      // A connection in an unknown state is discarded, which rolls its transaction back.
       client.off("error", ignore);
       client.release(fault !== undefined);
     }
   }
 
-  /** Deletes a batch of what is past, when that is due. Returns whether there may be more. */
+  /** Deletes a batch of expired rows, if a purge is due. Returns whether there may be more. */
   async function purge(): Promise<boolean> {
     if (Date.now() - purgedAt < PURGE_EVERY_MS) return false;
     const { rowCount } = await pool.query(
-      // As an array: where Postgres joins by a loop, it would ask IN (...) again for each row, and delete without a limit.
+      // An array, because in a nested-loop join Postgres would evaluate IN (...) again for each row, and delete without
+      // a limit.
       `DELETE FROM ${schema}.outbox WHERE id = ANY (ARRAY(
          SELECT id FROM ${schema}.outbox WHERE enqueued_at < now() - $1 * interval '1 millisecond'
           LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
@@ -192,7 +199,7 @@ export async function startOutboxRelay(options: OutboxRelayOptions): Promise<Asy
       let rows = 0;
       try {
         for (let found = BATCH; found === BATCH && !stopping.signal.aborted; rows += found) found = await relayBatch();
-        // What is to be handed over goes first, between any two batches too.
+        // Handing over takes precedence, between any two purge batches too.
         if (await purge()) continue;
       } catch (cause) {
         logger.warn({ err: cause }, "the outbox was not relayed: trying again");

@@ -1,4 +1,4 @@
-/** Who listens to which topic in this process; a listener that throws is logged and harms nobody else. */
+/** Which listeners in this process listen to which topic; one that throws is logged and does not affect the others. */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 import type { PokeListener } from "./pokes.ts";
@@ -7,19 +7,19 @@ const MAX_TOPIC_LENGTH = 255;
 
 export interface PokeListeners {
   readonly topics: () => string[];
-  /** Until that is disposed of. */
+  /** Listens until the result is disposed. */
   add(topic: string, listener: PokeListener): AsyncDisposable;
   readonly poke: (topic: string, text: string) => void;
   readonly gap: () => void;
 }
 
-/** Those who listen to a topic. */
+/** The listeners of one topic. */
 interface Heard {
   readonly listening: Set<Listening>;
   remove(listening: Listening): Promise<void>;
 }
 
-/** An empty registry. `onUnheard` is told of a topic whose last listener has gone. */
+/** An empty registry. `onUnheard` is called for a topic whose last listener has gone. */
 export function createPokeListeners(logger: Logger, onUnheard?: (topic: string) => Promise<void>): PokeListeners {
   const byTopic = new Map<string, Heard>();
 
@@ -77,8 +77,8 @@ export function createPokeListeners(logger: Logger, onUnheard?: (topic: string) 
 }
 
 /**
- * That somebody listens: an object of its own, as the same listener may be subscribed twice. A class, as there are as many
- * as open subscriptions, and a closure each is dear.
+ * One subscription. An object, as the same listener may subscribe twice; a class, as there is one for each open
+ * subscription, and a closure each would take more memory.
  */
 class Listening implements AsyncDisposable {
   readonly listener: PokeListener;
@@ -94,7 +94,7 @@ class Listening implements AsyncDisposable {
   }
 }
 
-/** Guards what callers pass: a topic is 1 to 255 characters, a number a safe integer. Throws RangeError. */
+/** Validates what callers pass: a topic is 1 to 255 characters, a number a safe integer. Throws RangeError. */
 export function assertPoke(topic: string, number = 0): void {
   if (topic.length === 0 || topic.length > MAX_TOPIC_LENGTH)
     throw new RangeError(`a topic has 1 to ${MAX_TOPIC_LENGTH} characters`);

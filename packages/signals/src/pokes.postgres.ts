@@ -1,7 +1,7 @@
 /**
- * Pokes over Postgres: one LISTEN connection per process on one channel, and pg_notify through a connection of its own.
- * Whoever is in the same process hears without a way through the database.
- * Needs no privilege beyond CONNECT. Needs a session of its own: not a pooler in transaction mode.
+ * Pokes over Postgres: one LISTEN connection per process on one channel, and pg_notify on a separate connection.
+ * Listeners in the publishing process are called directly, without a round trip through the database.
+ * Needs no privilege beyond CONNECT, but a session of its own: not a pooler in transaction mode.
  */
 import { randomBytes } from "node:crypto";
 import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
@@ -15,10 +15,10 @@ import { sparingly } from "./sparingly.ts";
 
 const CHANNEL = "continuo_pokes";
 const TIMEOUT_MS = 5_000;
-/** Between two statements: each wakes all connections that listen, to whatever they listen. Milliseconds. */
+/** Pause between two statements, since each wakes all listening connections, whatever their channel. Milliseconds. */
 const PACE_MS = 5;
 
-/** Starts pokes on the database at `databaseUrl`; comes up by itself when the database does. */
+/** Starts pokes on the database at `databaseUrl`; connects by itself once the database is up. */
 export async function startPostgresPokes(options: {
   databaseUrl: string;
   logger: Logger;
@@ -35,10 +35,10 @@ export async function startPostgresPokes(options: {
   const listeners = createPokeListeners(logger);
   await using stack = new AsyncDisposableStack();
   let closed = false;
-  /** In front of what we publish, which we hear too. */
+  /** Prefixes our own payloads, which Postgres delivers to us too. */
   const own = `${randomBytes(6).toString("base64url")}:`;
 
-  // A poke may be lost: a crash may take it back, and none waits for the disk.
+  // Pokes may be lost, so publishing does not wait for the disk: a crash may undo one.
   const publishing = { ...connection, options: "-c synchronous_commit=off", max: 1, idleTimeoutMillis: 0 };
   const publisher = stack.adopt(new Pool(publishing), (pool) => pool.end());
   publisher.on("error", (cause) => logger.debug({ err: cause }, "the poke publisher lost its connection"));
@@ -50,8 +50,8 @@ export async function startPostgresPokes(options: {
   }
   stack.use(await startLine({ ...options, open: () => listen(connection, CHANNEL, hear), onOpen: listeners.gap }));
 
-  // While one statement is under way the next gathers: a burst costs few round trips, and the highest number wins. It begins
-  // when those have had their turn who hear in this process.
+  // Pokes gather while a statement is under way: a burst costs few round trips, and the highest number wins. A flush
+  // lets the listeners in this process have their turn first.
   let gathering = new Map<string, number>();
   let flushing: Promise<void> = Promise.resolve();
   const tellOfLost = sparingly((about: object) => logger.warn(about, "pokes were not published"));

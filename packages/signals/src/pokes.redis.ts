@@ -9,7 +9,7 @@ import { sparingly } from "./sparingly.ts";
 
 const PREFIX = "continuo:poke:";
 
-/** Starts pokes on the server or cluster at `redisUrl`; comes up by itself when Redis does. */
+/** Starts pokes on the server or cluster at `redisUrl`; connects by itself once Redis is up. */
 export async function startRedisPokes(options: {
   redisUrl: string;
   logger: Logger;

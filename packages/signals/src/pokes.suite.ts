@@ -1,4 +1,4 @@
-/** What a bus of pokes promises, whatever carries it. */
+/** What a bus of pokes guarantees on either backend. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";

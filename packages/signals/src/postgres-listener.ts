@@ -1,8 +1,8 @@
-/** A connection that hears what is notified on one channel. Needs a session of its own: not a pooler in transaction mode. */
+/** A connection that listens on one channel. Needs a session of its own: not a pooler in transaction mode. */
 import { Client, type ClientConfig } from "pg";
 import type { OpenLine } from "./line.ts";
 
-/** Opens it; `hear` gets each payload. Rejects when the server cannot be reached. */
+/** Opens the connection; `hear` gets each payload. Rejects when the server cannot be reached. */
 export async function listen(
   config: ClientConfig,
   channel: string,

@@ -1,6 +1,6 @@
 /**
- * Topics that are heard over Redis pub/sub, each a channel, on one connection at a time: to any node, as on a cluster every
- * node hears every PUBLISH. A line (`line.ts`) opens the next one when it is lost.
+ * Listens to topics over Redis pub/sub, a channel per topic, on one connection at a time. Any node will do, since in a
+ * cluster every node receives every PUBLISH. When the connection is lost, a line (`line.ts`) opens the next.
  */
 import type { Logger } from "@continuo/process";
 import { Redis } from "ioredis";
@@ -10,15 +10,15 @@ import type { RedisTarget } from "./redis.ts";
 const TIMEOUT_MS = 5_000;
 
 export interface RedisListener {
-  /** Opens a connection that hears all topics there are. Rejects when there is none to be had. */
+  /** Opens a connection that subscribes to all current topics. Rejects when it cannot connect. */
   readonly open: () => Promise<OpenLine>;
-  /** The connection that is open, if one is, hears this topic too. */
+  /** Subscribes the open connection, if there is one, to this topic too. */
   add(topic: string): Promise<void>;
-  /** It does not any more. */
+  /** Unsubscribes it. */
   remove(topic: string): Promise<void>;
 }
 
-/** `topics` are those to hear by now, of which `add` and `remove` tell; `prefix` is in front of each one's channel. */
+/** `topics` returns the current topics; `add` and `remove` announce changes to them. `prefix` precedes each channel's name. */
 export function createRedisListener(options: {
   target: RedisTarget;
   prefix: string;
@@ -53,20 +53,20 @@ export function createRedisListener(options: {
       };
       try {
         await redis.connect();
-        // From here on whoever is added is so on this connection; the topics before it follow in one command.
+        // From here on, `add` subscribes on this connection; the topics added before follow in one command.
         current = redis;
         const channels = topics().map((topic) => prefix + topic);
         if (channels.length > 0) await redis.subscribe(...channels);
       } catch (cause) {
         await close();
-        // What ioredis rejects with says only that there is no connection.
+        // ioredis rejects saying only that there is no connection.
         throw trouble ?? cause;
       }
       return { closed: gone.promise, probe: async () => void (await redis.ping()), [Symbol.asyncDispose]: close };
     },
     async add(topic) {
       const redis = current;
-      // One that does not answer is closed: the next one hears everything.
+      // If it does not answer, close it: the next connection subscribes to everything.
       await redis?.subscribe(prefix + topic).catch(() => redis.disconnect());
     },
     async remove(topic) {

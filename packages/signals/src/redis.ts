@@ -1,10 +1,12 @@
-/** What REDIS_URL means: one server, or a cluster when it lists several or says redis-cluster://. Redis and Valkey alike. */
+/**
+ * What REDIS_URL means: one server, or a cluster when it lists several or uses redis-cluster://. For Redis and Valkey alike.
+ */
 import { type EventEmitter, once } from "node:events";
 import { Cluster, Redis } from "ioredis";
 
 export interface RedisTarget {
   readonly cluster: boolean;
-  /** redis:// or rediss:// URLs: the server, or nodes of the cluster to ask for the others. */
+  /** redis:// or rediss:// URLs: the server, or some nodes from which to discover the cluster. */
   readonly urls: readonly [string, ...string[]];
 }
 
@@ -22,23 +24,23 @@ export function parseRedisUrl(text: string): RedisTarget {
   return { cluster, urls: [first, ...others] };
 }
 
-/** Milliseconds before the next attempt to connect: full jitter, so that a fleet does not come back in one wave. */
+/** Milliseconds before the next attempt to connect: full jitter, so that processes do not all reconnect at once. */
 export function retryDelayMs(attempt: number): number {
   return Math.ceil(Math.random() * Math.min(5_000, 100 * 2 ** attempt));
 }
 
 export interface RedisClientOptions {
-  /** How many reconnections a command outlives; null: it waits for as long as it takes. */
+  /** How many reconnections a command survives; null: it waits as long as it takes. */
   readonly maxRetriesPerRequest: number | null;
-  /** Whether a command waits for a server that is away, or fails at once. */
+  /** Whether a command waits while the server is away, or fails at once. */
   readonly enableOfflineQueue: boolean;
-  /** A server that owes an answer and is silent for this long is taken for dead: the client connects again. Milliseconds. */
+  /** A server that owes an answer and is silent for this long counts as dead: the client reconnects. Milliseconds. */
   readonly socketTimeout: number;
-  /** Once aborted, neither this client nor a duplicate of it connects again. */
+  /** Once aborted, neither this client nor its duplicates reconnect. */
   readonly closing?: AbortSignal;
 }
 
-/** A client for commands; it reconnects by itself. The caller listens to "error" and disconnects it in the end. */
+/** A client for commands that reconnects by itself. The caller handles its "error" events and disconnects it. */
 export function createRedis(target: RedisTarget, options: RedisClientOptions): Redis | Cluster {
   const { enableOfflineQueue, closing, ...node } = { connectTimeout: 5_000, ...options };
   const retryStrategy = (attempt: number): number | null => (closing?.aborted ? null : retryDelayMs(attempt));
@@ -48,7 +50,7 @@ export function createRedis(target: RedisTarget, options: RedisClientOptions): R
   return new Cluster([...target.urls], {
     clusterRetryStrategy: retryStrategy,
     enableOfflineQueue,
-    // Certificates name hosts, not the addresses they resolve to.
+    // Certificates name hosts, not the addresses that they resolve to.
     ...(secure ? { dnsLookup: (address, found) => found(null, address) } : {}),
     redisOptions: {
       ...node,
@@ -59,14 +61,14 @@ export function createRedis(target: RedisTarget, options: RedisClientOptions): R
   });
 }
 
-/** A client for what is said now or never: it fails at once while the server is away. As `createRedis` otherwise. */
+/** A client for what must be sent now or never: commands fail at once while the server is away. Otherwise as `createRedis`. */
 export function createSender(target: RedisTarget): Redis | Cluster {
   return createRedis(target, { enableOfflineQueue: false, maxRetriesPerRequest: 0, socketTimeout: SENT_WITHIN_MS });
 }
 
 const SENT_WITHIN_MS = 5_000;
 
-/** A client whose first attempt to connect is over, either way; it goes on trying. The caller disconnects it in the end. */
+/** A client whose first attempt to connect is over, successful or not; it keeps trying. The caller disconnects it. */
 export async function connectRedis(
   redisUrl: string,
   { onError, ...options }: RedisClientOptions & { readonly onError: (cause: unknown) => void },
@@ -77,7 +79,7 @@ export async function connectRedis(
   return redis;
 }
 
-/** Resolves when the first attempt to connect is over, either way. */
+/** Resolves when the first attempt to connect is over, successful or not. */
 export async function attempted(redis: EventEmitter): Promise<void> {
   const over = new AbortController();
   await Promise.race(

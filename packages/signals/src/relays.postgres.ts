@@ -1,6 +1,6 @@
 /**
- * Relays over Postgres: one LISTEN connection for a process that listens, and pg_notify for one that sends. A notification
- * writes to no table and its text to no write-ahead log; its queue may be spilled to the server's disk.
+ * Relays over Postgres: one LISTEN connection per listening process, and pg_notify for sending. A notification is
+ * written to no table and its text to no write-ahead log; its queue may spill to the server's disk.
  */
 import type { Logger } from "@continuo/process";
 import { Pool } from "pg";
@@ -12,7 +12,7 @@ import { sparingly } from "./sparingly.ts";
 const CHANNEL = "continuo_relays";
 const TIMEOUT_MS = 5_000;
 
-/** Relays on the database at `databaseUrl`. Connects when it is first used; comes up by itself when the database does. */
+/** Relays on the database at `databaseUrl`. Connects on first use, and by itself once the database is up. */
 export function openPostgresRelays(options: { databaseUrl: string; logger: Logger; probeEveryMs?: number }): Relays {
   const { databaseUrl, logger } = options;
   const connection = {
@@ -41,7 +41,7 @@ export function openPostgresRelays(options: { databaseUrl: string; logger: Logge
       if (stack.disposed) throw relaysClosed();
       assertRelay(topic, text);
       const query = { name: "relay", text: `SELECT pg_notify('${CHANNEL}', $1)`, values: [`${topic} ${text}`] };
-      // Not the error itself: a driver's may hold what was sent.
+      // Not the error itself: a driver's error may contain what was sent.
       await sender.query(query).catch(() => tellOfLost(topic));
     },
     async subscribe(topic, hear) {

@@ -1,4 +1,4 @@
-/** Relays over Redis pub/sub, which keeps nothing: a channel per topic. */
+/** Relays over Redis pub/sub, which stores nothing: a channel per topic. */
 import type { Logger } from "@continuo/process";
 import { startLine } from "./line.ts";
 import { attempted, createSender, parseRedisUrl } from "./redis.ts";
@@ -8,7 +8,7 @@ import { sparingly } from "./sparingly.ts";
 
 const PREFIX = "continuo:relay:";
 
-/** Relays on the server or cluster at `redisUrl`. Connects when it is first used; comes up by itself when Redis does. */
+/** Relays on the server or cluster at `redisUrl`. Connects on first use, and by itself once Redis is up. */
 export function openRedisRelays(options: { redisUrl: string; logger: Logger; probeEveryMs?: number }): Relays {
   const { logger } = options;
   const target = parseRedisUrl(options.redisUrl);
@@ -32,7 +32,7 @@ export function openRedisRelays(options: { redisUrl: string; logger: Logger; pro
       assertRelay(topic, text);
       sender ??= connectSender();
       const redis = await sender;
-      // Not the error itself: it holds the command, and so what was sent.
+      // Not the error itself: it contains the command, and so what was sent.
       await redis.publish(PREFIX + topic, text).catch(() => tellOfLost(topic));
     },
     async subscribe(topic, hear) {

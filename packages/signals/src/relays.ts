@@ -1,7 +1,7 @@
 /**
- * A relay passes a text on to whoever listens at that moment and keeps nothing of it. Not a poke, which carries no data
- * and is healed by looking again; not a job, which waits for somebody. What may be lost without harm goes this way, sealed
- * by its sender: a bus may spill what it carries to its disk.
+ * A relay passes a text to whoever is listening at that moment, and stores nothing. Not a poke, which carries no data
+ * and whose loss is repaired by reading again; not a job, which waits for a worker. For what may be lost without harm,
+ * sealed by its sender: a bus may spill to disk what it carries.
  */
 import type { Logger } from "@continuo/process";
 import { AppError } from "@continuo/errors";
@@ -9,26 +9,33 @@ import { AppError } from "@continuo/errors";
 /** Relays between all processes of one installation. */
 export interface Relays extends AsyncDisposable {
   /**
-   * Hands `text` to everybody who listens to `topic` now, in the order of one sender's calls. Best effort: a bus that is
-   * down is logged, not thrown. Throws RangeError for a longer text than MAX_RELAY_BYTES, UNAVAILABLE/RELAYS_CLOSED after disposal.
+   * Sends `text` to all current listeners of `topic`, in the order of one sender's calls. Best effort: a bus that is
+   * down is logged, not thrown. Throws RangeError for a text longer than MAX_RELAY_BYTES, UNAVAILABLE/RELAYS_CLOSED
+   * after disposal.
    */
   publish(topic: string, text: string): Promise<void>;
-  /** Once resolved, later texts of `topic` are heard, unless the bus is down. Throws UNAVAILABLE/RELAYS_CLOSED after disposal. */
+  /**
+   * Once resolved, the listener gets later texts of `topic`, unless the bus is down. Throws UNAVAILABLE/RELAYS_CLOSED
+   * after disposal.
+   */
   subscribe(topic: string, hear: (text: string) => void): Promise<AsyncDisposable>;
 }
 
-/** With a topic of 255 characters, what a notification of Postgres takes; the same over Redis, so that nothing depends on which it is. */
+/**
+ * Together with a topic of 255 characters, what fits in a Postgres notification; the same over Redis, so that both
+ * behave alike.
+ */
 export const MAX_RELAY_BYTES = 7_500;
 
-/** Who listens to which topic in this process. */
+/** Which listeners in this process listen to which topic. */
 export interface Ears {
   readonly topics: () => string[];
-  /** Returns a function that takes the ear out again and says whether it was the topic's last. */
+  /** Returns a function that removes the listener and says whether it was the topic's last. */
   add(topic: string, hear: (text: string) => void): () => boolean;
   readonly tell: (topic: string, text: string) => void;
 }
 
-/** An empty registry; an ear that throws is logged and harms nobody else. */
+/** An empty registry; a listener that throws is logged and does not affect the others. */
 export function createEars(logger: Logger): Ears {
   const byTopic = new Map<string, Set<{ readonly hear: (text: string) => void }>>();
   return {
@@ -54,7 +61,7 @@ export function createEars(logger: Logger): Ears {
   };
 }
 
-/** Throws RangeError for what no relay carries. */
+/** Throws RangeError for a topic or text that no relay carries. */
 export function assertRelay(topic: string, text: string): void {
   if (topic.length === 0 || topic.length > 255) throw new RangeError("a topic has 1 to 255 characters");
   if (Buffer.byteLength(text) > MAX_RELAY_BYTES)

@@ -1,4 +1,4 @@
-/** Passes the first of a burst on and drops the rest: a dependency that is down for an hour is a few lines, not thousands. */
+/** Passes on the first of a burst and drops the rest: a dependency that is down for an hour logs few lines, not thousands. */
 export function sparingly<Value>(tell: (value: Value) => void, quietMs = 5_000): (value: Value) => void {
   let quietUntil = 0;
   return (value) => {

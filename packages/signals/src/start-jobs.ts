@@ -1,6 +1,6 @@
 /**
- * Queues, workers and schedules on BullMQ, over Postgres or Redis alike. Not in the index: BullMQ is a fifth of what a
- * process loads, and only those that have jobs do.
+ * Queues, workers and schedules on BullMQ, over Postgres or Redis alike. Not exported from the index: BullMQ is a fifth
+ * of what a process loads, so only processes with jobs import it.
  */
 import { randomUUID } from "node:crypto";
 import { AppError } from "@continuo/errors";
@@ -20,13 +20,13 @@ export interface JobsStartOptions {
   readonly databaseUrl: string;
   readonly redisUrl?: string | undefined;
   readonly logger: Logger;
-  /** Separates installations that share one Redis; over Postgres the database does. */
+  /** Separates installations that share one Redis; over Postgres, the database separates them. */
   readonly prefix?: string;
   /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
   readonly lockMs?: number;
-  /** A job whose workers died more often than this is itself the suspect, and stays failed. */
+  /** A job whose workers died more often than this is itself suspect, and stays failed. */
   readonly maxDeaths?: number;
-  /** How often a process looks whether its schedules still stand. Milliseconds. */
+  /** How often a process checks that its schedules still exist. Milliseconds. */
   readonly assertSchedulesEveryMs?: number;
 }
 
@@ -40,8 +40,8 @@ const STATES = ["waiting", "active", "delayed", "failed"] as const;
 type AnyQueue = Queue<unknown, void, string, unknown, void, string, IQueueBackend>;
 
 /**
- * Jobs over Redis when `redisUrl` is set, else over Postgres. Over Postgres it rejects when the database is not
- * there or not migrated; over Redis it comes up by itself. Disposal waits for the handlers under way.
+ * Jobs over Redis when `redisUrl` is set, else over Postgres. Over Postgres, rejects when the database is unreachable
+ * or not migrated; over Redis, connects by itself once it is up. Disposal waits for the handlers under way.
  */
 export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
   const { databaseUrl, redisUrl, prefix = "continuo" } = options;
@@ -128,7 +128,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     if (await stands()) return;
     await backend.alone(name, async () => {
       if (await stands()) return;
-      // Afresh: BullMQ would keep the old interval's offset, and run the new one at the wrong times.
+      // Removed first: an upsert would keep the old interval's offset, and run the new one at the wrong times.
       await queue.removeJobScheduler(name);
       await queue.upsertJobScheduler(name, { every: everyMs }, { name, data: payload, opts: optionsOf(definition) });
     });
@@ -185,7 +185,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
   };
 }
 
-/** Loads only the driver it uses. */
+/** Imports only the driver that is used. */
 async function openBackend(databaseUrl: string, redisUrl: string | undefined, logger: Logger): Promise<JobsBackend> {
   if (redisUrl === undefined) {
     const { openPostgresBackend } = await import("./jobs.postgres.ts");

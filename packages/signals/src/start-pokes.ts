@@ -7,11 +7,11 @@ export interface PokesStartOptions {
   readonly databaseUrl: string;
   readonly redisUrl?: string | undefined;
   readonly logger: Logger;
-  /** How often a silent connection is asked whether it is still there. Milliseconds. */
+  /** How often a silent connection is probed. Milliseconds. */
   readonly probeEveryMs?: number;
 }
 
-/** Pokes over Redis when `redisUrl` is set, else over Postgres. Never fails for a bus that is down: it comes up by itself. */
+/** Pokes over Redis when `redisUrl` is set, else over Postgres. Does not fail when the bus is down: it connects later. */
 export async function startPokes({ databaseUrl, redisUrl, ...options }: PokesStartOptions): Promise<Pokes> {
   const logger = options.logger.child({ component: "pokes" });
   // A process loads only the driver it uses: each is tens of megabytes.

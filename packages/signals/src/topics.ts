@@ -1,9 +1,9 @@
-/** The topics that cross services: who publishes, and what the number means. */
+/** The topics that cross services: which service publishes, and what the number means. */
 
 /** Published by session: the sequence of the newest revocation. */
 export const REVOCATIONS_TOPIC = "revocations";
 
-/** Published by session: when the keys that sign access tokens last changed, in milliseconds since the epoch. */
+/** Published by session: when the signing keys of access tokens last changed, in milliseconds since the epoch. */
 export const SIGNING_KEYS_TOPIC = "signing-keys";
 
 /** Published by session: the user's `device_rev` after a change of one of their devices. */
@@ -15,5 +15,5 @@ export const stateTopic = (userId: string): string => `state:${userId}`;
 /** Published by user-state: the newest revision of the user's activities. */
 export const activityTopic = (userId: string): string => `activities:${userId}`;
 
-/** Relayed by user-state: what the user's devices tell each other, sealed; see its `relay`. */
+/** Relayed by user-state: sealed messages between the user's devices; see its `relay`. */
 export const relayTopic = (userId: string): string => `relay:${userId}`;

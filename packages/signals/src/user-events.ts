@@ -1,13 +1,13 @@
 /**
- * The events of users that cross services, as jobs: identity posts them with the change that they tell of, whoever keeps
- * something of the user does them. Each comes more than once, and in any order: `epoch` says which is the newest.
+ * User events that cross services, as jobs: identity posts them in the same statement as the change, and the services
+ * that keep data of the user handle them. Each arrives more than once, in any order: `epoch` says which is the newest.
  */
 import { z } from "zod";
 import { defineJob } from "./jobs.ts";
 
 const UserEvent = z.object({
   userId: z.uuid(),
-  /** The user's, raised by the change: sign-ins of an older one are void. */
+  /** The user's epoch, raised by the change: sign-ins of a lower epoch are void. */
   epoch: z.number().int().positive(),
   because: z.enum(["DISABLED", "ENABLED", "DELETED", "PASSWORD_CHANGED"]),
 });
@@ -16,8 +16,8 @@ export type UserEvent = z.infer<typeof UserEvent>;
 const persistent = { schema: UserEvent, attempts: 15, backoffMs: 1_000 };
 
 /**
- * Done by session: no session will begin with an older sign-in, and none goes on that did, unless just the password was
- * changed.
+ * Handled by session: no session starts from a sign-in of a lower epoch, and sessions that did are ended, unless only
+ * the password changed.
  */
 export const applyUserEvents = defineJob({
   ...persistent,
@@ -25,5 +25,5 @@ export const applyUserEvents = defineJob({
   formerly: ["end-user-sessions"],
 });
 
-/** Done by user-state, of users that were deleted: nothing of theirs is kept. */
+/** Handled by user-state, for deleted users: it keeps none of their data. */
 export const eraseUserState = defineJob({ ...persistent, name: "erase-user-state" });

@@ -1,4 +1,4 @@
-/** One BullMQ worker: parses the payload, runs the handler, and gives back what it cannot finish. */
+/** One BullMQ worker: parses the payload, runs the handler, and returns to the queue what it cannot finish. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@continuo/process";
 import { type IQueueBackend, type Job, Worker, WaitingError } from "bullmq";
@@ -20,7 +20,7 @@ export interface WorkerStartOptions<Payload> {
   readonly logger: Logger;
 }
 
-/** Starts to take jobs at once; disposal takes no more, asks those under way to stop, and waits for them. */
+/** Takes jobs at once; disposal takes no more, asks those under way to stop, and waits for them. */
 export function startWorker<Payload>(options: WorkerStartOptions<Payload>): AsyncDisposable {
   const { definition, handler, concurrency, backend, prefix, lockMs, maxDeaths } = options;
   const logger = options.logger.child({ queue: definition.name });
@@ -52,7 +52,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
     }
   }
 
-  /** Stopped by us, not by a fault of its own: back to the queue, at no cost of an attempt. */
+  /** Returns a job that we stopped to the queue, without using up an attempt. */
   async function giveBack(job: Job, token: string | undefined): Promise<never> {
     await job.moveToWait(token);
     throw new WaitingError();
@@ -79,7 +79,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
     sparingly((cause) => logger.warn({ err: cause }, "a worker has trouble with its queue")),
   );
   worker.on("failed", (job, cause) => {
-    // Not by its attempts: one whose workers died of it has some left.
+    // The number of attempts does not tell: a job whose workers died has some left.
     const done = job === undefined || job.finishedOn !== undefined;
     const about = { err: cause, jobId: job?.id, attempts: job?.attemptsMade };
     if (done) logger.error(about, "a job failed for good");
@@ -96,7 +96,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
       for (const abort of underWay.values()) abort.abort(new Error("this worker is closing"));
       const closed = worker.close();
       while (running.size > 0) await Promise.allSettled(running);
-      // BullMQ waits for a queue that is away; its jobs will be taken from us, so we need not.
+      // BullMQ waits for a queue that is away. We need not: other workers will take our jobs over.
       if (!(await endsWithin(closed, CLOSE_GRACE_MS))) {
         logger.warn("the queue does not answer: closing without it");
         worker.disconnect().catch(() => undefined);
