@@ -2,13 +2,13 @@ import type { SubgraphContext } from "./context.ts";
 import type { ObserveOperation } from "./observe-operation.ts";
 import type { OperationAnswer, OperationRequest, RunOperation } from "./run-operation.ts";
 
-/** Who asks, and how long the answer is waited for. */
+/** Who asks, and signals for how long the caller waits. */
 export type AnswerScope = Omit<SubgraphContext, "logger">;
 
-/** Answers a query or a mutation. Never rejects: what is wrong is in the answer. */
+/** Answers a query or a mutation. Never rejects: errors are part of the answer. */
 export type Answer = (request: OperationRequest, scope: AnswerScope) => Promise<OperationAnswer>;
 
-/** Runs what is asked, and observes it: the same over HTTP and in this process. */
+/** Runs an operation and observes it, the same way over HTTP and in this process. */
 export function createAnswer<Context extends SubgraphContext>(options: {
   run: RunOperation<Context>;
   observe: ObserveOperation;

@@ -1,4 +1,4 @@
-/** GraphQL over HTTP by Apollo Server: it reads and judges a request, and what is to be run it hands on. */
+/** GraphQL over HTTP with Apollo Server, which reads and validates requests, and hands operations on to be run. */
 import { ApolloServer, type ApolloServerPlugin, HeaderMap } from "@apollo/server";
 import { ApolloServerErrorCode, unwrapResolverError } from "@apollo/server/errors";
 import {
@@ -15,12 +15,12 @@ import type { Answer, AnswerScope } from "./answer.ts";
 import { type FaultReason, formatError, formatFault } from "./format-error.ts";
 import type { ObserveOperation } from "./observe-operation.ts";
 
-/** Started. Stopping it closes `http`, which finishes what is under way. */
+/** A started server. Stopping it closes `http`, which finishes what is under way. */
 export async function startApolloServer(options: {
   schema: GraphQLSchema;
   http: FastifyInstance;
   answer: Answer;
-  /** Of what is not handed on. */
+  /** Observes the requests that are not handed on. */
   observe: ObserveOperation;
   logger: Logger;
 }): Promise<ApolloServer<AnswerScope>> {
@@ -34,7 +34,7 @@ export async function startApolloServer(options: {
     logger: { debug: () => {}, info: () => {}, warn: (text) => logger.warn(text), error: (text) => logger.error(text) },
     formatError: inOurWords,
     plugins: [
-      // It would watch every field.
+      // It would wrap every field's resolver.
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginInlineTraceDisabled(),
       ApolloServerPluginUsageReportingDisabled(),
@@ -76,7 +76,7 @@ function handingOn(options: {
   };
 }
 
-/** What Apollo Server complains of, before anything is run. */
+/** Apollo Server's error codes for requests that it refuses before anything is run. */
 const FAULTS: Readonly<Partial<Record<string, FaultReason>>> = {
   [ApolloServerErrorCode.GRAPHQL_PARSE_FAILED]: "DOCUMENT_INVALID",
   [ApolloServerErrorCode.GRAPHQL_VALIDATION_FAILED]: "DOCUMENT_INVALID",

@@ -2,17 +2,17 @@ import type { Caller, Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 
-/** What every resolver of every subgraph may use; a service adds its own use cases to it. */
+/** What every resolver of every subgraph gets; a service adds its own use cases to it. */
 export interface SubgraphContext {
   readonly caller: Caller;
   readonly requestId: string;
-  /** Carries the request id. */
+  /** Logs the request id with every line. */
   readonly logger: Logger;
-  /** Aborted when the caller leaves before it has its answer. */
+  /** Aborted when the caller leaves before it has the answer. */
   readonly signal?: AbortSignal;
   /** Resolves when the answer has been sent, or the caller has left. */
   readonly answered?: Promise<void>;
-  /** Of a stream that reads because of a poke: its number. An answer that is as new as that is new enough. */
+  /** When a stream reads because of a poke: the poke's number. An answer at least that recent is recent enough. */
   readonly heard?: number | undefined;
 }
 
@@ -23,8 +23,8 @@ export function requireViewer(context: SubgraphContext): Viewer {
 }
 
 /**
- * The application that the signed-in caller uses, or that is asked for all who use it (`scope: "APPLICATION"` of a live
- * field). Throws UNAUTHENTICATED, SIGN_IN_REQUIRED.
+ * The application of the signed-in caller, or the one that a call on behalf of all its users names (`scope:
+ * "APPLICATION"` of a live field). Throws UNAUTHENTICATED, SIGN_IN_REQUIRED.
  */
 export function requireApplication(context: SubgraphContext): string {
   return context.caller.kind === "application" ? context.caller.applicationId : requireViewer(context).applicationId;

@@ -1,6 +1,6 @@
 import { GraphQLError, GraphQLScalarType } from "graphql";
 
-/** `DateTime`: a moment that leaves a subgraph as text, RFC 3339 in UTC with milliseconds; none takes one in. */
+/** `DateTime`: a moment, serialized as RFC 3339 text in UTC with milliseconds; no subgraph takes one as input. */
 export const DateTime = new GraphQLScalarType<Date, string>({
   name: "DateTime",
   serialize: (value) => {

@@ -1,12 +1,13 @@
 /**
- * Shapes every error that leaves a service: code, reason, details; never a stack, SQL or a subgraph's inner words.
- * What is not an AppError is GraphQL's own complaint about the request, a dependency that is away, or a bug that is masked.
+ * Formats every error that leaves a service: code, reason, details; never a stack, SQL or a subgraph's internal messages.
+ * An error that is not an AppError is GraphQL's complaint about the request, an unreachable dependency, or a bug, which
+ * is masked.
  */
 import { isAppError } from "@continuo/errors";
 import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import { isOutage } from "./outage.ts";
 
-/** GraphQL's complaints about a request, by our reasons: nothing was run. */
+/** Our reasons for GraphQL's complaints about a request of which nothing was run. */
 export type FaultReason =
   | "DOCUMENT_INVALID"
   | "VARIABLES_INVALID"
@@ -14,18 +15,18 @@ export type FaultReason =
   | "REQUEST_INVALID"
   | "SUBSCRIPTION_AT_GATEWAY";
 
-/** Shapes an error of an operation that ran. */
+/** Formats an error of an operation that ran. */
 export function formatError(error: GraphQLError): GraphQLFormattedError {
   const { message, extensions } = wordsFor(causeOf(error));
   return { message, ...placeOf(error), extensions };
 }
 
-/** Shapes what is wrong with a request. */
+/** Formats an error in the request itself. */
 export function formatFault(error: GraphQLError, reason: FaultReason): GraphQLFormattedError {
   return { message: error.message, ...placeOf(error), extensions: { code: "BAD_USER_INPUT", reason } };
 }
 
-/** What went wrong where it was thrown. */
+/** The error as it was thrown. */
 export function causeOf(error: GraphQLError): unknown {
   return error.originalError ?? error;
 }

@@ -1,4 +1,4 @@
-/** What the gateway sends with everything: its signed word about who asks, and the id of the request. */
+/** Headers that the gateway sends with everything: its signed statement about the caller, and the request id. */
 import { type Caller, IDENTITY_HEADER, type IdentityVerifier, REQUEST_ID_HEADER } from "@continuo/access";
 import { randomUUID } from "node:crypto";
 
@@ -6,13 +6,13 @@ type Headers = Readonly<Record<string, unknown>>;
 
 const REQUEST_ID = /^[\w-]{1,64}$/;
 
-/** Throws UNAUTHENTICATED/INTERNAL_IDENTITY_REQUIRED. */
+/** The verified caller. Throws UNAUTHENTICATED/INTERNAL_IDENTITY_REQUIRED. */
 export function callerOf(identity: IdentityVerifier, headers: Headers): Promise<Caller> {
   const statement = headers[IDENTITY_HEADER];
   return identity.verify(typeof statement === "string" ? statement : undefined);
 }
 
-/** A new one where there is none. */
+/** The request id; a new one if there is none. */
 export function requestIdOf(headers: Headers): string {
   const id = headers[REQUEST_ID_HEADER];
   return typeof id === "string" && REQUEST_ID.test(id) ? id : randomUUID();

@@ -1,4 +1,4 @@
-/** A subgraph for a gateway in the same process: operations as values, further routes through the same front. */
+/** A subgraph for a gateway in the same process: operations as values, other routes without a network. */
 import type { FastifyInstance } from "fastify";
 import type { ExecutionResult } from "graphql";
 import type { Readable } from "node:stream";
@@ -14,15 +14,15 @@ interface Route {
 }
 
 export interface Local {
-  /** Runs an operation on behalf of `caller`, who is believed as given. Whoever gets the answer may change it. */
+  /** Runs an operation on behalf of `caller`, which is trusted as given. The recipient may mutate the answer. */
   graphql(request: OperationRequest, scope: StreamScope & Pick<AnswerScope, "heard">): Promise<OperationAnswer>;
-  /** Runs a subscription likewise; an answer in place of events says why it could not begin. */
+  /** Runs a subscription likewise; an answer instead of events says why it could not begin. */
   subscribe(request: OperationRequest, scope: StreamScope): Promise<Events | ExecutionResult>;
-  /** Any route, with the headers that it would have over HTTP. */
+  /** Requests any route, with the headers that it would have over HTTP. */
   send(
     request: Route,
   ): Promise<{ readonly status: number; readonly text: string; header(name: string): string | undefined }>;
-  /** The same, as it comes. */
+  /** The same, with the body as a stream. */
   stream(
     request: Pick<Route, "path" | "headers">,
   ): Promise<{ readonly status: number; readonly contentType: string | undefined; readonly body: Readable }>;
@@ -37,7 +37,7 @@ export function createLocal(options: { http: FastifyInstance; answer: Answer; st
       try {
         return await answer(request, { ...scope, ...(signal && { signal }), answered: answered.promise });
       } finally {
-        // Whatever happens, who waits for the end of the request hears of it.
+        // In every case, resolvers that wait for the end of the request must learn of it.
         answered.resolve();
       }
     },

@@ -1,4 +1,6 @@
-/** What is measured and logged of an operation: one line with its duration, and bugs with their cause, which no client sees. */
+/**
+ * What is measured and logged of an operation: one line with its duration, and bugs with their cause, which clients never see.
+ */
 import { isAppError, outcomeOf } from "@continuo/errors";
 import type { OperationMetrics } from "@continuo/process";
 import type { GraphQLError, GraphQLFormattedError } from "graphql";
@@ -11,7 +13,7 @@ interface Observed {
   readonly errors: readonly GraphQLFormattedError[] | undefined;
 }
 
-/** An operation begins; what it returns is told once what came of it. */
+/** An operation begins; call the result once with its outcome. */
 export type ObserveOperation = () => (operation: Observed, context: Pick<SubgraphContext, "caller" | "logger">) => void;
 
 export function observeOperations(operations: OperationMetrics): ObserveOperation {

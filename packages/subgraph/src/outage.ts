@@ -1,16 +1,16 @@
-/** Tells a dependency that is away from a bug of ours, by the codes of Node, Postgres and Prisma. */
+/** Tells an unavailable dependency from a bug of ours, by the codes of Node, Postgres and Prisma. */
 import { z } from "zod";
 
-/** Node's codes for a connection that cannot be made or broke. */
+/** Node's codes for a connection that could not be made, or that broke. */
 const CONNECTION = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
 /**
- * SQLSTATE: connection exceptions, no disk, memory or connection left, shutting down, starting up; and what may pass when it is asked again:
- * a serialization failure, a deadlock, a lock that was not to be had in time, a statement that took too long.
+ * SQLSTATE: connection exceptions; no disk, memory or connection left; shutting down, starting up; and what may succeed
+ * on a retry: serialization failure, deadlock, lock timeout, cancelled or timed-out statement.
  */
 const SQLSTATE = /^(08...|40001|40P01|53...|55P03|57014|57P0[123])$/;
-/** Prisma: cannot reach, timed out, connection closed, no connection free. */
+/** Prisma: unreachable, timed out, connection closed, no free connection. */
 const PRISMA = /^P(1001|1002|1008|1017|2024)$/;
-/** What `pg` says without a code. */
+/** Errors that `pg` throws without a code. */
 const WORDS =
   /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
 /** Prisma's driver adapters, by kind. */
@@ -39,7 +39,7 @@ export function isOutage(thrown: unknown, depth = 0): boolean {
   return [data.cause, data.meta?.driverAdapterError, ...data.errors].some((inner) => isOutage(inner, depth + 1));
 }
 
-/** What errors carry without listing it. */
+/** Properties of errors that are not enumerable. */
 function namedOf(thrown: object): Record<string, unknown> {
   if (!(thrown instanceof Error)) return {};
   const errors = thrown instanceof AggregateError ? { errors: thrown.errors } : {};

@@ -1,7 +1,9 @@
 import { AppError } from "@continuo/errors";
 import type { z } from "zod";
 
-/** Parses what the GraphQL types cannot say. Throws BAD_USER_INPUT, INPUT_INVALID with the path and problem of each fault. */
+/**
+ * Validates what GraphQL types cannot express. Throws BAD_USER_INPUT, INPUT_INVALID with the path and problem of each fault.
+ */
 export function parseInput<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -1,4 +1,4 @@
-/** Runs operations: each text is read and judged once, and what comes again and again is compiled to functions. */
+/** Runs operations: each text is parsed and validated once, and operations that recur are compiled to functions. */
 import {
   type DocumentNode,
   execute,
@@ -35,7 +35,7 @@ export interface OperationAnswer {
   readonly data?: Record<string, unknown> | null;
 }
 
-/** Never rejects: what is wrong is in the answer. Logs bugs. */
+/** Never rejects: errors are part of the answer. Logs bugs. */
 export type RunOperation<Context> = (request: OperationRequest, contextValue: Context) => Promise<OperationAnswer>;
 
 type Name = OperationRequest["operationName"];
@@ -44,7 +44,7 @@ type Run = (
   variables: OperationRequest["variables"],
 ) => ExecutionResult | Promise<ExecutionResult>;
 
-/** Nothing was run, as the request is at fault. */
+/** The request is at fault, and nothing was run. */
 export interface Fault {
   readonly fault: FaultReason;
   readonly errors: readonly GraphQLError[];
@@ -53,10 +53,10 @@ export interface Fault {
 const TEXTS = 1_000;
 const CHARACTERS = 4 * 1024 * 1024;
 const RULES = [...specifiedRules, NoSchemaIntrospectionCustomRule];
-/** Compiling costs as much as some dozens of runs: what comes once or twice is interpreted. */
+/** Compiling costs as much as some dozens of runs, so the first runs are interpreted. */
 const COMPILED_FROM = 3;
 
-/** Remembers the latest 1,000 texts. */
+/** Runs operations of `schema`, and remembers the latest 1,000 texts. */
 export function createRunOperation<Context extends SubgraphContext>(schema: GraphQLSchema): RunOperation<Context> {
   const known = new LRUCache<string, Map<Name, Run | Fault>>({
     max: TEXTS,
@@ -98,7 +98,7 @@ export function createRunOperation<Context extends SubgraphContext>(schema: Grap
   };
 }
 
-/** What is wrong with a request, as it leaves the subgraph. */
+/** Formats a request's errors as they leave the subgraph. */
 export function formatFaults({ fault, errors }: Fault): GraphQLFormattedError[] {
   return errors.map((error) => formatFault(error, fault));
 }
@@ -135,8 +135,9 @@ function createRun(schema: GraphQLSchema, document: DocumentNode, operationName:
 }
 
 /**
- * Undefined when the compiler does not know what is in it. Variables are read as graphql does and reach the compiled
- * function as they are: the compiler would read defaults in its own way, and input types within themselves without end.
+ * Undefined when the compiler does not support the document. Variables are coerced as graphql does, and the compiled
+ * function takes them as they are: the compiler would handle defaults differently, and recurse without end into input
+ * types that contain themselves.
  */
 function compile(schema: GraphQLSchema, document: DocumentNode, operationName: Name): Run | undefined {
   const definitions = getOperationAST(document, operationName)?.variableDefinitions ?? [];
@@ -150,7 +151,7 @@ function compile(schema: GraphQLSchema, document: DocumentNode, operationName: N
   };
 }
 
-/** The scalar of representations, which takes any value as it is. */
+/** The scalar of entity representations, which accepts any value unchanged. */
 const ANY = "_Any";
 
 function asAny({ kind, variable }: VariableDefinitionNode): VariableDefinitionNode {

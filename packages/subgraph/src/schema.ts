@@ -15,12 +15,12 @@ export function loadTypeDefs(directory: string): DocumentNode {
   return concatAST(files.map((file) => parse(new Source(readFileSync(join(directory, file), "utf8"), file))));
 }
 
-/** As many as an operation may have objects, by the gateway's own limit of cost. */
+/** The number of objects that the gateway's default cost limit allows in one operation. */
 const MAX_ENTITIES = 10_000;
 
 /**
- * Builds the schema. A `__resolveReference` that throws fails its own entity only, not the whole batch; a batch of more than
- * `maxEntities` is refused with BAD_USER_INPUT, TOO_MANY_ENTITIES before any is looked for.
+ * Builds the schema. A `__resolveReference` that throws fails only its own entity, not the whole batch; a batch of more
+ * than `maxEntities` is refused with BAD_USER_INPUT, TOO_MANY_ENTITIES before any entity is looked up.
  */
 export function buildSchema(
   typeDefs: DocumentNode,
@@ -47,7 +47,7 @@ function withSafeReferences(resolvers: SubgraphResolvers): SubgraphResolvers {
     Object.entries(resolvers).map(([type, fields]) => {
       if (!("__resolveReference" in fields) || typeof fields.__resolveReference !== "function") return [type, fields];
       const resolve = fields.__resolveReference;
-      // @apollo/subgraph calls it synchronously for each representation: only a rejected promise stays with its own.
+      // @apollo/subgraph calls it synchronously for each representation: only a rejected promise is limited to its own entity.
       const safe = async (...args: Parameters<typeof resolve>): Promise<unknown> => resolve(...args);
       return [type, { ...fields, __resolveReference: safe }];
     }),

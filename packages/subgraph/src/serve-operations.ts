@@ -1,4 +1,7 @@
-/** Operations of many callers over one socket, for the gateway alone: each brings the gateway's signed word about who asks. */
+/**
+ * Operations of many callers over one socket, for the gateway only: each carries the gateway's signed statement about
+ * its caller.
+ */
 import type { IdentityVerifier } from "@continuo/access";
 import { isAppError } from "@continuo/errors";
 import { acceptOperations } from "@continuo/operation-socket";
@@ -8,7 +11,7 @@ import { requireService } from "./context.ts";
 import { callerOf, requestIdOf } from "./gateway-headers.ts";
 import type { SocketRoute } from "./socket-routes.ts";
 
-/** Where its sockets are upgraded. */
+/** The route for these sockets. */
 export function serveOperations(options: { answer: Answer; identity: IdentityVerifier; logger: Logger }): SocketRoute {
   const { answer, identity, logger } = options;
   return acceptOperations({

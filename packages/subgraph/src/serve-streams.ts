@@ -1,6 +1,6 @@
 /**
- * Streams over a socket (graphql-transport-ws), for the gateway alone: `connection_init` brings its signed statement, and each
- * ping a fresh one about the same caller. A socket that has none for a minute is closed.
+ * Streams over a socket (graphql-transport-ws), for the gateway only: `connection_init` carries its signed statement,
+ * and each ping a fresh one about the same caller. A socket without a fresh one for a minute is closed.
  */
 import type { IdentityVerifier } from "@continuo/access";
 import type { Logger } from "@continuo/process";
@@ -16,7 +16,7 @@ import type { Streams, StreamScope } from "./streams.ts";
 
 type Payload = Record<string, unknown> | undefined;
 
-/** Absent until the socket has said for whom it is. */
+/** Absent until `connection_init` has named the caller. */
 interface SocketState {
   scope?: StreamScope;
 }
@@ -30,7 +30,7 @@ const RENEW_WITHIN_MS = 60_000;
 const CLOSE_WITHIN_MS = 1_000;
 const GOING_AWAY = 1001;
 
-/** Where their sockets are upgraded. Closing tells each socket, and waits a second at most. */
+/** The route for these sockets. Closing notifies each socket, and waits for at most a second. */
 export function serveStreams(options: {
   schema: GraphQLSchema;
   streams: Streams;
@@ -58,7 +58,7 @@ export function serveStreams(options: {
       return true;
     },
     onSubscribe({ subscriptions, extra: { scope } }, _id, { query, operationName, variables }) {
-      // The protocol server takes no operation before `connection_init`.
+      // graphql-ws accepts no operation before `connection_init`.
       if (!scope) throw new Error("a subscription came before its caller");
       if (Object.keys(subscriptions).length > STREAMS_PER_SOCKET) return [tooMany()];
       const request = { query, operationName: operationName ?? undefined, variables: variables ?? undefined };

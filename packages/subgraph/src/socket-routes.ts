@@ -1,15 +1,15 @@
-/** Who takes over which WebSocket of a port. */
+/** Which route takes which WebSocket of a port. */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 
-/** Disposing of it ends its sockets. */
+/** Disposing closes its sockets. */
 export interface SocketRoute extends AsyncDisposable {
   readonly path: string;
-  /** Takes a socket over; false when it takes no more. */
+  /** Takes over a socket; false when it takes no more. */
   take(request: IncomingMessage, stream: Duplex, head: Buffer): boolean;
 }
 
-/** Whom nobody takes is answered 404, or 503 when it may come again. */
+/** A socket that no route takes gets 404, or 503 if its route is full or closing. */
 export function routeSockets(server: Server, routes: readonly SocketRoute[]): void {
   server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     const path = request.url?.split("?")[0];

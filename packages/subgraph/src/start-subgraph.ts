@@ -1,6 +1,6 @@
 /**
- * Starts a subgraph: GraphQL over HTTP for the gateway alone, plus liveness, readiness and metrics.
- * It knows who is calling; what a caller may do is each use case's to decide.
+ * Starts a subgraph: GraphQL over HTTP for the gateway only, plus liveness, readiness and metrics.
+ * It identifies the caller; each use case decides what the caller may do.
  */
 import { fastifyApolloHandler } from "@as-integrations/fastify";
 import type { Caller, IdentityVerifier } from "@continuo/access";
@@ -38,23 +38,23 @@ export interface SubgraphOptions<Context extends SubgraphContext> {
   readonly identity: IdentityVerifier;
   readonly health: Health;
   readonly logger: Logger;
-  /** Adds the service's own things to what every resolver gets; called once a request. */
+  /** Adds the service's own context to what every resolver gets; called once per request. */
   readonly context: (base: SubgraphContext) => Context;
-  /** How many entities one call may ask for; 10,000 if not said. */
+  /** How many entities one call may ask for; default 10,000. */
   readonly maxEntities?: number;
-  /** Further HTTP routes, among them public ones (JWKS). `callerOf` gives the verified caller of a request. */
+  /** Other HTTP routes, including public ones (JWKS). `callerOf` gives the verified caller of a request. */
   readonly routes?: (http: FastifyInstance, callerOf: (request: FastifyRequest) => Promise<Caller>) => void;
 }
 
 export interface Subgraph extends AsyncDisposable {
-  /** The same without a network, for a gateway in this process. */
+  /** The same subgraph without a network, for a gateway in this process. */
   readonly local: Local;
   /** Where GraphQL is served, for example `http://127.0.0.1:4101/graphql`. */
   readonly url: string;
 }
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
-/** Longer than any client's keep-alive, so that the gateway never writes into a socket that we are closing. */
+/** Longer than any client's keep-alive, so that the gateway never writes to a socket that we are closing. */
 const KEEP_ALIVE_MS = 65_000;
 
 /** Opens the port and serves. Closing turns readiness off, finishes what is under way, then closes the port. */
@@ -66,11 +66,11 @@ export async function startSubgraph<Context extends SubgraphContext>(
   const http = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    // Each operation has a logger of its own, made with its context; a second one for each request is dear.
+    // Each operation gets its own logger with its context; another one per request would be expensive.
     childLoggerFactory: (parent) => parent,
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    // What arrives on an open connection while we close is still served; the connection ends with it.
+    // Requests that arrive on an open connection while we close are still served; then the connection ends.
     return503OnClosing: false,
     genReqId: ({ headers }) => requestIdOf(headers),
   });
@@ -93,7 +93,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
     const fault = asFault(thrown);
     const { code, reason } = fault.extensions;
     if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
-    // A stranger, or a gateway whose key or clock is another: which, only the cause says.
+    // A stranger, or a gateway with another key or clock: only the cause tells which.
     else if (reason === "INTERNAL_IDENTITY_REQUIRED")
       request.log.warn({ err: thrown, requestId: request.id }, "refused");
     else {
@@ -124,7 +124,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
   http.post(
     "/graphql",
     {
-      // Before the body is read.
+      // Authenticates before the body is read.
       onRequest: async (request) => {
         callers.set(request, await callerOf(identity, request.headers));
       },
@@ -142,7 +142,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
   if (streams.exist) sockets.push(serveStreams({ schema, streams, identity, logger }));
   for (const route of sockets) opening.use(route);
   routeSockets(http.server, sockets);
-  // Before all else.
+  // Runs first on closing.
   opening.defer(() => {
     isClosing = true;
     health.drain();
@@ -156,7 +156,7 @@ export async function startSubgraph<Context extends SubgraphContext>(
   return { url: `${address}/graphql`, local, [Symbol.asyncDispose]: async () => opened.disposeAsync() };
 }
 
-/** How long an answer is waited for. (Fastify's own `signal` ends with the body of the request.) */
+/** How long the caller waits for the answer. (Fastify's own `signal` ends with the request's body.) */
 function lifeOf({ raw }: FastifyReply): Required<Pick<SubgraphContext, "signal" | "answered">> {
   const leaving = new AbortController();
   const answered = new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * Subscriptions that a subgraph runs by itself (`@streamed`): read like any operation, then run for as long as somebody wants
- * them. Knows no transport.
+ * Subscriptions that a subgraph runs by itself (`@streamed`): prepared like any operation, then run while somebody
+ * wants them. Independent of any transport.
  */
 import type { Caller } from "@continuo/access";
 import {
@@ -17,26 +17,29 @@ import { formatError, formatFault } from "./format-error.ts";
 import { logErrors } from "./observe-operation.ts";
 import { formatFaults, type OperationRequest, readOperation } from "./run-operation.ts";
 
-/** Who asks, and how it is found in the logs. */
+/** Who asks, and the id for finding it in the logs. */
 export interface StreamScope {
   readonly caller: Caller;
   readonly requestId: string;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Events with their errors in our words. `return` lets go at once, also while the next event is waited for. */
+/** Events with formatted errors. `return` takes effect at once, even while the next event is pending. */
 export type Events = AsyncIterableIterator<ExecutionResult, undefined>;
 
 export interface Streams {
-  /** Whether the subgraph streams anything. */
+  /** Whether the subgraph streams any field. */
   readonly exist: boolean;
-  /** Reads a subscription. Returns what is wrong instead of throwing. */
+  /** Parses and validates a subscription. Returns errors instead of throwing. */
   read(request: OperationRequest): DocumentNode | readonly GraphQLError[];
-  /** Begins what was read, until it is left. An answer in its place has no data, and says why it could not begin. */
+  /**
+   * Starts a subscription that was read, until the caller leaves. An answer instead of events has no data, and says why
+   * it could not begin.
+   */
   begin(document: DocumentNode, request: OperationRequest, scope: StreamScope): Promise<Events | ExecutionResult>;
 }
 
-/** `context` is called once for each: its signal aborts, and `answered` resolves, when nobody wants it any more. */
+/** `context` is called once per subscription: its `signal` aborts and `answered` resolves when nobody wants it any more. */
 export function createStreams(
   schema: GraphQLSchema,
   context: (scope: Pick<SubgraphContext, "caller" | "requestId" | "signal" | "answered">) => SubgraphContext,
@@ -73,7 +76,7 @@ export function createStreams(
   };
 }
 
-/** What leaves the subgraph. Logs bugs. */
+/** Formats a result as it leaves the subgraph. Logs bugs. */
 function inOurWords({ data, errors }: ExecutionResult, context: SubgraphContext): ExecutionResult {
   const known = data === undefined ? {} : { data };
   if (!errors) return known;
@@ -85,7 +88,7 @@ function toGraphQLError({ message, path, extensions }: GraphQLFormattedError): G
   return new GraphQLError(message, { path: path ?? null, extensions: extensions ?? null });
 }
 
-/** What a generator gives, without having to wait for its next event to leave it. */
+/** A generator's results, without waiting for the next one in order to leave. */
 function untilLeft(
   results: AsyncGenerator<ExecutionResult, void, void>,
   leaving: AbortController,

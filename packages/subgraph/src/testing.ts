@@ -28,22 +28,22 @@ const Answer = z.object({
 const ANONYMOUS: Caller = { kind: "anonymous" };
 
 export interface TestAnswer extends z.output<typeof Answer> {
-  /** Of HTTP. */
+  /** The HTTP status. */
   readonly status: number;
-  /** As it came, for what must not be anywhere in it. */
+  /** The raw body, to check what must not appear anywhere in it. */
   readonly text: string;
 }
 
 export interface TestGateway {
-  /** `GATEWAY_PUBLIC_KEY` of a subgraph that is to believe it. */
+  /** `GATEWAY_PUBLIC_KEY` for a subgraph that is to trust this gateway. */
   readonly publicKey: string;
-  /** Runs an operation as somebody, else as nobody who is signed in; `headers` come beside, or in place of, who it is. */
+  /** Runs an operation as a caller (default: anonymous); `headers` are added to, or replace, the caller's statement. */
   ask(
     subgraph: { readonly url: string },
     query: string,
     options?: { as?: Caller; variables?: Record<string, unknown>; headers?: Record<string, string> },
   ): Promise<TestAnswer>;
-  /** Has references resolved, as when another subgraph's answer goes on in this one; `selection` of the first one's type. */
+  /** Resolves references, as when another subgraph's answer continues in this one; `selection` is on the first one's type. */
   entities(
     subgraph: { readonly url: string },
     references: readonly { readonly __typename: string; readonly [key: string]: unknown }[],
@@ -52,7 +52,7 @@ export interface TestGateway {
   ): Promise<TestAnswer>;
 }
 
-/** A gateway with a key of its own. */
+/** A test gateway with its own key. */
 export async function createTestGateway(): Promise<TestGateway> {
   const { publicJwk, privateJwk } = await generateKey("Ed25519");
   const signer = createIdentitySigner(privateJwk);
@@ -81,7 +81,7 @@ export async function createTestGateway(): Promise<TestGateway> {
   };
 }
 
-/** Somebody who is signed in, each time somebody else; `said` is what the test needs to know of them. */
+/** A signed-in caller, a different one each time; `said` sets what the test needs to know. */
 export function testViewer(said: Partial<Viewer> = {}): Caller & { readonly kind: "viewer" } {
   return {
     kind: "viewer",

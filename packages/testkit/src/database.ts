@@ -1,10 +1,10 @@
-/** A migrated database of one's own for a test file: real Postgres, real roles, dropped at the end. */
+/** A migrated database for one test file: real Postgres, real roles, dropped at the end. */
 import { ROLES, roleUrl, type RoleOwner, type RolePasswords } from "@continuo/database";
 import { randomBytes } from "node:crypto";
 import { Client } from "pg";
 import { inject } from "vitest";
 
-/** The roles are the server's, not a database's, so every run gives them the same passwords. */
+/** Roles belong to the server, not to a database, so every run gives them the same passwords. */
 export const testRolePasswords: RolePasswords = {
   identity: "test-identity",
   session: "test-session",
@@ -13,15 +13,15 @@ export const testRolePasswords: RolePasswords = {
 };
 
 export interface TestDatabase extends AsyncDisposable {
-  /** Superuser: for arranging and looking, not for the code under test. */
+  /** Superuser: for arranging and inspecting, not for the code under test. */
   readonly adminUrl: string;
-  /** What each process would have as its DATABASE_URL. */
+  /** The DATABASE_URL of each process. */
   readonly url: Readonly<Record<RoleOwner, string>>;
 }
 
 /**
- * Copies the run's template: `await using database = await createTestDatabase()`. Closing drops it: whoever is connected must
- * have left.
+ * Copies the run's template: `await using database = await createTestDatabase()`. Closing drops the copy: all its users
+ * must have disconnected.
  */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const { adminUrl: serverUrl, template } = inject("postgres");
@@ -32,13 +32,13 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return {
     adminUrl,
     url: { identity: url("identity"), session: url("session"), userState: url("userState"), gateway: url("gateway") },
-    // Not by force: Postgres waits for pools that have ended and whose connections are yet to close. Cut, they would fail the
-    // file that is over.
+    // Not WITH (FORCE): Postgres waits for connections of ended pools that are still closing. Cutting them would fail
+    // the finished test file.
     [Symbol.asyncDispose]: () => asAdmin(serverUrl, `DROP DATABASE ${name}`),
   };
 }
 
-/** The same server and user, another database. */
+/** The same server and user, with another database. */
 export function withDatabase(url: string, name: string): string {
   const changed = new URL(url);
   changed.pathname = `/${name}`;

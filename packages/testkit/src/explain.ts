@@ -1,4 +1,4 @@
-/** What a statement costs, as Postgres says it. */
+/** What a statement costs according to Postgres. */
 import { randomUUID } from "node:crypto";
 import type { Pool } from "pg";
 import { z } from "zod";
@@ -11,11 +11,11 @@ export interface Statement {
 
 export interface Cost {
   readonly indexes: readonly string[];
-  /** Tables that were read from end to end. */
+  /** Tables read by a sequential scan. */
   readonly scanned: readonly string[];
-  /** Rows looked at, of each table, those passed over included: where it was read several times, the most. */
+  /** Rows read from each table, including those filtered out; if it was read several times, the largest number. */
   readonly rows: Readonly<Record<string, number>>;
-  /** Pages of 8 KiB, wherever they were. */
+  /** Pages of 8 KiB, cached or not. */
   readonly buffers: number;
 }
 
@@ -46,8 +46,8 @@ const Node: z.ZodType<Node> = z.lazy(() =>
 const Explained = z.tuple([z.object({ "QUERY PLAN": z.tuple([z.object({ Plan: Node })]) })]);
 
 /**
- * Runs a statement when all that it needs is in memory; nothing of what it does stays. It is planned `ONCE` for whatever
- * values come, or `EACH_TIME`, as `openDatabase` says.
+ * Runs a statement when everything it needs is in memory, and rolls back its effects. It is planned `ONCE` for any
+ * values, or `EACH_TIME`, as `openDatabase` says.
  */
 export async function costOf(
   pool: Pool,
@@ -97,13 +97,13 @@ function rowsOf(nodes: readonly Node[]): Record<string, number> {
   return most;
 }
 
-/** As Postgres reads it. */
+/** The value as text for Postgres. */
 function textOf(value: unknown): string {
   if (value instanceof Date) return value.toISOString();
   return Array.isArray(value) ? `{${value.join(",")}}` : String(value);
 }
 
-/** A connection's `options`: Postgres joins by loops alone, as where it knows little of its tables. */
+/** `options` of a connection on which Postgres joins only by nested loops, as it may when it knows little about its tables. */
 export const ONLY_LOOPS = ["hashjoin", "mergejoin", "hashagg", "sort", "indexscan", "bitmapscan", "material"]
   .map((what) => `-c enable_${what}=off`)
   .join(" ");

@@ -1,19 +1,19 @@
-/** A TCP proxy that can be told to fail: the network between a process and its database, bus or service. */
+/** A TCP proxy that fails on demand: the network between a process and its database, bus or service. */
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
 export interface FaultProxy extends AsyncDisposable {
   readonly port: number;
-  /** Breaks every connection under way; new ones are accepted. */
+  /** Breaks every open connection; new ones are accepted. */
   cut(): void;
-  /** Breaks every connection under way and each new one, until `heal`. */
+  /** Breaks every open connection and each new one, until `heal`. */
   down(): void;
-  /** Lets nothing through any more on connections under way, without closing them: half-open, until `heal` cuts them. */
+  /** Stops all traffic on open connections without closing them: half-open, until `heal` cuts them. */
   freeze(): void;
   heal(): void;
 }
 
-/** Listens on a free loopback port and passes everything on to `target`. */
+/** Listens on a free loopback port and forwards everything to `target`. */
 export async function startFaultProxy(target: { host: string; port: number }): Promise<FaultProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let isDown = false;

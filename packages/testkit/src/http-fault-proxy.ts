@@ -1,27 +1,27 @@
-/** An HTTP proxy that loses, delays and repeats whole requests and answers: what a network does between a client and a service. */
+/** An HTTP proxy that loses, delays and repeats whole requests and answers, as a network between client and service does. */
 import { once } from "node:events";
 import { Agent, createServer, request as send, type IncomingHttpHeaders } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * What becomes of a request. LOSE_REQUEST: it never arrives. LOSE_ANSWER: it arrives, and whoever asked hears nothing of
- * it. Both break the connection; HALF_OPEN loses the request and leaves the connection as it is. LATE: a while passes
- * before it arrives, and again before the answer does. DOUBLE: it arrives twice at once, and the first answer counts.
+ * What happens to a request. LOSE_REQUEST: it never arrives. LOSE_ANSWER: it arrives, but the client never gets the
+ * answer. Both break the connection; HALF_OPEN loses the request and leaves the connection open. LATE: a delay before
+ * it arrives, and another before the answer does. DOUBLE: it arrives twice at once, and the first answer counts.
  */
 export type HttpFault = "NONE" | "LOSE_REQUEST" | "LOSE_ANSWER" | "HALF_OPEN" | "LATE" | "DOUBLE";
 
 export interface HttpFaultProxy extends AsyncDisposable {
   /** Its own base, for example `http://127.0.0.1:40123`. */
   readonly url: string;
-  /** How often each fault came about. */
+  /** How often each fault occurred. */
   readonly counts: Readonly<Record<HttpFault, number>>;
 }
 
 /**
- * Passes requests on to `targets` (bases of services) in turn. `faultOf` says what becomes of the next one, `lateMs` how
- * long a while is; `overheard` is told of each exchange that a service took part in, also where its answer is then lost.
- * A target that does not answer breaks the connection.
+ * Forwards requests to `targets` (base URLs of services) in turn. `faultOf` picks the fault for the next request,
+ * `lateMs` the length of a delay; `overheard` gets each exchange that a service answered, even if the answer is then
+ * lost. A target that does not answer breaks the connection.
  */
 export async function startHttpFaultProxy(options: {
   targets: readonly [string, ...string[]];

@@ -1,4 +1,4 @@
-/** A Redis server of its own for a test run or a test: loopback, nothing kept on disk. */
+/** A separate Redis server for a test run or a test: on loopback, with nothing kept on disk. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
@@ -84,7 +84,7 @@ export async function startRedisServer(options: {
   return { url: `redis://127.0.0.1:${port}`, port, [Symbol.asyncDispose]: stop };
 }
 
-/** A loopback TCP port that nobody listened on a moment ago. */
+/** A loopback TCP port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -5,7 +5,7 @@ import { findRedisServer, startRedisServer } from "./redis.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** Null: no Redis to be had here, so tests that need one are skipped. */
+    /** Null: no Redis is available, so tests that need one are skipped. */
     redisUrl: string | null;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Reads an operation's variables by functions that are made once. Whatever is not plainly valid is left to graphql itself,
- * which may take it all the same, or says what is wrong with it.
+ * Coerces an operation's variables with functions that are made once. Any value that is not plainly valid is left to
+ * graphql itself, which may accept it after all or reports what is wrong.
  */
 import {
   getVariableValues,
@@ -20,12 +20,12 @@ import {
 type Inputs = Readonly<Record<string, unknown>>;
 type Read = (value: unknown) => unknown;
 
-/** For graphql to decide. */
+/** Marks a value that graphql must judge. */
 const UNCLEAR = Symbol("unclear");
-/** Each repeats a whole value, which may be as long as the request. */
+/** Each error repeats a whole value, which may be as long as the request. */
 const MOST_ERRORS = 5;
 
-/** The same as `getVariableValues` for these definitions. */
+/** Returns the same results as `getVariableValues` for these definitions. */
 export function compileVariables(
   schema: GraphQLSchema,
   definitions: readonly VariableDefinitionNode[],
@@ -56,7 +56,7 @@ export function compileVariables(
     return (value) => (value == null ? null : read(value));
   }
 
-  /** One for each type, which may hold itself. */
+  /** One reader per type, since types may contain themselves. */
   function objectOf(type: GraphQLInputObjectType): Read {
     const read = objects.get(type) ?? (type.isOneOf ? unclear : readerOfObject(type));
     objects.set(type, read);
