@@ -47,7 +47,11 @@ export function serveAccount(
       assertMet(DEMAND, claims, Date.now() / 1_000);
       const key = `${name} ${claims?.sub}`;
       if (underWay.has(key))
-        throw new AppError("RATE_LIMITED", "EXPORT_UNDER_WAY", "You are reading this already: finish that first.");
+        throw new AppError(
+          "RATE_LIMITED",
+          "EXPORT_UNDER_WAY",
+          "Another export of yours is still being read: finish it first.",
+        );
       const taken = claims && exportOf(claims, reply.raw);
       if (taken) registry.add(taken);
 

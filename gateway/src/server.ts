@@ -266,6 +266,7 @@ const REFRESHES = new Set(["refreshSession"]);
  */
 function assertProven({ caller, proof }: GatewayContext): void {
   if (circumstancesOf(caller).jkt === undefined) return;
-  if (!proof) throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a proof: send it over HTTP.");
+  if (!proof)
+    throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a DPoP proof: send it over HTTP.");
   assertMayChange(proof);
 }

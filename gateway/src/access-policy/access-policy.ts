@@ -47,13 +47,15 @@ export function assertMet({ scopes, acr, maxAge, isRecent }: Demand, shown: Show
   const missing = scopes.filter((choice) => !choice.some((all) => all.every((scope) => granted.has(scope))));
   if (missing.length > 0) {
     const scope = [...new Set(missing.flatMap(([first = []]) => first))].join(" ");
-    throw new AppError("FORBIDDEN", "INSUFFICIENT_SCOPE", "The token was not given for this.", { details: { scope } });
+    throw new AppError("FORBIDDEN", "INSUFFICIENT_SCOPE", "The token does not have the required scope.", {
+      details: { scope },
+    });
   }
   // Without the claim, a token of a former version, the subgraph alone decides what is recent.
   const oldest = Math.min(maxAge ?? Infinity, (isRecent ? shown.step_up : undefined) ?? Infinity);
   const details = { ...(oldest < Infinity && { maxAge: oldest }), acrValues: [acr ?? shown.acr] };
   if (!acrSuffices(shown.acr, acr ?? null))
-    throw new AppError("STEP_UP_REQUIRED", "ACR_TOO_LOW", "Sign in more strongly to do this.", { details });
+    throw new AppError("STEP_UP_REQUIRED", "ACR_TOO_LOW", "This needs a stronger sign-in.", { details });
   if (now - shown.auth_time > oldest)
     throw new AppError("STEP_UP_REQUIRED", "AUTHENTICATION_TOO_OLD", "Sign in again to do this.", { details });
 }

@@ -135,7 +135,7 @@ describe("over HTTP, RFC 6750 and RFC 9470 name the header", () => {
       DEVICES,
       { scope: "" },
       403,
-      'Bearer error="insufficient_scope", error_description="The token was not given for this.", scope="account"',
+      'Bearer error="insufficient_scope", error_description="The token does not have the required scope.", scope="account"',
     ],
     [
       "an old sign-in",

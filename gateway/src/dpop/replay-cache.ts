@@ -32,7 +32,12 @@ export async function startReplayCache(options: {
 
 /** Nobody can say whether a key was used before. */
 export function replayUnknown(cause?: unknown): AppError {
-  return new AppError("UNAVAILABLE", "REPLAY_UNKNOWN", "It cannot be known right now whether this was used before.", {
-    cause,
-  });
+  return new AppError(
+    "UNAVAILABLE",
+    "REPLAY_UNKNOWN",
+    "The service cannot tell right now whether this was used before.",
+    {
+      cause,
+    },
+  );
 }

@@ -94,7 +94,7 @@ export async function openRateLimits(options: {
       } catch (cause) {
         if (!(cause instanceof RateLimiterRes)) throw cause;
         const details = { retryAfterMs: Math.max(1, cause.msBeforeNext) };
-        throw new AppError("RATE_LIMITED", reason, "Too much at a time: come back a little later.", { details });
+        throw new AppError("RATE_LIMITED", reason, "Too many at a time: try again a little later.", { details });
       }
     };
   }

@@ -53,7 +53,7 @@ export function createStanding(options: {
     async assertToken(claims) {
       await assert(claims, "READ");
       if (revocations.endReasonOf(claims.gid) === undefined) return;
-      throw new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "Somebody has signed in again since: use the new token.");
+      throw new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "The user has signed in again since: use the new token.");
     },
   };
 }

@@ -73,7 +73,8 @@ export function createReservations({ streams, logger }: { streams: OpenStreams; 
         return stream;
       },
       async run(id, prepare, asked) {
-        if (running.has(id)) throw new AppError("CONFLICT", "OPERATION_EXISTS", "There is an operation of this id.");
+        if (running.has(id))
+          throw new AppError("CONFLICT", "OPERATION_EXISTS", "An operation with this id is already running.");
         if (running.size >= OPERATIONS_PER_STREAM) throw tooManyOperations();
         const leaving = new AbortController();
         running.set(id, leaving);

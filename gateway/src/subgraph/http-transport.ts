@@ -62,7 +62,7 @@ export function createHttpTransport(url: string, streamWithinMs: number): Subgra
 
 function tooManyWait(): AppError {
   const retryAfterMs = Math.round(1_000 + Math.random() * 4_000);
-  return new AppError("RATE_LIMITED", "TOO_MANY_WAIT", "Too many requests wait here already.", {
+  return new AppError("RATE_LIMITED", "TOO_MANY_WAIT", "Too many requests are waiting already.", {
     details: { retryAfterMs },
   });
 }

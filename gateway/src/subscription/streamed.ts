@@ -138,7 +138,7 @@ function tooMany(): AppError {
 
 function full(): AppError {
   const details = { retryAfterMs: soon() };
-  return new AppError("UNAVAILABLE", "GATEWAY_FULL", "There is no room for another here: come back.", { details });
+  return new AppError("UNAVAILABLE", "GATEWAY_FULL", "The gateway is full: reconnect later.", { details });
 }
 
 function missed(): SubgraphError {

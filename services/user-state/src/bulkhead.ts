@@ -47,7 +47,7 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
     const free = now() + waiting.size * each;
     promised = Math.min(Math.max(promised, free) + each, now() + MAX_RETRY_AFTER_MS);
     const retryAfterMs = Math.round(promised - now() + MIN_RETRY_AFTER_MS * (1 + random()));
-    return new AppError("RATE_LIMITED", "OVERLOADED", "There is too much to do right now: come again a little later.", {
+    return new AppError("RATE_LIMITED", "OVERLOADED", "The service is overloaded: try again a little later.", {
       details: { retryAfterMs },
     });
   }

@@ -159,7 +159,11 @@ function exists(): AppError {
 
 function withoutSecret({ jwks }: Application): AppError {
   if (jwks === null) return isPublic();
-  return new AppError("CONFLICT", "APPLICATION_HAS_KEYS", "The application has keys, which are better than a secret.");
+  return new AppError(
+    "CONFLICT",
+    "APPLICATION_HAS_KEYS",
+    "The application authenticates with keys, so it takes no secret.",
+  );
 }
 
 function notFound(): AppError {
@@ -167,5 +171,5 @@ function notFound(): AppError {
 }
 
 function isPublic(): AppError {
-  return new AppError("CONFLICT", "APPLICATION_PUBLIC", "A public application has nothing to authenticate with.");
+  return new AppError("CONFLICT", "APPLICATION_PUBLIC", "A public application takes no credentials.");
 }

@@ -13,7 +13,7 @@ export type Form = ReadonlyMap<string, string>;
 export function parseForm(text: string): Form {
   const form = new Map<string, string>();
   for (const [name, value] of new URLSearchParams(text)) {
-    if (form.has(name)) throw new AppError("BAD_USER_INPUT", "PARAMETER_REPEATED", "A parameter is there twice.");
+    if (form.has(name)) throw new AppError("BAD_USER_INPUT", "PARAMETER_REPEATED", "A parameter is repeated.");
     if (value !== "") form.set(name, value);
   }
   return form;
@@ -40,7 +40,11 @@ export function credentialsOf(authorization: string | undefined, form: Form): Cl
   const basic = authorization === undefined ? undefined : fromBasic(authorization);
   const ways = [basic, secret, assertion].filter((way) => way !== undefined).length;
   if (ways > 1 || (basic !== undefined && id !== undefined && id !== basic.id))
-    throw new AppError("BAD_USER_INPUT", "CLIENT_AUTHENTICATION_AMBIGUOUS", "The client authenticates in two ways.");
+    throw new AppError(
+      "BAD_USER_INPUT",
+      "CLIENT_AUTHENTICATION_AMBIGUOUS",
+      "The client authenticates in two ways: use one.",
+    );
   if (basic !== undefined) return basic;
   if (assertion !== undefined) return { id, assertion };
   return id === undefined ? undefined : { id, secret };

@@ -94,7 +94,7 @@ export function createOAuth(options: {
     const grantType = required(request.form, "grant_type");
     if (grantType === GRANT_TYPES[0]) return refresh(request);
     if (grantType === GRANT_TYPES[1]) return start(request);
-    throw new AppError("BAD_USER_INPUT", "GRANT_TYPE_UNSUPPORTED", "There is no such grant type here.");
+    throw new AppError("BAD_USER_INPUT", "GRANT_TYPE_UNSUPPORTED", "This grant type is not supported.");
   }
 
   return {
@@ -120,7 +120,7 @@ export function createOAuth(options: {
 
     async introspect({ client, form }) {
       if (!client.mayIntrospect)
-        throw new AppError("FORBIDDEN", "CLIENT_UNAUTHORIZED", "This client may not ask about tokens.");
+        throw new AppError("FORBIDDEN", "CLIENT_UNAUTHORIZED", "This client may not introspect tokens.");
       const found = await presentedTokens.read(required(form, "token"));
       if (!found?.isActive) return { active: false };
       return { active: true, iss: issuer, aud: audience, ...claimsOf(found) };

@@ -158,7 +158,7 @@ export function createStartSession(options: {
 
 /** UNAUTHENTICATED/GRANT_INVALID: of before the user was disabled or deleted. */
 export function grantVoid(): AppError {
-  return new AppError("UNAUTHENTICATED", "GRANT_INVALID", "This sign-in is not good any more: sign in again.");
+  return new AppError("UNAUTHENTICATED", "GRANT_INVALID", "This sign-in is no longer valid: sign in again.");
 }
 
 /** How the session came about: approved in another one, or by what the person did here. */

@@ -105,7 +105,7 @@ export function createKeyRotation(options: {
     async retireNow(kid) {
       const at = now();
       if (!(await store.retireNow(kid, await createSealedKey(seal), at))) {
-        throw new AppError("NOT_FOUND", "KEY_NOT_FOUND", "There is no such key among those that are published.");
+        throw new AppError("NOT_FOUND", "KEY_NOT_FOUND", "No published key has this id.");
       }
       await announce(at);
     },

@@ -52,8 +52,7 @@ export const addKeyCommands: AddCommands = (program, run) => {
         parseOptions(z.object({ now: z.literal(true, NOW_ONLY) }), options);
         const store = await openStore(operator);
         const found = (await store.list()).find((key) => key.kid === kid && key.state !== "RETIRED");
-        if (found === undefined)
-          throw new AppError("NOT_FOUND", "KEY_NOT_FOUND", "There is no such key among those that are published.");
+        if (found === undefined) throw new AppError("NOT_FOUND", "KEY_NOT_FOUND", "No published key has this id.");
         const value = { kid, was: found.state, dryRun: operator.dryRun };
         if (operator.dryRun) return { value, text: `Would take ${kid} back. ${costOf("it")}` };
         await operator.confirm(`${costOf(kid)} Take it back now?`);

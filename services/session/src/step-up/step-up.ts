@@ -117,7 +117,7 @@ export function createStepUp(options: {
       const from = await rotation.present(request, logger);
       const { session } = from;
       if (session.userId !== claims.sub) {
-        throw new AppError("UNAUTHENTICATED", "GRANT_FOR_ANOTHER", "This sign-in is somebody else's.");
+        throw new AppError("UNAUTHENTICATED", "GRANT_FOR_ANOTHER", "This grant is for another user.");
       }
       const asked = {
         jti: claims.jti,

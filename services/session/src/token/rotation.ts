@@ -250,7 +250,7 @@ export function createRotation(options: {
 
 /** UNAUTHENTICATED/TOKEN_REPLACED: from before a step-up. The session goes on, so nobody is told that it has ended. */
 export function tokenReplaced(): AppError {
-  return new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "Somebody has signed in again since: use the new token.");
+  return new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "The user has signed in again since: use the new token.");
 }
 
 /** UNAUTHENTICATED/DPOP_REQUIRED: the request must come with a DPoP proof (RFC 9449). */

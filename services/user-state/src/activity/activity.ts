@@ -216,7 +216,11 @@ async function unitNamed(namespaces: Namespaces, named: UnitName & { schemaVersi
   const namespace = (await namespaces.find([named.namespace], [named])).get(named.namespace);
   if (namespace === undefined) throw new AppError("BAD_USER_INPUT", "NAMESPACE_UNKNOWN", "There is no such namespace.");
   if (!isStored(namespace))
-    throw new AppError("BAD_USER_INPUT", "NAMESPACE_NOT_STORED", `Nothing of ${named.namespace} is kept here.`);
+    throw new AppError(
+      "BAD_USER_INPUT",
+      "NAMESPACE_NOT_STORED",
+      `The namespace ${named.namespace} is not stored on the server.`,
+    );
   const isKnown = isName(named.field) && kindOf(namespace, named.field, named.schemaVersion) !== undefined;
   const stored = isKnown ? liftChange(namespace, { ...named, payload: null }) : undefined;
   if (stored === undefined)

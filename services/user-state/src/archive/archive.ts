@@ -177,7 +177,7 @@ export async function inspectArchive(
   }
   if (header === undefined) throw foreign();
   if (end === undefined)
-    throw new AppError("BAD_USER_INPUT", "ARCHIVE_TRUNCATED", "This file has no end: it was cut short.");
+    throw new AppError("BAD_USER_INPUT", "ARCHIVE_TRUNCATED", "The archive is truncated: its last line is missing.");
   const { sha256, ...counts } = end;
   if (sha256 !== hash.digest("hex") || JSON.stringify(counts) !== JSON.stringify(counted))
     throw damaged(number, "what its last line sums up is something else");
@@ -207,11 +207,11 @@ function headerOf(value: unknown): ArchiveHeader {
 }
 
 function foreign(): AppError {
-  return new AppError("BAD_USER_INPUT", "ARCHIVE_FOREIGN", "This is no archive of somebody's state.");
+  return new AppError("BAD_USER_INPUT", "ARCHIVE_FOREIGN", "This file is not a state archive.");
 }
 
 function damaged(line: number, why = `line ${line} is none of an archive's`): AppError {
-  return new AppError("BAD_USER_INPUT", "ARCHIVE_DAMAGED", `This file is not as it was written: ${why}.`, {
+  return new AppError("BAD_USER_INPUT", "ARCHIVE_DAMAGED", `The archive is damaged: ${why}.`, {
     details: { line },
   });
 }

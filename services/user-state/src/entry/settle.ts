@@ -136,9 +136,14 @@ function admit(push: Push, deviceId: string, before: Before): void {
   const firstSeq = push.ops[0]?.op.seq ?? 1;
   const isNew = (client?.lastSeq ?? 0) === 0;
   if (isNew && (firstSeq > 1 || mayHaveCounted(push, before)))
-    throw new AppError("CONFLICT", "CLIENT_UNKNOWN", "No change of this clientId is known: take a new one.", {
-      details: { clientsPrunedBefore },
-    });
+    throw new AppError(
+      "CONFLICT",
+      "CLIENT_UNKNOWN",
+      "The server has no changes from this clientId: start over with a new one.",
+      {
+        details: { clientsPrunedBefore },
+      },
+    );
   if (siblings >= MAX_REPLICAS)
     throw new AppError(
       "CONFLICT",

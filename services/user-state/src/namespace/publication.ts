@@ -79,7 +79,7 @@ function assertSchema(field: string, schema: NamespaceDefinition["fields"][strin
     compile(schema);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError("BAD_USER_INPUT", "SCHEMA_INVALID", `${field} has no schema that can be used: ${why}.`, {
+    throw new AppError("BAD_USER_INPUT", "SCHEMA_INVALID", `The schema of ${field} cannot be used: ${why}.`, {
       cause,
     });
   }
