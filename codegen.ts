@@ -6,7 +6,10 @@ import { z } from "zod";
 const services = join(import.meta.dirname, "services");
 const Manifest = z.looseObject({ continuo: z.object({ models: z.record(z.string(), z.string()) }) });
 
-/** By service: GraphQL types that a resolver returns as one of our own, `Type: "file below src#Exported"`, as its package.json says. */
+/**
+ * By service: GraphQL types whose resolvers return one of our own types, `Type: "file below src#Exported"`, from its
+ * package.json.
+ */
 const MODELS = readdirSync(services).map((service) => {
   const manifest = readFileSync(join(services, service, "package.json"), "utf8");
   return [service, Manifest.parse(JSON.parse(manifest)).continuo.models] as const;

@@ -1,4 +1,7 @@
-/** docker-compose.yml and the Dockerfile against the code, without an engine: what they start, and with which environment. */
+/**
+ * Checks docker-compose.yml and the Dockerfile against the code, without a container engine: what they start, with
+ * which environment.
+ */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -67,7 +70,7 @@ function readSecrets(directory: string): Record<string, string> {
   return Object.fromEntries(read.map(([name, value = ""]) => [name, value]));
 }
 
-/** As Compose does it: `${NAME:-default}` and `${NAME:?message}`. */
+/** As Compose interpolates: `${NAME:-default}` and `${NAME:?message}`. */
 function interpolate(value: string, variables: Record<string, string | undefined>): string {
   return value.replace(/\$\{(\w+):([-?])([^}]*)\}/g, (_whole, name: string, kind: string, rest: string) => {
     const given = variables[name];
@@ -91,7 +94,7 @@ const environmentOf = (name: string, variables = secrets): Record<string, string
 const main = "src/main.ts";
 const worker = "src/worker.ts";
 const seedEnv = z.object({ DATABASE_URL: envTypes.postgresUrl });
-/** Every process of ours: the file it runs, and the environment that this file parses. */
+/** Every process of ours: the file it runs, and the environment schema of that file. */
 const OURS: Record<string, { runs: string; env: z.ZodObject }> = {
   migrate: { runs: "packages/database/src/migrate-main.ts", env: MigrateEnv },
   "seed-identity": { runs: "services/identity/src/seed.ts", env: seedEnv },
@@ -308,7 +311,7 @@ describe("the image", () => {
   test("holds the dependencies of every process in it", () => {
     const rooms = new Set(Object.values(OURS).map(({ runs }) => runs.split("/")[0] ?? ""));
     expect(rooms).toEqual(new Set(["packages", "services", "gateway"]));
-    // Both bring along the packages that they depend on, and migrate is one of these.
+    // Both filters include dependencies, and migrate is in one of these.
     expect(dockerfile).toContain(`--filter "{./services/**}..." --filter @continuo/gateway...`);
   });
 

@@ -1,4 +1,4 @@
-/** The licences of what we ship: every package that runs in production, and all that these depend on. */
+/** The licences of what we ship: every package that runs in production, and all their dependencies. */
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
@@ -39,7 +39,7 @@ const Manifest = z.object({
 });
 type Manifest = z.infer<typeof Manifest>;
 
-/** Everything installed that `rooms` need to run, by where it lies. Optional packages of other platforms are not. */
+/** Everything installed that `rooms` need to run, by its location. Optional packages for other platforms are left out. */
 function loadShipped(rooms: readonly string[]): Map<string, Manifest> {
   const found = new Map<string, Manifest>();
   const waiting = rooms.map((room) => realpathSync(room));
@@ -48,7 +48,7 @@ function loadShipped(rooms: readonly string[]): Map<string, Manifest> {
     const manifest = Manifest.parse(JSON.parse(readFileSync(join(directory, "package.json"), "utf8")));
     found.set(directory, manifest);
     const { dependencies, optionalDependencies, peerDependencies, peerDependenciesMeta } = manifest;
-    // Whoever uses an optional peer depends on it in its own name.
+    // A package that uses an optional peer also depends on it directly.
     const peers = Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional !== true);
     for (const name of new Set([...Object.keys(dependencies), ...Object.keys(optionalDependencies), ...peers])) {
       const place = locate(name, directory);
@@ -60,14 +60,14 @@ function loadShipped(rooms: readonly string[]): Map<string, Manifest> {
   return found;
 }
 
-/** As Node resolves it: the nearest `node_modules` upwards. */
+/** As Node resolves it: in the nearest `node_modules` upwards. */
 function locate(name: string, from: string): string | undefined {
   const place = join(from, "node_modules", name);
   if (existsSync(join(place, "package.json"))) return realpathSync(place);
   return dirname(from) === from ? undefined : locate(name, dirname(from));
 }
 
-/** `(MIT AND BSD-3-Clause)` needs both, `A OR B` either. */
+/** `(MIT AND BSD-3-Clause)` needs both, `A OR B` either one. */
 function isAllowed(licence: string): boolean {
   const bare = licence.replace(/^\((.*)\)$/, "$1");
   if (bare.includes(" OR ")) return bare.split(" OR ").some(isAllowed);

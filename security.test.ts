@@ -1,4 +1,6 @@
-/** `docs/security.md`: each requirement names the tests that prove it, or says why it is not met. This keeps those names real. */
+/**
+ * In `docs/security.md` each requirement names the tests that prove it, or says why it is not met. This keeps those names real.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -9,7 +11,7 @@ const page = readFileSync(join(docs, "security.md"), "utf8");
 /** `[title of a test][file]` in a row; `[file]: ../path/of.test.ts` at the end of the page. */
 const PROOF = /\[([^\]]+)\]\[([^\]]+)\]/g;
 const FILE = /^\[([^\]]+)\]: (\S+)$/gm;
-/** How the last cell of a row begins that names no test; why follows. */
+/** How the last cell of a row without a test begins; the reason follows. */
 const WITHOUT_TEST = /^(Not met|Not ours|Document): .{8,}/;
 
 interface Row {
@@ -18,7 +20,7 @@ interface Row {
   readonly proof: string;
 }
 
-/** Of each section's table whose last column is the proof. */
+/** Rows of each section's table whose last column is the proof. */
 const rows = page.split(/^## /m).flatMap((section): Row[] => {
   const [norm = "", ...lines] = section.split("\n");
   const head = lines.findIndex((line) => /^\| Requirement .* Proof +\|$/.test(line));
@@ -54,7 +56,7 @@ describe("docs/security.md", () => {
   });
 });
 
-/** Whether tests in this file are run: by itself, or as a suite that a test beside it imports. */
+/** Whether the tests in this file run: directly, or as a suite that a test beside it imports. */
 function isRun(file: string): boolean {
   const importsIt = (name: string): boolean =>
     name.endsWith(".test.ts") && readFileSync(join(dirname(file), name), "utf8").includes(`"./${basename(file)}"`);
@@ -63,7 +65,7 @@ function isRun(file: string): boolean {
 
 const read = new Map<string, readonly string[]>();
 
-/** What stands as a string in the file: titles given to `it`, `test` and `describe`, and those in tables of cases. */
+/** Every string literal in the file: titles given to `it`, `test` and `describe`, and those in tables of cases. */
 function titlesIn(path: string | undefined): readonly string[] {
   if (path === undefined) return [];
   const known = read.get(path);

@@ -2,30 +2,27 @@ import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 
 /**
- * What a test needs is in its suffix: `.test.ts` nothing but loopback, `.pg.test.ts` Postgres, `.redis.test.ts` Redis,
+ * A test's suffix says what it needs: `.test.ts` only loopback, `.pg.test.ts` Postgres, `.redis.test.ts` Redis,
  * `.e2e.test.ts` whole processes.
  */
 const ignored = ["**/node_modules/**", "**/.data/**"];
 
-/** graphql is entered as Node enters it: Vite would take its `module` file, and so a second, foreign copy. */
+/** Resolves graphql as Node does: Vite would take its `module` file, and so load a second, separate copy. */
 const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve("graphql") }] };
 
-/**
- * They end what hangs. How long it takes until something holds is no test's business, on a machine that has much else to do
- * least of all.
- */
+/** Timeouts only end what hangs. No test depends on how long something takes, least of all on a busy machine. */
 const patience = { testTimeout: 180_000, hookTimeout: 180_000, expect: { poll: { timeout: 60_000, interval: 20 } } };
 
 /**
- * Three processes for all files, which share what those have loaded: a process each took longer to start than most files run,
- * and on two processors two leave a third of the time unused, as much of what is tested waits.
- * So a file leaves nothing behind in its process; spies are taken away after each test.
+ * Three processes run all files and share loaded modules: one process per file took longer to start than most files
+ * run, and with two on two cores a third of the time is idle, since much of what is tested waits. So a file must leave
+ * nothing behind in its process; spies are restored after each test.
  */
 const sharing = { isolate: false, maxWorkers: 3, restoreMocks: true };
 
 export default defineConfig({
   test: {
-    // Once for all projects: they share one server of each.
+    // Once for all projects, which share one server of each kind.
     globalSetup: ["packages/testkit/src/vitest-postgres.ts", "packages/testkit/src/vitest-redis.ts"],
     projects: [
       {
@@ -46,7 +43,7 @@ export default defineConfig({
           exclude: ignored,
           ...patience,
           ...sharing,
-          // After the unit tests, which know sooner.
+          // After the unit tests, which fail sooner.
           sequence: { groupOrder: 1 },
         },
       },
@@ -58,7 +55,7 @@ export default defineConfig({
           exclude: ignored,
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          // Whole systems in processes of their own: one at a time on a small machine.
+          // Each starts whole systems in separate processes: one at a time on a small machine.
           fileParallelism: false,
         },
       },

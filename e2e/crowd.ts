@@ -1,6 +1,7 @@
 /**
- * Many people with open sockets, in one process and little memory: bare WebSockets that keep count of what comes.
- * They sign in by grants made here, as identity would, so that a thousand sign-ins are not a thousand password hashes.
+ * Many people with open sockets, in one process and little memory: bare WebSockets that count what arrives.
+ * They sign in with grants signed here, in identity's place, so that a thousand sign-ins do not cost a thousand
+ * password hashes.
  */
 import { createGrantSigner } from "@continuo/access";
 import { randomUUID } from "node:crypto";
@@ -10,7 +11,7 @@ import { ask } from "./graph-client.ts";
 import { START_SESSION, STATE_CHANGES } from "./operations.ts";
 import type { System } from "./system.ts";
 
-/** One session, with two sockets at each gateway, as two tabs have. */
+/** One session, with two sockets at each gateway, like two tabs. */
 export interface Member {
   readonly userId: string;
   readonly deviceId: string;
@@ -27,16 +28,16 @@ export interface SocketEnd {
   readonly at: number;
 }
 
-/** A socket that watches the state and remembers how it was told to end. */
+/** A socket that watches the state and remembers how it was closed. */
 export interface CountingSocket {
-  /** The end of it, once it has come. */
+  /** How the socket ended, once it has. */
   readonly end: SocketEnd | undefined;
   readonly ended: Promise<SocketEnd>;
-  /** The codes of the errors that its operation ended with. */
+  /** Reasons of the errors that ended its operation. */
   readonly lastWords: readonly string[];
-  /** Batches of state that came. */
+  /** How many batches of state arrived. */
   readonly batches: number;
-  /** Bytes that came after the last words. */
+  /** Characters received after those errors. */
   readonly bytesAfter: number;
   close(): void;
 }
@@ -49,7 +50,7 @@ const Errors = z.array(z.object({ extensions: z.object({ code: z.string(), reaso
 export interface Crowd extends AsyncDisposable {
   readonly members: readonly Member[];
   of(applicationId: string): Member[];
-  /** Sockets that are open. */
+  /** How many sockets are open. */
   readonly open: number;
 }
 
@@ -98,7 +99,7 @@ export async function gather(
   };
 }
 
-/** Opens a socket; resolves once the first batch has come. On a busy machine a gateway may have to ask for patience. */
+/** Opens a socket; resolves once the first batch has arrived. A gateway on a busy machine may refuse at first. */
 async function watch(gateway: string, accessToken: string): Promise<CountingSocket> {
   for (let tries = 1; ; tries += 1) {
     const socket = open(gateway, accessToken);

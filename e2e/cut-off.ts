@@ -1,4 +1,4 @@
-/** What signing out does to open sockets: whom it ends, why as they are told, and how soon. */
+/** What signing out does to open sockets: which ones it ends, with which reason, and how soon. */
 import { expect } from "vitest";
 import type { z } from "zod";
 import type { CountingSocket, Member, SocketEnd } from "./crowd.ts";
@@ -6,7 +6,7 @@ import { ask, eventually } from "./graph-client.ts";
 import { RECEIPT, SIGN_OUT_DEVICE } from "./operations.ts";
 import type { System } from "./system.ts";
 
-/** Nothing here is as slow as this; what is measured is printed. Milliseconds. */
+/** Far above any expected latency; the measured ones are printed. Milliseconds. */
 const AT_THE_LATEST_MS = 5_000;
 
 /** The two devices of each person. */
@@ -21,15 +21,15 @@ export function pairsOf(members: readonly Member[]): (readonly [Member, Member])
 
 type Asked<Operation> = Operation extends { data: z.ZodType<infer Data> } ? Data : never;
 
-/** What a sign-out of a device answers. */
+/** The answer to signing out a device. */
 export type SignOut = Asked<typeof SIGN_OUT_DEVICE>["signOutDevice"];
-/** When it was committed. */
+/** When the sign-out was committed. */
 export async function atOf({ receipt }: SignOut): Promise<Date> {
   if (!receipt) throw new Error("nobody was signed out");
   return new Date(receipt.at);
 }
 
-/** How it ended. Throws when it stays open. */
+/** How the socket ended. Throws if it stays open. */
 export async function endOf({ ended }: CountingSocket): Promise<SocketEnd> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -38,7 +38,7 @@ export async function endOf({ ended }: CountingSocket): Promise<SocketEnd> {
   return Promise.race([ended, late]).finally(() => clearTimeout(timer));
 }
 
-/** How long after `at` each was told why, and closed. */
+/** How long after `at` each socket was told the reason `why` and closed. */
 export async function cutOff(sockets: readonly CountingSocket[], why: string, at: Date): Promise<number[]> {
   const ends = await Promise.all(sockets.map(endOf));
   for (const { code, reason } of ends) expect(`${code} ${reason}`).toBe(`4403 SESSION_ENDED: ${why}`);
@@ -48,7 +48,7 @@ export async function cutOff(sockets: readonly CountingSocket[], why: string, at
   return latencies;
 }
 
-/** The receipt, once it is complete, says that so many sockets were closed, by every gateway its own. */
+/** Checks the complete receipt: `sockets` sockets were closed, and every gateway acknowledged. */
 async function confirmed(
   system: System,
   { accessToken }: Member,
@@ -65,7 +65,10 @@ async function confirmed(
   expect(revocationReceipt.acks).toHaveLength(system.urls.length);
 }
 
-/** The laptop signs the phone out, and has it confirmed: how long after that each of its sockets closed. */
+/**
+ * The laptop signs the phone out and checks the receipt. Resolves to how long after the sign-out each of the phone's
+ * sockets closed.
+ */
 export async function signOutPhone([laptop, phone]: readonly [Member, Member], system: System): Promise<number[]> {
   const { signOutDevice } = await ask(system.urls[0], SIGN_OUT_DEVICE, { id: phone.deviceId }, laptop.accessToken);
   const latencies = await cutOff(phone.sockets, "SIGNED_OUT_REMOTELY", await atOf(signOutDevice));

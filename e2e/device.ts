@@ -1,6 +1,6 @@
 /**
  * A person's device in the story: it signs in, keeps a copy of the state with a queue of its own changes, and watches.
- * The simplest client that keeps the protocol; the real one will be the SDK.
+ * The simplest client that follows the protocol; `packages/replica` has the complete rules.
  */
 import { randomUUID } from "node:crypto";
 import { ask, type Live, goLive } from "./graph-client.ts";
@@ -23,7 +23,7 @@ interface Op {
 
 export interface Device {
   readonly name: string;
-  /** Known once it has signed in. */
+  /** Empty until it has signed in, unless given. */
   readonly id: string;
   readonly accessToken: string;
   readonly refreshToken: string;
@@ -32,28 +32,28 @@ export interface Device {
   ask<Data>(operation: Operation<Data>, variables?: Readonly<Record<string, unknown>>): Promise<Data>;
   signIn(person: Person, applicationId?: string): Promise<void>;
   refresh(): Promise<void>;
-  /** Changes its copy at once and queues the change, with a stamp of now; works without a network. */
+  /** Changes its copy at once and queues the change with a current stamp; works offline. */
   change(path: string, value: unknown): void;
-  /** Sends the queue; gives it up only when told to, so that the same changes can be sent again. */
+  /** Sends the queue; `keepQueue` keeps what was acknowledged, so that the same changes can be sent again. */
   push(options?: { readonly keepQueue?: boolean }): Promise<{ statuses: string[]; headRev: number }>;
   pull(): Promise<void>;
-  /** Takes in a batch that came by subscription. */
+  /** Applies a batch that came by subscription. */
   apply(batch: Batch): void;
-  /** What its copy has pulled last. Throws before that. */
+  /** What its copy last pulled. Throws before the first pull. */
   readonly known: { readonly epoch: string; readonly rev: number };
   /** The cursor up to which its copy is complete. */
   readonly cursor: string | undefined;
   goLive(): Live;
 }
 
-/** Somebody new, signed up. */
+/** Signs up a new person. */
 export async function signUp(gateway: string): Promise<Person> {
   const person = { email: `story-${randomUUID()}@example.com`, password: `${randomUUID()} is long enough` };
   await ask(gateway, SIGN_UP, { input: person });
   return person;
 }
 
-/** `id`: of the row that this device already has, when something else on it has signed in before. */
+/** `id`: of the row that this device already has, if something else on it has signed in before. */
 export function createDevice(options: { gateway: string; name: string; platform: string; id?: string }): Device {
   const { gateway, name, platform } = options;
   const clientId = randomUUID();

@@ -1,4 +1,4 @@
-/** Two stock clients of the graph: fetch for questions, graphql-ws for what is watched. Nothing here knows the server's code. */
+/** Two stock clients of the graph: fetch for requests, graphql-ws for subscriptions. Nothing here knows the server's code. */
 import { createClient, type Client } from "graphql-ws";
 import { z } from "zod";
 import type { Operation } from "./operations.ts";
@@ -6,7 +6,7 @@ import type { Operation } from "./operations.ts";
 /** How long anything may take before it counts as not happening. Milliseconds. */
 const WITHIN_MS = 120_000;
 
-/** An answer with errors: the first one's code, reason and details. */
+/** A response with errors: the first one's code, reason and details. */
 export class GraphError extends Error {
   override readonly name = "GraphError";
   readonly status: number;
@@ -30,7 +30,7 @@ const WireError = z.object({
 });
 const Answer = z.object({ data: z.unknown().optional(), errors: z.array(WireError).optional() });
 
-/** Asks over HTTP. Throws GraphError for an answer with errors. */
+/** Sends a request over HTTP. Throws GraphError for a response with errors. */
 export async function ask<Data>(
   gateway: string,
   { text, data: Data }: Operation<Data>,
@@ -52,11 +52,11 @@ export async function ask<Data>(
 }
 
 export interface Watch<Data> {
-  /** All that came so far. */
+  /** Everything received so far. */
   readonly seen: readonly Data[];
-  /** The errors that ended it; resolves once it has ended with some. */
+  /** Resolves with the errors that ended the subscription, if any do. */
   readonly refused: Promise<unknown>;
-  /** The first item, past or to come, that `matches`; `what` says what is waited for. */
+  /** The first item, received or still to come, that `matches`; `what` names it in errors. */
   until(what: string, matches: (item: Data) => boolean): Promise<Data>;
 }
 
@@ -64,7 +64,7 @@ export interface Watch<Data> {
 export interface Closed {
   readonly code: number;
   readonly reason: string;
-  /** `performance.now()` of the moment. */
+  /** When it ended, as `performance.now()`. */
   readonly at: number;
 }
 
@@ -76,14 +76,14 @@ export interface Live extends AsyncDisposable {
 
 const CloseEvent = z.object({ code: z.number(), reason: z.string() });
 
-/** Opens one socket (with the first watch), without retries: what happens to it is part of the story. */
+/** Opens one socket (with the first watch), without retries: what happens to the socket is part of the story. */
 export function goLive(gateway: string, accessToken: string): Live {
   const closed = Promise.withResolvers<Closed>();
   const client: Client = createClient({
     url: `${gateway.replace(/^http/, "ws")}/graphql`,
     connectionParams: { authorization: `Bearer ${accessToken}` },
     retryAttempts: 0,
-    // The client would hang up itself once its last operation has ended, and never hear why the server does.
+    // Otherwise the client would close the socket after its last operation, and never get the server's reason.
     lazyCloseTimeout: WITHIN_MS,
     on: {
       closed: (event) => {
@@ -153,7 +153,7 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
-/** Asks again until the answer `matches`. */
+/** Repeats `question` until the answer `matches`. */
 export async function eventually<Answer>(
   what: string,
   question: () => Promise<Answer>,
@@ -169,7 +169,7 @@ export async function eventually<Answer>(
   }
 }
 
-/** The GraphError that `question` ends with. Throws when it is answered. */
+/** The GraphError that `question` fails with. Throws when it succeeds. */
 export async function refusal(question: Promise<unknown>): Promise<GraphError> {
   try {
     await question;

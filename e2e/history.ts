@@ -1,6 +1,6 @@
 /**
- * What a simulated world does, with a real server: a person with several devices whose clocks are wrong, a bad network,
- * and the same truth to hold it against. A seed decides what they do, but not how fast the server is.
+ * A simulated world's activity, against a real server: a person with several devices whose clocks are wrong, a bad
+ * network, and the same oracle to check against. A seed determines what they do, but not how fast the server is.
  */
 import { PushRequest } from "@continuo/merge/protocol";
 import {
@@ -26,20 +26,20 @@ export interface HistoryReport {
   readonly refused: number;
   /** Entries that stood when everything was erased. */
   readonly erased: number;
-  /** Entries that were there for a while when all had come to rest, and their tombstones after that. */
+  /** Unexpired TTL entries while everything was at rest, and their tombstones after expiry. */
   readonly kept: number;
   readonly expired: number;
-  /** How often the network did what. */
+  /** How often each network fault occurred. */
   readonly faults: Readonly<Record<HttpFault, number>>;
 }
 
 const DEVICES = 4;
 const HOUR_MS = 3_600_000;
-/** Before they meet, the devices are used without a network for so long. */
+/** How long the devices are used offline before they first connect. */
 const OFFLINE_HOURS = 8;
 const LONGEST_STEP_MS = 30;
 const LONGEST_DELAY_MS = 150;
-/** A push waits for a connection to Postgres as long as this, and for the network. */
+/** Longest time that a push takes, waiting for a connection to Postgres and for the network. */
 const TRAVEL_MS = 8_000;
 const UNAUTHENTICATED = 0.03;
 const ROUNDS = 100;
@@ -56,18 +56,20 @@ const Told = z.object({
   data: z.object({ pushState: z.object({ outcomes: z.array(Outcome), headRev: z.number() }) }),
 });
 
-/** Resolves at the very moment at which so many more pushes were answered: what dies then dies in the middle of its work. */
+/**
+ * Resolves as soon as that many more pushes have been answered, so that a process killed then dies in the middle of its work.
+ */
 export type Load = (answers: number) => Promise<void>;
 
 interface Lives {
   readonly seeds: readonly number[];
   readonly steps: number;
   readonly rage: (load: Load) => Promise<void>;
-  /** Waits until all is over that is kept for a while, and has it put away; where this is not given, everything stays. */
+  /** Waits until all TTL entries have expired, and has them tombstoned; without it, no entry has a TTL. */
   readonly putAway?: () => Promise<void>;
 }
 
-/** A history of each seed on the same ground, all at once and for as long as `rage` lasts. See `liveOne`. */
+/** Lives a history for each seed on the same ground, all in parallel and for as long as `rage` lasts. See `liveOne`. */
 export async function liveThrough(ground: Ground, { seeds, steps, rage, putAway }: Lives): Promise<HistoryReport[]> {
   let isOver = false;
   let answers = 0;
@@ -91,7 +93,7 @@ export async function liveThrough(ground: Ground, { seeds, steps, rage, putAway 
   return reports;
 }
 
-/** Does it when so many have asked for it, for all of them. */
+/** Runs `work` once, for all, when `many` callers have asked for it. */
 function onceFor(many: number, work: () => Promise<void>): () => Promise<void> {
   const done = Promise.withResolvers<void>();
   let asked = 0;
@@ -103,9 +105,10 @@ function onceFor(many: number, work: () => Promise<void>): () => Promise<void> {
 }
 
 /**
- * Takes at least so many `steps`, and goes on while `isUnderFire`, telling of each push that is `answered`; then the network heals and
- * all comes to rest; the person erases everything, lives on for a quarter as long, and all comes to rest again. What is kept for
- * a while is there then, and when that is over and was `putAway`, nowhere. Throws a Violation when a promise was broken.
+ * Takes at least `steps` steps, and continues while `isUnderFire`, calling `answered` for each push that is answered;
+ * then the network heals and everything comes to rest. The person erases everything, lives on for a quarter as long,
+ * and everything comes to rest again. TTL entries are there at that point, and nowhere once they have expired and
+ * `putAway` is done. Throws a Violation when a promise was broken.
  */
 async function liveOne(
   ground: Ground,
@@ -138,7 +141,7 @@ async function liveOne(
       try {
         oracle.committed({ request: asked.data.variables.input, ...told.data.data.pushState });
       } catch (cause) {
-        // The network would take it for a fault of its own.
+        // Thrown from here, it would look like a network fault.
         mistake ??= { cause };
       }
       answered();
@@ -163,7 +166,7 @@ async function liveOne(
     createDevice(surroundings, () => Math.round((random.next() * 2 - 1) * 48 * HOUR_MS), id),
   );
 
-  // Long ago, and not in the order in which it will arrive.
+  // Long ago, and not in the order of arrival.
   for (const device of devices)
     for (backMs = OFFLINE_HOURS * HOUR_MS; backMs > 0; backMs -= random.below(2 * HOUR_MS))
       device.act({ key: random.pick(["a", "b", "old"]) });
@@ -199,7 +202,7 @@ async function liveOne(
     }
   }
 
-  /** All that was promised, as it is at one moment. */
+  /** Checks every promise against the state at one moment. */
   async function look(known: readonly Device[]): Promise<Stood> {
     if (mistake !== undefined) throw mistake.cause;
     const stood = await connection.stood();
@@ -213,7 +216,7 @@ async function liveOne(
     return stood;
   }
 
-  /** Once more something for a while, some of it where nobody else writes. */
+  /** Writes TTL entries again, some of them where no other device writes. */
   async function keepBriefly(): Promise<void> {
     for (const [index, device] of devices.entries())
       for (const field of BRIEF_FIELDS) for (const key of ["a", `own-${index}`]) device.act({ key, field });
@@ -224,7 +227,8 @@ async function liveOne(
   await live((taken) => taken >= steps && !isUnderFire());
   await rest();
   if (putAway !== undefined) await keepBriefly();
-  // In peace, as nobody could say which push came before it else; what waits on the devices is of before.
+  // Erases at rest, since otherwise nobody could say which pushes came before it; changes still queued on devices count
+  // as earlier.
   const { units } = await connection.stood();
   for (const device of devices) device.act();
   counts.erased = await connection.erase(ids[0] ?? "");
@@ -256,7 +260,7 @@ function briefIn({ units }: Stood): StoodUnit[] {
   return [...units].flatMap(([id, unit]) => (id.startsWith(`["${BRIEF.name}"`) ? [unit] : []));
 }
 
-/** One request in five is lost, and of the others' answers one in four. */
+/** One request in five is lost, and one in four of the answers to the others. */
 function faultOf(roll: number): HttpFault {
   if (roll < 0.15) return "LOSE_REQUEST";
   if (roll < 0.2) return "HALF_OPEN";

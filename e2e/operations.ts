@@ -1,4 +1,4 @@
-/** What the story asks of the graph: each operation beside the shape of its answer. */
+/** The story's operations on the graph, each with the shape of its answer. */
 import { z } from "zod";
 
 export interface Operation<Data> {
@@ -139,7 +139,7 @@ export const SIGN_OUT_EVERYWHERE = operation(
   z.object({ signOutEverywhere: signOut }),
 );
 
-/** Both in one request, the second once the first is done. */
+/** Both in one request; the second runs once the first is done. */
 export const CHANGE_PASSWORD_AND_SIGN_OUT_OTHERS = operation(
   `mutation ($input: ChangePasswordInput!) {
     changePassword(input: $input) { user { email } }

@@ -1,4 +1,4 @@
-/** A process of the system under test: started from its own main file, watched, killed and started again by its pid. */
+/** A process of the system under test: started from its own main file, watched, killed and restarted by its pid. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -12,11 +12,11 @@ const POLL_MS = 50;
 
 export interface ProcessOptions {
   readonly name: string;
-  /** From the repository's root, for example `gateway/src/main.ts`. */
+  /** Relative to the repository root, for example `gateway/src/main.ts`. */
   readonly file: string;
   readonly argv?: readonly string[] | undefined;
   readonly env: Readonly<Record<string, string>>;
-  /** Asked until it resolves to true. Default: once the process runs. */
+  /** Polled until it resolves to true. Default: as soon as the process runs. */
   readonly isReady?: (() => Promise<boolean>) | undefined;
 }
 
@@ -29,19 +29,19 @@ export interface Exit {
 export interface RunningProcess extends AsyncDisposable {
   readonly name: string;
   readonly pid: number;
-  /** All that it has written, over all its lives. */
+  /** Everything it has written, over all restarts. */
   readonly log: () => string;
-  /** Sends a signal and waits for the end. */
+  /** Sends a signal and waits for the exit. */
   stop(signal: NodeJS.Signals): Promise<Exit>;
-  /** Waits for its end. */
+  /** Waits for the exit. */
   ended(): Promise<Exit>;
   /** Starts it again, with the same environment. */
   start(): Promise<void>;
-  /** Waits until it says so. */
+  /** Waits until its output matches. */
   says(pattern: RegExp): Promise<void>;
 }
 
-/** Starts it and waits until it is ready. Disposal ends it: SIGTERM, and SIGKILL where that does not help. */
+/** Starts a process and waits until it is ready. Disposal ends it with SIGTERM, or SIGKILL if that does not help. */
 export async function startProcess(options: ProcessOptions): Promise<RunningProcess> {
   const { name, file, argv = [], env, isReady = async () => true } = options;
   let child: ChildProcess;
@@ -119,7 +119,7 @@ export function readyAt(base: string): () => Promise<boolean> {
     );
 }
 
-/** Runs a file to its end. Throws with what it said unless it exits with 0. */
+/** Runs a file to completion. Throws with its output unless it exits with 0. */
 export async function runToEnd(
   file: string,
   env: Readonly<Record<string, string>>,

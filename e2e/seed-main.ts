@@ -1,4 +1,4 @@
-/** What a system of the tests begins with, by one process for all owners: whoever takes part signs up by themself. */
+/** The data that a test system starts with, seeded by one process for all owners; the tests' users sign up themselves. */
 import { seed as seedSession } from "@continuo/session/seed";
 import { seed as seedUserState } from "@continuo/user-state/seed";
 import { z } from "zod";

@@ -1,4 +1,4 @@
-/** A session subgraph and its gateway in the test's own process, over loopback and a database of their own; nothing else is there. */
+/** A session subgraph and its gateway in the test's process, over loopback, with their own database and no other subgraphs. */
 import { createGrantSigner, generateKey, type GrantClaims } from "@continuo/access";
 import { startApp as startGateway } from "@continuo/gateway/app";
 import { Env as GatewayEnv, subgraphUrlVariables } from "@continuo/gateway/env";
@@ -10,15 +10,15 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { Pool } from "pg";
 
 export interface SessionBehindGateway extends AsyncDisposable {
-  /** The gateway's base. */
+  /** The gateway's base URL. */
   readonly url: string;
   /** Superuser: for arranging. */
   readonly admin: Pool;
-  /** A sign-in grant as identity would give it; by password, just now, unless `claims` say otherwise. */
+  /** A sign-in grant as identity would sign it; by password, just now, unless `claims` say otherwise. */
   grant(claims?: Partial<Omit<GrantClaims, "exp">>): Promise<string>;
 }
 
-/** Starts both. Pages of https://app.example.com may call. The issuer is the gateway's base, and a path where it has one. */
+/** Starts both. Pages of https://app.example.com may call. The issuer is the gateway's base URL plus `issuerPath`. */
 export async function startSessionBehindGateway({
   logLevel = "silent",
   issuerPath = "",

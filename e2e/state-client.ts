@@ -1,6 +1,6 @@
 /**
- * A person's devices as clients of user state, over a network that fails as told: by the service's own door or by the
- * gateway's, as `headersOf` a request says who asks.
+ * A person's devices as clients of user-state, over a network that fails as told: directly or through the gateway,
+ * authenticated by `headersOf`.
  */
 import { AppError, ERROR_CODES, isAppError } from "@continuo/errors";
 import { KIND_NAMES } from "@continuo/merge";
@@ -10,26 +10,26 @@ import type { Server, Stood } from "@continuo/user-state/simulation";
 import type { Pool } from "pg";
 import { z } from "zod";
 
-/** A device gives up after this. */
+/** A device gives up waiting after this. Milliseconds. */
 const PATIENCE_MS = 1_500;
 
-/** Where people live whose state is kept. */
+/** A system whose users have their state kept. */
 export interface Ground {
-  /** Somebody new, without devices, and a network between them and the system. */
+  /** A new person without devices, and a network between them and the system. */
   connect(network: Network): Promise<Connection>;
 }
 
 export interface Network {
   readonly faultOf: () => HttpFault;
   readonly lateMs?: () => number;
-  /** Whether somebody is taken for signed out, this once. */
+  /** Whether this one request is sent without credentials. */
   readonly isSignedOut?: () => boolean;
   readonly overheard?: (request: string, answer: string) => void;
 }
 
 export interface Wire extends AsyncDisposable {
   readonly server: Server;
-  /** Erases the person's state, as a device of theirs; resolves to how many entries went. */
+  /** Erases the person's state from one of their devices; resolves to the number of entries erased. */
   erase(deviceId: string): Promise<number>;
   readonly counts: HttpFaultProxy["counts"];
 }
@@ -37,11 +37,11 @@ export interface Wire extends AsyncDisposable {
 export interface Connection extends Wire {
   /** Signs a new device in; resolves to its id. */
   enrol(): Promise<string>;
-  /** What stands of the person's state, as Postgres has it. */
+  /** The person's state as it stands in Postgres. */
   stood(): Promise<Stood>;
 }
 
-/** Devices that ask `targets` in turn. `headersOf` says for a device who asks. */
+/** Devices that call `targets` in turn. `headersOf` returns the headers that identify a device. */
 export async function connectTo(
   targets: readonly [string, ...string[]],
   { faultOf, lateMs, isSignedOut = () => false, overheard }: Network,
@@ -76,7 +76,7 @@ export async function connectTo(
   };
 }
 
-/** What stands of a person's state, as Postgres has it. */
+/** A person's state as it stands in Postgres. */
 export async function stoodOf(sql: Pool, userId: string): Promise<Stood> {
   const { rows: heads } = await sql.query<{ max_ms: number }>(HEAD, [userId]);
   const { rows } = await sql.query(UNITS, [userId]);
@@ -123,13 +123,13 @@ const Answer = z.object({
 
 const WEATHER = new Set<string>(["UNAVAILABLE", "UNAUTHENTICATED", "RATE_LIMITED"]);
 
-/** Whether a failure is the network's, an outage or a rush, and not somebody's mistake. */
+/** Whether a failure comes from the network, an outage or overload, and is not a mistake. */
 export function isWeather(cause: unknown): boolean {
   if (isAppError(cause)) return WEATHER.has(cause.code);
   return cause instanceof Error && (cause.message === "fetch failed" || cause.name === "TimeoutError");
 }
 
-/** Throws AppError for an answer with errors. */
+/** The data of a response. Throws AppError for a response with errors. */
 function dataOf(answer: unknown): unknown {
   const { data, errors } = Answer.parse(answer);
   if (errors?.[0] === undefined) return data;

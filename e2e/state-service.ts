@@ -1,6 +1,6 @@
 /**
- * User state by itself, as processes of its own on a Postgres of its own, both of which can be killed; and people who talk to
- * it as the gateway does.
+ * User-state alone, as separate processes on its own Postgres, all of which can be killed; and people who call it as
+ * the gateway does.
  */
 import { createIdentitySigner, generateKey, IDENTITY_HEADER, type Viewer } from "@continuo/access";
 import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
@@ -30,19 +30,19 @@ const REPLICAS = 2;
 
 export interface StateService extends Ground, AsyncDisposable {
   readonly processes: readonly [RunningProcess, ...RunningProcess[]];
-  /** Puts away what is over, when told to. */
+  /** Runs retention when told to. */
   readonly worker: RunningProcess;
-  /** Tells the worker to, or whoever comes after it. */
+  /** Enqueues retention for the worker, or for the one that replaces it. */
   retain(): Promise<void>;
-  /** As superuser, past the wire: to arrange and to look. */
+  /** As superuser, bypassing the wire: for arranging and inspecting. */
   readonly sql: Pool;
-  /** Between the processes and Postgres. */
+  /** The proxy between the processes and Postgres. */
   readonly wire: FaultProxy;
-  /** Ends Postgres with `signal`, and waits until it is back. SIGQUIT is its immediate shutdown. */
+  /** Kills Postgres with `signal`, and waits until it is back. SIGQUIT is its immediate shutdown. */
   killPostgres(signal: "SIGKILL" | "SIGQUIT"): Promise<void>;
 }
 
-/** Starts all of it, with the simulation's namespaces published. */
+/** Starts everything, with the simulation's namespaces published. */
 export async function startStateService(): Promise<StateService> {
   await using opening = new AsyncDisposableStack();
   const log = createLogger({ name: "state-service", level: "silent" });
@@ -122,7 +122,7 @@ export async function startStateService(): Promise<StateService> {
   };
 }
 
-/** Ends it with `signal`, and waits until it is back. */
+/** Kills Postgres with `signal`, and waits until it is back. */
 export async function killPostgres(postgres: EmbeddedPostgres, signal: "SIGKILL" | "SIGQUIT"): Promise<void> {
   const { pid } = postgres;
   process.kill(pid, signal);

@@ -1,7 +1,6 @@
 /**
- * How stock clients follow a person's state over whatever happens to their connections: each subscribes after the cursor
- * of what it has, and again when that ends, for whatever reason. Their own retries would ask with the first cursor again:
- * they are off.
+ * How stock clients follow a person's state whatever happens to their connections: each subscribes after the cursor of
+ * what it has, and again whenever that ends. The clients' own retries would repeat the first cursor, so they are off.
  */
 import { ApolloClient, type ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
@@ -13,17 +12,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import { onEnd, pipe, subscribe } from "wonka";
 import { STATE_CHANGES } from "./operations.ts";
 
-/** Subscribes once; the function that it returns ends that. */
+/** Subscribes once; the returned function unsubscribes. */
 type Subscribe = (variables: { readonly since: string | null }, on: Events) => () => void;
 
 interface Events {
   readonly next: (data: unknown) => void;
-  /** It has ended, or failed. */
+  /** The subscription has ended or failed. */
   readonly over: () => void;
 }
 
 interface Access {
-  /** The gateway's base. */
+  /** The gateway's base URL. */
   readonly url: string;
   readonly accessToken: () => string;
 }
@@ -77,7 +76,7 @@ function urql(url: string, exchange: Exchange, fetchOptions?: () => RequestInit)
     const subscription = pipe(
       client.subscription(query, variables),
       onEnd(over),
-      // Its last result over HTTP is the one before once more.
+      // Over HTTP, urql's last result repeats the one before.
       subscribe(({ data, error, hasNext }) => (error || !hasNext ? over() : next(data))),
     );
     return () => subscription.unsubscribe();
@@ -124,16 +123,16 @@ export const STOCK_CLIENTS: Readonly<Record<string, (access: Access) => Subscrib
 };
 
 export interface Follower {
-  /** `namespace/key/field` of each change, as it came. */
+  /** `namespace/key/field` of each change, in order of arrival. */
   readonly seen: readonly string[];
-  /** Batches that do not join on to the one before. */
+  /** Batches that do not continue the one before. */
   readonly faults: readonly string[];
   /** How often it subscribed again. */
   readonly resumed: () => number;
   readonly stop: () => Promise<void>;
 }
 
-/** Follows until it is stopped. */
+/** Follows the state until stopped. */
 export function follow(subscribe: Subscribe): Follower {
   const seen: string[] = [];
   const faults: string[] = [];

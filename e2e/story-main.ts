@@ -1,4 +1,6 @@
-/** `npm run story [-- url …]`: the story against a running system (default: the one that `npm start` runs), line by line. */
+/**
+ * `npm run story [-- url …]`: tells the story against a running system (default: the one that `npm start` runs), line by line.
+ */
 import { tellStory } from "./story.ts";
 
 const urls = process.argv.slice(2).map((url) => url.replace(/\/+$/, ""));

@@ -1,6 +1,6 @@
 /**
- * The main job in one story: what somebody does on a phone is there on the laptop and the TV, and the laptop can sign the
- * phone out, provably. Told by stock clients against any running system; throws where the story does not hold.
+ * The main use case in one story: what a person does on a phone is there on the laptop and the TV, and the laptop can
+ * sign the phone out, provably. Told by stock clients against any running system; throws where the story does not hold.
  */
 import assert from "node:assert/strict";
 import { createDevice, type Device, type Person, signUp } from "./device.ts";
@@ -17,9 +17,9 @@ import {
 } from "./operations.ts";
 
 export interface StoryOptions {
-  /** Bases such as `http://127.0.0.1:4000`: the phone and the TV use the first, the laptop the last. */
+  /** Base URLs such as `http://127.0.0.1:4000`: the phone and the TV use the first, the laptop the last. */
   readonly gateways: readonly [string, ...string[]];
-  /** Is told each step once it is done. */
+  /** Called after each step. */
   readonly narrate: (step: { text: string; milliseconds: number }) => void;
 }
 
@@ -152,7 +152,7 @@ function seenOn(device: Device): { theme: unknown; position: unknown; note: unkn
   return { theme: device.state.get(THEME), position: device.state.get(POSITION), note: device.state.get(NOTE) };
 }
 
-/** The bank is another application on the same laptop: a session of its own, under its own policy. */
+/** The bank is another application on the same laptop, with its own session and policy. */
 async function openBank(laptop: Device, person: Person, gateway: string): Promise<Device> {
   const bank = createDevice({ gateway, name: laptop.name, platform: "LAPTOP", id: laptop.id });
   await bank.signIn(person, "bank");
@@ -172,7 +172,7 @@ async function comeBackOnline(laptop: Device, phone: Device): Promise<void> {
   assert.equal(laptop.state.get(NOTE_TITLE), "Packing list");
 }
 
-/** Two positions come out of order, and the furthest one never goes back. */
+/** Two positions arrive out of order, and the furthest one never goes back. */
 async function followLive(phone: Device, laptop: Device, laptopLive: Live): Promise<void> {
   const changes = laptopLive.watch(STATE_CHANGES, { since: laptop.cursor });
   phone.change(POSITION, 2_000);
@@ -186,7 +186,7 @@ async function followLive(phone: Device, laptop: Device, laptopLive: Live): Prom
 }
 
 async function lookAtDevices(laptop: Device, phone: Device, tv: Device): Promise<void> {
-  // A pull says how far the one before it got.
+  // A pull acknowledges what the previous one delivered.
   for (let pulls = 0; pulls < 2; pulls += 1) await phone.pull();
   const rows = await devicesOf(laptop);
   assert.deepEqual(new Set(rows.map(({ id }) => id)), new Set([laptop.id, phone.id, tv.id]));

@@ -1,6 +1,6 @@
 /**
- * A whole scaled system as processes of its own, on a migrated database: so many of each subgraph and gateway, and workers.
- * The n-th gateway talks to the n-th of each subgraph; nothing is sticky.
+ * A whole scaled system as separate processes on a migrated database: replicas of each subgraph and the gateway, and workers.
+ * The n-th gateway calls the n-th replica of each subgraph; nothing is sticky.
  */
 import { generateKey } from "@continuo/access";
 import type { RoleOwner } from "@continuo/database";
@@ -12,19 +12,19 @@ import { randomBytes } from "node:crypto";
 import { readyAt, runToEnd, startProcess, type RunningProcess } from "./process.ts";
 
 export interface SystemOptions {
-  /** Of a migrated database, by owner. */
+  /** URLs of a migrated database, by owner. */
   readonly databaseUrl: Readonly<Record<RoleOwner, string>>;
-  /** Unset: pokes and jobs over Postgres. */
+  /** Unset: pokes and jobs run over Postgres. */
   readonly redisUrl?: string | undefined;
-  /** Of each subgraph and the gateway. Default 1. */
+  /** Replicas of each subgraph and of the gateway. Default 1. */
   readonly replicas?: number;
-  /** More environment for the gateways, for example `MODE`. */
+  /** Additional environment for the gateways, for example `MODE`. */
   readonly gatewayEnv?: Environment;
   /** Default `info`: the tests read logs. */
   readonly logLevel?: string;
 }
 
-/** A server, and where it listens. */
+/** A server and its base URL. */
 export interface ServerProcess extends RunningProcess {
   /** For example `http://127.0.0.1:40123`. */
   readonly url: string;
@@ -34,9 +34,9 @@ export interface System extends AsyncDisposable {
   readonly gateways: readonly [ServerProcess, ...ServerProcess[]];
   readonly subgraphs: Readonly<Record<"identity" | "session" | "userState", readonly ServerProcess[]>>;
   readonly workers: Readonly<Record<"session" | "userState", RunningProcess>>;
-  /** The bases of the gateways. */
+  /** The base URLs of the gateways. */
   readonly urls: readonly [string, ...string[]];
-  /** The environment of each room, for more processes of the same system. */
+  /** The environment of each room, for starting more processes of this system. */
   readonly environments: ReturnType<typeof roomEnvironments>;
   readonly keys: { readonly gateway: KeyPair; readonly grant: KeyPair };
 }
@@ -72,7 +72,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const startWorker = async (owner: "session" | "userState"): Promise<RunningProcess> => {
     const name = `${SUBGRAPHS[owner]}-worker`;
     const file = `services/${SUBGRAPHS[owner]}/src/worker.ts`;
-    // It has no port to ask: what it says is how one knows that it is ready.
+    // A worker has no port to probe: only its log says that it is ready.
     const env = { ...environments[owner], LOG_LEVEL: "info" };
     const worker = opening.use(await startProcess({ name, file, env }));
     await worker.says(/at work|is working/);
@@ -118,7 +118,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   };
 }
 
-/** Starts one subgraph's server, as the benchmarks do too; `index` tells its replicas apart in logs. */
+/** Starts one subgraph's server, as the benchmarks do too; `index` distinguishes its replicas in logs. */
 export function startSubgraph(
   owner: keyof typeof SUBGRAPHS,
   environment: Environment,
@@ -128,7 +128,7 @@ export function startSubgraph(
   return startServer(`${name}-${index}`, `services/${name}/src/main.ts`, environment);
 }
 
-/** Starts a server on a free port, which it keeps over restarts. */
+/** Starts a server on a free port, which it keeps across restarts. */
 async function startServer(name: string, file: string, env: Environment): Promise<ServerProcess> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;

@@ -1,5 +1,5 @@
 /**
- * What this machine must have, one check each: `npm run doctor` runs all of them, a start the quick ones.
+ * What this machine must have, one check each: `npm run doctor` runs all of them, a start only the quick ones.
  * A check resolves to a sentence when all is well, and throws a SetupError when it is not.
  */
 import { accessSync, constants, existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const INSTALL_MIB = 1_500;
 const RUN_MIB = 200;
 const EMBEDDED_PLATFORMS = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"];
 
-/** The folder takes files: data, logs and dependencies go there. */
+/** The folder is writable: data, logs and dependencies go there. */
 export async function checkFolder() {
   try {
     accessSync(root, constants.W_OK);
@@ -37,7 +37,7 @@ export async function checkFolder() {
   }
 }
 
-/** There is room for what a run writes where its data live, and in the checkout for dependencies that are not there yet. */
+/** There is enough space for a run's data, and in the checkout for dependencies that are not installed yet. */
 export async function checkDisk() {
   const free = assertFree(existing(kept()), RUN_MIB);
   if (inspect() !== "ready") assertFree(root, INSTALL_MIB);
@@ -55,12 +55,12 @@ function assertFree(folder, needed) {
   );
 }
 
-/** The folder, or the one above it that is there: on the same disk. */
+/** The folder, or its nearest existing parent, which is on the same disk. */
 function existing(folder) {
   return existsSync(folder) ? folder : existing(dirname(folder));
 }
 
-/** The gateway's port can be had (`PORT`, else 4000). */
+/** The gateway's port (`PORT`, else 4000) is free. */
 export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT)) {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new SetupError(
@@ -70,7 +70,7 @@ export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT))
     );
   const deadline = performance.now() + STOPPING_MS;
   let cause = await tryPort(port);
-  // One that is stopping just now, after its terminal was closed, is waited for.
+  // Wait for a Continuo that is just stopping, after its terminal was closed.
   while (cause?.code === "EADDRINUSE" && performance.now() < deadline && (await isStopping(port))) {
     await delay(100);
     cause = await tryPort(port);
@@ -96,7 +96,7 @@ export async function checkPort(port = Number(process.env.PORT || GATEWAY_PORT))
   );
 }
 
-/** Resolves to the error, or to undefined when the port can be had. */
+/** Resolves to the error, or to undefined when the port is free. */
 function tryPort(port) {
   return new Promise((resolve) => {
     const server = createServer()
@@ -175,5 +175,5 @@ export const CHECKS = [
   ["redis", checkRedis],
 ];
 
-/** Those that a start asks first: milliseconds, no network. */
+/** The checks that a start runs first: they take milliseconds, and no network. */
 export const BEFORE_START = [checkFolder, checkDisk, checkPort, checkDatabase];

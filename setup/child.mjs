@@ -1,15 +1,15 @@
-/** Child processes: run in view, or captured; signals reach each exactly once; exit codes come back. */
+/** Child processes, with visible or captured output; each receives a signal exactly once, and its exit code is returned. */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { delimiter } from "node:path";
 import { bin, compileCache, root } from "./place.mjs";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
-/** Ctrl-C comes twice: from the terminal, and passed on by npm. A second press takes longer than this. */
+/** Ctrl-C arrives twice: from the terminal, and forwarded by npm. A second press takes longer than this. */
 const SAME_PRESS_MS = 500;
 const PARENT_CHECK_MS = 250;
 
-/** The environment of a child: the pinned Node comes first on its PATH, and what Node compiles is kept for the next start. */
+/** The environment of a child: the pinned Node comes first on its PATH, and Node's compile cache is kept for the next start. */
 export function childEnv(extra = {}) {
   return {
     NODE_COMPILE_CACHE: compileCache,
@@ -20,9 +20,10 @@ export function childEnv(extra = {}) {
 }
 
 /**
- * Runs a program in full view and resolves to its exit code (128 + n for a signal).
- * It gets a session of its own, so that a terminal's Ctrl-C reaches it through us alone. With `tether`, it has an IPC
- * channel that breaks when we die: whoever listens to `disconnect` is never left behind. With `asks` it may read the terminal.
+ * Runs a program with visible output and resolves to its exit code (128 + n for a signal).
+ * It gets its own session, so that a terminal's Ctrl-C reaches it only through us. With `tether`, it has an IPC channel
+ * that breaks when we die, so a child that listens for `disconnect` is never left behind. With `asks`, it may read the
+ * terminal.
  */
 export function run(program, args, { env = childEnv(), tether = false, asks = false } = {}) {
   const child = spawn(program, args, {
@@ -38,7 +39,7 @@ export function run(program, args, { env = childEnv(), tether = false, asks = fa
     child.kill(signal);
   };
   for (const signal of SIGNALS) process.on(signal, passOn);
-  // When npm is killed, or its shell dies of a signal that it keeps to itself, nobody can stop us any more.
+  // If npm is killed, or its shell dies of a signal without forwarding it, nobody can stop us any more.
   const parent = process.ppid;
   const watch = setInterval(() => process.ppid !== parent && passOn("SIGTERM"), PARENT_CHECK_MS);
   return ended(child).finally(() => {
@@ -47,7 +48,7 @@ export function run(program, args, { env = childEnv(), tether = false, asks = fa
   });
 }
 
-/** Runs a program out of view and resolves to its exit code and all it said. */
+/** Runs a program without showing its output; resolves to its exit code and that output. */
 export async function capture(program, args, { env = childEnv(), cwd = root } = {}) {
   const child = spawn(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";

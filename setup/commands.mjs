@@ -1,4 +1,4 @@
-/** What each npm script does: what must be there first, and the program that then runs under the pinned Node. */
+/** What each npm script does: its prerequisites, and the program that then runs under the pinned Node. */
 import { BEFORE_START, checkFolder } from "./checks.mjs";
 import { run } from "./child.mjs";
 import { doctor, whatIsWrong } from "./doctor.mjs";
@@ -51,7 +51,7 @@ const COMMANDS = {
   doctor: { first: [], needs: undefined, run: doctor },
 };
 
-/** Runs a command; its exit code becomes the process's. */
+/** Runs a command and sets the process's exit code to the command's. */
 export async function runCommand(name, args) {
   try {
     const command = COMMANDS[name];

@@ -1,4 +1,4 @@
-/** `npm run doctor`: every check, in a table; the exit code is 1 when one of them keeps a start from working. */
+/** `npm run doctor`: every check, in a table; the exit code is 1 when any check fails. */
 import { BEFORE_START, CHECKS } from "./checks.mjs";
 import { say } from "./terminal.mjs";
 import { SetupError } from "./setup-error.mjs";
@@ -12,7 +12,7 @@ export async function doctor() {
   return errors.length === 0 ? 0 : 1;
 }
 
-/** The quick checks that fail now, explained; for a start that did not work. */
+/** The errors of the quick checks that fail now, to explain a failed start. */
 export async function whatIsWrong() {
   const outcomes = await Promise.all(BEFORE_START.map(outcome));
   return outcomes.flatMap(({ error }) => error ?? []);

@@ -1,6 +1,6 @@
 /**
  * Generated code, which is not committed: Prisma clients (needed to run) and GraphQL resolver types (needed to check).
- * Each kind is made again only when something it is made from has changed.
+ * Each kind is regenerated only when one of its sources has changed.
  */
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -33,14 +33,14 @@ const KINDS = {
   },
 };
 
-/** Those of `kinds` (`clients`, `types`) that are missing or stale. */
+/** Which of `kinds` (`clients`, `types`) are missing or stale. */
 export function stale(kinds) {
   return kinds.filter((kind) => {
     return !KINDS[kind].outputs().every((folder) => existsSync(folder)) || readStamp(kind) !== fingerprint(kind);
   });
 }
 
-/** Generates `kinds`, at once. Throws SetupError E_GENERATE_FAILED. */
+/** Generates `kinds` in parallel. Throws SetupError E_GENERATE_FAILED. */
 export async function generate(kinds) {
   const [failed] = (await Promise.allSettled(kinds.map(generateOne))).filter(({ status }) => status === "rejected");
   if (failed) throw failed.reason;
@@ -77,7 +77,7 @@ function services() {
   return readdirSync(join(root, "services"));
 }
 
-/** Paths below `folder` (node_modules left out) that end in `ending`, in order. */
+/** Sorted paths below `folder`, without node_modules, that end in `ending`. */
 function files(folder, ending) {
   return readdirSync(join(root, folder), { withFileTypes: true })
     .flatMap((entry) => {

@@ -1,6 +1,6 @@
 /**
- * Dependencies: installed when missing, stale or damaged, by the one pnpm version named here.
- * A stamp is written last, so that an install that was cut short is noticed.
+ * Dependencies: installed when missing, stale or damaged, with the exact pnpm version named here.
+ * A stamp is written last, so that an interrupted install is noticed.
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { SetupError } from "./setup-error.mjs";
 const PNPM = "pnpm@12.21.0";
 const stampFile = join(modules, ".continuo-installed.json");
 
-/** The state of the dependencies: `ready`, or why they are not, in a few words. */
+/** The state of the dependencies: `ready`, or in a few words why they are not. */
 export function inspect() {
   const stamp = readStamp();
   if (!stamp) return readable(modules) ? "installed only in part" : "not installed yet";
@@ -22,10 +22,10 @@ export function inspect() {
   return "ready";
 }
 
-/** Installs. Throws SetupError when that fails; what pnpm said is in `.data/install.log`. */
+/** Installs. Throws SetupError on failure; pnpm's output is in `.data/install.log`. */
 export async function install() {
   rmSync(stampFile, { force: true });
-  // pnpm takes its own notes for true and would not look again at a tree that lost files.
+  // pnpm trusts its own records and would not check a tree that lost files.
   for (const note of [".pnpm-workspace-state-v1.json", ".modules.yaml"]) rmSync(join(modules, note), { force: true });
   await pnpmInstall();
   if (!(await works())) {
@@ -40,7 +40,7 @@ export async function install() {
   writeFileSync(stampFile, JSON.stringify({ lock: lockHash(), platform, packages: countPackages() }));
 }
 
-/** The same after a package.json has changed: the lock file follows. */
+/** Installs after a package.json has changed: the lock file is updated too. */
 export async function installAnew() {
   await pnpmInstall("--no-frozen-lockfile", "--prefer-offline");
   await install();
@@ -68,7 +68,7 @@ async function pnpmInstall(...how) {
   if (code !== 0) throw explainInstall(output);
 }
 
-/** What went wrong, read from what npx or pnpm said. */
+/** What went wrong, according to the output of npx or pnpm. */
 export function explainInstall(output) {
   if (/ERR_PNPM_OUTDATED_LOCKFILE|lockfile is not up to date/i.test(output))
     return new SetupError(
@@ -119,7 +119,7 @@ function readStamp() {
   }
 }
 
-/** Changes when anything does that an install depends on. */
+/** Changes when anything that an install depends on changes. */
 export function lockHash() {
   const hash = createHash("sha256");
   for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml"]) hash.update(readFileSync(join(root, file)));
@@ -138,7 +138,10 @@ function readable(folder) {
   }
 }
 
-/** The pinned Node is there in full (npm's package leaves a short stand-in until its install script has run), and every room has its links. */
+/**
+ * Whether the pinned Node is complete (npm's package has a short stand-in until its install script has run), and every
+ * room has its links.
+ */
 function complete() {
   const node = statSync(pinnedNode, { throwIfNoEntry: false });
   return node !== undefined && node.size > 1_000_000 && roomModules().every((folder) => readable(folder) !== undefined);

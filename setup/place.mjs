@@ -9,7 +9,7 @@ export const bin = join(modules, ".bin");
 export const pinnedNode = join(bin, "node");
 /** What a run leaves behind: data, logs, results. */
 export const data = join(root, ".data");
-/** Where what is to stay is kept: `DATA_DIRECTORY`, or the same. It need not be there yet. */
+/** Where persistent data is kept: `DATA_DIRECTORY`, or else `data`. It may not exist yet. */
 export const kept = () => resolve(root, process.env.DATA_DIRECTORY || data);
-/** Node's own cache of compiled code: it halves the processor time of a start. */
+/** Node's compile cache: it halves the CPU time of a start. */
 export const compileCache = join(data, "cache/compile");

@@ -1,4 +1,4 @@
-/** A Redis server for the tests: the one that is given, or one on PATH, or one that apt-get may install here. */
+/** A Redis server for the tests: the one given, one on PATH, or one that apt-get may install here. */
 import { accessSync, constants, existsSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { capture, childEnv } from "./child.mjs";
@@ -18,18 +18,18 @@ export function findRedisServer() {
     });
 }
 
-/** Whether Redis may be installed here without asking anybody: root on Debian. */
+/** Whether Redis may be installed here without asking: as root on Debian. */
 export function canInstallRedis() {
   return process.getuid?.() === 0 && existsSync("/etc/debian_version") && existsSync("/usr/bin/apt-get");
 }
 
-/** Installs `redis-server` and keeps its service from starting. Whether it worked shows in `findRedisServer`. */
+/** Installs `redis-server` and keeps its service from starting. `findRedisServer` shows whether it worked. */
 export async function installRedis() {
   const env = childEnv({ DEBIAN_FRONTEND: "noninteractive" });
   const apt = (...args) => capture("apt-get", ["-y", "-q", ...args], { env });
   const policy = "/usr/sbin/policy-rc.d";
   const ours = !existsSync(policy);
-  // Debian asks this file before it starts a service that it has just installed; 101 is "no".
+  // Debian runs this file before it starts a newly installed service; exit code 101 forbids it.
   if (ours) writeFileSync(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
   try {
     const install = ["install", "--no-install-recommends", "redis-server"];

@@ -1,6 +1,6 @@
 /**
- * The door of every npm script: makes sure of Node, then hands over to `commands.mjs`.
- * Written for the oldest Node that can read it, so that an old one gets a sentence and not a syntax error.
+ * The entry point of every npm script: checks Node's version, then hands over to `commands.mjs`.
+ * Written for the oldest Node that can parse it, so that an old one prints a sentence and not a syntax error.
  */
 var version = process.versions.node;
 if (Number(version.split(".")[0]) < 20) {

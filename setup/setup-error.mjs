@@ -1,6 +1,6 @@
 /**
  * Something about this machine keeps a command from running: a code, one sentence, what to do about it.
- * Each code has a section in docs/errors.md; a test keeps the two together.
+ * Each code has a section in docs/errors.md; a test keeps the two in step.
  */
 export class SetupError extends Error {
   name = "SetupError";

@@ -1,17 +1,20 @@
-/** What a person sees: one line a phase with its time; on a terminal the line is there while the phase runs. */
+/** What a person sees: one line per phase with its duration; on a terminal the line is shown while the phase runs. */
 let out = process.stdout;
 
-/** From here on it is said on stderr: stdout is for the result of a command. */
+/** From now on, everything goes to stderr: stdout is for a command's result. */
 export function leaveStdoutAlone() {
   out = process.stderr;
 }
 
-/** Says something, as it is. */
+/** Prints a line of text. */
 export function say(text) {
   out.write(`${text}\n`);
 }
 
-/** Runs `work` as a phase; one that is not `alone` has its line when it ends. A failed one keeps its line, marked, and throws on. */
+/**
+ * Runs `work` as a phase. Unless it is `alone`, its line appears when it ends. A failed phase is marked, and its error
+ * rethrown.
+ */
 export async function phase(name, work, { alone = true } = {}) {
   const startedAt = performance.now();
   const live = alone && out.isTTY === true;

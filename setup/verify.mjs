@@ -1,6 +1,6 @@
 /**
- * `npm run check` (what needs no running) and `npm test` (that, then every test, unless a check failed).
- * The very last line is always `N passed, N failed`, with `, N skipped` when there are any.
+ * `npm run check` (the static checks) and `npm test` (these, then every test, unless a check failed).
+ * The last line of `npm test` is always `N passed, N failed`, with `, N skipped` if there are any.
  */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { phase, say } from "./terminal.mjs";
 
 const tool = (name, ...args) => [join(bin, name), ...args];
 
-/** Name, and the command that exits with 0 when all is well. */
+/** Each check's name, and the command that exits with 0 when all is well. */
 const STATIC = [
   { name: "formatting", command: tool("oxfmt", "--check", ".") },
   { name: "lint", command: tool("oxlint", "--deny-warnings") },
@@ -21,7 +21,7 @@ const STATIC = [
   { name: "schema", command: [pinnedNode, "gateway/src/schema-check/schema-check-main.ts"] },
 ];
 
-/** All at once: most have one thread. */
+/** Runs all checks in parallel, since most use one thread. */
 export async function check() {
   const ended = await Promise.all(
     STATIC.map(async ({ name, command }) => {
@@ -50,7 +50,7 @@ async function verify([program, ...args]) {
   if (code !== 0) throw new Failed(`${program.split("/").at(-1)} ${args.join(" ")}`, output);
 }
 
-/** Everything, or with arguments the checks left out and vitest given them. */
+/** Runs everything; with arguments, skips the checks and passes the arguments to vitest. */
 export async function test(args) {
   if (args.length === 0 && (await check()) !== 0) {
     say("\nNo test was run.\n0 passed, 1 failed");
@@ -76,7 +76,7 @@ export async function test(args) {
   return code === 0 && failed > 0 ? 1 : code;
 }
 
-/** The environment that tells the tests where Redis is. Throws E_REDIS_MISSING where nobody would read a warning. */
+/** The environment that tells the tests where Redis is. Throws E_REDIS_MISSING in CI, where nobody would read a warning. */
 async function findRedis() {
   const given = process.env.TEST_REDIS_URL || process.env.REDIS_URL;
   if (given) return { TEST_REDIS_URL: given };
@@ -89,7 +89,10 @@ async function findRedis() {
   return {};
 }
 
-/** Counts of a run; one that ended badly without a failed test (a file that does not load, an error outside) counts as one failed. */
+/**
+ * Counts of a run; one that failed without a failed test (a file that does not load, an error outside tests) counts as
+ * one failure.
+ */
 export function readResults(file, code) {
   let results;
   try {

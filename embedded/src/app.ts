@@ -1,6 +1,6 @@
 /**
- * The whole of Continuo in this process: Postgres, subgraphs, workers, gateway, through the composition roots that
- * production processes use. For one machine; it scales by becoming many processes, not by growing.
+ * The whole of Continuo in this process: Postgres, subgraphs, workers and gateway, through the composition roots that
+ * production processes use. For one machine; to scale, run many processes instead.
  */
 import { migrate, SetupError, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
 import { createLogger, type Logger } from "@continuo/process";
@@ -13,17 +13,19 @@ import { selfCheck } from "./self-check.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Embedded extends AsyncDisposable {
-  /** The gateway's, for example `http://127.0.0.1:4000`. */
+  /** The gateway's base URL, for example `http://127.0.0.1:4000`. */
   readonly url: string;
 }
 
-/** Starts a part as a phase that a person sees, and stops it as one in the end. */
+/** Starts a part as a phase shown on the terminal; its stop is shown as one too. */
 export type Open = <Part extends AsyncDisposable>(name: string, start: () => Promise<Part>) => Promise<Part>;
 
 const STOPPING_MS = 10_000;
 const STOPPING_POLL_MS = 100;
 
-/** Starts all of it and tries it out. Closing stops the gateway first, then workers and subgraphs, the database last. */
+/**
+ * Starts everything and checks that it works. Closing stops the gateway first, then workers and subgraphs, the database last.
+ */
 export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embedded> {
   const directory = resolve(env.DATA_DIRECTORY);
   await using opening = new AsyncDisposableStack();
@@ -35,7 +37,7 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
 
   const secrets = await loadSecrets(join(directory, "secrets.json"));
   const log = createLogger({ name: "postgres", level: env.LOG_LEVEL });
-  // A second of this processor's work, while another one starts Postgres.
+  // Takes a second of CPU on this core, while another starts Postgres.
   const loading = import("./start-rooms.ts");
   loading.catch(() => undefined);
   const adminUrl =
@@ -65,7 +67,7 @@ export async function startEmbedded(env: Env, terminal: Terminal): Promise<Embed
   return { url, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
-/** A system on the same data that is just stopping, because its terminal was closed, is waited for. */
+/** Waits for a system on the same data that is still stopping because its terminal was closed. */
 async function startPostgres(
   dataDirectory: string,
   { log, terminal }: { log: Logger; terminal: Terminal },

@@ -1,4 +1,4 @@
-/** The README's table of environment variables, from the schemas that the processes parse. */
+/** The README's table of environment variables, made from the schemas that the processes parse. */
 import { MigrateEnv } from "@continuo/database";
 import { Env as GatewayEnv } from "@continuo/gateway/env";
 import * as identity from "@continuo/identity/env";
@@ -39,7 +39,7 @@ interface Row {
   readonly meaning: string;
 }
 
-/** `text` with the table between its two markers made anew. Throws when a marker is missing. */
+/** `text` with the table between its two markers regenerated. Throws when a marker is missing. */
 export function withConfiguration(text: string): string {
   const begin = text.indexOf(BEGIN);
   const end = text.indexOf(END);
@@ -47,7 +47,7 @@ export function withConfiguration(text: string): string {
   return `${text.slice(0, begin + BEGIN.length)}\n\n${configurationTable()}\n\n${text.slice(end)}`;
 }
 
-/** One row a variable and meaning; processes that share both share the row. */
+/** One row per variable and meaning; processes that share both share the row. */
 function configurationTable(): string {
   const rows = new Map<string, Row>();
   for (const [process, env] of Object.entries(PROCESSES)) {

@@ -1,7 +1,7 @@
 import { envTypes, loadEnv as parseEnv } from "@continuo/process";
 import { z } from "zod";
 
-/** The environment of `npm start`: everything else it makes for itself. */
+/** The environment of `npm start`; it generates everything else itself. */
 export const Env = z.object({
   HOST: z.string().default("127.0.0.1").describe("Address that the gateway listens on."),
   PORT: envTypes.port.default(4000).describe("Port of the gateway; 0 takes a free one."),

@@ -1,4 +1,4 @@
-/** What `npm start` runs. It talks to a person on the terminal; logs go to a file. */
+/** What `npm start` runs. The terminal is for a person; logs go to a file. */
 import { SetupError } from "@continuo/database";
 import { createLogger, EnvError, runProcess, sendLogsTo } from "@continuo/process";
 import { renameSync, statSync } from "node:fs";
@@ -9,7 +9,7 @@ import { type Env, loadEnv } from "./env.ts";
 import { createTerminal } from "./terminal.ts";
 import { welcome } from "./welcome.ts";
 
-/** A start that finds more of it begins another, and keeps the former. */
+/** A start that finds a larger log begins a new file, and keeps the old one. */
 const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
 
 const { values } = parseArgs({ options: { since: { type: "string" } }, allowPositionals: true });
@@ -18,7 +18,7 @@ const terminal = createTerminal(process.stdout);
 const env = readEnv();
 const logFile = join(env.DATA_DIRECTORY, "logs/continuo.log");
 openLog();
-// Whoever started us holds the other end of this channel: when it breaks, nobody is there to stop us any more.
+// Our parent holds the other end of this channel: when it breaks, nobody is left to stop us.
 process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 await runProcess(start, { logger: createLogger({ name: "continuo", level: env.LOG_LEVEL }) });
 

@@ -1,10 +1,12 @@
-/** What `npm run continuo` runs: one command of the operator, on the installation that the environment names, else on this folder's. */
+/**
+ * What `npm run continuo` runs: one operator command, on the installation that the environment names, or else on this folder's.
+ */
 import { runOperator as runOfIdentity } from "@continuo/identity/operator";
 import { interruptible } from "@continuo/operator";
 import { runOperator as runOfSession } from "@continuo/session/operator";
 import { operatorEnvironment } from "./operator.ts";
 
-/** The nouns that identity has; session has all others. */
+/** The nouns that identity handles; session handles all others. */
 const OF_IDENTITY: ReadonlySet<string | undefined> = new Set(["users"]);
 
 const argv = process.argv.slice(2);

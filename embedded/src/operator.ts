@@ -1,6 +1,7 @@
 /**
- * Which installation an operator's command is for. A `DATABASE_URL` with a role of ours names it, and the environment says
- * all the rest; without one it is what `npm start` runs on this folder, whose environment is made from its secrets.
+ * Which installation an operator's command is for. A `DATABASE_URL` with one of our roles names it, and the environment
+ * gives everything else; otherwise it is the one that `npm start` runs on this folder, whose environment is built from
+ * its secrets.
  */
 import { findEmbeddedPostgres, ROLES, SetupError } from "@continuo/database";
 import { stat } from "node:fs/promises";

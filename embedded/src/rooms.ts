@@ -1,6 +1,6 @@
 /**
- * The environment of each room of one system, as text, the way a process gets it: where the variables' names meet.
- * Ports and addresses are the caller's to add.
+ * The environment of each room (a service's server and workers) as text, the way a process gets it: the one place that
+ * knows all variable names. Ports and addresses are added by the caller.
  */
 import { roleUrl, ROLES, type RoleOwner, type RolePasswords } from "@continuo/database";
 import type { Overrides } from "@continuo/gateway/app";
@@ -9,10 +9,10 @@ import type { Secrets } from "./secrets.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
-/** Names whoever made an access token; it says nothing about where the gateway listens. */
+/** Identifies the issuer of access tokens; it says nothing about where the gateway listens. */
 const TOKEN = { TOKEN_ISSUER: "http://continuo.localhost", TOKEN_AUDIENCE: "continuo" };
 
-/** How a subgraph is started that needs no more than `subgraph`. */
+/** A subgraph whose start needs only the `subgraph` environment. */
 export interface FurtherSubgraph {
   readonly Env: z.ZodObject;
   readonly start: (
@@ -55,14 +55,14 @@ export function roomEnvironments(options: {
       ...TOKEN,
       DATABASE_URL: databaseUrl.gateway,
       GATEWAY_PRIVATE_KEY: JSON.stringify(secrets.gatewayKey.privateJwk),
-      // Nobody asks but this machine's own people, tests and benchmarks, which go as fast as they can.
+      // Only this machine's users, tests and benchmarks call, as fast as they can.
       OPERATIONS_PER_SESSION: "0",
       CONNECTIONS_PER_SESSION: "0",
     },
   };
 }
 
-/** The connection string of each process on the database of `adminUrl`. */
+/** The connection string of each process for the database of `adminUrl`. */
 export function databaseUrls(adminUrl: string, passwords: RolePasswords): Record<RoleOwner, string> {
   const url = (owner: RoleOwner): string => roleUrl(adminUrl, ROLES[owner], passwords[owner]);
   return { identity: url("identity"), session: url("session"), userState: url("userState"), gateway: url("gateway") };

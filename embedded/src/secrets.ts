@@ -1,4 +1,4 @@
-/** The keys and passwords of one embedded system: made once, kept in a file that only its owner can read. */
+/** The keys and passwords of one embedded system: generated once, kept in a file that only its owner can read. */
 import { generateKey } from "@continuo/access";
 import { SetupError } from "@continuo/database";
 import { randomBytes } from "node:crypto";
@@ -24,7 +24,7 @@ const Secrets = z.object({
 });
 export type Secrets = z.infer<typeof Secrets>;
 
-/** Reads `file`, making it first if there is none. Throws SetupError E_SECRETS_UNREADABLE. */
+/** Reads `file`, creating it first if there is none. Throws SetupError E_SECRETS_UNREADABLE. */
 export async function loadSecrets(file: string): Promise<Secrets> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const known = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
@@ -56,7 +56,7 @@ async function makeSecrets(): Promise<Secrets> {
   };
 }
 
-/** Whole or not at all, and never over what another start has just written. */
+/** Writes the file whole or not at all, and never overwrites what another start has just written. */
 async function writeOnce(file: string, text: string): Promise<void> {
   const fresh = `${file}.new-${process.pid}`;
   await writeFile(fresh, text, { mode: 0o600, flush: true });

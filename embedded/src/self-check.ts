@@ -1,4 +1,4 @@
-/** Tries the main thing out on a system that has just started: sign in, watch, push, see it arrive, sign out. */
+/** Tries the main use case on a system that has just started: sign in, watch, push, see the change arrive, sign out. */
 import { SetupError } from "@continuo/database";
 import { createClient } from "graphql-ws";
 import { randomUUID } from "node:crypto";
@@ -21,14 +21,14 @@ const Pulled = z.object({
 type Replica = z.infer<typeof Pulled>["pullState"] & { readonly clientId: string };
 const Changed = z.object({ stateChanges: z.object({ entries: z.array(z.object({ value: z.unknown() })) }) });
 
-/** Throws SetupError E_SELF_CHECK, naming the step that failed. */
+/** Throws SetupError E_SELF_CHECK with the step that failed. */
 export async function selfCheck(options: { url: string; password: string; directory: string }): Promise<void> {
   const { url, password, directory } = options;
   let step = "becoming ready";
   try {
     await becomeReady(url);
     step = "signing up and in";
-    // Somebody of its own, so that the demo people's devices and state stay theirs; the first start signs them up.
+    // A user of its own, so that the demo users' devices and state stay theirs; the first start signs it up.
     const { signInWithPassword } = await signIn(url, password).catch(async () => {
       const input = { email: EMAIL, password };
       await ask(url, `mutation ($input: SignUpInput!) { signUp(input: $input) { email } }`, { input });
@@ -48,7 +48,7 @@ export async function selfCheck(options: { url: string; password: string; direct
         },
       ),
     );
-    // The device has one replica, by the same id: each start would else be one more, and a device may have so many.
+    // One replica for the device, with the device's id: otherwise each start would add one, and a device may only have so many.
     const clientId = startSession.session.device.id;
     await writeFile(deviceFile(directory), clientId);
     const token = startSession.accessToken;
@@ -159,9 +159,9 @@ async function ask(url: string, query: string, variables: Record<string, unknown
 
 const deviceFile = (directory: string): string => join(directory, "self-check-device");
 
-/** Each start signs in on the same device, so that one row tells of all of them. */
+/** Every start signs in on the same device, so that one row stands for all of them. */
 async function knownDevice(directory: string): Promise<string | undefined> {
   const text = await readFile(deviceFile(directory), "utf8").catch(() => undefined);
-  // A start that died while it wrote the file may have left it empty.
+  // A start that died while writing the file may have left it empty.
   return z.uuid().safeParse(text).data;
 }

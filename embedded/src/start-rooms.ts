@@ -20,7 +20,7 @@ import { FURTHER_SUBGRAPHS } from "./further-subgraphs.ts";
 import type { Environment } from "./rooms.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Each part is opened by `open`. Resolves to where the gateway listens; throws SetupError E_PORT_BUSY. */
+/** Opens each part with `open`. Resolves to the gateway's base URL; throws SetupError E_PORT_BUSY. */
 export async function startRooms(options: {
   readonly rooms: Readonly<Record<RoleOwner | "subgraph", Environment>>;
   readonly host: string;
@@ -32,7 +32,8 @@ export async function startRooms(options: {
   const { rooms, host, port, healthPort, open, terminal } = options;
   const anyPort = { PORT: "0" };
   const identityEnv = loadEnv(IdentityEnv, { ...rooms.identity, ...anyPort });
-  // OAuth clients insist that the issuer is where they found it (RFC 8414 section 3.3); any port is no address to keep.
+  // OAuth clients require the issuer to be the URL they found it at (RFC 8414 section 3.3); a random port is no lasting
+  // address.
   const issuer = port === 0 ? {} : { TOKEN_ISSUER: `http://${host}:${port}` };
   const sessionEnv = loadEnv(SessionEnv, { ...rooms.session, ...issuer, ...anyPort });
   const userStateEnv = loadEnv(UserStateEnv, { ...rooms.userState, ...anyPort });
@@ -54,7 +55,7 @@ export async function startRooms(options: {
   const further = Object.entries(FURTHER_SUBGRAPHS).map(
     async ([name, { start }]) => [name, await open(name, () => start({ ...rooms.subgraph, ...anyPort }))] as const,
   );
-  // When one fails, the others are waited for, so that each is closed and nothing starts behind our back.
+  // If one fails, wait for the others, so that each is closed and none starts afterwards.
   await Promise.allSettled([...parts, ...further]);
   const [identity, session, userState] = await Promise.all(parts);
   const subgraphs = { identity, session, "user-state": userState, ...Object.fromEntries(await Promise.all(further)) };

@@ -1,4 +1,4 @@
-/** What `npm run continuo-state` runs: one command of user-state's operator, on the installation that `operator.ts` finds. */
+/** What `npm run continuo-state` runs: one operator command of user-state, on the installation that `operator.ts` finds. */
 import { interruptible } from "@continuo/operator";
 import { runOperator } from "@continuo/user-state/operator";
 import { operatorEnvironment } from "./operator.ts";

@@ -1,7 +1,7 @@
-/** What a person sees of an embedded system: one line a phase with its time. Logs go to a file instead. */
+/** What a person sees of an embedded system: one line per phase with its duration. Logs go to a file instead. */
 export interface Terminal {
   say(text: string): void;
-  /** Runs `work` and then says how long it took; a failed phase is marked, and throws on. */
+  /** Runs `work`, then prints how long it took; a failed phase is marked, and its error rethrown. */
   phase<Result>(name: string, work: () => Promise<Result>): Promise<Result>;
 }
 

@@ -1,4 +1,4 @@
-/** What is said once everything runs: where it is, whom to be, one thing to ask, one thing to try. */
+/** Printed once everything runs: where it is, who to sign in as, one request to send, one thing to try. */
 export function welcome({
   url,
   seconds,

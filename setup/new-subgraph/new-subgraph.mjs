@@ -1,6 +1,6 @@
 /**
- * `npm run new:subgraph -- <name>`: a service of its own, composed into the graph, started by `npm start`, `docker compose` and the
- * tests. Everything is planned before anything is written; when a later step fails, all is as it was.
+ * `npm run new:subgraph -- <name>`: creates a service, composed into the graph and started by `npm start`, `docker
+ * compose` and the tests. Everything is planned before anything is written; if a later step fails, everything is restored.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -25,7 +25,7 @@ const HELP = `npm run new:subgraph -- <name>
 const TEMPLATE = join(import.meta.dirname, "template");
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
 const LONGEST_NAME = 30;
-/** What the later steps write: to be put back when one of them fails. */
+/** Files that later steps write: restored when one of them fails. */
 const WRITTEN_LATER = ["pnpm-lock.yaml", "gateway/supergraph.graphql", "README.md"];
 const MARK = "npm run new:subgraph adds the next one above";
 
@@ -115,7 +115,7 @@ function packageNames() {
   );
 }
 
-/** Every file that is new or changes, whole. */
+/** The full text of every file that is new or changes. */
 function plan(words) {
   const { name, camel, pascal, upper } = words;
   const port = nextPort();
