@@ -1,6 +1,6 @@
 /**
- * A process of the benchmark's own, so that its work is not done on somebody else's thread: started with settings,
- * says when it is ready, answers questions one at a time, and ends when its parent does.
+ * A separate process of the benchmark, so that its work does not run on another thread's time: it is started with
+ * settings, reports when it is ready, answers questions one at a time, and ends when its parent does.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -8,9 +8,9 @@ import { z } from "zod";
 
 const Reply = z.union([z.object({ answer: z.unknown() }), z.object({ failure: z.string() })]);
 
-/** What the other side of `startChild` provides. */
+/** What a child started by `startChild` provides. */
 export interface Service extends AsyncDisposable {
-  /** Told to the parent once, when everything is open. */
+  /** Sent to the parent once everything is open. */
   readonly ready: unknown;
   answer?(question: unknown): Promise<unknown>;
 }
@@ -18,13 +18,13 @@ export interface Service extends AsyncDisposable {
 export interface Child<Ready> extends AsyncDisposable {
   readonly pid: number;
   readonly ready: Ready;
-  /** Rejects with the child's own words when it fails, and when it dies. */
+  /** Rejects with the child's error message when it fails, and when it dies. */
   ask<Schema extends z.ZodType>(question: unknown, schema: Schema): Promise<z.output<Schema>>;
 }
 
 const STOP_MS = 5_000;
 
-/** Starts `program` (a module that calls `serveParent`) and resolves when it is ready; `env` is what it gets beside ours. */
+/** Starts `program` (a module that calls `serveParent`) and resolves when it is ready; `env` is added to our environment. */
 export async function startChild<Schema extends z.ZodType>(
   program: URL,
   settings: unknown,
@@ -34,7 +34,7 @@ export async function startChild<Schema extends z.ZodType>(
   const child = fork(program, {
     serialization: "advanced",
     stdio: ["ignore", "inherit", "inherit", "ipc"],
-    // As ours run, and as peers say that they should; nobody is told of it.
+    // As our processes run, and as the peers' documentation recommends; telemetry is off.
     env: { ...process.env, NODE_ENV: "production", APOLLO_TELEMETRY_DISABLED: "true", ...env },
   });
   const exited = once(child, "exit").then(([code, signal]: unknown[]) => `ended (${String(code ?? signal)})`);

@@ -1,4 +1,4 @@
-/** Who takes turns in a benchmark: a load of its own, and the processes whose work it is. */
+/** The contenders of a benchmark: each has its own load generator, and the processes that do the work. */
 import { z } from "zod";
 import { startChild } from "./child.ts";
 import { cpuMicros, familyOf } from "./cpu.ts";
@@ -6,20 +6,20 @@ import { Tally, type Bound } from "./load-protocol.ts";
 import type { Turn } from "./measure.ts";
 import type { Subject } from "./subject.ts";
 
-/** How much of everything: the same for every contender of a run. */
+/** The amount of load: the same for every contender of a run. */
 export interface Effort {
   readonly rounds: number;
   readonly seconds: number;
-  /** Operations under way at once. */
+  /** Concurrent operations. */
   readonly workers: number;
 }
 
-/** One file in `benchmarks/` each. */
+/** A benchmark; each file in `benchmarks/` has one or more. */
 export interface Benchmark {
   readonly name: string;
-  /** What is done, in one line. */
+  /** What it does, in one line. */
   what(effort: Effort): string;
-  /** Ours first; what they open goes on the stack. */
+  /** Opens the contenders, ours first; what they open goes on the stack. */
   open(subject: Subject, effort: Effort, stack: AsyncDisposableStack): Promise<Contender[]>;
 }
 
@@ -30,20 +30,20 @@ export interface Contender {
 
 export interface ContenderOptions {
   readonly name: string;
-  /** A module in `drivers/`, by name. */
+  /** Name of a module in `drivers/`. */
   readonly driver: string;
   readonly options: unknown;
   readonly workers: number;
   readonly bound: Bound;
-  /** Rates for a closed loop; `latency` for one operation after the other, where a rate would say nothing new. */
+  /** Rates for a closed loop; `latency` for sequential operations, where a rate would add nothing. */
   readonly measures?: "rate" | "latency";
-  /** Made before each turn and given to the driver: what can be used only once. */
+  /** Made before each turn and passed to the driver: things that can be used only once. */
   readonly supply?: () => Promise<unknown>;
-  /** Whose CPU time it costs, by what they are called; without it, the load generator's own: it does the work itself. */
+  /** The processes whose CPU time counts, by group name; default the load generator's own, when it does the work itself. */
   readonly processes?: Readonly<Record<string, readonly number[]>>;
 }
 
-/** Starts the load generator of a contender; it waits until `turn`. */
+/** Starts a contender's load generator, which then waits for `turn`. */
 export async function openContender(subject: Subject, options: ContenderOptions): Promise<Contender & AsyncDisposable> {
   const { name, driver, workers, bound, supply, measures = "rate" } = options;
   const load = await startChild(
@@ -73,7 +73,7 @@ export async function openContender(subject: Subject, options: ContenderOptions)
   };
 }
 
-/** CPU µs per operation: of all processes but Postgres, of the gateway alone where there is one, of Postgres. */
+/** CPU µs per operation: of all processes except Postgres, of the gateway alone if there is one, and of Postgres. */
 function costs(
   before: Readonly<Record<string, number | undefined>>,
   after: Readonly<Record<string, number | undefined>>,

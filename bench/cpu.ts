@@ -1,10 +1,10 @@
-/** CPU time of running processes, from the kernel's accounts. Linux only: elsewhere the CPU columns stay empty. */
+/** CPU time of running processes, as the kernel accounts it. Linux only: elsewhere the CPU columns stay empty. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** The kernel tells these accounts in hundredths of a second, whatever its own clock. */
+/** The kernel reports these times in hundredths of a second, whatever its own clock. */
 const MICROS_PER_TICK = 10_000;
 
-/** User and system time so far in µs, summed; undefined where the system does not tell. A process that is gone counts 0. */
+/** User and system time so far in µs, summed; undefined where the system does not report it. An exited process counts 0. */
 export function cpuMicros(pids: readonly number[]): number | undefined {
   if (process.platform !== "linux") return undefined;
   return pids.reduce((sum, pid) => sum + (accountOf(pid)?.micros ?? 0), 0);
@@ -17,11 +17,11 @@ export function familyOf(pid: number): number[] {
   return [pid, ...others.filter((other) => accountOf(other)?.parent === pid)];
 }
 
-/** proc_pid_stat(5): fields 4 (ppid), 14 and 15 (utime, stime), 16 and 17 (those of children that ended). */
+/** proc_pid_stat(5): fields 4 (ppid), 14 and 15 (utime, stime), 16 and 17 (those of children that have exited). */
 function accountOf(pid: number): { parent: number; micros: number } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name in field 2 may hold spaces and brackets; what follows the last bracket does not.
+    // The name in field 2 may contain spaces and parentheses; nothing after the last closing one does.
     const fields = stat
       .slice(stat.lastIndexOf(")") + 2)
       .split(" ")

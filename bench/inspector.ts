@@ -1,24 +1,27 @@
-/** What a running Node process holds once its garbage is gone, through its inspector: that wakes at a signal, and costs nothing before. */
+/**
+ * Measures the memory of a running Node process after garbage collection, through its inspector, which starts on a
+ * signal and costs nothing before.
+ */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { z } from "zod";
 
-/** A process that was started with NODE_OPTIONS as `inspectable` says. */
+/** A process that was started with the environment of `inspectable`. */
 export interface Inspectable {
   readonly pid: number;
   readonly inspectorPort: number;
 }
 
 export interface Memory {
-  /** Heap, and what buffers hold outside it. Bytes. */
+  /** The heap, and what buffers hold outside it. Bytes. */
   readonly heap: number;
-  /** Resident, as the kernel counts; undefined where the system does not tell. Bytes. */
+  /** Resident set size, as the kernel reports it; undefined where the system does not. Bytes. */
   readonly resident: number | undefined;
 }
 
-/** A heap of hundreds of megabytes is not collected in a moment. */
+/** Collecting a heap of hundreds of megabytes takes a while. */
 const PATIENCE_MS = 60_000;
 const Targets = z.tuple([z.object({ webSocketDebuggerUrl: z.string() })]);
 const Usage = z.object({ result: z.object({ usedSize: z.number(), backingStorageSize: z.number().default(0) }) });
@@ -28,13 +31,13 @@ export function inspectable(port: number): Readonly<Record<string, string>> {
   return { NODE_OPTIONS: `--inspect-port=127.0.0.1:${port} --inspect-publish-uid=http` };
 }
 
-/** Collects its garbage, and then counts. */
+/** Collects the garbage, then measures. */
 export async function memoryOf({ pid, inspectorPort }: Inspectable): Promise<Memory> {
   process.kill(pid, "SIGUSR1");
   const socket = new WebSocket(await inspectorOf(inspectorPort));
   try {
     await once(socket, "open");
-    // What is freed by one collection may have held what the next one frees.
+    // Memory freed by one collection may have held what the next one frees.
     for (let times = 0; times < 3; times += 1) await ask(socket, "HeapProfiler.collectGarbage");
     const { usedSize, backingStorageSize } = Usage.parse(await ask(socket, "Runtime.getHeapUsage")).result;
     return { heap: usedSize + backingStorageSize, resident: residentBytes(pid) };

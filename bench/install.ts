@@ -6,10 +6,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 const room = import.meta.dirname;
-/** Written last, so that an install that was cut short is noticed. */
+/** Written last, so that an interrupted install is noticed. */
 const stamp = join(room, "node_modules", ".installed");
 
-/** Leaves `node_modules` as the lock file says. Throws when npm cannot. */
+/** Makes `node_modules` match the lock file. Throws when npm cannot. */
 export async function ensureInstalled(): Promise<void> {
   const lock = createHash("sha256")
     .update(await readFile(join(room, "package-lock.json")))

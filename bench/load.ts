@@ -1,6 +1,6 @@
 /**
- * The load generator, a process of its own: runs one driver's operation in a closed loop, some at a time, for a bounded
- * while, and says how many and how fast. Any operation that fails ends the benchmark: a refusal is not throughput.
+ * The load generator, a separate process: runs one driver's operation in a closed loop, several at a time, for a
+ * bounded time, and reports how many and how fast. Any operation that fails ends the benchmark: a refusal is not throughput.
  */
 import { createHistogram } from "node:perf_hooks";
 import { z } from "zod";
@@ -43,7 +43,7 @@ async function run(driver: Driver, workers: number, bound: Bound): Promise<Tally
   try {
     await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
   } finally {
-    // When one fails, the others stop too.
+    // When one worker fails, the others stop too.
     left = 0;
   }
   return {

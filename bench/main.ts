@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- name …] [--rounds 5] [--seconds 3] [--workers 16] [--one-process]`: runs benchmarks (all, without a name), prints a
- * table for each and writes JSON to `results/`. It stops by itself; Ctrl-C stops it cleanly.
+ * `npm run bench [-- name …] [--rounds 5] [--seconds 3] [--workers 16] [--one-process]`: runs benchmarks (all, without
+ * a name), prints a table for each and writes JSON to `results/`. It ends by itself; Ctrl-C stops it cleanly.
  */
 import { parseArgs } from "node:util";
 import type { Effort } from "./contender.ts";
@@ -15,7 +15,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 try {
   const { names, effort, layout } = readArguments();
   await ensureInstalled();
-  // Only now can what it imports be there.
+  // Its imports exist only after the install.
   const { runBenchmarks } = await import("./run.ts");
   process.exitCode = (await runBenchmarks({ names, effort, layout }, interrupted.signal)) ? 0 : 1;
 } catch (cause) {
@@ -23,7 +23,7 @@ try {
   process.exitCode = interrupted.signal.aborted ? 130 : 1;
 }
 
-/** The load stays bounded, and access tokens must outlive it. */
+/** Bounded, so that access tokens outlive the load. */
 function readArguments(): { names: string[]; effort: Effort; layout: Layout } {
   const { positionals, values } = parseArgs({
     allowPositionals: true,

@@ -1,25 +1,25 @@
 /**
  * The arithmetic of a comparison: contenders in turn, medians with their spread, ratios round by round.
- * It measures nothing itself: a turn is whatever its caller does with one contender.
+ * It measures nothing itself: the caller decides what a turn does.
  */
 
-/** What a turn found, by name: `ops/s`, `p99 ms` … A name that a contender cannot measure is absent. */
+/** The measurements of a turn, by name: `ops/s`, `p99 ms` … What a contender cannot measure is absent. */
 export type Turn = Readonly<Record<string, number>>;
 
-/** A median and the extremes around it, all in the unit of what was given. */
+/** A median and the extremes around it, in the unit of the input. */
 export interface Spread {
   readonly median: number;
   readonly low: number;
   readonly high: number;
 }
 
-/** A contender's turns, in the order in which it took them. */
+/** A contender's turns, in order. */
 export interface Series {
   readonly name: string;
   readonly turns: readonly Turn[];
 }
 
-/** The value in the middle; of an even number, the mean of the two. Throws RangeError for nothing. */
+/** The middle value; for an even number of values, the mean of the two in the middle. Throws RangeError for none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const upper = sorted[Math.floor(sorted.length / 2)];
@@ -28,25 +28,25 @@ export function median(values: readonly number[]): number {
   return lower + (upper - lower) / 2;
 }
 
-/** Median, least and greatest. Throws RangeError for nothing. */
+/** Median, minimum and maximum. Throws RangeError for no values. */
 export function spread(values: readonly number[]): Spread {
   return { median: median(values), low: Math.min(...values), high: Math.max(...values) };
 }
 
-/** The measures of a series, in the order of first mention. */
+/** The measures of all series, in order of first appearance. */
 export function measuresOf(...all: readonly Series[]): string[] {
   return [...new Set(all.flatMap(({ turns }) => turns.flatMap((turn) => Object.keys(turn))))];
 }
 
-/** The spread of one measure over a series; undefined where some turn lacks it. */
+/** The spread of one measure over a series; undefined if any turn lacks it. */
 export function spreadOf({ turns }: Series, measure: string): Spread | undefined {
   const values = turns.map((turn) => turn[measure]);
   return values.length > 0 && values.every((value) => value !== undefined) ? spread(values) : undefined;
 }
 
 /**
- * Ours divided by the yardstick's, round by round, then the spread of that: what disturbs a whole round disturbs both.
- * Undefined where either lacks the measure. Throws RangeError when one took more turns than the other.
+ * Ours divided by the yardstick's, round by round, then the spread of that: a disturbance of a whole round affects
+ * both. Undefined if either lacks the measure. Throws RangeError when one took more turns than the other.
  */
 export function ratioOf(ours: Series, yardstick: Series, measure: string): Spread | undefined {
   if (ours.turns.length !== yardstick.turns.length) throw new RangeError("a ratio needs as many turns of each");
@@ -58,10 +58,12 @@ export function ratioOf(ours: Series, yardstick: Series, measure: string): Sprea
   return ratios.length > 0 && ratios.length === ours.turns.length ? spread(ratios) : undefined;
 }
 
-/** Rounds that do not count: a compiler takes some thousand operations until code is as fast as it stays. */
+/** Rounds that do not count: the JIT compiler takes some thousand operations to reach full speed. */
 const WARM_UP_ROUNDS = 3;
 
-/** A B A B …: each contender once a round, for `rounds` rounds, after those that warm up; `settle` comes after the first of all. */
+/**
+ * A B A B …: each contender once per round, for `rounds` rounds after the warm-up; `settle` runs after the very first round.
+ */
 export async function takeTurns<Contender extends { readonly name: string }>(
   contenders: readonly Contender[],
   rounds: number,

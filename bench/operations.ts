@@ -1,4 +1,4 @@
-/** What clients ask: the texts that every contender over HTTP gets, and the shape of answers that we read. */
+/** The operations that clients send: the text that every HTTP contender gets, and the shape of the answers we read. */
 import { z } from "zod";
 
 const operation = <Data extends z.ZodType>(name: string, query: string, Data: Data) => ({ name, query, Data });
@@ -33,7 +33,7 @@ export const START_SESSION = operation(
 
 export const ME = operation("Me", `query Me { me { id email createdAt } }`, Anything);
 
-/** One entity from another subgraph. */
+/** One entity completed by another subgraph. */
 export const VIEWER_USER = operation("ViewerUser", "query ViewerUser { viewer { user { email } } }", Anything);
 
 /** A list of entities, each completed by another subgraph. */
@@ -61,7 +61,7 @@ export const DEVICES = operation(
   Anything,
 );
 
-/** Only the floor is asked these two as GraphQL; ours has endpoints for them. */
+/** Only the floor gets these two as GraphQL; ours has endpoints for them. */
 export const CHECK = operation("Check", "{ active }", Anything);
 export const REVOKE = operation("Revoke", "mutation { revoked }", Anything);
 
@@ -117,7 +117,7 @@ export const STATE_CHANGES = operation(
   Anything,
 );
 
-/** The data of an answer, parsed. Throws when the answer is an error or of another shape. */
+/** The parsed data of an answer. Throws when the answer is an error or has another shape. */
 export function dataOf<Data extends z.ZodType>(
   { Data, name }: { Data: Data; name: string },
   text: string,

@@ -1,4 +1,4 @@
-/** People made for a benchmark, through the public graph like anybody: they sign up, sign in, and are on devices. */
+/** People made for a benchmark, through the public graph like anybody: they sign up, sign in, and have devices. */
 import { randomBytes, randomUUID } from "node:crypto";
 import { z } from "zod";
 import { wireRequest, type GraphQLClient } from "./drivers/graphql-client.ts";
@@ -6,10 +6,10 @@ import { dataOf, PULL, PUSH, SIGN_IN, SIGN_UP, START_SESSION } from "./operation
 import type { Subject } from "./subject.ts";
 import { nextChanges, pushInput, type Replica } from "./replica.ts";
 
-/** The application that they use; its policy is made for benchmarks. */
+/** The application that they use; its policy is for benchmarks. */
 export const APPLICATION = "bench";
 
-/** Somebody, signed in on a device. */
+/** A person signed in on a device. */
 export interface SignedIn {
   readonly email: string;
   readonly userId: string;
@@ -20,10 +20,10 @@ export interface SignedIn {
 }
 
 const PASSWORD = "a password for benchmarks only";
-/** Hashing passwords is slow on purpose; more at once would only wait. */
+/** Password hashing is slow on purpose: more at once would only queue. */
 const AT_ONCE = 4;
 
-/** New people, each signed in on a first device. */
+/** Signs up new people, each signed in on a first device. */
 export async function signUpPeople(client: GraphQLClient, count: number): Promise<SignedIn[]> {
   return inTurn(count, async () => {
     const email = `bench-${randomBytes(8).toString("hex")}@example.com`;
@@ -48,7 +48,7 @@ async function startSession(client: GraphQLClient, grant: string, email: string)
   return { email, userId, deviceId: session.device.id, sessionId: session.id, accessToken, refreshToken };
 }
 
-/** New users who never had a password, each signed in on so many devices. */
+/** New users without a password, each signed in on `sessionsEach` devices. */
 export async function startSessions(
   client: GraphQLClient,
   subject: Pick<Subject, "signInGrant">,
@@ -62,7 +62,7 @@ export async function startSessions(
   return users.map((userId) => started.filter((session) => session.userId === userId));
 }
 
-/** Each of those users on one more device, in their order. */
+/** Signs each of those users in on one more device, in order. */
 export async function signInAgain(
   client: GraphQLClient,
   subject: Pick<Subject, "signInGrant">,
@@ -92,7 +92,7 @@ export async function openReplicas(
   });
 }
 
-/** Makes `count` things, a few at a time, in their order. */
+/** Makes `count` things, a few at a time, and returns them in order. */
 export async function inTurn<Thing>(count: number, make: (index: number) => Promise<Thing>): Promise<Thing[]> {
   const made: Thing[] = [];
   for (let from = 0; from < count; from += AT_ONCE) {

@@ -1,4 +1,4 @@
-/** A replica of somebody's state as a benchmark plays it: where its queue stands, and the next changes it would send. */
+/** A simulated replica of a person's state: where its queue stands, and the changes it would send next. */
 import { z } from "zod";
 
 export const Replica = z.object({
@@ -6,7 +6,7 @@ export const Replica = z.object({
   userId: z.string(),
   clientId: z.string(),
   epoch: z.string(),
-  /** The last seq that is settled. */
+  /** The last settled seq. */
   lastSeq: z.number(),
   headRev: z.number(),
 });
@@ -22,10 +22,10 @@ export interface Change {
   readonly baseRev: number;
 }
 
-/** Somebody's settings: changed over and over, so that the table stays as long as it is. */
+/** A person's settings, changed over and over, so that the table does not grow. */
 const KEYS = 40;
 
-/** The next `count` changes after `lastSeq`, each of another key. */
+/** The `count` changes after `lastSeq`, each of another key. */
 export function nextChanges(lastSeq: number, count: number, nowMs: number): Change[] {
   return Array.from({ length: count }, (_, index) => {
     const seq = lastSeq + 1 + index;

@@ -1,15 +1,15 @@
-/** A comparison as people read it: one line a contender, then ours divided by each yardstick. */
+/** A comparison for people to read: one line per contender, then ours divided by each yardstick. */
 import { measuresOf, ratioOf, spreadOf, type Series, type Spread } from "./measure.ts";
 
 export interface Comparison {
   readonly name: string;
-  /** One line: what was done, how many at a time. */
+  /** One line: what was done, with how much concurrency. */
   readonly what: string;
   /** Ours first. */
   readonly series: readonly [Series, ...Series[]];
 }
 
-/** Medians, with the extremes in brackets; a dash where somebody cannot measure something. */
+/** Medians, with the extremes in brackets; a dash for what a contender cannot measure. */
 export function formatTable({ name, what, series }: Comparison): string {
   const [ours, ...yardsticks] = series;
   const measures = measuresOf(...series);
@@ -35,7 +35,7 @@ function formatSpread(found: Spread | undefined, format: (value: number) => stri
   return found ? `${format(found.median)} (${format(found.low)}–${format(found.high)})` : "–";
 }
 
-/** Three significant digits are more than a shared machine can tell. */
+/** More than three significant digits would be noise on a shared machine. */
 function formatFigure(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toPrecision(value >= 10 ? 3 : 2);
 }

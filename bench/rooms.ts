@@ -1,4 +1,4 @@
-/** What a benchmark uses of the rooms inside its own process. */
+/** Code of the system that a benchmark runs in its own process. */
 export { createAdmissions } from "../gateway/src/caller.ts";
 export { createRevocationSet } from "../gateway/src/revocation/revocation-set.ts";
 export { createStanding } from "../gateway/src/revocation/standing.ts";

@@ -1,4 +1,4 @@
-/** The run: one system under test, one benchmark after the other on it. */
+/** A run: one system under test, with one benchmark after the other on it. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
@@ -50,7 +50,7 @@ const BENCHMARKS: readonly Benchmark[] = [
 ];
 const RESULTS = join(import.meta.dirname, "results");
 
-/** Whether every benchmark ran to its end. Throws when a name is unknown, and when interrupted. */
+/** Whether every benchmark completed. Throws for an unknown name, and when interrupted. */
 export async function runBenchmarks(
   { names, effort, layout }: { names: readonly string[]; effort: Effort; layout: Layout },
   signal: AbortSignal,
@@ -90,12 +90,12 @@ interface Conditions {
   readonly signal: AbortSignal;
 }
 
-/** Opened and closed here, also when interrupted: before the system that everybody is connected to. */
+/** Opens and closes the contenders, also when interrupted: they must close before the system that they are connected to. */
 async function runOne(benchmark: Benchmark, { subject, effort, signal }: Conditions): Promise<Comparison> {
   await using stack = new AsyncDisposableStack();
   const compare = async (): Promise<Series[]> => {
     const contenders = await benchmark.open(subject, effort, stack);
-    // What Postgres takes by itself, a minute after a table has grown.
+    // Postgres would do this by itself a minute after a table has grown.
     const takeStatistics = async (): Promise<void> => void (await query(subject.databaseUrl, "ANALYZE"));
     return takeTurns(contenders, effort.rounds, (contender) => contender.turn(), takeStatistics);
   };

@@ -1,4 +1,4 @@
-/** The system under test: gateway and services as real processes, over a Postgres of their own that is as durable as ever. */
+/** The system under test: gateway and services as real processes, over their own Postgres with full durability. */
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,53 +16,55 @@ import { inspectable, type Inspectable } from "./inspector.ts";
 import { APPLICATION } from "./people.ts";
 
 export interface Subject extends AsyncDisposable {
-  /** The gateway's base. */
+  /** The gateway's base URL. */
   readonly origin: string;
   /** The gateway's GraphQL endpoint. */
   readonly graphqlUrl: string;
-  /** What identity would give somebody who has just proved to be `userId`: hashing passwords is slow on purpose. */
+  /** A sign-in grant as identity would sign it for `userId`, without the deliberately slow password hash. */
   signInGrant(userId: string): Promise<string>;
   /** The JWK Set that verifies our access tokens. */
   readonly keySetUrl: string;
   /** Superuser: for yardsticks on the same tables. */
   readonly databaseUrl: string;
   readonly postgresPid: number;
-  /** The processes that a request runs through. */
+  /** The processes that handle a request. */
   readonly processes: { readonly gateway: readonly [number]; readonly services: readonly number[] };
   /** The gateway's process. */
   readonly inspected: Inspectable;
-  /** For whoever takes the gateway's place. Where the subgraphs are in one process with it, it starts the same as processes. */
+  /**
+   * Subgraphs for another gateway to use. If ours run inside the gateway's process, starts the same ones as separate processes.
+   */
   openSubgraphs(stack: AsyncDisposableStack): Promise<Subgraphs>;
-  /** The last warnings and errors that its processes logged, for when something fails. */
+  /** The latest warnings and errors that its processes logged, for when something fails. */
   complaints(): string[];
 }
 
-/** The subgraphs as processes, and what a gateway over them must know. */
+/** The subgraphs as processes, and the settings of a gateway over them. */
 export interface Subgraphs {
   readonly pids: readonly number[];
   readonly supergraph: string;
-  /** The GraphQL endpoint of each, and its own part of the graph, by its name in the supergraph. */
+  /** By name in the supergraph: the GraphQL endpoint of each, and its own part of the graph. */
   readonly subgraphs: Readonly<Record<string, { readonly url: string; readonly api: string }>>;
-  /** The JWK Set of the access tokens that callers bring, and who made them for whom. */
+  /** The JWK Set that verifies callers' access tokens, and their issuer and audience. */
   readonly keySet: unknown;
   readonly token: { readonly issuer: string; readonly audience: string };
-  /** Signs what subgraphs believe. */
+  /** Signs the statements that subgraphs accept. */
   readonly gatewayKey: Jwk;
 }
 
-/** Generous limits, so that nobody is signed out by a benchmark, and access tokens outlive it. */
+/** Generous limits, so that no benchmark runs into them and access tokens outlive it. */
 const POLICY = `
 INSERT INTO session.policies (application_id, version, state, idle_seconds, absolute_seconds, access_token_seconds,
        device_binding, max_sessions, at_limit, step_up_seconds, persistence, posture, activated_at)
 VALUES ($1, 1, 'ACTIVE', 1209600, 2592000, 900, 'NONE', 1000, 'REFUSE', 1209600, true, 'OPEN', now())`;
 
 /**
- * Where ours runs: gateway, subgraphs and workers each a process, as when it is scaled; or all in one, as `npm start` runs it
- * (its subgraphs answer the gateway without a network).
+ * How ours runs: gateway, subgraphs and workers as separate processes, as in the scaled form; or all in one, as `npm
+ * start` runs it (its subgraphs answer the gateway without a network).
  */
 export type Layout = "PROCESSES" | "ONE_PROCESS";
 
-/** Starts all of it in a folder of its own; closing stops it and removes the folder. */
+/** Starts everything in its own folder; closing stops it and removes the folder. */
 export async function openSubject(layout: Layout): Promise<Subject> {
   await using opening = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), "continuo-bench-"));
@@ -121,11 +123,11 @@ interface Started extends Pick<Subject, "origin" | "processes"> {
   readonly grantKey: Jwk;
   readonly gateway: Pick<Subgraphs, "gatewayKey" | "token">;
   readonly running: readonly RunningProcess[];
-  /** A subgraph as a process: the one that runs, or one that the stack ends. */
+  /** A subgraph as a process: the running one, or a new one that the stack ends. */
   readonly openServer: (owner: Subgraph, stack: AsyncDisposableStack) => Promise<Pick<ServerProcess, "url" | "pid">>;
 }
 
-/** By owner, and by name in the supergraph. */
+/** Owner, and name in the supergraph. */
 const SUBGRAPHS = [
   ["identity", "identity"],
   ["session", "session"],
@@ -197,7 +199,7 @@ async function startOneProcess(
   return {
     origin,
     grantKey: secrets.grantKey.privateJwk,
-    // OAuth clients insist on an issuer that is where they found it.
+    // OAuth clients require the issuer to be the URL they found it at.
     gateway: { gatewayKey: secrets.gatewayKey.privateJwk, token: tokenOf({ ...rooms.gateway, TOKEN_ISSUER: origin }) },
     processes: { gateway: [continuo.pid], services: [] },
     running: [continuo],
@@ -210,7 +212,7 @@ function isComplaint(line: string): boolean {
   return /"level":[456]0/.test(line);
 }
 
-/** One statement on a connection of its own. */
+/** Runs one statement on its own connection. */
 export async function query(databaseUrl: string, sql: string, values: readonly unknown[] = []): Promise<unknown[]> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();

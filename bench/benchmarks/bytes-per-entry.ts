@@ -12,7 +12,7 @@ const ENTRIES_EACH = 500;
 const OPS_PER_PUSH = 100;
 const ENTRIES = PEOPLE * ENTRIES_EACH;
 
-/** The least that keeps a setting: whose, which, and what it is. */
+/** The minimal table for settings: whose, which, and the value. */
 const CREATE_TABLE = `
 CREATE TABLE bench_settings (
   user_id uuid, namespace text, key text, field text, value jsonb NOT NULL, rev bigint NOT NULL,
@@ -24,7 +24,7 @@ const INSERT_SETTINGS = `
 INSERT INTO bench_settings
 SELECT $1, 'preferences', 'setting-' || n, 'value', to_jsonb('chosen ' || n), n FROM generate_series(1, $2::int) AS n`;
 
-/** What the disk holds of new entries, with their indexes: a turn adds them, and what they add is divided by how many they are. */
+/** Disk space per new entry, indexes included: a turn adds entries and divides the growth by their number. */
 export const bytesPerEntry: Benchmark = {
   name: "bytes-per-entry",
   what: () => `${ENTRIES} small entries a round, heap and indexes`,
@@ -68,7 +68,7 @@ async function pushEntries(subject: Subject): Promise<void> {
   });
 }
 
-/** It has pushed one change, and pushes the others. */
+/** The replica has pushed one change; pushes the rest. */
 async function fill(client: GraphQLClient, replica: Replica): Promise<void> {
   const { accessToken } = replica;
   let { lastSeq } = replica;

@@ -10,12 +10,12 @@ const PEOPLE = 100;
 const SOCKETS_EACH = 10;
 const CHANGES = 1_000;
 const CONNECTIONS = 8;
-/** All that is changed has been changed lately, as while somebody writes or plays. */
+/** Pushed beforehand, so that every key has been changed lately, as while somebody writes or plays. */
 const CHANGES_BEFORE = 40;
 
-/** From the change on one device to another device having it, one after the other; the author pushes over the socket that it has open. */
+/** From a change on one device to another device having it, one at a time; the author pushes over its open socket. */
 export const changeToOtherDevice = changeOver("SOCKET", "change-to-other-device");
-/** The same, pushed by a request of its own, as a device does that watches nothing. */
+/** The same, pushed over HTTP, as by a device that watches nothing. */
 export const changeToOtherDeviceOverHttp = changeOver("HTTP", "change-to-other-device-http");
 
 function changeOver(over: "HTTP" | "SOCKET", name: string): Benchmark {

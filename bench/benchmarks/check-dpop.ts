@@ -4,7 +4,7 @@ import { APPLICATION, startSessions } from "../people.ts";
 import { openRepeated } from "./sessions.ts";
 import { randomUUID } from "node:crypto";
 
-/** A check of a token that is bound to a key, with a fresh proof each time; beside the same without key and proof. */
+/** Checks a token bound to a key, with a fresh proof each time, beside a bearer token without a proof. */
 export const checkDpop: Benchmark = {
   name: "check-dpop",
   what: ({ workers }) => `is this caller signed in, and does it hold the key of its token, ${workers} people at once`,

@@ -4,7 +4,7 @@ import { startSessions } from "../people.ts";
 
 const ENDED = 10_000;
 
-/** What a check costs without HTTP: a token seen before, its session looked for among those that ended lately. */
+/** The cost of a check without HTTP: a token seen before, its session looked up among recently ended ones. */
 export const checkInProcess: Benchmark = {
   name: "check-in-process",
   what: ({ workers }) => `${workers} known tokens checked in one process, ${ENDED} sessions ended lately`,

@@ -7,7 +7,7 @@ import { openRedis } from "../redis.ts";
 import { openFloor } from "../yardsticks/open-floor.ts";
 import { graphqlRequest, openRepeated, type Opening } from "./sessions.ts";
 
-/** Whether somebody is signed in, as another service asks before each of its own answers. */
+/** Whether a caller is signed in, as another service asks before each of its own answers. */
 export const check: Benchmark = {
   name: "check",
   what: ({ workers }) => `is this caller signed in and not signed out, ${workers} people at once`,

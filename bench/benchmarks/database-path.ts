@@ -1,4 +1,4 @@
-/** An operation through the gateway, beside the floor that does it by hand, and beside its statement alone over `pg`. */
+/** An operation through the gateway, beside the floor, which does it by hand, and beside its statement alone over `pg`. */
 import { openContender, type Contender, type Effort } from "../contender.ts";
 import type { Subject } from "../subject.ts";
 import type { Floor } from "../yardsticks/open-floor.ts";
@@ -8,11 +8,11 @@ interface DatabasePath {
   readonly effort: Effort;
   readonly floor: Floor;
   readonly stack: AsyncDisposableStack;
-  /** The driver of both who are asked over HTTP, and each one's options without the URL. */
+  /** The driver of the two HTTP contenders, and each one's options without the URL. */
   readonly driver: string;
   readonly ours: object;
   readonly floors: object;
-  /** Options of `raw-statements` without the database. */
+  /** Options of `raw-statements` without the database URL. */
   readonly statements: object;
 }
 

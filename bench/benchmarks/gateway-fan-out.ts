@@ -6,11 +6,11 @@ import { openReplicas, startSessions } from "../people.ts";
 import { query } from "../subject.ts";
 import { CREATE_TOLD } from "../yardsticks/statements.ts";
 
-/** A session may have 32. */
+/** Below the limit of 32 per session. */
 const SOCKETS_EACH = 25;
 const CONNECTIONS = 8;
 
-/** One change, which so many sockets are told: how long until each of them has it. */
+/** One change sent to `sockets` sockets: how long until each of them has it. */
 const fanOutTo = (sockets: number, name: string): Benchmark => ({
   name,
   what: () => `one change a round, told to ${sockets} sockets of the person's other devices`,

@@ -16,14 +16,14 @@ const OTHERS = {
   "@mercuriusjs/gateway": "../peers/mercurius-gateway.ts",
 };
 
-/** One subgraph, one row: what a gateway costs by itself. */
+/** One subgraph, one row: the cost of the gateway itself. */
 export const gatewayNoHop: Benchmark = {
   name: "gateway-no-hop",
   what: ({ workers }) => `who am I, through each gateway over the same subgraphs, ${workers} people at once`,
   open: openBeside(ME, (client, _subject, { workers }) => signUpPeople(client, workers)),
 };
 
-/** A plan of two fetches, one after the other. */
+/** A plan of two sequential fetches. */
 export const gatewayOneHop: Benchmark = {
   name: "gateway-one-hop",
   what: ({ workers }) => `an entity of one subgraph completed by another, ${workers} people at once`,
@@ -41,7 +41,10 @@ export const gatewayList: Benchmark = {
   }),
 };
 
-/** Ours, and the others over the subgraphs that ours asks (or, where those are in our process, over three of the same). */
+/**
+ * Our gateway, and the others over the same subgraphs (or, where ours run in the gateway's process, over the same three
+ * as separate processes).
+ */
 function openBeside(
   operation: GraphQuery["operation"],
   makePeople: (client: GraphQLClient, subject: Subject, effort: Effort) => Promise<SignedIn[]>,

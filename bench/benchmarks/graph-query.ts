@@ -1,4 +1,4 @@
-/** A query through the gateway, beside node:http that knows the answer already, and whoever else can answer it. */
+/** A query through the gateway, beside node:http with a prepared answer, and any others that can answer it. */
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { startChild } from "../child.ts";
@@ -13,7 +13,7 @@ export interface GraphQuery {
   readonly people: readonly SignedIn[];
 }
 
-/** Somebody who answers the same requests as our gateway. */
+/** A contender that answers the same requests as our gateway. */
 export interface Answering {
   readonly name: string;
   readonly url: string;
@@ -65,10 +65,10 @@ export async function openSameQuery(
   return contenders;
 }
 
-/** Answers may differ for a moment (a device was seen again between the two); not for long. */
+/** Answers may differ briefly (a device was seen again in between), but not repeatedly. */
 const TRIES = 5;
 
-/** Our last answer. Throws when theirs is another one. */
+/** Our last answer. Throws when the other's differs. */
 async function sameAnswers(
   ours: string,
   { name, url }: Pick<Answering, "name" | "url">,

@@ -8,7 +8,7 @@ import { graphqlRequest, openRepeated } from "./sessions.ts";
 
 const SESSIONS_EACH = 5;
 
-/** A person's sessions, each on a device of its own, with name and last use. */
+/** A person's sessions, each on its own device, with name and last use. */
 export const list: Benchmark = {
   name: "list",
   what: ({ workers }) => `the ${SESSIONS_EACH} sessions of a person, ${workers} people at once`,

@@ -4,7 +4,7 @@ import { ME } from "../operations.ts";
 import { signUpPeople } from "../people.ts";
 import { openGraphQuery } from "./graph-query.ts";
 
-/** The smallest question: one subgraph, one row. */
+/** The smallest query: one subgraph, one row. */
 export const me: Benchmark = {
   name: "me",
   what: ({ workers }) => `who am I, ${workers} people at once`,

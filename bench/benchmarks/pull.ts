@@ -7,11 +7,11 @@ import { nextChanges, pushInput, type Replica } from "../replica.ts";
 import { openFloor } from "../yardsticks/open-floor.ts";
 import { openDatabasePath } from "./database-path.ts";
 
-/** What a device that was away for a while finds. */
+/** The changes that a device which was away for a while has missed. */
 const CHANGES = 5;
 const CHANGES_BEFORE = 40;
 
-/** A replica that is five changes behind asks what it missed. */
+/** A replica that is five changes behind pulls them. */
 export const pull: Benchmark = {
   name: "pull",
   what: ({ workers }) => `pulls of ${CHANGES} changes, ${workers} replicas at once`,
@@ -43,7 +43,7 @@ export const pull: Benchmark = {
   },
 };
 
-/** Five changes more, and the cursor from before them. */
+/** Pushes five more changes, and returns the cursor from before them. */
 async function fallBehind(client: GraphQLClient, replica: Replica) {
   const read = async (since?: string) => {
     const variables = since === undefined ? {} : { since };

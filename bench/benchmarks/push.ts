@@ -4,10 +4,10 @@ import { openReplicas, signUpPeople } from "../people.ts";
 import { openFloor } from "../yardsticks/open-floor.ts";
 import { openDatabasePath } from "./database-path.ts";
 
-/** So many rows exist before anybody is measured that a push changes rows and adds none. */
+/** Enough to create all rows before the measurement, so that a push changes rows and adds none. */
 const CHANGES_BEFORE = 40;
 
-/** Changes settled: each push one durable transaction. */
+/** Changes settled: each push is one durable transaction. */
 const pushOf = (name: string, opsPerPush: number): Benchmark => ({
   name,
   what: ({ workers }) => `pushes of ${opsPerPush} change${opsPerPush === 1 ? "" : "s"}, ${workers} replicas at once`,

@@ -63,7 +63,7 @@ export const refresh: Benchmark = {
           bound,
         }),
       ),
-      // It has no refresh tokens: its session row is moved forward and written back.
+      // It has no refresh tokens: instead it extends its session row and writes it back.
       await openRepeated(opening, {
         name: "better-auth",
         origin: betterAuth.origin,

@@ -10,7 +10,7 @@ const SOCKETS_EACH = 10;
 const REVOCATIONS = 50;
 const CONNECTIONS = 8;
 
-/** From the request that signs a device out to the close of its socket, one after the other, among so many sockets. */
+/** From the request that signs a device out to the close of its socket, one at a time, among `sockets` sockets. */
 const revokeToCloseAmong = (sockets: number, name: string): Benchmark => ({
   name,
   what: () => `${REVOCATIONS} sign-outs a round, one after the other, ${sockets} sockets connected`,
@@ -24,7 +24,7 @@ const revokeToCloseAmong = (sockets: number, name: string): Benchmark => ({
     const people = sockets / SOCKETS_EACH;
     const revokers = (await startSessions(client, subject, { people, sessionsEach: 1 })).flat();
     let place = 0;
-    /** New devices of those people, each with whoever may sign it out. */
+    /** New devices of those people, each with the access token of a session that may sign it out. */
     const watchers = async (count: number): Promise<unknown[]> => {
       const owners = Array.from({ length: count }, (_, index) => revokers[(place + index) % people] ?? revokers[0]);
       place += count;

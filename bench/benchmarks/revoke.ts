@@ -10,7 +10,7 @@ import { graphqlRequest, openOnce, OPERATIONS_ONCE } from "./sessions.ts";
 const SESSIONS_EACH = 4;
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 
-/** One session ended for good, the answer being its durable commit (RFC 7009 where the contender speaks it). */
+/** One session ended for good; the answer means a durable commit (RFC 7009 where the contender supports it). */
 export const revoke: Benchmark = {
   name: "revoke",
   what: ({ workers }) => `${OPERATIONS_ONCE} sessions ended a round, ${workers} at once`,
@@ -26,7 +26,7 @@ export const revoke: Benchmark = {
       stack,
     );
     const oidc = await openPeer("oidc-provider", { databaseUrl }, stack);
-    // In turn: nobody ends four of their own sessions in the same moment.
+    // Interleaved, since nobody ends four of their own sessions at the same moment.
     const sessions = async () => {
       const each = await startSessions(client, subject, { people, sessionsEach: SESSIONS_EACH });
       return Array.from({ length: SESSIONS_EACH }, (_, turn) =>
@@ -61,7 +61,7 @@ export const revoke: Benchmark = {
         name: "better-auth",
         origin: betterAuth.origin,
         processes: { server: [betterAuth.pid] },
-        // The first session of each is the one that ends the others.
+        // Each person's first session ends the others.
         supply: () => betterAuth.requests({ what: "revoke", people, sessions: SESSIONS_EACH + 1 }),
       }),
       await openOnce(opening, {

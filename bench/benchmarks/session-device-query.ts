@@ -7,7 +7,7 @@ import { openGraphQuery } from "./graph-query.ts";
 const DEVICES_EACH = 10;
 const PEOPLE = 8;
 
-/** The page "Your devices": ten devices, their sessions and how far each one's copy is; three subgraphs. */
+/** The page "Your devices": ten devices, their sessions and each one's sync status; three subgraphs. */
 export const sessionDeviceQuery: Benchmark = {
   name: "session-device-query",
   what: ({ workers }) => `${DEVICES_EACH} devices with their sessions and sync status, ${workers} at once`,

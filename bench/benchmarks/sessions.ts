@@ -1,27 +1,27 @@
 /**
- * What a session engine does all day, beside what people run instead: better-auth and oidc-provider on the same Postgres,
- * express-session on Redis, each set up as its own documentation says is fast; and beside the floor.
+ * The everyday work of a session engine, beside what people run instead (better-auth and oidc-provider on the same
+ * Postgres, express-session on Redis, each set up for speed as its own documentation says) and beside the floor.
  */
 import { openContender, type Contender, type ContenderOptions, type Effort } from "../contender.ts";
 import { wireRequest } from "../drivers/graphql-client.ts";
 import type { HttpRequest } from "../peers/peer.ts";
 import type { Subject } from "../subject.ts";
 
-/** A benchmark as it is being opened. */
+/** What opening a benchmark needs. */
 export interface Opening {
   readonly subject: Subject;
   readonly effort: Effort;
   readonly stack: AsyncDisposableStack;
 }
 
-/** Somebody who answers HTTP requests, whose CPU time is that of `processes`. */
+/** A contender that answers HTTP requests; its CPU time is that of `processes`. */
 interface HttpContender {
   readonly name: string;
   readonly origin: string;
   readonly processes: NonNullable<ContenderOptions["processes"]>;
 }
 
-/** The same requests for as long as a turn lasts. */
+/** Repeats the same requests for the whole turn. */
 export async function openRepeated(
   { subject, effort, stack }: Opening,
   { name, origin, processes, requests }: HttpContender & { readonly requests: readonly HttpRequest[] },
@@ -33,7 +33,7 @@ export async function openRepeated(
   );
 }
 
-/** Requests that have their effect once: `supply` makes as many as a turn needs. */
+/** Requests that take effect only once: `supply` makes as many as a turn needs. */
 export async function openOnce(
   { subject, effort, stack }: Opening,
   contender: HttpContender & { readonly supply: () => Promise<readonly HttpRequest[]> },
@@ -46,10 +46,10 @@ export async function openOnce(
   );
 }
 
-/** A turn of what cannot be repeated, in operations: a second or so, so that what follows a revocation is counted too. */
+/** Operations per turn that cannot be repeated: about a second's worth, so that the aftermath of a revocation counts too. */
 export const OPERATIONS_ONCE = 1_600;
 
-/** A GraphQL operation as an HTTP request to `/graphql`; the answer must hold `expect`. */
+/** A GraphQL operation as an HTTP request to `/graphql`; the answer must contain `expect`. */
 export function graphqlRequest(
   operation: { readonly name: string; readonly query: string },
   variables: Readonly<Record<string, unknown>>,

@@ -11,16 +11,16 @@ import { freePort } from "../rooms.ts";
 import type { Subject } from "../subject.ts";
 
 const SOCKETS = 10_000;
-/** A session may have 32. */
+/** Below the limit of 32 per session. */
 const SOCKETS_EACH = 25;
 const PEOPLE = 40;
 const CYCLES = 4_000;
 const AT_ONCE = 16;
 const CONNECTIONS = 8;
-/** What has ended is let go of within this. */
+/** By then the server has released what has ended. */
 const SETTLE_MS = 2_000;
 
-/** What each of many open subscriptions costs the memory of the process that serves them. */
+/** Memory that each of many open subscriptions costs the process that serves it. */
 export const subscriptionMemory: Benchmark = {
   name: "subscription-memory",
   what: () => `${SOCKETS} open sockets with a subscription each, told nothing: bytes of each, garbage collected`,
@@ -42,7 +42,7 @@ export const subscriptionMemory: Benchmark = {
   },
 };
 
-/** What a subscription leaves behind in the process that served it: nothing, if all is well. */
+/** Memory that a finished subscription leaves behind in the process that served it: ideally none. */
 export const connectAndLeave: Benchmark = {
   name: "connect-and-leave",
   what: ({ rounds }) =>
@@ -71,7 +71,7 @@ export const connectAndLeave: Benchmark = {
   },
 };
 
-/** Opens the sockets at once; a turn counts again what they hold. */
+/** Opens the sockets once; each turn measures again what they hold. */
 async function holding(
   name: string,
   server: Inspectable,

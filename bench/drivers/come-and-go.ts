@@ -1,4 +1,4 @@
-/** A socket with a subscription that is told its first event, and leaves: every other one without a word. */
+/** Opens a socket with a subscription, waits for its first event, and leaves: every other time without closing properly. */
 import { once } from "node:events";
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";

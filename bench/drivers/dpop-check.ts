@@ -1,4 +1,4 @@
-/** One key and one session bound to it a worker; each check comes with a fresh proof, which is made here, within the clock. */
+/** One key and one session bound to it per worker; each check has a fresh proof, made here, within the measured time. */
 import { Pool } from "undici";
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
@@ -18,7 +18,7 @@ export async function openDriver(options: unknown, workers: number): Promise<Dri
   if (grants.length < workers) throw new RangeError("each worker needs a session of its own");
   const pool = new Pool(origin, { connections: workers, pipelining: 1 });
 
-  /** The first proof is told the nonce that the second one needs (RFC 9449 section 8). */
+  /** The answer to the first proof brings the nonce that the second one needs (RFC 9449 section 8). */
   async function signIn(assertion: string, prove: Prove, nonce?: string): Promise<Holder> {
     const path = "/oauth/token";
     const body = new URLSearchParams({

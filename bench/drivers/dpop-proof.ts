@@ -1,10 +1,12 @@
-/** DPoP proofs (RFC 9449 section 4.2) of one key, by node:crypto, so that the load generator costs as little as it can. */
+/**
+ * DPoP proofs (RFC 9449 section 4.2) with one key, using node:crypto, so that the load generator costs as little as possible.
+ */
 import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
 
-/** Makes a fresh proof each time it is called. */
+/** Makes a fresh proof on each call. */
 export type Prove = (request: { method: string; url: string; accessToken?: string; nonce?: string }) => string;
 
-/** With a new ES256 key. */
+/** A prover with a new ES256 key. */
 export function createProver(): Prove {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const { kty, crv, x, y } = publicKey.export({ format: "jwk" });

@@ -1,4 +1,4 @@
-/** A change of one person's state, and all their sockets: from sending the push to each socket having it. */
+/** A change to one person's state, and all their sockets: from sending the push to each socket having it. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { dataOf, PUSH, STATE_CHANGES } from "../operations.ts";
@@ -8,7 +8,7 @@ import { openGraphQLClient, wireRequest } from "./graphql-client.ts";
 import { openSubscription } from "./live-socket.ts";
 import { openWaves } from "./waves.ts";
 
-/** Whose change it is, and the access tokens of their other devices, which share the sockets. */
+/** The replica that changes, and the access tokens of the person's other devices, which share the sockets. */
 const Options = z.object({ url: z.string(), replica: Replica, others: z.array(z.string()).min(1) });
 
 export async function openDriver(options: unknown, workers: number): Promise<Driver> {

@@ -1,8 +1,8 @@
-/** The lightest honest client: one keep-alive connection a worker, every answer read to its end and looked at. */
+/** The lightest honest client: one keep-alive connection per worker, every answer read to its end and checked. */
 import { Pool } from "undici";
 import { z } from "zod";
 
-/** A GraphQL request as it goes over the wire, made before the clock runs where it never changes. */
+/** A GraphQL request in its wire form, prepared before the measurement if it never changes. */
 export const WireRequest = z.object({ body: z.string(), authorization: z.string().optional() });
 export type WireRequest = z.infer<typeof WireRequest>;
 
@@ -11,7 +11,7 @@ export interface GraphQLClient extends AsyncDisposable {
   post(request: WireRequest): Promise<string>;
 }
 
-/** `url` is the whole endpoint. */
+/** `url` is the full endpoint. */
 export function openGraphQLClient(url: string, connections: number): GraphQLClient {
   const { origin, pathname } = new URL(url);
   const pool = new Pool(origin, { connections, pipelining: 1 });
@@ -29,7 +29,7 @@ export function openGraphQLClient(url: string, connections: number): GraphQLClie
   };
 }
 
-/** The wire form of an operation; `name` lets a yardstick know it without a parser. */
+/** The wire form of an operation; `name` lets a yardstick recognise it without a parser. */
 export function wireRequest(
   operation: { name: string; query: string },
   variables: Readonly<Record<string, unknown>>,

@@ -1,13 +1,13 @@
-/** The lightest honest HTTP client: one keep-alive connection a worker, every answer read to its end and looked at. */
+/** The lightest honest HTTP client: one keep-alive connection per worker, every answer read to its end and checked. */
 import { Pool } from "undici";
 import type { HttpRequest } from "../peers/peer.ts";
 
 export interface HttpClient extends AsyncDisposable {
-  /** The answer's text. Rejects unless it is 2xx and holds what the request expects. */
+  /** The answer's text. Rejects unless the status is 2xx and the text contains what the request expects. */
   send(request: HttpRequest): Promise<string>;
 }
 
-/** `origin` for example `http://127.0.0.1:40123`. */
+/** `origin`: for example `http://127.0.0.1:40123`. */
 export function openHttpClient(origin: string, connections: number): HttpClient {
   const pool = new Pool(origin, { connections, pipelining: 1 });
   return {

@@ -1,4 +1,4 @@
-/** Requests of which each has its effect once: as many as one turn needs are supplied before it. */
+/** Requests that take effect only once: as many as a turn needs are supplied before it. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { HttpRequest } from "../peers/peer.ts";

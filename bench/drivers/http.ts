@@ -1,4 +1,4 @@
-/** The same request again and again, a different one for each worker. */
+/** Repeats the same request, a different one for each worker. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { HttpRequest } from "../peers/peer.ts";

@@ -1,4 +1,4 @@
-/** Checks in the load generator's own process: by the parts of the gateway that admit a caller, or by `jose` each time. */
+/** Checks in the load generator's own process: with the parts of the gateway that admit a caller, or with `jose` each time. */
 import { createLocalJWKSet, decodeJwt, jwtVerify } from "jose";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
@@ -8,9 +8,9 @@ import { createAccessTokenVerifier, createAdmissions, createRevocationSet, creat
 const Options = z.object({
   by: z.enum(["ADMISSION", "JOSE"]),
   tokens: z.array(z.string()),
-  /** The keys that verify them: a JWK Set, as text. */
+  /** The JWK Set that verifies them, as text. */
   keySet: z.string(),
-  /** Sessions that have ended lately. */
+  /** Number of recently ended sessions. */
   ended: z.number(),
 });
 const KeySet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })) });
@@ -29,7 +29,7 @@ export async function openDriver(options: unknown): Promise<Driver> {
   function byAdmission(): (token: string) => Promise<void> {
     const revocations = createRevocationSet(() => performance.now());
     for (let count = 0; count < ended; count += 1) revocations.add(randomUUID(), "SIGNED_OUT");
-    // Followed up to now, as it is but for moments; bearer tokens bring no proof and no ticket.
+    // A feed that is up to date, as it nearly always is; bearer tokens bring no proof and no ticket.
     const feed = { isCurrent: () => true, ageMs: () => 0, assertCurrent: async () => undefined };
     const unasked = async (): Promise<never> => Promise.reject(new Error("a bearer token needs no more than itself"));
     const admissions = createAdmissions({

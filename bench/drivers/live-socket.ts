@@ -1,22 +1,22 @@
-/** Sockets as a revocation sees them: open, watching, and closed by the server with a code. */
+/** Sockets as a revocation meets them: open, subscribed, and closed by the server with a code. */
 import { once } from "node:events";
 import { WebSocket } from "ws";
 import { z } from "zod";
 import type { GraphQLClient } from "./graphql-client.ts";
 
-/** A server that has not closed by then has failed. */
+/** A server that has not closed a socket by then has failed. */
 const PATIENCE_MS = 10_000;
 
 const Message = z.looseObject({ type: z.string() });
 
-/** A plain socket, once it is open. */
+/** Opens a plain socket. */
 export async function openSocket(url: string): Promise<WebSocket> {
   const socket = new WebSocket(url, { perMessageDeflate: false });
   await once(socket, "open");
   return socket;
 }
 
-/** Queries and mutations over a graphql-ws socket of that caller, one at a time. */
+/** Queries and mutations over one caller's graphql-ws socket, one at a time. */
 export async function openOperations(url: string, accessToken: string): Promise<GraphQLClient> {
   const socket = new WebSocket(url, "graphql-transport-ws", { perMessageDeflate: false });
   let answer = Promise.withResolvers<string>();
@@ -57,7 +57,7 @@ export async function openOperations(url: string, accessToken: string): Promise<
   };
 }
 
-/** A graphql-ws socket (graphql-transport-ws) of that caller, once its one subscription has told its first event. */
+/** A graphql-ws socket (graphql-transport-ws) of one caller, once its only subscription has had its first event. */
 export async function openSubscription(url: string, accessToken: string, query: string): Promise<WebSocket> {
   const socket = new WebSocket(url, "graphql-transport-ws", { perMessageDeflate: false });
   const watching = Promise.withResolvers<void>();
@@ -83,7 +83,7 @@ export async function openSubscription(url: string, accessToken: string, query: 
   return socket;
 }
 
-/** Resolves when the server closes the socket for the end of its session; rejects on any other end. */
+/** Resolves when the server closes the socket because its session ended; rejects on any other close. */
 export async function closedByRevocation(socket: WebSocket): Promise<void> {
   const [code, reason]: unknown[] = await once(socket, "close", { signal: AbortSignal.timeout(PATIENCE_MS) });
   if (code !== 4403 || !String(reason).startsWith("SESSION_ENDED")) {
@@ -91,7 +91,7 @@ export async function closedByRevocation(socket: WebSocket): Promise<void> {
   }
 }
 
-/** Resolves with the message that has `value` in it. */
+/** Resolves when a message arrives that contains `value`. */
 export async function receives(socket: WebSocket, value: string, patienceMs = PATIENCE_MS): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const patience = setTimeout(() => reject(new Error(`${value} did not come`)), patienceMs);

@@ -1,4 +1,4 @@
-/** RFC 6749 section 6 over the wire: one session a worker, each refresh token exchanged for its successor. */
+/** RFC 6749 section 6 over the wire: one session per worker, each refresh token exchanged for its successor. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { openHttpClient } from "./http-client.ts";

@@ -1,4 +1,4 @@
-/** A change of somebody's state: from sending the push of one device to the socket of another having it. */
+/** A change to a person's state: from sending one device's push to another device's socket having it. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { dataOf, PUSH, STATE_CHANGES } from "../operations.ts";
@@ -7,12 +7,12 @@ import { nextChanges, pushInput, Replica } from "../replica.ts";
 import { openGraphQLClient, wireRequest } from "./graphql-client.ts";
 import { openOperations, openSubscription, receives } from "./live-socket.ts";
 
-/** Access tokens of each person's other devices: the first is who is asked, the others are there. */
+/** `others` are access tokens of each person's other devices: the first is the reader, the rest are just connected. */
 const Options = z.object({
   url: z.string(),
   replicas: z.array(Replica),
   others: z.array(z.array(z.string()).min(1)),
-  /** What the author pushes over: a request of its own, or the socket that it has open. */
+  /** How the author pushes: over HTTP, or over its open socket. */
   over: z.enum(["HTTP", "SOCKET"]),
 });
 

@@ -1,4 +1,4 @@
-/** One replica a worker, pushing its next changes; each must be settled as APPLIED. */
+/** One replica per worker, pushing its next changes; each must be settled as APPLIED. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { dataOf, PUSH } from "../operations.ts";

@@ -1,4 +1,4 @@
-/** The same query again and again, one person a worker. */
+/** Repeats the same query, one person per worker. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { openGraphQLClient, WireRequest } from "./graphql-client.ts";

@@ -1,4 +1,7 @@
-/** The same for the bare `ws` server: from the sending of one durable statement with its NOTIFY to one socket having it, as others have. */
+/**
+ * The same for the bare `ws` server: from sending one durable statement with its NOTIFY to one socket having it, while
+ * others get it too.
+ */
 import { Pool } from "pg";
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";

@@ -1,4 +1,4 @@
-/** The same for the bare `ws` server: from the sending of one durable statement with its NOTIFY to each socket having it. */
+/** The same for the bare `ws` server: from sending one durable statement with its NOTIFY to each socket having it. */
 import { Pool } from "pg";
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";

@@ -1,4 +1,4 @@
-/** The same for the bare `ws` server: from the sending of one durable statement with its NOTIFY to the socket's close. */
+/** The same for the bare `ws` server: from sending one durable statement with its NOTIFY to the socket's close. */
 import { Pool } from "pg";
 import type { WebSocket } from "ws";
 import { z } from "zod";

@@ -1,4 +1,4 @@
-/** The statements alone over plain `pg`, like pgbench: no HTTP, no parsing, each worker its own session or replica. */
+/** The statements alone over plain `pg`, like pgbench: no HTTP, no parsing, one session or replica per worker. */
 import { Pool } from "pg";
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
@@ -25,13 +25,13 @@ const Options = z.discriminatedUnion("statement", [
 ]);
 type Options = z.infer<typeof Options>;
 
-/** As many as a service of ours has. */
+/** As many as one of our services has. */
 const CONNECTIONS = 10;
 
 export async function openDriver(options: unknown): Promise<Driver> {
   const parsed = Options.parse(options);
   const pool = new Pool({ connectionString: parsed.databaseUrl, max: CONNECTIONS, application_name: "bench-raw" });
-  // What a lost connection breaks is the next statement, and that is where it is told.
+  // A lost connection makes the next statement fail, which reports it.
   pool.on("error", () => undefined);
   return { operate: operationOf(parsed, pool), [Symbol.asyncDispose]: () => pool.end() };
 }

@@ -1,4 +1,4 @@
-/** One session a worker, each refresh token exchanged for its successor, and that for the next. */
+/** One session per worker, each refresh token exchanged for its successor. */
 import { z } from "zod";
 import type { Driver } from "../load-protocol.ts";
 import { dataOf, REFRESH } from "../operations.ts";

@@ -1,6 +1,6 @@
 /**
- * Signs devices out one after the other: from the moment the mutation is sent to the moment the device's socket closes.
- * Before each turn as many devices are supplied as it signs out, so that there are always as many sockets.
+ * Signs devices out one at a time: from sending the mutation to the close of the device's socket.
+ * Before each turn, as many devices are supplied as it signs out, so that the number of sockets stays the same.
  */
 import type { WebSocket } from "ws";
 import { z } from "zod";
@@ -10,7 +10,7 @@ import { inTurn } from "../people.ts";
 import { openGraphQLClient, wireRequest } from "./graphql-client.ts";
 import { closedByRevocation, openSubscription } from "./live-socket.ts";
 
-/** A device with a socket, and the access token of somebody who may sign it out. */
+/** A device with a socket, and the access token of a session that may sign it out. */
 const Watcher = z.object({ accessToken: z.string(), deviceId: z.string(), revokerToken: z.string() });
 const Options = z.object({ url: z.string(), watchers: z.array(Watcher) });
 

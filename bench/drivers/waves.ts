@@ -1,17 +1,17 @@
-/** One event after the other, each to every socket: a worker stands for a socket, and what it counts is when that one has it. */
+/** One event at a time, each to every socket: a worker stands for a socket, and measures when that socket has the event. */
 import type { WebSocket } from "ws";
 import { receives } from "./live-socket.ts";
 
-/** A socket that has not been told by then has failed. */
+/** A socket that has not received the event by then has failed. */
 const PATIENCE_MS = 60_000;
 
-/** An event: what tells it from others, and what makes it. */
+/** An event: the value that identifies it, and how to send it. */
 export interface Wave {
   readonly value: string;
   readonly send: () => Promise<void>;
 }
 
-/** A driver's `operate`: an event is sent when all sockets wait for it. Resolves to the ms from then to its arrival. */
+/** A driver's `operate`: sends an event once all sockets are waiting for it. Resolves to the ms from then to its arrival. */
 export function openWaves(sockets: readonly WebSocket[], nextWave: () => Wave): (worker: number) => Promise<number> {
   const begin = () => ({ ...nextWave(), waiting: 0, sentAt: Promise.withResolvers<number>() });
   let wave = begin();

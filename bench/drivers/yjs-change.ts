@@ -1,4 +1,4 @@
-/** A change of a shared Yjs document: from setting it on one connection to the update event on another. */
+/** A change to a shared Yjs document: from setting it on one connection to the update event on another. */
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
 import * as Y from "yjs";
 import { z } from "zod";
@@ -47,7 +47,7 @@ export async function openDriver(options: unknown): Promise<Driver> {
   };
 }
 
-/** Once it has what the server has. */
+/** Resolves once the document is synced with the server. */
 async function connect(url: string, name: string): Promise<Connection> {
   const document = new Y.Doc();
   const websocketProvider = new HocuspocusProviderWebsocket({ url });

@@ -1,4 +1,4 @@
-/** ApolloGateway in ApolloServer with their defaults. */
+/** ApolloGateway in ApolloServer, with default settings. */
 import { ApolloGateway, RemoteGraphQLDataSource } from "@apollo/gateway";
 import { ApolloServer } from "@apollo/server";
 import { startStandaloneServer } from "@apollo/server/standalone";
@@ -19,7 +19,7 @@ serveParent(async (given) => {
       new RemoteGraphQLDataSource<Context>({
         url: settings.subgraphs[name]?.url ?? "",
         willSendRequest(options) {
-          // Otherwise the gateway itself asks.
+          // Otherwise the request is the gateway's own.
           if (!("incomingRequestContext" in options)) return;
           for (const [name, value] of Object.entries(options.context.subgraphHeaders))
             options.request.http?.headers.set(name, value);

@@ -1,6 +1,6 @@
 /**
- * better-auth on Postgres as its documentation sets it up, behind node:http: opaque session tokens in a cookie, read from
- * the database at each check. Rate limit and telemetry are off; nothing that makes it fast is.
+ * better-auth on Postgres, set up as its documentation says, behind node:http: opaque session tokens in a cookie, read
+ * from the database at each check. Rate limiting and telemetry are off; nothing that makes it faster is.
  */
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
@@ -12,7 +12,7 @@ import { serveParent } from "../child.ts";
 import { listen } from "../yardsticks/http.ts";
 import { CONNECTIONS, MakeSessions, PeerSettings, type HttpRequest } from "./peer.ts";
 
-/** How its documentation offers to be fast: the session is also in a signed cookie, believed for five minutes. */
+/** The speed-up that its documentation offers: the session is also in a signed cookie, trusted for five minutes. */
 const Settings = PeerSettings.extend({ cookieCache: z.boolean(), refreshEachTime: z.boolean() });
 
 serveParent(async (settings) => {
@@ -28,7 +28,7 @@ serveParent(async (settings) => {
     emailAndPassword: {
       enabled: true,
       autoSignIn: true,
-      // Signing in is not measured, and a slow hash would take most of the time between the turns.
+      // Signing in is not measured, and a slow hash would take most of the time between turns.
       password: { hash: async (password) => password, verify: async ({ hash, password }) => hash === password },
     },
     session: { cookieCache: { enabled: cookieCache }, ...(refreshEachTime && { updateAge: 0 }) },
@@ -40,7 +40,7 @@ serveParent(async (settings) => {
   server.on("request", (request, response) => void handle(request, response));
 
   let people = 0;
-  /** Somebody new with `sessions` sessions; the cookies of each. */
+  /** A new person with `sessions` sessions; returns each one's cookies. */
   async function signUp(sessions: number): Promise<{ cookie: string; token: string }[]> {
     people += 1;
     const body = {

@@ -1,4 +1,4 @@
-/** express-session with connect-redis, as their documentation sets them up: what most people run. */
+/** express-session with connect-redis, set up as their documentation says: what most people run. */
 import { createServer } from "node:http";
 import { RedisStore } from "connect-redis";
 import express from "express";

@@ -1,4 +1,6 @@
-/** A subgraph's part of the graph for gateways that know Federation 1 alone, where a key from elsewhere must be called so. */
+/**
+ * A subgraph's part of the graph for gateways that only know Federation 1, where another subgraph's key must be `@external`.
+ */
 import {
   type ASTNode,
   type ConstDirectiveNode,
@@ -13,13 +15,13 @@ import {
 const DIRECTIVES = new Set(["key", "external", "requires", "provides", "deprecated"]);
 const EXTERNAL: ConstDirectiveNode = { kind: Kind.DIRECTIVE, name: { kind: Kind.NAME, value: "external" } };
 
-/** `api` (services/<name>/api.graphql) in the words of Federation 1. */
+/** `api` (services/<name>/api.graphql) translated to Federation 1. */
 export function toFederation1(api: string): string {
   const left: ASTNode = visit(parse(api), {
     SchemaExtension: () => null,
     DirectiveDefinition: () => null,
     Directive: (node) => (DIRECTIVES.has(node.name.value) ? undefined : null),
-    // Of `@key(fields: "id", resolvable: false)` it knows the fields.
+    // Federation 1 knows only the `fields` of `@key(fields: "id", resolvable: false)`.
     Argument: (node) => (node.name.value === "resolvable" ? null : undefined),
   });
   return print(visit(left, { ObjectTypeExtension: withExternalKeys }));

@@ -1,6 +1,6 @@
 /**
- * What the other gateways, and the floor of hops, are told; and what each does for a request as ours does: the caller's
- * token verified once, and to the subgraphs a signed statement about the caller and the id of the request.
+ * Settings of the other gateways and of the hop floor; and what each does for a request as ours does: verify the
+ * caller's token once, and send the subgraphs a signed statement about the caller and the request id.
  */
 import { randomUUID } from "node:crypto";
 import { createLocalJWKSet } from "jose";
@@ -16,22 +16,22 @@ import {
 const Jwk = z.looseObject({ kty: z.string(), kid: z.string() });
 
 export const GatewaySettings = z.object({
-  /** Composed; the addresses in it are nobody's. */
+  /** The composed supergraph; the URLs in it are placeholders. */
   supergraph: z.string(),
-  /** The GraphQL endpoint of each subgraph, and its own part of the graph, by its name in the supergraph. */
+  /** By name in the supergraph: the GraphQL endpoint of each subgraph, and its own part of the graph. */
   subgraphs: z.record(z.string(), z.object({ url: z.string(), api: z.string() })),
-  /** The JWK Set of the access tokens that callers bring. */
+  /** The JWK Set that verifies callers' access tokens. */
   keySet: z.object({ keys: z.array(Jwk) }),
   token: z.object({ issuer: z.string(), audience: z.string() }),
-  /** Whoever signs with it is the gateway, for the subgraphs. */
+  /** Signs the statements that subgraphs accept as the gateway's. */
   gatewayKey: Jwk,
 });
 export type GatewaySettings = z.infer<typeof GatewaySettings>;
 
-/** The headers that go to the subgraphs for a request with that Authorization header. Rejects for a bad token. */
+/** The headers for the subgraphs, for a request with that Authorization header. Rejects for an invalid token. */
 export type SubgraphHeaders = (authorization: string | undefined) => Promise<Record<string, string>>;
 
-/** By the code of ours, with its caches; nobody asks whether the session was ended. */
+/** Uses our own code, with its caches, but does not check whether the session has ended. */
 export function openSubgraphHeaders({ keySet, token, gatewayKey }: GatewaySettings): SubgraphHeaders {
   const verifier = createAccessTokenVerifier({ ...token, keys: createLocalJWKSet(keySet) });
   const signer = createIdentitySigner(gatewayKey);

@@ -1,4 +1,4 @@
-/** What @graphql-hive/gateway runs, as a program of its own: its runtime, with the planner in Rust, behind node:http. */
+/** The runtime of @graphql-hive/gateway, with its query planner in Rust, behind node:http. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { createGatewayRuntime, type GatewayPlugin } from "@graphql-hive/gateway-runtime";

@@ -1,4 +1,6 @@
-/** Hocuspocus as its documentation starts it, without an extension: documents live in memory, a change is relayed and kept nowhere. */
+/**
+ * Hocuspocus as its documentation starts it, without extensions: documents live in memory, changes are relayed and not stored.
+ */
 import { Server } from "@hocuspocus/server";
 import { serveParent } from "../child.ts";
 

@@ -1,4 +1,4 @@
-/** @mercuriusjs/gateway on Fastify as its documentation sets it up, with operations compiled (`jit`). */
+/** @mercuriusjs/gateway on Fastify, set up as its documentation says, with compiled operations (`jit`). */
 import mercuriusGateway from "@mercuriusjs/gateway";
 import Fastify, { type FastifyRequest } from "fastify";
 import type { MercuriusContext } from "mercurius";

@@ -1,5 +1,5 @@
 /**
- * oidc-provider on Postgres: one table of payloads like its example adapters, over prepared statements; opaque access
+ * oidc-provider on Postgres: one table of payloads like its example adapters, with prepared statements; opaque access
  * tokens introspected by a confidential client, refresh tokens rotated by a public one.
  */
 import { generateKeyPairSync } from "node:crypto";
@@ -121,7 +121,7 @@ serveParent(async (settings) => {
 
   const basic = `Basic ${Buffer.from(`${RESOURCE_SERVER.id}:${encodeURIComponent(RESOURCE_SERVER.secret)}`).toString("base64")}`;
   const form = { "content-type": "application/x-www-form-urlencoded" };
-  // Without openid: no ID token to sign at each refresh.
+  // Without `openid`, so that there is no ID token to sign at each refresh.
   const scope = "offline_access account";
 
   async function authorize(index: number): Promise<{ accessToken: string; refreshToken: string }> {

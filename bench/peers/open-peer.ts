@@ -2,14 +2,14 @@ import { z } from "zod";
 import { startChild } from "../child.ts";
 import { HttpRequest, type MakeSessions } from "./peer.ts";
 
-/** A peer, running as a process of its own. */
+/** A peer, running as a separate process. */
 export interface Peer {
   /** For example `http://127.0.0.1:40123`. */
   readonly origin: string;
   readonly pid: number;
-  /** New people with so many sessions each, and the requests that they would send. */
+  /** Creates people with sessions, and returns the requests that they would send. */
   requests(make: MakeSessions): Promise<HttpRequest[]>;
-  /** The refresh tokens of new people. */
+  /** Creates people, and returns their refresh tokens. */
   refreshTokens(people: number): Promise<string[]>;
 }
 

@@ -1,4 +1,4 @@
-/** Our supergraph for gateways that would not start on it: what is meant for security and unknown to them is left out. */
+/** Our supergraph for gateways that would refuse to start on it: without the security directives unknown to them. */
 import { type DirectiveNode, parse, print, valueFromASTUntyped, visit } from "graphql";
 import { z } from "zod";
 
@@ -8,7 +8,7 @@ const SecurityLink = z.object({
   import: z.array(z.string()).default([]),
 });
 
-/** `supergraph` without each `@link(…, for: SECURITY)` and what it brings; each subgraph still decides for itself. */
+/** `supergraph` without each `@link(…, for: SECURITY)` and the names it brings; each subgraph still authorizes by itself. */
 export function openSupergraph(supergraph: string): string {
   const names = new Set<string>();
   const unlinked = visit(parse(supergraph), {
@@ -20,13 +20,13 @@ export function openSupergraph(supergraph: string): string {
       return null;
     },
   });
-  // What is not imported has its spec's name before it: `requiresScopes__Scope`.
+  // Names that are not imported have the spec's name as prefix: `requiresScopes__Scope`.
   const unless = ({ name }: { name: { value: string } }): null | undefined =>
     names.has(name.value.split("__")[0] ?? "") ? null : undefined;
   return print(visit(unlinked, { Directive: unless, DirectiveDefinition: unless, ScalarTypeDefinition: unless }));
 }
 
-/** `https://specs.apollo.dev/requiresScopes/v0.1` is of `requiresScopes`. */
+/** `https://specs.apollo.dev/requiresScopes/v0.1` gives `requiresScopes`. */
 function specOf(url: string): string {
   return url.split("/").at(-2) ?? url;
 }

@@ -1,12 +1,12 @@
-/** What the peers have in common: how they are set up, and how they are asked for something to measure. */
+/** What the peers have in common: their settings, and the requests for something to measure. */
 import { z } from "zod";
 
-/** As many database connections as a service of ours has. */
+/** As many database connections as one of our services has. */
 export const CONNECTIONS = 10;
 
 export const PeerSettings = z.object({ databaseUrl: z.string() });
 
-/** A request as it goes over the wire; `expect` must be in the answer, or it was no success. */
+/** A request in its wire form; an answer without `expect` in it counts as a failure. */
 export const HttpRequest = z.object({
   method: z.enum(["GET", "POST"]),
   path: z.string(),
@@ -16,7 +16,7 @@ export const HttpRequest = z.object({
 });
 export type HttpRequest = z.infer<typeof HttpRequest>;
 
-/** Asked of a peer: the requests that `people` people with `sessions` sessions each would send, answered as HttpRequest[]. */
+/** Asks a peer for the requests of `people` people with `sessions` sessions each; answered with HttpRequest[]. */
 export const MakeSessions = z.object({
   what: z.enum(["check", "list", "revoke", "refresh"]),
   people: z.number().int().positive(),

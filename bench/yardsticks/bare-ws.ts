@@ -1,6 +1,7 @@
 /**
- * A bare `ws` server that does to sockets what Postgres says: a client says in the URL by which name, and a NOTIFY closes all
- * of that name with 4403, or tells them something. No tokens, no log, no receipts: the least that a revocation or an event can be.
+ * A bare `ws` server that does to sockets what Postgres says: clients give their name in the URL, and a NOTIFY closes
+ * all sockets of a name with 4403, or sends them a value. No tokens, no log, no receipts: the least that a revocation
+ * or an event can be.
  */
 import { once } from "node:events";
 import { Client } from "pg";

@@ -1,4 +1,4 @@
-/** The ceiling: node:http that reads a request and answers the very bytes that our gateway answered, knowing nothing. */
+/** The ceiling: node:http that reads a request and answers with the very bytes that our gateway answered, without any work. */
 import { z } from "zod";
 import { serveParent } from "../child.ts";
 import { openHttpServer } from "./http.ts";

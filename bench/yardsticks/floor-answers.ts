@@ -1,4 +1,4 @@
-/** The floor's answers: rows made into the JSON that the graph would answer to the same request. */
+/** The floor's answers: turns rows into the JSON that the graph would answer to the same request. */
 import type { Pool } from "pg";
 import { z } from "zod";
 import type { Caller } from "./floor-tokens.ts";
@@ -141,7 +141,7 @@ interface EntryRow {
   rev: string | null;
 }
 
-/** Its cursor is the bare revision. */
+/** The floor's cursor is the plain revision. */
 export async function answerPull(pool: Pool, caller: Caller, variables: unknown): Promise<unknown> {
   const { rows } = await pool.query<EntryRow>(pull(caller.sub, Number(Pull.parse(variables).since)));
   const headRev = Number(rows[0]?.head_rev);

@@ -1,4 +1,4 @@
-/** The floor's tokens, on node:crypto: what callers bring verified once, what it hands out signed each time. */
+/** The floor's tokens, with node:crypto: a caller's token is verified once, a new one signed each time. */
 import {
   createHmac,
   createPublicKey,
@@ -28,14 +28,14 @@ const Rotated = z.object({
 
 const LIFE_SECONDS = 300;
 
-/** Its signatures are r ‖ s. Said beside the key, in an object, node:crypto takes a third longer. */
+/** Signatures are r ‖ s. Passing that beside the key, in an options object, would take node:crypto a third longer. */
 const joseKey = (key: KeyObject): KeyObject => Object.assign(key, { dsaEncoding: "ieee-p1363" });
 
 export interface FloorTokens {
-  /** Throws for anybody who is not signed in. */
+  /** Throws for any caller who is not signed in. */
   callerOf(authorization: string | undefined): Caller;
   readRefreshToken(token: string): { grantId: string; generation: number };
-  /** For what a rotation returned; throws when it returned nothing. */
+  /** Issues tokens for the row that a rotation returned; throws when there is none. */
   issue(grantId: string, rotated: unknown): { accessToken: string; expiresIn: number; refreshToken: string };
 }
 

@@ -1,6 +1,6 @@
 /**
- * The floor: the same requests answered by one hand-written process over node:http and prepared statements: no graph, no
- * services, no gateway. It checks the caller's access token (once; then from a cache) and knows of no revocation.
+ * The floor: the same requests answered by one hand-written process with node:http and prepared statements: no graph,
+ * no services, no gateway. It verifies the caller's access token (once; then from a cache) and checks no revocation.
  */
 import { Pool } from "pg";
 import { z } from "zod";
@@ -12,22 +12,22 @@ import { rotate } from "./statements.ts";
 
 const Settings = z.object({
   databaseUrl: z.string(),
-  /** The keys of the access tokens that callers bring: a JWK Set, as text. */
+  /** The JWK Set that verifies callers' access tokens, as text. */
   keySet: z.string(),
-  /** Of its own refresh tokens, base64url. */
+  /** HMAC key of the floor's own refresh tokens, base64url. */
   refreshKey: z.string(),
 });
 
 const Operation = z.object({ operationName: z.string(), variables: z.looseObject({}) });
 const Refresh = z.object({ refreshToken: z.string() });
 
-/** As many as a service of ours has. */
+/** As many as one of our services has. */
 const CONNECTIONS = 10;
 
 serveParent(async (settings) => {
   const { databaseUrl, keySet, refreshKey } = Settings.parse(settings);
   const pool = new Pool({ connectionString: databaseUrl, max: CONNECTIONS, application_name: "bench-floor" });
-  // What a lost connection breaks is the next statement, and that is where it is told.
+  // A lost connection makes the next statement fail, which reports it.
   pool.on("error", () => undefined);
   const tokens = openTokens(keySet, refreshKey);
 

@@ -1,6 +1,6 @@
 /**
- * The floor of hops: the least that a gateway does, by hand over node:http and pooled connections. It knows three operations
- * by name, checks the caller's token (once; then from a cache), asks one subgraph or two and puts the answer together.
+ * The hop floor: the least that a gateway does, by hand with node:http and pooled connections. It knows three
+ * operations by name, verifies the caller's token (once; then from a cache), asks one or two subgraphs and merges the answers.
  */
 import { Pool } from "undici";
 import { z } from "zod";
@@ -8,7 +8,7 @@ import { serveParent } from "../child.ts";
 import { GatewaySettings, openSubgraphHeaders } from "../peers/gateway-settings.ts";
 import { openHttpServer } from "./http.ts";
 
-/** As many to each subgraph as our gateway has. */
+/** As many connections to each subgraph as our gateway has. */
 const CONNECTIONS = 64;
 
 const ME = JSON.stringify({ query: "{ me { id email createdAt } }" });

@@ -1,4 +1,4 @@
-/** A bare node:http server on a free loopback port: what the HTTP yardsticks stand on. */
+/** A bare node:http server on a free loopback port: the base of the HTTP yardsticks. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
@@ -6,7 +6,7 @@ export interface HttpServer extends AsyncDisposable {
   readonly url: string;
 }
 
-/** `handle` gets the whole body. A rejection is answered with 500: the load generator stops at it. */
+/** `handle` gets the whole body. A rejection is answered with 500, at which the load generator stops. */
 export async function openHttpServer(
   handle: (request: IncomingMessage, body: string) => Promise<string> | string,
 ): Promise<HttpServer> {
@@ -35,7 +35,7 @@ export async function openHttpServer(
   };
 }
 
-/** Its base, for example `http://127.0.0.1:40123`. */
+/** Listens on a free port; returns the base URL, for example `http://127.0.0.1:40123`. */
 export async function listen(server: Server): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

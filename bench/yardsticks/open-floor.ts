@@ -7,11 +7,11 @@ import { floorRefreshToken } from "./floor-tokens.ts";
 export interface Floor {
   readonly url: string;
   readonly pid: number;
-  /** A refresh token of the floor's own for a grant. */
+  /** One of the floor's own refresh tokens, for a grant. */
   refreshToken(grantId: string, generation: number): string;
 }
 
-/** Starts the floor over the same database, with the key set that our access tokens are signed by. */
+/** Starts the floor on the same database, with the key set that verifies our access tokens. */
 export async function openFloor(subject: Subject, stack: AsyncDisposableStack): Promise<Floor> {
   const refreshKey = randomBytes(32).toString("base64url");
   const keySet = await (await fetch(subject.keySetUrl)).text();

@@ -1,11 +1,11 @@
 /**
- * What each operation costs the database at least: one prepared statement over plain `pg`, on our own tables, written by
- * somebody who leaves out all they can. It does no merging, keeps no history and tells nobody.
+ * The least that each operation costs the database: one prepared statement over plain `pg`, on our own tables, written
+ * to leave out everything it can. It merges nothing, keeps no history and notifies nobody.
  */
 import type { QueryConfig } from "pg";
 import type { Change } from "../replica.ts";
 
-/** The channel on which the names of sockets to close are told. */
+/** The channel that carries the names of sockets to close. */
 export const CLOSE_CHANNEL = "bench_close";
 export const TELL_CHANNEL = "bench_tell";
 
@@ -16,7 +16,7 @@ export const me = (userId: string): QueryConfig => ({
   values: [userId],
 });
 
-/** A row for each device with each of its live sessions, the current device first. */
+/** One row per device and live session, the current device first. */
 export const devices = (userId: string, deviceId: string): QueryConfig => ({
   name: "devices",
   text: `
@@ -40,7 +40,7 @@ SELECT d.id, coalesce(d.name, d.detected_name) AS name, d.platform, d.last_seen_
   values: [userId, deviceId],
 });
 
-/** The compare-and-set of a rotation, with every deadline and state in its predicate. No row: refused. */
+/** The compare-and-set of a rotation, with every deadline and state in its predicate. No row means refused. */
 export const rotate = (grantId: string, generation: number): QueryConfig => ({
   name: "rotate",
   text: `
@@ -53,7 +53,7 @@ RETURNING g.generation, s.id AS session_id, s.user_id, s.device_id, s.applicatio
   values: [grantId, generation],
 });
 
-/** A row for each live session of a person, those of the current device first. */
+/** One row per live session of a person, those of the current device first. */
 export const sessions = (userId: string, deviceId: string): QueryConfig => ({
   name: "sessions",
   text: `
@@ -67,7 +67,7 @@ SELECT d.id, coalesce(d.name, d.detected_name) AS name, d.last_seen_at, s.id AS 
   values: [userId, deviceId],
 });
 
-/** Ends one session and its grants and tells its name, in one statement. */
+/** Ends one session and its grants, and notifies with its id, in one statement. */
 export const revokeSession = (userId: string, sessionId: string): QueryConfig => ({
   name: "revoke-session",
   text: `
@@ -82,7 +82,7 @@ SELECT pg_notify('${CLOSE_CHANNEL}', id::text) FROM ended`,
   values: [userId, sessionId],
 });
 
-/** Head, client and entries in one statement; no row: not the next seq. */
+/** Head, client and entries in one statement; no row means that this is not the next seq. */
 export const push = (userId: string, clientId: string, changes: readonly Change[]): QueryConfig => ({
   name: "push",
   text: `
@@ -123,7 +123,7 @@ SELECT head.rev, client.last_seq, (SELECT count(*) FROM written)::int AS written
   ],
 });
 
-/** Head and changes after a revision, oldest first. */
+/** Head and the changes after a revision, oldest first. */
 export const pull = (userId: string, afterRev: number): QueryConfig => ({
   name: "pull",
   text: `
@@ -136,12 +136,12 @@ SELECT h.epoch, h.rev AS head_rev, e.namespace, e.key, e.field, e.state->'standi
   values: [userId, afterRev],
 });
 
-/** A table of the yardstick's own, so that its revocation is a durable commit like ours. */
+/** A table for the yardstick, so that its revocation is a durable commit like ours. */
 export const CREATE_CLOSED_SOCKETS = `
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE TABLE IF NOT EXISTS bench.closed_sockets (name text, at timestamptz NOT NULL DEFAULT now())`;
 
-/** Writes a revocation down and tells it, in one statement. */
+/** Records a revocation and notifies the sockets, in one statement. */
 export const closeSocket = (name: string): QueryConfig => ({
   name: "close-socket",
   text: `
@@ -154,7 +154,7 @@ export const CREATE_TOLD = `
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE TABLE IF NOT EXISTS bench.told (value text, at timestamptz NOT NULL DEFAULT now())`;
 
-/** Writes a value down and tells it to the sockets of that name, in one statement. */
+/** Records a value and sends it to the sockets of that name, in one statement. */
 export const tell = (name: string, value: string): QueryConfig => ({
   name: "tell",
   text: `
