@@ -50,7 +50,7 @@ describe("a spread", () => {
 
 describe("a ratio", () => {
   test("is taken round by round, so that a slow round of the machine cancels out", () => {
-    // The machine was ten times slower in the second round, for both.
+    // In the second round the machine was ten times slower, for both.
     expect(ratioOf(series("ours", 50, 5, 50), series("yardstick", 100, 10, 100), "ops/s")).toEqual({
       low: 0.5,
       median: 0.5,

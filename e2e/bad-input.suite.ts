@@ -19,7 +19,7 @@ const Refusal = z.object({
     .min(1),
 });
 
-/** Sends what no client would, and gives what came back as `status code reason`, after looking that nothing else came. */
+/** Sends what no client would; returns the response as `status code reason`, after checking that it holds nothing else. */
 async function send(url: string, body: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
   const response = await fetch(url, {
     method: "POST",
@@ -36,7 +36,7 @@ const graphql = (query: string, variables: Readonly<Record<string, unknown>> = {
   JSON.stringify({ query, variables });
 const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
 
-/** Registers the tests, on a system that is running when they run. */
+/** Registers the tests for a system that is running by the time they run. */
 export function describeBadInput(running: () => System): void {
   let system: System;
   let gateway: string;

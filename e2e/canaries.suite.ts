@@ -1,6 +1,7 @@
 /**
- * What must leave no trace leaves none: canaries in keys, fields and values of RELAY and NONE namespaces, looked for in all
- * that the system keeps or says. The same search finds those of a namespace that is kept, so it would find the others.
+ * Data that must leave no trace leaves none: canaries in keys, fields and values of RELAY and NONE namespaces are
+ * searched for in everything the system stores or logs. The same search finds the canaries of a stored namespace, so it
+ * would find these.
  */
 import { connectRedis } from "@continuo/signals/redis";
 import { randomBytes, randomUUID } from "node:crypto";
@@ -39,19 +40,19 @@ const Pushed = z.object({
   }),
 });
 
-/** Differs in each run, so that nothing found is another run's. */
+/** Differs in each run, so that nothing found comes from another run. */
 const RUN = randomBytes(6).toString("hex");
 const canary = (of: string, place: string): string => `canary-${RUN}-${of}-${place}`;
 
-/** A system whose processes log all they can, and what they run on. */
+/** A system whose processes log at every level, and the servers it runs on. */
 export interface Traced {
   readonly system: System;
   readonly adminUrl: string;
-  /** Undefined: nothing of it is kept in a Redis. */
+  /** Undefined: this system uses no Redis. */
   readonly redisUrl: string | undefined;
 }
 
-/** Registers the test, on a system that is running when it runs. */
+/** Registers the test for a system that is running by the time it runs. */
 export function describeCanaries(bus: string, running: () => Traced): void {
   test(`what is relayed or stays on its device is in no table, file, queue or log: over ${bus}`, async () => {
     const { system, adminUrl, redisUrl } = running();
@@ -66,7 +67,7 @@ export function describeCanaries(bus: string, running: () => Traced): void {
     const { push, tryPush } = await pusher(gateway, phone);
     const of = `${bus.toLowerCase()}-relay`;
 
-    // It is heard by who is there: once it is, all that there is to a relay has happened.
+    // Relays only reach current listeners: once this one arrives, the relay is done with it.
     await eventually(
       "the laptop listens",
       async () => {
@@ -84,7 +85,7 @@ export function describeCanaries(bus: string, running: () => Traced): void {
         field: canary(of, "none-field"),
         value: canary(of, "none-value"),
       },
-      // Refused: another type, a wrong value, too large, of no version.
+      // Refused: disallowed op, invalid value, too large, unknown schema version, unknown namespace.
       { namespace: "pointers", key: canary(of, "op"), field: "x", payload: { type: canary(of, "type") } },
       { namespace: "pointers", key: canary(of, "wrong"), field: "shape", value: { [canary(of, "member")]: 1 } },
       { namespace: "pointers", key: "large", field: "x", value: `${canary(of, "large")} ${"x".repeat(5_000)}` },
@@ -102,7 +103,7 @@ export function describeCanaries(bus: string, running: () => Traced): void {
       "NAMESPACE_UNKNOWN",
       "APPLIED",
     ]);
-    // Refused as a whole: no such type of variable, too much, no such epoch.
+    // Refused as a whole: wrong variable type, too many ops, unknown epoch.
     for (const broken of [
       { ops: [{ namespace: "pointers", key: { [canary(of, "object")]: 1 }, field: "x", value: 1 }] },
       {
@@ -141,7 +142,7 @@ export function describeCanaries(bus: string, running: () => Traced): void {
   });
 }
 
-/** As an operator does it. */
+/** As an operator would. */
 async function publishNamespaces({ environments }: System): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "continuo-canaries-"));
   try {
@@ -186,7 +187,7 @@ interface Op {
   readonly schemaVersion?: number;
 }
 
-/** Pushes as a replica of a device, in its order; `tryPush` answers with the text, whatever it is, and uses no seq up. */
+/** Pushes as one replica of a device, in order; `tryPush` returns the raw response and uses no seq up. */
 async function pusher(
   gateway: string,
   device: Device,
@@ -257,7 +258,10 @@ async function rowsWith(adminUrl: string, prefix: string): Promise<Record<string
   }
 }
 
-/** The canaries in all files of the Postgres server: tables, write-ahead log, notifications; undefined where it is elsewhere. */
+/**
+ * The canaries in all files of the Postgres server: tables, write-ahead log, notifications; undefined if the server is
+ * elsewhere.
+ */
 async function filesWith(adminUrl: string, prefix: string): Promise<{ found: string[] } | undefined> {
   const client = new Client({ connectionString: adminUrl });
   await client.connect();
@@ -270,7 +274,7 @@ async function filesWith(adminUrl: string, prefix: string): Promise<{ found: str
     for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
       let end = "";
-      // A file may go while it is looked at.
+      // A file may be deleted while it is being read.
       const chunks = createReadStream(join(entry.parentPath, entry.name), { encoding: "latin1" });
       await chunks
         .forEach((chunk: string) => {
@@ -285,7 +289,7 @@ async function filesWith(adminUrl: string, prefix: string): Promise<{ found: str
   }
 }
 
-/** The canaries in all keys of a Redis, and in what they hold; one that is put there is found. */
+/** The canaries in all keys of a Redis and their values; a canary placed there is found too. */
 async function keysWith(url: string, prefix: string): Promise<string[]> {
   const redis = await connectRedis(url, {
     maxRetriesPerRequest: 1,

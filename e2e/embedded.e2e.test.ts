@@ -8,7 +8,7 @@ import { createDevice, signUp } from "./device.ts";
 import { startProcess, type RunningProcess } from "./process.ts";
 import { tellStory } from "./story.ts";
 
-/** One start after the other on the same data, as people do: only the first has to make it. */
+/** One start after another on the same data, as people do: only the first has to create it. */
 let dataDirectory: string;
 beforeAll(async () => {
   dataDirectory = await mkdtemp(join(tmpdir(), "continuo-start-"));
@@ -50,7 +50,7 @@ test("npm start: the story holds, a stop is clean with the database last, a star
   await phone.push();
 
   await first.stop("SIGKILL");
-  // As one that dies while it writes leaves it.
+  // As a start that died while writing would leave it.
   await writeFile(join(dataDirectory, "self-check-device"), "");
   const second = stack.use(await npmStart());
   const laptop = createDevice({ gateway: second.url, name: "Laptop", platform: "LAPTOP" });

@@ -51,7 +51,7 @@ test("a worker killed in the middle of a fan-out: each sign-out is seen on the o
   await using _pool = { [Symbol.asyncDispose]: () => sql.end() };
   const count = async (query: string): Promise<number> =>
     (await sql.query<{ count: number }>(query)).rows[0]?.count ?? 0;
-  // Nobody's: but where there is one, each sign-out is looked at.
+  // Unrelated to these sessions, but while any webhook exists, the fan-out examines every sign-out.
   await sql.query("INSERT INTO session.applications (id, name, created_at) VALUES ('other', 'Other', now())");
   await sql.query(
     "INSERT INTO session.webhooks (id, application_id, url, sealed_secret, created_at) VALUES (gen_random_uuid(), 'other', 'https://hook.test', '', now())",
@@ -198,7 +198,7 @@ test("the gateway and Postgres killed under a person of the simulator's, whose n
   expect(Math.min(changes, settled, faults?.LOSE_ANSWER ?? 0, faults?.LOSE_REQUEST ?? 0)).toBeGreaterThan(0);
 });
 
-/** People who sign up, and whose devices sign in, the way clients do; with the simulator's namespace published. */
+/** People who sign up and whose devices sign in as clients do, with the simulator's namespace published. */
 async function openGround(): Promise<Ground & AsyncDisposable> {
   await using opening = new AsyncDisposableStack();
   const sql = opening.adopt(new Pool({ connectionString: postgres.adminUrl, max: 1 }), (pool) => pool.end());
@@ -243,7 +243,7 @@ interface Work {
   stop(): Promise<void>;
 }
 
-/** Changes and refreshes without a pause; what fails is sent again as it was. */
+/** Changes state and refreshes without a pause; whatever fails is sent again unchanged. */
 function work(device: Device): Work {
   const acknowledged = new Map<string, string>();
   const stopping = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * The histories of the simulator against the real service on a real Postgres, while both are killed. More of them with
- * `HISTORIES=<how many>`, from seed `HISTORY=<first>` on.
+ * The simulator's histories against the real service on a real Postgres, while both get killed. `HISTORIES=<how many>`
+ * runs more, starting from seed `HISTORY=<first>`.
  */
 import { KINDS } from "@continuo/merge";
 import { change, createReplica, pull, push, receive, settle, show } from "@continuo/replica";
@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
-/** Whose state is kept of which the time is up, in the order of retention; or will be. */
+/** People with TTL entries that have (or have not yet) expired, in the order in which retention takes them. */
 async function peopleWithBrief(condition: "due" | "not due yet"): Promise<string[]> {
   const { rows } = await service.sql.query<{ user_id: string }>(
     `SELECT DISTINCT user_id FROM user_state.state_entries
@@ -34,7 +34,7 @@ async function peopleWithBrief(condition: "due" | "not due yet"): Promise<string
   return rows.map((row) => row.user_id);
 }
 
-/** What is over is put away, by a worker that dies in the middle of it and one that comes after. */
+/** Retention of expired entries, by a worker that dies in the middle of it and one that takes over. */
 async function putAway(): Promise<void> {
   const { sql, worker } = service;
   await eventually("the end of all that is brief", () => peopleWithBrief("not due yet"), isEmpty);
@@ -64,7 +64,7 @@ async function putAway(): Promise<void> {
 
 const isEmpty = (list: readonly unknown[]): boolean => list.length === 0;
 
-/** Everything that keeps state or carries it dies under load. */
+/** Everything that stores or carries state dies under load. */
 async function rage(load: Load): Promise<void> {
   const {
     processes: [replica],
@@ -76,7 +76,7 @@ async function rage(load: Load): Promise<void> {
   await service.retain();
   await Promise.all([replica.stop("SIGKILL"), worker.stop("SIGKILL")]);
   await load(LOAD);
-  // A process that comes up while there is no database ends: whoever runs it starts it again, and nobody does here.
+  // A process that starts without a database exits, and its supervisor would restart it; there is none here.
   await replica.start();
   await service.killPostgres("SIGKILL");
   await load(LOAD);
@@ -93,7 +93,7 @@ test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FI
     const seeds = Array.from({ length: AT_ONCE }, (_, index) => first + index);
     const reports = await liveThrough(service, { seeds, steps: STEPS, rage, putAway });
     for (const { faults, ...counts } of reports) {
-      // What was to go wrong did go wrong.
+      // Every fault that was meant to happen did happen.
       expect(Math.min(...Object.values(faults))).toBeGreaterThan(0);
       expect(Math.min(...Object.values(counts))).toBeGreaterThan(0);
     }

@@ -1,4 +1,4 @@
-/** `npm run new:subgraph` in a copy of this repository: what it makes composes, typechecks and passes its tests. */
+/** `npm run new:subgraph` in a copy of this repository: its result composes, typechecks and passes its tests. */
 import { execFile, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ const EDITED = ["embedded/src/further-subgraphs.ts", "embedded/package.json", "d
 beforeAll(() => {
   cpSync(repository, root, {
     recursive: true,
-    // pnpm's links are relative: they mean the same in the copy.
+    // pnpm's links are relative, so they still work in the copy.
     verbatimSymlinks: true,
     filter: (path) => !LEFT_OUT.has(relative(repository, path)),
   });
@@ -35,7 +35,7 @@ function run(program: string, ...args: readonly string[]): { readonly status: nu
   return { status, output: `${stdout}${stderr}` };
 }
 
-/** Runs all of them at once. Throws with what one said that fails. */
+/** Runs all commands at once. Throws with the output of one that fails. */
 async function runTogether(...commands: readonly (readonly [string, ...string[]])[]): Promise<void> {
   await Promise.all(
     commands.map(([program, ...args]) =>
@@ -83,7 +83,7 @@ test("when there is no place for it, or a later step fails, all is as it was", (
 
   mkdirSync(fakes);
   writeFileSync(join(fakes, "npx"), "#!/bin/sh\necho ENOSPC\nexit 1\n", { mode: 0o755 });
-  // The pinned Node's own folder comes first on a child's PATH, and has no npx.
+  // The folder of the pinned Node, first on a child's PATH, has no npx, so this fake one is found.
   const { status, output } = newSubgraph("gift-cards");
   rmSync(fakes, { recursive: true });
   expect([status, output]).toEqual([1, expect.stringContaining("E_DISK_FULL")]);
@@ -110,6 +110,6 @@ test("a subgraph is made that composes, typechecks, passes its test and has its 
     ["vitest", "run", "--project", "unit", "services/gift-cards", "docker-compose.test.ts"],
   );
   expect(supergraph()).toContain(`GIFT_CARDS @join__graph(name: "gift-cards"`);
-  // A directive of operations is in the graph only if every subgraph has it.
+  // An operation directive is in the graph only if every subgraph defines it.
   expect(directives()).toEqual(before);
 });

@@ -1,4 +1,4 @@
-/** Stock OAuth clients, which nobody here wrote, at the public door: gateway and session in this process, over loopback. */
+/** Stock OAuth clients from other projects, at the public endpoints: gateway and session in this process, over loopback. */
 import { createHash, randomUUID } from "node:crypto";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
@@ -9,7 +9,7 @@ import { type SessionBehindGateway, startSessionBehindGateway } from "./session-
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const RESOURCE_SECRET = "cnt_cs_resource";
-/** Of a confidential application that may not introspect. */
+/** The secret of a confidential application that may not introspect. */
 const OTHER_SECRET = "cnt_cs_other+%&:";
 const loopback = { [oauth.allowInsecureRequests]: true };
 
@@ -19,9 +19,9 @@ let as: oauth.AuthorizationServer;
 let newGrant: SessionBehindGateway["grant"];
 let admin: SessionBehindGateway["admin"];
 
-/** A public application, as browsers and phones are. */
+/** A public application, such as a browser or phone app. */
 const app: oauth.Client = { client_id: "continuo" };
-/** A confidential one that signs what it says of itself, and may introspect. */
+/** A confidential application that authenticates by signed assertions (private_key_jwt), and may introspect. */
 const keyed: oauth.Client = { client_id: "keyed" };
 let key: oauth.PrivateKey;
 /** A resource server that may introspect. */
@@ -57,7 +57,7 @@ beforeAll(async () => {
 });
 afterAll(() => stack.disposeAsync());
 
-/** Sends once more when the server wants its nonce in the proof, as clients do. */
+/** Retries once when the server demands its nonce in the proof, as clients do. */
 async function withNonce<Result>(attempt: () => Promise<Result>): Promise<Result> {
   try {
     return await attempt();
@@ -95,7 +95,7 @@ async function revoke(token: string): Promise<void> {
   await oauth.processRevocationResponse(await oauth.revocationRequest(as, app, oauth.None(), token, loopback));
 }
 
-/** What a form is answered, without a client's help. */
+/** The response to a plain form, without a client library. */
 async function post(
   path: string,
   form: Record<string, string> | string,
@@ -507,7 +507,7 @@ it("a confidential client gets nothing by GraphQL, where none authenticates, and
   expect(await graphql(REFRESH, { token: first })).toMatchObject(refusal);
   const second = await renew(first);
   const third = await renew(second);
-  // Long used: whoever only has a copy of it cannot end the session either.
+  // A reused token, two generations old: presenting a mere copy of it cannot end the session either.
   expect(await graphql(REFRESH, { token: first })).toMatchObject(refusal);
   expect(await renew(third)).toBeTypeOf("string");
 });
@@ -607,12 +607,12 @@ describe("introspection", () => {
     const { access_token, refresh_token } = await start();
     const used = String(refresh_token);
     const next = await refresh(used);
-    // Until its successor is used it may be sent again, should the answer have been lost.
+    // A used token may be sent again until its successor is used, in case the response was lost.
     expect(await introspect(used)).toMatchObject({ active: true });
     await refresh(String(next.refresh_token));
     const tampered = `${access_token.slice(0, -8)}AAAAAAAA`;
     for (const token of ["junk", tampered, used]) expect(await introspect(token)).toEqual({ active: false });
-    // To ask about a token that was used before is not to use it.
+    // Introspecting a reused token does not count as using it.
     expect(await introspect(access_token)).toMatchObject({ active: true });
   });
 });

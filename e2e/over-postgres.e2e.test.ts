@@ -1,4 +1,6 @@
-/** One of each process, with Postgres carrying pokes and jobs: from the start, through the story and all that is bad, to the stop. */
+/**
+ * One of each process, with Postgres carrying pokes and jobs: from start to stop, with the story and the bad cases in between.
+ */
 import { createTestDatabase } from "@continuo/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeBadInput } from "./bad-input.suite.ts";
@@ -33,7 +35,7 @@ describeUsers(() => ({ system, adminUrl }));
 describeBadInput(() => system);
 describeCanaries("Postgres", () => ({ system, adminUrl, redisUrl: undefined }));
 
-// The last one: it leaves nothing running.
+// Last, because it stops everything.
 test("told to stop, every process finishes what is under way, says goodbye to its sockets and exits with 0", async () => {
   const [gateway] = system.gateways;
   const person = await signUp(gateway.url);
@@ -43,7 +45,7 @@ test("told to stop, every process finishes what is under way, says goodbye to it
   await live.watch(DEVICE_CHANGED).until("the first batch", () => true);
   await live.watch(STATE_CHANGES).until("the first batch", () => true);
 
-  // Signing in takes long enough to be under way: a password hash each.
+  // Signing in takes long enough to be under way, because of the password hash.
   const underWay = Array.from({ length: 5 }, () => ask(gateway.url, SIGN_IN, { input: person }));
   const identity = only(system.subgraphs.identity);
   const arrived = identity.log().length;

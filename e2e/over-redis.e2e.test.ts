@@ -1,4 +1,4 @@
-/** Two of everything, and a Redis that carries pokes and jobs; in the end it is killed. */
+/** Two of everything, and a Redis that carries pokes and jobs, which is killed at the end. */
 import { createTestDatabase, findRedisServer, freePort, startRedisServer, type RedisServer } from "@continuo/testkit";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
@@ -19,7 +19,7 @@ describe.skipIf(binary === undefined && given === null)("scaled out over Redis",
   let adminUrl: string;
   let redisUrl: string;
   let redis: RedisServer | undefined;
-  /** One of our own, so that it can be killed, where there is a server to start. */
+  /** A Redis of our own, if a server is installed, so that it can be killed. */
   const startRedis = async (port: number): Promise<RedisServer> =>
     opened.use(await startRedisServer({ binary: binary ?? "", port }));
   beforeAll(async () => {
@@ -40,12 +40,13 @@ describe.skipIf(binary === undefined && given === null)("scaled out over Redis",
     expect(await replicasThatConfirmed(adminUrl)).toBe(2);
   });
 
-  // From identity's outbox by a queue in Redis to session's worker, and by a poke in Redis to both gateways.
+  // Here, events pass from identity's outbox through a queue in Redis to session's worker, and by a poke in Redis to
+  // both gateways.
   describeUsers(() => ({ system, adminUrl }));
   describeTakeOver(() => system);
   describeCanaries("Redis", () => ({ system, adminUrl, redisUrl }));
 
-  // The last one: it leaves another Redis.
+  // Last, because it replaces Redis.
   test.skipIf(binary === undefined)(
     "Redis is killed: the log is read all the same, and pokes come again with it",
     async () => {

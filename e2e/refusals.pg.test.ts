@@ -1,4 +1,4 @@
-/** What is refused is recorded, by gateway and session: which case, under the request id that the client got, and no secret. */
+/** Gateway and session log every refusal: which case, under the request id that the client got, and without secrets. */
 import { sendLogsTo } from "@continuo/process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -34,7 +34,7 @@ const Tokens = z.object({ accessToken: z.string(), refreshToken: z.string() });
 const Known = z.object({ data: z.object({ viewer: z.object({ session: z.object({ id: z.uuid() }) }) }) });
 const Line = z.looseObject({ name: z.string(), msg: z.string() });
 
-/** All that was sent and must not be written down. */
+/** Everything sent that must not be logged. */
 const secrets = new Set<string>();
 const secret = (text: string): string => {
   secrets.add(text);
@@ -61,7 +61,7 @@ async function signIn(): Promise<z.infer<typeof Tokens>> {
   return data.startSession;
 }
 
-/** Asks for a socket, as a client would that reads the answer's headers. The stream is open when it got one. */
+/** Requests a WebSocket like a client that reads the response headers. `stream` is open if the upgrade succeeded. */
 async function upgrade(
   path: string,
   headers: Record<string, string>,
@@ -83,7 +83,7 @@ async function upgrade(
 /** A text frame of a client (RFC 6455 section 5.2), masked with zeros; up to 125 bytes. */
 const masked = (text: string): Buffer => Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0, ...Buffer.from(text)]);
 
-/** What was logged as refused under a request id. */
+/** What was logged as refused for a request id. */
 const refusals = (requestId: string | null): unknown[] =>
   readFileSync(file, "utf8")
     .trim()
@@ -227,7 +227,7 @@ describe("a refusal", () => {
     expect(answer).toMatchObject({ status: 101, requestId });
     const payload = { authorization: `Bearer ${secret("junk-on-a-socket")}` };
     answer.stream?.write(masked(JSON.stringify({ type: "connection_init", payload })));
-    // The frame that closes it.
+    // The close frame.
     if (answer.stream) await once(answer.stream, "data");
     answer.stream?.destroy();
     expect(refusals(requestId)).toEqual(["gateway: UNAUTHENTICATED TOKEN_INVALID"]);

@@ -1,4 +1,4 @@
-/** A database that was put back to an earlier state has another revocation log, which no gateway may take for the one it knows. */
+/** A database restored to an earlier state has another revocation log, which no gateway may mistake for the one it knows. */
 import { randomUUID } from "node:crypto";
 import { decodeJwt } from "jose";
 import { expect, it, vi } from "vitest";
@@ -22,7 +22,7 @@ it("a gateway notices, though the log has grown to where it was, and keeps out w
     });
     return Started.parse(answer).data.startSession.accessToken;
   }
-  /** The gateway answers this from what it has read of the log. */
+  /** The gateway answers this from its copy of the log. */
   const check = async (token: string): Promise<number> =>
     (await fetch(`${door.url}/auth/check`, { headers: { authorization: `Bearer ${token}` } })).status;
 

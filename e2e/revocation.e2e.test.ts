@@ -13,7 +13,7 @@ import { startSystem, type System } from "./system.ts";
 let system: System;
 let sql: Pool;
 let crowd: Crowd;
-/** Between session and its database; between the gateways and their bus. */
+/** Proxies between session and its database, and between the gateways and their bus. */
 let database: FaultProxy;
 let bus: FaultProxy;
 
@@ -87,11 +87,11 @@ describe("a thousand sockets at two gateways", () => {
       async () => acksOf(["USER", "APPLICATION"]),
       ({ confirmed: by }) => by.every((replicas) => replicas === 2),
     );
-    // What the gateways say they closed is what was seen to close.
+    // The gateways acknowledged as many sockets as were seen to close.
     expect(acks.sockets).toBe(user.length + application.length);
     say("told by the gateways", acks.latencies);
 
-    // Nobody else was touched; and a change still reaches whoever is there, and no one else.
+    // No other socket was affected, and a change still reaches its person's sockets, and no others.
     expect([...others].filter(hasEnded)).toHaveLength(0);
     expect(crowd.open).toBe(others.size);
     const [laptop] = pairs[0] ?? [];
@@ -253,7 +253,7 @@ async function acksOf(kinds: string[]): Promise<{ confirmed: number[]; sockets: 
   };
 }
 
-/** Runs a command of the operator; resolves to its result. */
+/** Runs an operator command; resolves to its result. */
 async function operate(...argv: string[]): Promise<unknown> {
   const command = await startProcess({
     name: argv.join(" "),

@@ -1,4 +1,4 @@
-/** A person takes their record of security events away, through the public door; gateway and session over loopback. */
+/** A person exports their security events through the public endpoint; gateway and session over loopback. */
 import { runOperator } from "@continuo/session/operator";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -17,7 +17,7 @@ const userId = randomUUID();
 let url: string;
 let admin: Pool;
 let folder: string;
-/** A grant as identity would give it to whoever signed in so many seconds ago. */
+/** A grant as identity would sign it for a user who signed in that many seconds ago. */
 let grantOf: (secondsAgo: number) => Promise<string>;
 
 beforeAll(async () => {
@@ -51,7 +51,7 @@ async function signIn(secondsAgo = 0): Promise<string> {
 const download = (token?: string): Promise<Response> =>
   fetch(`${url}/account/security-events`, { headers: token === undefined ? {} : { authorization: `Bearer ${token}` } });
 
-/** `audit verify --file … --jwks …`, as somebody without access to the database runs it. */
+/** `audit verify --file … --jwks …`, run without access to the database. */
 async function verify(file: string): Promise<{ code: number; value: unknown }> {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   const argv = ["audit", "verify", "--file", file, "--jwks", `${url}/.well-known/jwks.json`, "--json"];
@@ -62,7 +62,7 @@ async function verify(file: string): Promise<{ code: number; value: unknown }> {
 
 it("a person's record of security events comes whole, however long it is, and proves itself offline", async () => {
   const token = await signIn();
-  // 16 MB of it: more than any answer that is held in memory may have.
+  // 16 MB: more than any response held in memory may have.
   await admin.query(
     `INSERT INTO session.auth_events (user_id, at, type, detail)
      SELECT $1, now(), 'DEVICE_RENAMED', jsonb_build_object('name', repeat('a', 8000)) FROM generate_series(1, 2000)`,

@@ -1,4 +1,4 @@
-/** Going on with a film on another device, over two gateways: the device that had it is asked over its socket. */
+/** Continuing a film on another device, over two gateways: the previous device is asked for its state over its socket. */
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { z } from "zod";
@@ -55,7 +55,7 @@ const RESUME = {
 
 type Player = ReturnType<typeof createPlayer>;
 
-/** What a device does beside the story's. */
+/** What a device does here, in addition to the story. */
 function createPlayer(device: Device) {
   const clientId = randomUUID();
   let seq = 0;
@@ -74,7 +74,7 @@ function createPlayer(device: Device) {
   };
 }
 
-/** Sends what it has when it is asked, and says so. */
+/** Flushes what it has when asked, and says so. */
 async function giveUp(
   player: Player,
   live: Watch<z.infer<typeof CHANGED.data>>,
@@ -95,7 +95,7 @@ async function giveUp(
   );
 }
 
-/** Registers the test, on a system with two gateways that is running when it runs. */
+/** Registers the test for a system with two gateways that is running by the time it runs. */
 export function describeTakeOver(running: () => System): void {
   test("a phone goes on where the TV was, and the TV knows that it does", async () => {
     const system = running();
@@ -124,7 +124,7 @@ export function describeTakeOver(running: () => System): void {
       phone.device.ask(TAKE_OVER, { id: publishActivity.id }),
       giveUp(tv, live, fence, 1_015),
     ]);
-    // A machine that has much to do may be too slow for 800 ms; then what came late moves nothing.
+    // A busy machine may take longer than 800 ms; then what arrives late moves nothing.
     const position = takeOver.flushed === "FLUSHED" ? 1_015 : takeOver.entry.value.answer.position;
     expect(takeOver).toMatchObject({
       fence: fence + 1,

@@ -1,4 +1,4 @@
-/** What becomes of a person's devices and state when an operator disables their user, enables it again, and deletes it. */
+/** What happens to a person's devices and state when an operator disables, enables and deletes their user. */
 import { runOperator } from "@continuo/identity/operator";
 import { randomUUID } from "node:crypto";
 import { PassThrough } from "node:stream";
@@ -9,13 +9,13 @@ import { eventually, refusal } from "./graph-client.ts";
 import { CHANGE_PASSWORD_AND_SIGN_OUT_OTHERS, STATE_CHANGES } from "./operations.ts";
 import type { System } from "./system.ts";
 
-/** How many sockets each gateway closed when a user's sessions ended; by their e-mail address. */
+/** How many sockets each gateway closed when disabling a user ended their sessions, by e-mail address. */
 const CLOSED = `
 SELECT a.replica, a.sockets_closed AS closed
   FROM session.revocation_acks AS a JOIN session.revocations AS r USING (seq) JOIN identity.users AS u ON u.id = r.user_id
  WHERE u.email = $1 AND r.reason = 'USER_DISABLED'`;
 
-/** Registers the tests, on a system that is running when it runs; `adminUrl` is of its database. */
+/** Registers the tests for a system that is running by the time they run; `adminUrl` is its database. */
 export function describeUsers(running: () => { readonly system: System; readonly adminUrl: string }): void {
   test("a new password can end the other sessions in the same request, and is the only one from then on", async () => {
     const { system } = running();

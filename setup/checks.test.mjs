@@ -44,7 +44,7 @@ describe("the disk", () => {
     expect(await checkDatabase()).toContain(`${root}/of/somebody/postgres`);
   });
 
-  // Nothing is free there.
+  // /proc has no free space.
   test.runIf(process.platform === "linux")("is full, whatever is free in the checkout", async () => {
     vi.stubEnv("DATA_DIRECTORY", "/proc/continuo/data");
     await expect(checkDisk()).rejects.toMatchObject({

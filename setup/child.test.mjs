@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { expect, test } from "vitest";
 import { root } from "./place.mjs";
 
-/** A door like `run.mjs`, in front of a program that counts the signals it gets. */
+/** An entry point like `run.mjs`, for a program that counts the signals it gets. */
 function startDoor(program) {
   const door = `import { run } from "./setup/child.mjs"; process.exitCode = await run(process.execPath, ["-e", ${JSON.stringify(program)}], { tether: true });`;
   return spawn(process.execPath, ["--input-type=module", "-e", door], {

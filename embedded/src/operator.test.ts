@@ -23,7 +23,7 @@ describe("the environment of an operator's command", () => {
   it("is made from the secrets of what runs on the folder, and there is none where nothing does", async () => {
     const nothing = { code: "E_NOT_RUNNING" };
     await expect(operatorEnvironment(source)).rejects.toMatchObject(nothing);
-    // Secrets made now would be of no database.
+    // New secrets would not match any database.
     expect(await readdir(directory)).toEqual([]);
 
     const { databasePasswords, masterKey } = await loadSecrets(join(directory, "secrets.json"));

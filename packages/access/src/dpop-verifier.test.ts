@@ -19,7 +19,7 @@ function verify(proof: string, request: Partial<ProvenRequest> = {}): DpopProof 
   return verifier.verify({ method: "POST", url: URL, proof, ...request });
 }
 
-/** A proof that is good but for what the test changes; `undefined` leaves a member out. */
+/** A valid proof except for the test's changes; `undefined` omits a member. */
 function proofWith(
   change: { header?: Record<string, unknown>; claims?: Record<string, unknown>; jwk?: JWK } = {},
 ): Promise<string> {
@@ -28,7 +28,7 @@ function proofWith(
   return new SignJWT(claims).setProtectedHeader(header).sign(pair.privateKey);
 }
 
-/** Signed by nobody: for what is refused before the signature is looked at. */
+/** Has no real signature: for checks that precede the signature. */
 function unsigned(header: object, claims: object = { jti: "1", htm: "POST", htu: URL, iat: NOW }): string {
   return [...[header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")), "AAAA"].join(".");
 }

@@ -22,7 +22,7 @@ const claims = {
 };
 const verifier = createGrantVerifier(ours.publicJwk);
 
-/** A grant that is right but for `changes`. */
+/** A valid grant except for `changes`. */
 async function forge(changes: Record<string, unknown>, header: Record<string, unknown> = {}): Promise<string> {
   return new SignJWT({
     iss: "continuo-identity",

@@ -19,7 +19,7 @@ const ada: Caller = {
   },
 };
 
-/** An identity that is right but for `changes`. */
+/** A valid identity except for `changes`. */
 async function forge(changes: Record<string, unknown>, header: Record<string, unknown> = {}): Promise<string> {
   const seconds = Math.floor(Date.now() / 1000);
   return new SignJWT({

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { gather, type GatherOptions } from "./gather.ts";
 
-/** A statement that answers when it is told to. */
+/** A statement that answers on demand. */
 function statement(options: GatherOptions): {
   call: (name: string) => Promise<string>;
   sent: string[][];
@@ -21,7 +21,7 @@ function statement(options: GatherOptions): {
     if (fault) first?.reject(fault);
     else first?.resolve();
     await tick();
-    // What comes in that turn goes with those that waited.
+    // One more turn, for calls that joined those waiting.
     await tick();
   };
   return { call, sent, finish };
@@ -83,7 +83,7 @@ describe("calls that are gathered", () => {
   it("leave in halves before what is done with the answers of those before", async () => {
     const done: string[] = [];
     const run = async (names: readonly string[]): Promise<readonly string[]> => {
-      // As a connection: what it is given leaves at the end of the turn.
+      // Like a connection, which sends its data at the end of the turn.
       process.nextTick(() => done.push(`sent ${names.join()}`));
       await tick();
       return names;
@@ -123,7 +123,7 @@ describe("calls that are gathered", () => {
       const next = call("b");
       held.resolve();
       await before;
-      // In the turn in which it ended.
+      // In the same turn in which the first one ended.
       if (end !== "ends") vi.runAllTimers();
       await next;
       vi.runAllTimers();

@@ -11,7 +11,7 @@ import { openDatabase } from "./open-database.ts";
 import { startDatabase } from "./start-database.ts";
 import { inTransaction } from "./transaction.ts";
 
-/** As much of a Prisma client as stands between it and the pool: one session of the adapter, for all its life. */
+/** The part of a Prisma client between it and the pool: one adapter session for its whole life. */
 class AdapterClient {
   readonly #session: ReturnType<PrismaPg["connect"]>;
 

@@ -1,4 +1,4 @@
-/** Both sides over loopback: many callers on one socket, and the ways in which it ends. */
+/** Both sides over loopback: many callers on one socket, and how it can end. */
 import { createLogger } from "@continuo/process";
 import { MessageType } from "graphql-ws";
 import { once } from "node:events";
@@ -28,7 +28,7 @@ afterEach(async () => {
 
 type Answer = Parameters<typeof acceptOperations>[0]["answer"];
 
-/** Answers what the query asks for: who asks, when told, nothing, or too much. */
+/** A server of operations; by default, the answer echoes the query and who asks. */
 async function serve(
   answer: Answer = async ({ query, headers }) => ({ data: { query, from: headers["from"] } }),
   limits: { initWithinMs?: number; silentForMs?: number; closeWithinMs?: number } = {},
@@ -79,7 +79,7 @@ function open(port: number, options: { pingEveryMs?: number; maxAgeMs?: number; 
   );
 }
 
-/** The first operations find no socket. */
+/** Retries, because the first operations find no open socket. */
 async function ask(
   sockets: OperationSockets,
   query: string,
@@ -93,12 +93,12 @@ async function ask(
   return asked.answer;
 }
 
-/** The same where time stands still. */
+/** The same with fake timers. */
 async function first(sockets: OperationSockets): Promise<void> {
   await expect.poll(() => sockets.ask({ query: "first" }, HEADERS, PATIENCE)).toMatchObject({ data: {} });
 }
 
-/** A side that says what it is told to. */
+/** A peer that sends what it is told to. */
 async function speak(port: number): Promise<{ socket: WebSocket; say: (message: unknown) => void; heard: unknown[] }> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql/operations`, "graphql-transport-ws");
   const heard: unknown[] = [];
@@ -241,7 +241,7 @@ describe("a socket", () => {
       const before = stream?.bytesWritten;
       vi.advanceTimersByTime(100);
       await expect.poll(() => stream?.bytesWritten).not.toBe(before);
-      // It is written in one turn of the event loop, and read in the next.
+      // The ping is written in one turn of the event loop, and read in a later one.
       for (let turns = 0; turns < 3; turns += 1) await turn();
       await delay(20);
     }
@@ -377,7 +377,7 @@ describe("a server", () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const { port } = await serve(undefined, { initWithinMs: 50 });
     const { socket, heard, say } = await speak(port);
-    // As timers are run, which is before what has come is read.
+    // At the point where timers run, before input is read.
     await new Promise((resolve) => later(resolve, 1));
     say(INIT);
     vi.advanceTimersByTime(50);

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { createSend } from "./wire.ts";
 
-/** What goes out, a list for each write. */
+/** What was sent, one list per write. */
 function createStream(): { stream: Writable; writes: string[][] } {
   const writes: string[][] = [];
   const stream = new Writable({

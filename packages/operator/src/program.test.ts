@@ -13,13 +13,13 @@ interface Equipment {
 
 interface Terminal {
   readonly isTTY?: boolean;
-  /** Without: as `isTTY`. */
+  /** Default: as `isTTY`. */
   readonly showsQuestions?: boolean;
   readonly answer?: string;
   readonly signal?: AbortSignal;
 }
 
-/** Runs `things do` whose work is given, and returns what came of it. */
+/** Runs `things do` with the given work, and returns the result. */
 async function run(
   work: (operator: Operator<Equipment>) => Promise<Report>,
   argv: readonly string[] = [],

@@ -1,4 +1,4 @@
-/** Real processes: a signal cannot be tried on the test's own. */
+/** Uses real processes, since signals cannot be sent to the test's own. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ const PREAMBLE = `
   const keepAlive = setInterval(() => {}, 1_000);
 `;
 
-/** Runs `script`, sends each signal once its cue has been printed, and gives what came of it. */
+/** Runs `script`, sends each signal once its cue has been printed, and returns the outcome. */
 async function run(
   script: string,
   ...signals: { after: string; send: NodeJS.Signals }[]

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { createCounter, createGauge, createHealth, measureOperations, metrics, startHealthPort } from "./index.ts";
 import { createHistogram } from "./metrics.ts";
 
-/** The lines of one metric, its comments left out. */
+/** The lines of one metric, without comments. */
 async function linesOf(name: string): Promise<string[]> {
   return (await metrics.text()).split("\n").filter((line) => line.startsWith(name) && !line.startsWith("#"));
 }

@@ -37,7 +37,7 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
     await jobs.enqueue(tell, { subject: "through a cluster" });
     await vi.waitFor(() => expect(ran).toEqual(["through a cluster"]), soon);
 
-    // The subscribers sit on the first node of the list.
+    // The subscribers are on the first node of the list.
     await cluster.nodes[0]?.[Symbol.asyncDispose]();
     await vi.waitFor(() => expect(gaps).toBeGreaterThanOrEqual(topics.length), soon);
     await vi.waitFor(async () => {
@@ -93,7 +93,7 @@ describe.skipIf(binary === "")("with a redis-server of our own", () => {
     await vi.waitFor(() => expect(ran).toEqual(["afterwards"]), soon);
     await vi.waitFor(() => expect(ticks).toBeGreaterThan(1), soon);
 
-    // Everything else closes after the server has gone for good.
+    // Everything else is closed after the server is gone for good.
     await second[Symbol.asyncDispose]();
   });
 });

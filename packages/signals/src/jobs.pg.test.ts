@@ -8,7 +8,7 @@ import { defineJob } from "./jobs.ts";
 import { describeJobs } from "./jobs.suite.ts";
 import { startJobs } from "./start-jobs.ts";
 
-/** The process ids of the server's sides of the connections that listen. */
+/** Backend process ids of the connections that listen. */
 async function listeners(databaseUrl: string): Promise<number[]> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();

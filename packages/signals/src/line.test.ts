@@ -18,7 +18,7 @@ function someLine(probe: () => Promise<void> = async () => undefined): OpenLine 
   };
 }
 
-/** Opens one line after the other. */
+/** Opens the given lines in turn. */
 function opens(...lines: OpenLine[]): () => Promise<OpenLine> {
   return async () => {
     const next = lines.shift();
@@ -72,7 +72,7 @@ test("a line that cannot be opened does not hold up the start, and is tried unti
   await using _ = await startLine({ open, onOpen, logger, random: () => 0 });
   await vi.waitFor(() => expect(onOpen).toHaveBeenCalledTimes(1), soon);
   expect(open).toHaveBeenCalledTimes(4);
-  // Once it was open, what was before makes nobody wait longer.
+  // After a successful open, earlier failures no longer count towards the backoff.
   line.lose();
   await vi.waitFor(() => expect(failures.slice(0, 4)).toEqual([1, 2, 3, 1]), soon);
 });

@@ -55,7 +55,7 @@ export function describeOutbox(name: string, openBus: OpenBus): void {
         ...options,
       });
 
-    /** Jobs that only keep what is enqueued. */
+    /** Jobs that only record what is enqueued. */
     function keep(): { enqueued: { name: string; payload: unknown; jobId: string | undefined }[]; keeping: Jobs } {
       const enqueued: { name: string; payload: unknown; jobId: string | undefined }[] = [];
       const enqueue: Jobs["enqueue"] = async ({ name }, payload, options) =>

@@ -31,7 +31,7 @@ test("a process hears its own pokes at once, once, and while the database is awa
   await others.subscribe("topic", ear(heardByOthers));
   await pokes.publish("topic", 1);
   expect(heard).toEqual([1]);
-  // What comes back through the database comes in order: when a later one has come, the first would have.
+  // Notifications arrive in order: once a later poke has arrived, the echo of the first would have too.
   await vi.waitFor(() => expect(heardByOthers).toContain(1), { timeout: 60_000 });
   await others.publish("topic", 2);
   await vi.waitFor(() => expect(heard).toContain(2), { timeout: 60_000 });

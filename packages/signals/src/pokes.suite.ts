@@ -218,7 +218,7 @@ export function describePokes(name: string, openBus: OpenBus): void {
   });
 }
 
-/** The publisher may still be on its way back: says it again until it is heard. */
+/** Pokes until one is heard, because the publisher may still be reconnecting. */
 async function pokeUntilHeard(pokes: Pokes, topic: string, { heard }: Ear): Promise<void> {
   const number = 1_000 + heard.length;
   await vi.waitFor(async () => {

@@ -1,4 +1,4 @@
-/** What a relay promises, whatever carries it. */
+/** What a relay guarantees on either backend. */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Bus, OpenBus } from "./fixtures/bus.ts";

@@ -1,4 +1,6 @@
-/** What is compiled from its third run on answers as it did when it was interpreted; of siblings that fail it may name more. */
+/**
+ * An operation compiled on its third run answers as when interpreted; where several siblings fail, it may report more of them.
+ */
 import { AppError } from "@continuo/errors";
 import { createLogger } from "@continuo/process";
 import { GraphQLScalarType, parse } from "graphql";

@@ -1,4 +1,4 @@
-/** Operations over the socket that a gateway has in common for all its callers. */
+/** Operations over the socket that a gateway shares among all its callers. */
 import {
   type Caller,
   createIdentitySigner,

@@ -1,4 +1,4 @@
-/** Streams of a small subgraph over a socket, asked as the gateway asks, and by whoever else comes. */
+/** Streams of a small subgraph over a socket, requested as the gateway does, and by other callers. */
 import { createIdentitySigner, createIdentityVerifier, generateKey, IDENTITY_HEADER } from "@continuo/access";
 import { createHealth, createLogger } from "@continuo/process";
 import { parse } from "graphql";
@@ -23,7 +23,7 @@ const signer = createIdentitySigner(keys.privateJwk);
 const identity = createIdentityVerifier(keys.publicJwk);
 const ada = testViewer();
 
-/** Generators as a team writes them: of those that wait, one looks at the signal. */
+/** Generators as a team would write them; of the two that wait, only one watches the signal. */
 const resolvers = {
   Subscription: {
     ticks: {
@@ -81,7 +81,7 @@ function connect(connectionParams: Record<string, unknown>, url = socketUrl()): 
   return client;
 }
 
-/** With what a socket ends that says this first. */
+/** How a socket ends that sends these messages first. */
 async function endOf(...messages: Parameters<typeof stringifyMessage>[0][]): Promise<[code: number, reason: string]> {
   const socket = new WebSocket(socketUrl(), "graphql-transport-ws");
   await once(socket, "open");

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { expect, test } from "vitest";
 import { startHttpFaultProxy, type HttpFault } from "./http-fault-proxy.ts";
 
-/** What somebody who waits a while hears through a proxy with this fault, and how often the service was asked. */
+/** What a client that waits a while receives through a proxy with this fault, and how often the service was called. */
 async function ask(fault: HttpFault): Promise<{ heard: string; asked: number; overheard: number }> {
   await using stack = new AsyncDisposableStack();
   let asked = 0;

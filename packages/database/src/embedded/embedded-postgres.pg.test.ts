@@ -16,7 +16,8 @@ import { isRunning, programOf } from "./process-table.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
 
-// As root, mkdtemp makes this unreadable to the account that runs Postgres: every test also shows that this does not matter.
+// As root, mkdtemp makes this unreadable for the account that runs Postgres, so every test also shows that this does
+// not matter.
 const directory = await mkdtemp(join(tmpdir(), "continuo-embedded-"));
 const home = join(directory, "postgres");
 const start = (options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> =>
@@ -190,7 +191,7 @@ describe("an embedded Postgres", () => {
   it("puts a half-made data directory aside and makes a new one", async () => {
     const broken = join(directory, "broken");
     await mkdir(join(broken, "cluster/base"), { recursive: true });
-    // Of a start that died. No process has that number.
+    // Left behind by a start that died. No process has this number.
     await mkdir(join(broken, "cluster.new-2147483647"));
     await using server = await start({ dataDirectory: broken });
     expect(await query(server.adminUrl, "SELECT 1")).toEqual([1]);
