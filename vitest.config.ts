@@ -15,8 +15,8 @@ const patience = { testTimeout: 180_000, hookTimeout: 180_000, expect: { poll: {
 
 /**
  * Three processes run all files and share loaded modules: one process per file took longer to start than most files
- * run, and with two on two cores a third of the time is idle, since much of what is tested waits. So a file must leave
- * nothing behind in its process; spies are restored after each test.
+ * run, and since much of what is tested waits, two processes on two cores leave a third of the time idle. So a file
+ * must leave nothing behind in its process; spies are restored after each test.
  */
 const sharing = { isolate: false, maxWorkers: 3, restoreMocks: true };
 

@@ -1,5 +1,5 @@
 /**
- * A separate process of the benchmark, so that its work does not run on another thread's time: it is started with
+ * A separate process of the benchmark, so that its work shares no thread with anything else: it is started with
  * settings, reports when it is ready, answers questions one at a time, and ends when its parent does.
  */
 import { fork } from "node:child_process";

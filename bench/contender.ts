@@ -14,7 +14,7 @@ export interface Effort {
   readonly workers: number;
 }
 
-/** A benchmark; each file in `benchmarks/` has one or more. */
+/** A benchmark, defined in `benchmarks/`. */
 export interface Benchmark {
   readonly name: string;
   /** What it does, in one line. */

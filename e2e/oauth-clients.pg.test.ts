@@ -507,7 +507,7 @@ it("a confidential client gets nothing by GraphQL, where none authenticates, and
   expect(await graphql(REFRESH, { token: first })).toMatchObject(refusal);
   const second = await renew(first);
   const third = await renew(second);
-  // A reused token, two generations old: presenting a mere copy of it cannot end the session either.
+  // Superseded twice: replaying a copy of it without the client's key cannot end the session either.
   expect(await graphql(REFRESH, { token: first })).toMatchObject(refusal);
   expect(await renew(third)).toBeTypeOf("string");
 });
@@ -612,7 +612,7 @@ describe("introspection", () => {
     await refresh(String(next.refresh_token));
     const tampered = `${access_token.slice(0, -8)}AAAAAAAA`;
     for (const token of ["junk", tampered, used]) expect(await introspect(token)).toEqual({ active: false });
-    // Introspecting a reused token does not count as using it.
+    // Introspecting a used token does not count as using it again.
     expect(await introspect(access_token)).toMatchObject({ active: true });
   });
 });

@@ -13,7 +13,7 @@ import { z } from "zod";
 /** A device gives up waiting after this. Milliseconds. */
 const PATIENCE_MS = 1_500;
 
-/** A system whose users have their state kept. */
+/** A running system that keeps people's state. */
 export interface Ground {
   /** A new person without devices, and a network between them and the system. */
   connect(network: Network): Promise<Connection>;

@@ -12,7 +12,7 @@ const ENTRIES_EACH = 500;
 const OPS_PER_PUSH = 100;
 const ENTRIES = PEOPLE * ENTRIES_EACH;
 
-/** The minimal table for settings: whose, which, and the value. */
+/** The minimal table for a setting: whose it is, which one, and its value. */
 const CREATE_TABLE = `
 CREATE TABLE bench_settings (
   user_id uuid, namespace text, key text, field text, value jsonb NOT NULL, rev bigint NOT NULL,

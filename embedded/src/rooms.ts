@@ -1,6 +1,6 @@
 /**
- * The environment of each room (a service's server and workers) as text, the way a process gets it: the one place that
- * knows all variable names. Ports and addresses are added by the caller.
+ * The environment of each room (a service with its workers, or the gateway) as text, the way a process gets it: here
+ * the variable names of all rooms come together. The caller adds ports and addresses.
  */
 import { roleUrl, ROLES, type RoleOwner, type RolePasswords } from "@continuo/database";
 import type { Overrides } from "@continuo/gateway/app";

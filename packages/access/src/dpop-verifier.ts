@@ -1,5 +1,5 @@
 /**
- * DPoP proofs: the checks of RFC 9449 section 4.3, the most expensive one last.
+ * DPoP proofs: the twelve checks of RFC 9449 section 4.3, the most expensive one last.
  * Whether a proof was used before is not checked here: that needs a memory shared by all replicas.
  */
 import { AppError } from "@continuo/errors";

@@ -54,7 +54,7 @@ const connections = createGauge(
 
 /**
  * Opens the pool lazily (nothing connects yet). Lost connections are replaced when the server is back; closing waits
- * until those in use are released.
+ * for those in use.
  */
 export function openDatabase<Client extends { $disconnect(): Promise<void> }>(
   options: DatabaseOptions<Client>,

@@ -48,7 +48,7 @@ interface Waiting {
 const MAX_UNDER_WAY = 250;
 /** Unsent bytes above which new operations go to another socket. */
 const MAX_WAITING_BYTES = 1024 * 1024;
-/** Time limits for the WebSocket handshake, and then for being admitted. */
+/** Time limits: for the WebSocket handshake, and for everything until we are admitted. */
 const CONNECT_WITHIN_MS = 2_000;
 const ADMITTED_WITHIN_MS = 5_000;
 const CLOSE_WITHIN_MS = 1_000;

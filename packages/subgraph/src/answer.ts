@@ -2,7 +2,7 @@ import type { SubgraphContext } from "./context.ts";
 import type { ObserveOperation } from "./observe-operation.ts";
 import type { OperationAnswer, OperationRequest, RunOperation } from "./run-operation.ts";
 
-/** Who asks, and signals for how long the caller waits. */
+/** The caller of an operation, and how long it waits for the answer. */
 export type AnswerScope = Omit<SubgraphContext, "logger">;
 
 /** Answers a query or a mutation. Never rejects: errors are part of the answer. */

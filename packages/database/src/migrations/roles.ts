@@ -60,7 +60,7 @@ async function giveLogin(admin: ClientBase, role: Role, password: string): Promi
 }
 
 /**
- * The verifier that Postgres stores for a password (RFC 5803). Sent instead of the password, which so never reaches a
+ * The verifier that Postgres stores for a password (RFC 5803). Sent in its place, so that the password never reaches a
  * server log.
  */
 export function scramVerifier(password: string, salt: Buffer, iterations = 4_096): string {
