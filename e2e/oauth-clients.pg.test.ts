@@ -512,6 +512,22 @@ it("a confidential client gets nothing by GraphQL, where none authenticates, and
   expect(await renew(third)).toBeTypeOf("string");
 });
 
+it("a fault of ours is told as one, under a request id, and nothing of what it was", async () => {
+  const { access_token } = await start();
+  await admin.query(`
+    CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a cause'; END $$;
+    CREATE TRIGGER refuse_event BEFORE INSERT ON session.auth_events FOR EACH ROW EXECUTE FUNCTION refuse_event()`);
+  const revoked = await post("/oauth/revoke", { client_id: "continuo", token: access_token }).finally(() =>
+    admin.query("DROP FUNCTION refuse_event CASCADE"),
+  );
+  expect(revoked).toMatchObject({
+    status: 500,
+    body: { error: "server_error", error_description: "UNEXPECTED: Something went wrong on our side." },
+  });
+  expect(revoked.headers.get("x-request-id")).toBeTruthy();
+  expect(await introspect(access_token)).toMatchObject({ active: true });
+});
+
 describe("revocation", () => {
   it("answers 200 to what it does not know (RFC 7009 section 2.2), and to a wrong hint", async () => {
     expect(await post("/oauth/revoke", { client_id: "continuo", token: "junk" })).toMatchObject({

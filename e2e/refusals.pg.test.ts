@@ -21,7 +21,7 @@ beforeAll(async () => {
   );
   file = join(folder, "log");
   sendLogsTo(file);
-  door = stack.use(await startSessionBehindGateway({ logLevel: "info" }));
+  door = stack.use(await startSessionBehindGateway({ logLevel: "trace" }));
 });
 afterAll(() => stack.disposeAsync());
 

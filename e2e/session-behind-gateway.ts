@@ -22,7 +22,7 @@ export interface SessionBehindGateway extends AsyncDisposable {
 export async function startSessionBehindGateway({
   logLevel = "silent",
   issuerPath = "",
-}: { logLevel?: "silent" | "info"; issuerPath?: string } = {}): Promise<SessionBehindGateway> {
+}: { logLevel?: "silent" | "trace"; issuerPath?: string } = {}): Promise<SessionBehindGateway> {
   await using opening = new AsyncDisposableStack();
   const database = opening.use(await createTestDatabase());
   const [gatewayKey, grantKey, port] = await Promise.all([generateKey("Ed25519"), generateKey("Ed25519"), freePort()]);

@@ -231,8 +231,8 @@ describe("retention", () => {
     expect(await verdictOf(userId)).toEqual({ checked: 2 });
     await insert(pool, userId);
     expect(await verdictOf(userId)).toEqual({ checked: 3 });
-    const { rows } = await pool.query("SELECT seq FROM session.auth_events WHERE user_id = $1 ORDER BY seq", [userId]);
-    expect(rows).toEqual([{ seq: "6" }, { seq: "7" }, { seq: "8" }]);
+    const { totalCount, events } = await createAuditStore(pool).page(userId, 50, null);
+    expect([totalCount, ...events.map(({ seq }) => seq)]).toEqual([3, 8, 7, 6]);
   });
 
   it("never forgets behind an event that stays, and nothing of the last year, whoever asks", async () => {

@@ -117,6 +117,39 @@ describe("the viewer's devices", () => {
     });
   });
 
+  it("show the newest hundred sessions of a device, however many there are", async () => {
+    const laptop = await system.person().signIn();
+    const { sessionId } = laptop.viewer;
+    const later = async (end: string | null): Promise<void> =>
+      void (await system.admin.query(
+        `INSERT INTO session.sessions
+         SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(), 'started_at', s.started_at + n * interval '1 ms')
+                  || CASE WHEN $2::text IS NULL THEN '{}' ELSE
+                       jsonb_build_object('state', 'REVOKED', 'ended_at', s.started_at, 'end_reason', $2::text) END)).*
+           FROM session.sessions AS s, generate_series(1, 100) AS n WHERE s.id = $1`,
+        [sessionId, end],
+      ));
+    const Sessions = z.array(z.object({ id: z.string() }));
+    const shown = async (): Promise<[live: string[], all: string[]]> => {
+      const { viewer } = await laptop.data(
+        "{ viewer { device { sessions { id } all: sessions(ended: true) { id } } } }",
+      );
+      const { sessions, all } = z
+        .object({ device: z.object({ sessions: Sessions, all: Sessions }) })
+        .parse(viewer).device;
+      return [sessions.map(({ id }) => id), all.map(({ id }) => id)];
+    };
+    await later("SIGNED_OUT");
+    const [live, all] = await shown();
+    expect(live).toEqual([sessionId]);
+    expect(all).toHaveLength(100);
+    expect(all).not.toContain(sessionId);
+    await later(null);
+    const [manyLive] = await shown();
+    expect(manyLive).toHaveLength(100);
+    expect(manyLive).not.toContain(sessionId);
+  });
+
   it("show a lapsed session as expired at its deadline, though no worker has said so", async () => {
     const person = system.person();
     const bank = await person.signIn({ applicationId: "bank" });

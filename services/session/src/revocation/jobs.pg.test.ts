@@ -99,6 +99,21 @@ describe("the expiry of sessions", () => {
     expect(await store.expire(system.clock.now, 10)).toMatchObject({ found: 1, ended: 1 });
   });
 
+  it("begins with who has lapsed longest, however many have", async () => {
+    const lapsed: string[] = [];
+    for (let turn = 0; turn < 3; turn += 1) {
+      lapsed.push((await system.person().signIn({ applicationId: "bank" })).viewer.sessionId);
+      system.clock.advance(1_000);
+    }
+    // A row's new version lies behind all others.
+    await system.admin.query("UPDATE session.sessions SET country = country WHERE id = $1", [lapsed[0]]);
+    system.clock.advance(6_001);
+    const store = createRevocationJobsStore(pool);
+    for (const _ of lapsed) expect(await store.expire(system.clock.now, 1)).toMatchObject({ ended: 1 });
+    const logged = await rowsOf("SELECT key FROM session.revocations WHERE key = ANY ($1) ORDER BY seq", [lapsed]);
+    expect(logged).toEqual(lapsed.map((key) => ({ key })));
+  });
+
   it("is done by a worker on its own, and nothing is left for a second one", async () => {
     const session = await system.person().signIn({ applicationId: "bank" });
     system.clock.advance(6_001);
@@ -182,6 +197,28 @@ describe("the fan-out of a revocation", () => {
     ]);
     expect(told).toEqual([{ seq: seqs[1] }]);
     expect(await store.deliver(seqs, system.clock.now)).toMatchObject(seqs.map((seq) => ({ seq, posted: 0 })));
+  });
+
+  it("is done once by two at once, who take the locks in the log's order and so wait for each other", async () => {
+    const seqs: number[] = [];
+    for (let turn = 0; turn < 4; turn += 1) {
+      const { signOut } = await (await system.person().signIn()).data("mutation { signOut { receipt { seq } } }");
+      seqs.push(Number(SignOut.parse(signOut).receipt.seq));
+    }
+    const [first, ...others] = seqs;
+    // A row's new version lies behind all others: who goes by what lies first comes to it last.
+    await system.admin.query("UPDATE session.revocations SET told_at = told_at WHERE seq = $1", [first]);
+    const held = await hold(system.admin, "SELECT FROM session.revocations WHERE seq = $1 FOR UPDATE", [first]);
+    await using _ = held;
+    const store = createRevocationJobsStore(pool);
+    const told = Promise.all([seqs, seqs.toReversed()].map((each) => store.deliver(each, system.clock.now)));
+    await lockWaiters(system.admin, 2);
+    expect(
+      await rowsOf("SELECT FROM session.revocations WHERE seq = ANY ($1) FOR UPDATE SKIP LOCKED", [others]),
+    ).toHaveLength(others.length);
+    await held[Symbol.asyncDispose]();
+    const posted = (await told).map((each) => each.reduce((sum, one) => sum + one.posted, 0)).toSorted();
+    expect(posted).toEqual([0, seqs.length]);
   });
 
   it("needs no job where nobody is told: the sign-out is told with its commit", async () => {

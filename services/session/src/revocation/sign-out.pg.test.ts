@@ -142,6 +142,38 @@ describe("a sign-out", () => {
     expect(await signOut).toEqual({ signOutOtherDevices: { receipt: { sessionsEnded: 2 } } });
   });
 
+  it("ends also what began after it had looked, and before it took the lock", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const { sessionId } = phone.viewer;
+    // Who reads the phone's session has long taken their snapshot, and waits.
+    await system.admin.query(`
+      CREATE FUNCTION session.hold_reader() RETURNS boolean LANGUAGE plpgsql AS $$
+      BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END $$;
+      ALTER TABLE session.sessions ENABLE ROW LEVEL SECURITY;
+      CREATE POLICY held ON session.sessions
+        USING (CASE WHEN id = '${sessionId}' THEN session.hold_reader() ELSE true END) WITH CHECK (true)`);
+    try {
+      const reader = await hold(system.admin, "SELECT pg_advisory_xact_lock(1)");
+      await using _ = reader;
+      const signOut = laptop.data("mutation { signOutOtherDevices { receipt { sessionsEnded } } }");
+      await lockWaiters(system.admin, 1);
+      await system.admin.query(
+        `WITH head AS (
+             UPDATE session.user_heads SET device_rev = device_rev + 1 WHERE user_id = $1 RETURNING user_id)
+         INSERT INTO session.sessions
+         SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid()))).*
+           FROM session.sessions AS s JOIN head ON head.user_id = s.user_id WHERE s.id = $2`,
+        [person.userId, sessionId],
+      );
+      await reader[Symbol.asyncDispose]();
+      expect(await signOut).toEqual({ signOutOtherDevices: { receipt: { sessionsEnded: 2 } } });
+    } finally {
+      await system.admin.query(`
+        DROP FUNCTION session.hold_reader CASCADE; ALTER TABLE session.sessions DISABLE ROW LEVEL SECURITY`);
+    }
+  });
+
   it("races with sign-ins without leaving a session that the log does not know", async () => {
     const person = system.person();
     const laptop = await person.signIn();
@@ -157,6 +189,28 @@ describe("a sign-out", () => {
       [person.userId],
     );
     expect(rows).toEqual([{ live: 1, ended: 20, logged: 20 }]);
+  });
+});
+
+describe("a sign-out by an access token (RFC 7009)", () => {
+  it("is its owner's own, in the log and in what they see of it", async () => {
+    const person = system.person();
+    const [phone, laptop] = [await person.signIn(), await person.signIn()];
+    const query = "mutation ($form: String!) { answerOAuth(endpoint: REVOCATION, form: $form) { status } }";
+    const form = `client_id=continuo&token=${phone.tokens.accessToken}&token_type_hint=access_token`;
+    await system.graphql({ kind: "anonymous" }, query, { form });
+    const { rows } = await system.admin.query(
+      "SELECT actor_id, reason FROM session.revocations WHERE $1 = ANY (session_ids)",
+      [phone.viewer.sessionId],
+    );
+    expect(rows).toEqual([{ actor_id: person.userId, reason: "SIGNED_OUT" }]);
+    expect(
+      await laptop.data("{ viewer { securityEvents(first: 1) { nodes { type byOwner session { id } } } } }"),
+    ).toEqual({
+      viewer: {
+        securityEvents: { nodes: [{ type: "SESSION_ENDED", byOwner: true, session: { id: phone.viewer.sessionId } }] },
+      },
+    });
   });
 });
 

@@ -149,7 +149,8 @@ describe("an operator", () => {
     await expect
       .poll(failed, { timeout: 60_000 })
       .toMatchObject(recipients.map((recipient) => ({ recipient, attempts: 1, lastError: "HTTP_503", dueAt: null })));
-    expect((await continuo("outbox", "retry")).code).toBe(2);
+    for (const which of [[], ["--all", "--seq", "1"], ["--all", "--recipient", `webhook:${id}`]])
+      expect((await continuo("outbox", "retry", ...which)).code).toBe(2);
     const dry = async (...which: string[]): Promise<unknown> =>
       (await continuo("outbox", "retry", ...which, "--dry-run")).value;
     expect(await dry("--all")).toEqual({ retried: 2, dryRun: true });
@@ -166,8 +167,12 @@ describe("an operator", () => {
     await deliveries.delivered(`logout:${sessionId}`);
     expect(await failed()).toMatchObject([{ recipient: `webhook:${id}` }]);
 
+    await deliveries.signInAndOut(app);
+    const toWebhook = (): Promise<unknown> => deliveries.deliveryTo(`webhook:${id}`);
+    await expect.poll(toWebhook).toMatchObject([{ failed: true }, { delivered: true }]);
     expect(await continuo("webhooks", "disable", id, "--yes")).toMatchObject({ code: 0 });
     expect(await failed()).toEqual([]);
+    expect(await toWebhook()).toMatchObject([{ delivered: true }]);
     expect((await continuo("outbox", "retry", "--all")).value).toMatchObject({ retried: 0 });
   });
 
