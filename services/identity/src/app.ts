@@ -1,4 +1,4 @@
-/** Composition root of the identity subgraph: what it is made of, and in which order that opens and closes. */
+/** Composition root of the identity subgraph: wires its parts and opens and closes them in order. */
 import { circumstancesOf, createGrantSigner, createIdentityVerifier } from "@continuo/access";
 import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
@@ -23,16 +23,16 @@ import { userResolvers } from "./user/user.resolvers.ts";
 import { createUserStore } from "./user/user.store.ts";
 import { createUsers } from "./user/user.ts";
 
-/** One of libuv's four threads stays free for files and names. */
+/** Leaves one of libuv's four threads free for file access and DNS. */
 const HASHES_AT_ONCE = Math.min(availableParallelism(), 3);
 const HASHES_WAITING = 100;
 
 export interface Overrides {
-  /** Those of the process, where it is more than this service. */
+  /** The process's pokes, when it runs more than this service. */
   readonly pokes?: Pokes;
 }
 
-/** Opens database, pokes and port, and serves until it is disposed of; hands over what the outbox has. */
+/** Opens database, pokes and port, and serves until disposed. Relays the outbox meanwhile. */
 export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Promise<Subgraph> {
   const logger = createLogger({ name: "identity", level: env.LOG_LEVEL });
   const health = createHealth();
@@ -49,7 +49,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
     }),
   );
   health.add("database", async () => pool.query("SELECT 1"));
-  // Here, and in no worker of its own: it has something to do when somebody is disabled.
+  // The outbox relay runs here, not in a worker: user events are rare.
   const bus = { databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger };
   const pokes = shared ?? opening.use(await startPokes(bus));
   const jobs = opening.use(await startJobs(bus));

@@ -6,7 +6,7 @@ import type { Users } from "./user/user.ts";
 
 /** What identity's resolvers may use. */
 export interface Context extends SubgraphContext {
-  /** For this request's caller. */
+  /** Bound to this request's caller. */
   readonly users: Users;
   readonly signUp: SignUp;
   readonly signIn: SignIn;

@@ -1,12 +1,12 @@
-/** What the commands of this service get beside what all do (`@continuo/operator`). */
+/** What this service's commands get in addition to what every command gets (`@continuo/operator`). */
 import type { Database } from "@continuo/database";
 import type * as operator from "@continuo/operator";
 import type { PrismaClient } from "./database/generated/client.ts";
 
 export interface Equipment {
-  /** Opens when it is first asked for. Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED. */
+  /** Opened on first use. Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED. */
   database(): Promise<Database<PrismaClient>>;
-  /** Says that the outbox has something new, so that it need not wait for the next look. */
+  /** Announces new outbox rows, so that the relay need not wait for its next poll. */
   posted(): Promise<void>;
   readonly now: () => Date;
 }

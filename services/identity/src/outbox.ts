@@ -1,21 +1,21 @@
-/** The outbox of this service: events of users, on their way to those who keep something of them. */
+/** This service's outbox: user events on their way to the services that keep data of the user. */
 import { outboxTopic, type Pokes, type UserEvent } from "@continuo/signals";
 
 /** The Postgres schema that this service owns. */
 export const SCHEMA = "identity";
 
-/** Says that the outbox has something new. */
+/** Announces that the outbox has new rows. */
 export const announcePosted = (pokes: Pokes) => (): Promise<void> => pokes.publish(outboxTopic(SCHEMA), 0);
 
 /**
- * An event goes at once, and again after these seconds: a queue that loses its data loses the event at most until then,
- * and what was done between two of them, by somebody whose access token was still good, is undone as well.
+ * Each event is sent after each of these delays. If the queue loses its data, the event is missing only until the next
+ * repetition, which also undoes what was done in between with an access token that was still valid.
  */
 export const SAID_AFTER_SECONDS = [0, 60, 3_600, 86_400] as const;
 
 /**
- * CTE: an event about the user of the CTE `changed (id, epoch)`, on each topic, for each of the delays (seconds); of one who
- * was never disabled there is nothing to say.
+ * CTE that posts an event about the user in the CTE `changed (id, epoch)`, once per topic and delay (seconds). A user
+ * whose epoch is still 0 needs none: nothing has voided a sign-in of theirs yet.
  */
 export const posted = (topics: string, delays: string, because: UserEvent["because"]): string => `
   posted AS (

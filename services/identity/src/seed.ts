@@ -9,7 +9,7 @@ import { createPasswordStore } from "./password/password.store.ts";
 import { createSignUp } from "./password/sign-up.ts";
 import { createTurnstiles } from "./password/turnstile.ts";
 
-/** Whom one can sign in as after the seed. */
+/** The demo users and their passwords. */
 export const DEMO_PEOPLE = [
   { email: "ada@example.com", password: "correct horse battery staple" },
   { email: "alan@example.com", password: "correct horse battery staple" },
@@ -17,7 +17,7 @@ export const DEMO_PEOPLE = [
 
 const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 
-/** Signs the demo people up. `DATABASE_URL` is identity's own. */
+/** Signs up the demo people. `DATABASE_URL` is identity's own. */
 export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "identity-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({

@@ -1,13 +1,13 @@
 /**
- * What a successful authentication ends in: a signed, single-use grant for the session subgraph.
- * Identity starts no session; redeeming the grant, once, is session's.
+ * The result of a successful authentication: a signed, single-use grant for the session subgraph.
+ * Identity starts no session; the session subgraph redeems the grant, once.
  */
 import { GRANT_LIFE_SECONDS, type GrantSigner } from "@continuo/access";
 
-/** Who has just proved to be whom, and how. */
+/** Which user has just authenticated, and how. */
 export interface Authentication {
   readonly userId: string;
-  /** The user's, as it was when they had proved themself. */
+  /** The user's epoch at the time of authentication. */
   readonly epoch: number;
   /** Assurance level, NIST SP 800-63B-4: `aal1` for one factor. */
   readonly acr: string;
@@ -15,7 +15,7 @@ export interface Authentication {
   readonly amr: readonly [string, ...string[]];
 }
 
-/** `grant` is good once and until `expiresAt`. */
+/** `grant` can be redeemed once, until `expiresAt`. */
 export interface IssuedGrant {
   readonly grant: string;
   readonly expiresAt: Date;
@@ -25,7 +25,7 @@ export interface Grants {
   issue(authentication: Authentication, now: Date): Promise<IssuedGrant>;
 }
 
-/** `newId` gives each grant the UUID that makes it single-use. */
+/** `newId` makes each grant's `jti`, a UUID, by which it is single-use. */
 export function createGrants(signer: GrantSigner, newId: () => string): Grants {
   return {
     async issue({ userId, epoch, acr, amr }, now) {

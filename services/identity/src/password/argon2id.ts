@@ -1,6 +1,6 @@
 /**
- * Argon2id password hashes (RFC 9106) as PHC strings. Each takes its memory and one of libuv's four threads: how many are
- * computed at once is the caller's (`turnstile.ts`), and what a match or a miss means is `sign-in.ts`'s.
+ * Argon2id password hashes (RFC 9106) as PHC strings. Computing one occupies its memory and one of libuv's four
+ * threads; `turnstile.ts` bounds how many run at once, and `sign-in.ts` decides what a match or a miss means.
  */
 import { argon2, randomBytes, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
@@ -12,15 +12,15 @@ export interface Argon2Cost {
   readonly parallelism: number;
 }
 
-/** OWASP's floor: 19 MiB, two passes, one lane. */
+/** OWASP's minimum: 19 MiB, two passes, one lane. */
 export const ARGON2_COST: Argon2Cost = { memoryKib: 19_456, passes: 2, parallelism: 1 };
 
 export interface PasswordHasher {
-  /** A PHC string with a salt of its own. */
+  /** A PHC string with a fresh salt. */
   hash(password: string): Promise<string>;
   /**
-   * Whether `phc` is the hash of `password`; null is nobody's hash: it costs the same work and never matches.
-   * `isOutdated` when it was made at another cost than today's.
+   * Whether `phc` is a hash of `password`. Null costs the same work and never matches.
+   * `isOutdated` when the hash was made at a cost other than the current one.
    */
   verify(phc: string | null, password: string): Promise<{ matches: boolean; isOutdated: boolean }>;
 }
@@ -30,9 +30,9 @@ const TAG_BYTES = 32;
 const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/;
 const deriveKey = promisify(argon2);
 
-/** Makes hashes at `cost`; verifies those of any. */
+/** Hashes at `cost`; verifies hashes of any cost. */
 export function createPasswordHasher(cost: Argon2Cost = ARGON2_COST): PasswordHasher {
-  // A random tag: no password has it.
+  // A random tag, which no password matches.
   const nobody: Phc = { cost, salt: randomBytes(SALT_BYTES), tag: randomBytes(TAG_BYTES) };
 
   const derive = async (

@@ -11,10 +11,12 @@ export interface PasswordChange {
 }
 
 /**
- * Gives somebody who is signed in another password. That they know the current one is their authentication (ASVS 6.2.3); a
- * wrong one counts as at sign-in. Sessions go on; a sign-in by the former one that is on its way opens none once session has
- * heard. `posted` says after the commit that there is an event to hand over. Throws BAD_USER_INPUT: CURRENT_PASSWORD_WRONG, also of one that
- * is locked or was replaced meanwhile, PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON; UNAVAILABLE: TOO_BUSY, when nothing was tried and nothing is counted.
+ * Changes the password of a signed-in user. The current password authenticates the change (ASVS 6.2.3); a wrong one
+ * counts as a failure, as at sign-in. Sessions go on, but once the session subgraph has applied the event, a sign-in
+ * with the old password that is still under way opens none. `posted` announces the event after the commit.
+ * Throws BAD_USER_INPUT: CURRENT_PASSWORD_WRONG (also when the password is locked or was replaced meanwhile),
+ * PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON; UNAVAILABLE: TOO_BUSY, before anything is tried or
+ * counted.
  */
 export type ChangePassword = (user: User, change: PasswordChange) => Promise<void>;
 

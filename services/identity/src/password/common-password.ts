@@ -1,21 +1,24 @@
 /**
- * Whether a password is one that guessers try first (NIST SP 800-63B-4, 3.1.1.2), decided offline.
- * The list is zxcvbn-ts's (MIT): the 49,000 most used of known leaks. Not a measure of strength.
+ * Whether a password is one that attackers guess first (NIST SP 800-63B-4, 3.1.1.2), decided offline.
+ * The list is zxcvbn-ts's (MIT): the 49,000 most used passwords of known leaks. Not a measure of strength.
  */
 import { dictionary } from "@zxcvbn-ts/language-common";
 
 const COMMON: ReadonlySet<string> = new Set(dictionary["passwords-common"]);
 const LONGEST = dictionary["passwords-common"].reduce((longest, { length }) => Math.max(longest, length), 0);
 const PRODUCT = "continuo";
-/** A repetition counts once, and fewer changes of step than this is a pattern such as 12345 or aaaaa. */
+/** Fewer changes of step than this make a pattern such as 12345 or aaaaa. */
 const FEWEST_TURNS = 8;
 const SHORTEST_PART = 3;
 
-/** True for a common password, two of them joined (the address and its parts count as common), a repetition or a run of characters. */
+/**
+ * True for a common password, two of them joined, a run of characters, and the repetition of a unit shorter than
+ * `minimumLength`. The e-mail address, its parts and the product's name count as common passwords.
+ */
 export function isCommonPassword(password: string, email: string, minimumLength: number): boolean {
   const text = fold(password);
   const own = [email, ...email.split("@"), PRODUCT].map(fold);
-  // A set reads a part whole before it says no, and compatibility forms can be eighteen characters for one.
+  // Length first: a set hashes the whole string even on a miss, and NFKC can turn one character into eighteen.
   const isCommon = (part: string): boolean => (part.length <= LONGEST && COMMON.has(part)) || own.includes(part);
   return (
     repeatedUnit(text).length < minimumLength ||
@@ -30,7 +33,7 @@ function fold(text: string): string {
   return text.normalize("NFKC").toLowerCase();
 }
 
-/** `abcabcabca` → `abc`; what does not repeat comes back whole. */
+/** `abcabcabca` → `abc`; text that does not repeat is returned whole. */
 function repeatedUnit(text: string): string {
   for (let length = 1; length <= text.length / 2; length += 1) {
     if (text.startsWith(text.slice(length))) return text.slice(0, length);
@@ -38,7 +41,7 @@ function repeatedUnit(text: string): string {
   return text;
 }
 
-/** How often the way from one character to the next changes; steps of more than one each count as a change. */
+/** How often the step from one character to the next changes; each step of more than one counts as a change. */
 function turns(text: string): number {
   let count = 0;
   let previous: number | undefined;

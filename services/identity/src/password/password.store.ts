@@ -3,7 +3,7 @@ import type { Pool } from "pg";
 import { posted, SAID_AFTER_SECONDS } from "../outbox.ts";
 import { MAX_FAILURES, type Attempt, type PasswordStore } from "./password.ts";
 
-/** A taken address is written over with itself: both cases end in a commit that waits for the disk, so that time tells nothing. */
+/** A taken address is overwritten with itself: either way the commit waits for the disk, so timing reveals nothing. */
 const CREATE_PERSON = `
   WITH person AS (
     INSERT INTO identity.users (id, email, created_at) VALUES ($1, $2, $3)
@@ -13,7 +13,7 @@ const CREATE_PERSON = `
   INSERT INTO identity.authenticators (id, user_id, kind, secret, created_at)
   SELECT $4, id, 'PASSWORD', $5, $3 FROM person WHERE id = $1`;
 
-/** The one commit here that does not wait for the disk: an unknown address writes nothing, and time must not tell which it was. */
+/** Commits without waiting for the disk: an unknown address writes nothing, and timing must not reveal which it was. */
 const START_ATTEMPT = `
   WITH attempt AS (
     UPDATE identity.authenticators a SET failures = failures + 1
@@ -25,13 +25,16 @@ const START_ATTEMPT = `
   )
   SELECT id AS "authenticatorId", user_id AS "userId", secret, epoch, set_config('synchronous_commit', 'off', true) FROM attempt`;
 
-/** The epoch says that nothing has happened since the attempt: whoever disables a user raises it. */
+/** The epoch proves that the user was neither disabled nor given a new password since the attempt: both raise it. */
 const SUCCEED = `
   UPDATE identity.authenticators a SET failures = 0, last_used_at = greatest(a.last_used_at, $2)
   FROM identity.users u
   WHERE a.id = $1 AND a.revoked_at IS NULL AND u.id = a.user_id AND u.epoch = $3`;
 
-/** $1 id, $2 when, $3 epoch, $4 hash, $5 topics, $6 delays. The user first, as whoever deletes one begins there. */
+/**
+ * $1 id, $2 when, $3 epoch, $4 hash, $5 topics, $6 delays. Locks the user row first, in the same order as deleting a
+ * user.
+ */
 const REPLACE = `
 WITH owner AS MATERIALIZED (
     SELECT u.id FROM identity.users AS u JOIN identity.authenticators AS a ON a.user_id = u.id
@@ -48,7 +51,7 @@ SELECT FROM changed`;
 const REHASH = `
   UPDATE identity.authenticators SET secret = $3 WHERE id = $1 AND secret = $2`;
 
-/** Passwords in Postgres, each step one statement. */
+/** Passwords in Postgres; each step is one statement. */
 export function createPasswordStore(pool: Pool): PasswordStore {
   return {
     async createPerson({ userId, authenticatorId, email, secret, at }) {

@@ -1,6 +1,6 @@
 /**
- * Passwords as one of a person's authenticators: what is acceptable, and when one is locked (NIST SP 800-63B-4, 3.1.1 and 3.2.2).
- * Making, proving and changing them are `sign-up.ts`, `sign-in.ts` and `change-password.ts`.
+ * Passwords, one kind of authenticator: which are acceptable and when one is locked (NIST SP 800-63B-4, 3.1.1 and
+ * 3.2.2). `sign-up.ts`, `sign-in.ts` and `change-password.ts` create, verify and change them.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
@@ -10,19 +10,22 @@ import { isCommonPassword } from "./common-password.ts";
 export const PASSWORD_LENGTH = { min: 15, max: 256 } as const;
 
 /**
- * So many failures in a row lock a password. Strangers can use up half of them alone: the other half is left to whoever is
- * signed in as its owner, whose success starts the count again, so that nobody is locked out of a device of theirs.
+ * Consecutive failures that lock a password. Strangers can use up only half of them; the other half is reserved for
+ * callers signed in as its owner, whose success resets the count. So nobody is locked out of their own device.
  */
 export const MAX_FAILURES = { ofStrangers: 50, ofAll: 100 } as const;
 
-/** Exactly as received, but for NFC, so that two keyboards agree. Nothing is trimmed, cut or folded. */
+/** Exactly as received except for NFC, so that two keyboards agree. Nothing is trimmed, truncated or case-folded. */
 export const Password = z
   .string()
   .max(4_096)
   .refine((text) => text.isWellFormed(), "expected well-formed Unicode")
   .transform((text) => text.normalize("NFC"));
 
-/** Refuses what must not become a password. Throws BAD_USER_INPUT: PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON. */
+/**
+ * Asserts that a new password is acceptable. Throws BAD_USER_INPUT: PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG,
+ * PASSWORD_TOO_COMMON.
+ */
 export function assertAcceptable(password: string, email: string): void {
   const { min, max } = PASSWORD_LENGTH;
   const length = Array.from(password).length;
@@ -51,28 +54,29 @@ export interface Attempt {
   readonly authenticatorId: string;
   readonly userId: string;
   readonly secret: string;
-  /** The user's, which each change raises that voids what was proven before. */
+  /** The user's epoch, raised by each change that voids earlier authentications. */
   readonly epoch: number;
 }
 
 export interface PasswordStore {
-  /** Creates the person if the address is free. Takes the same time and answers the same when it is not. */
+  /** Creates the person if the address is free; if it is taken, takes the same time and answers the same. */
   createPerson(person: NewPerson): Promise<void>;
   /**
-   * Counts a failure in advance, so that parallel guesses cannot exceed the limit, and gives what there is to verify.
-   * `signedInAs` is whose session asks. Null when nobody can sign in so: unknown, disabled, revoked or locked.
+   * Counts a failure in advance, so that parallel guesses cannot exceed the limit, and returns what to verify.
+   * `signedInAs` is the user whose session asks. Null when the user is unknown or disabled, or the password revoked or
+   * locked.
    */
   startAttempt(email: string, signedInAs: string | null): Promise<Attempt | null>;
   /**
-   * The attempt was right: its owner starts again from no failures. False when they were disabled or deleted, or the
-   * password changed or revoked, since it started.
+   * The password was right: resets its failures. False when, since the attempt started, the user was disabled or
+   * deleted, or the password changed or revoked.
    */
   succeed(attempt: Attempt, at: Date): Promise<boolean>;
   /**
-   * As `succeed`, and `to` is the hash of another password from now on. Raises the user's epoch, and posts. False also for
-   * the second of two that are at it at once.
+   * Like `succeed`, and stores `to`, the hash of the new password. Raises the user's epoch and posts. Of two concurrent
+   * changes, the second gets false.
    */
   replace(attempt: Attempt, to: string, at: Date): Promise<boolean>;
-  /** Replaces one hash of the same password by another, unless it has changed meanwhile. */
+  /** Replaces the hash by another of the same password, unless the password has changed meanwhile. */
   rehash(authenticatorId: string, from: string, to: string): Promise<void>;
 }

@@ -7,14 +7,14 @@ import type { Credentials } from "./sign-up.ts";
 import type { Turnstile } from "./turnstile.ts";
 
 /**
- * Proves who somebody is by password. Unknown, disabled, locked and wrong all get the same answer after the same work.
- * Each leaves a line that says by what, and whose it was where that is known (ASVS 16.3.1); never what was typed.
- * Throws UNAUTHENTICATED: CREDENTIALS_INVALID; UNAVAILABLE: TOO_BUSY, of whom nothing was tried and nothing is counted.
+ * Authenticates a user by password. Unknown, disabled, locked and wrong all get the same answer after the same work.
+ * Each attempt is logged with its method and, where known, its user (ASVS 16.3.1); never with what was typed.
+ * Throws UNAUTHENTICATED: CREDENTIALS_INVALID; UNAVAILABLE: TOO_BUSY, before anything is tried or counted.
  */
 export type SignIn = (
   credentials: Credentials,
   circumstances: {
-    /** Whose session asks; null when nobody's does. */
+    /** The user whose session asks; null without a session. */
     readonly signedInAs: string | null;
     readonly logger: Pick<Logger, "info">;
   },

@@ -9,7 +9,7 @@ export interface Credentials {
 }
 
 /**
- * Creates a person who signs in by password. Whether the address was free shows neither in the answer nor in its time.
+ * Creates a person who signs in by password. Neither the answer nor its timing reveals whether the address was free.
  * Throws BAD_USER_INPUT: PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_TOO_COMMON; UNAVAILABLE: TOO_BUSY.
  */
 export type SignUp = (credentials: Credentials) => Promise<{ email: string }>;

@@ -1,6 +1,6 @@
 /**
- * Lets a few through at a time, and a bounded line wait; whoever comes after that is sent away at once.
- * For work that is costly by design: load must not turn into memory, nor one network's into everybody's wait.
+ * Runs a few tasks at a time and queues a bounded number; beyond that, callers are refused at once.
+ * For work that is costly by design: load must not pile up in memory, nor one network's load delay everybody.
  */
 import { AppError } from "@continuo/errors";
 
@@ -10,15 +10,18 @@ export interface Turnstile {
 }
 
 export interface Turnstiles {
-  /** The same turnstile for all; networks in line take turns, and one has at most a quarter of the line. Undefined: this machine. */
+  /**
+   * One turnstile, seen from a network. Queued networks take turns, and each fills at most a quarter of the queue;
+   * undefined is this machine, which may fill all of it.
+   */
   of(network: string | undefined): Turnstile;
 }
 
 const SHARE_OF_NETWORK = 0.25;
 
-/** `parallel` at a time, `waiting` in line, of each network first come first served. */
+/** Runs `parallel` tasks at a time and queues `waiting`, first come first served within a network. */
 export function createTurnstiles({ parallel, waiting }: { parallel: number; waiting: number }): Turnstiles {
-  /** By network, whose turn is next first. */
+  /** By network; the first entry is the network whose turn is next. */
   const lines = new Map<string | undefined, (() => void)[]>();
   let inLine = 0;
   let inside = 0;
@@ -33,7 +36,7 @@ export function createTurnstiles({ parallel, waiting }: { parallel: number; wait
     return new Promise((resolve) => line.push(resolve));
   }
 
-  /** Whoever leaves hands over their place. */
+  /** Hands the freed place to the next in the queue. */
   function leave(): void {
     const [next] = lines;
     if (next === undefined) {

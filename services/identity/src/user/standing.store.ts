@@ -28,7 +28,7 @@ WITH changed AS (
      WHERE u.id = $1 RETURNING u.epoch, ${COLUMNS}),${posted("$2", "$3", "ENABLED")}
 ${SHOWN}`;
 
-/** $1 id, $2 topics, $3 delays. What a user signs in by goes with them. */
+/** $1 id, $2 topics, $3 delays. Authenticators are deleted by cascade. */
 const REMOVE = `
 WITH changed AS (
     DELETE FROM identity.users AS u WHERE u.id = $1 RETURNING u.epoch + 1 AS epoch, ${COLUMNS}),${posted("$2", "$3", "DELETED")}
@@ -42,7 +42,7 @@ const Standing = z.object({
   failures: z.number(),
 });
 
-/** What operators do with users, in Postgres. */
+/** The operators' view of users, in Postgres. */
 export function createStandingStore(pool: Pool): StandingStore {
   async function one(text: string, values: unknown[]): Promise<UserStanding | undefined> {
     const { rows } = await pool.query<Record<string, unknown>>({ text, values });

@@ -1,7 +1,7 @@
 /**
- * What an operator does with a user: unlock, disable, enable again, delete. Who is disabled or deleted signs in no more from the
- * commit on; the others hear of it by events, which end the sessions there are, erase what is kept of who was deleted, and
- * are recorded among the user's security events.
+ * What an operator does with a user: unlock, disable, enable again, delete. A disabled or deleted user cannot sign in
+ * from the commit on. The other services learn of it by events: they end the user's sessions, record the change among
+ * the user's security events, and erase the data of a deleted user.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
@@ -14,37 +14,40 @@ export const UserKey = z.union([z.uuid(), Email], "expected a user's id or e-mai
 /** A user as an operator sees one. */
 export interface UserStanding extends User {
   readonly disabledAt: Date | null;
-  /** In a row, by the authenticator that has most: at 50 it is locked for whoever is not signed in, at 100 for all. */
+  /**
+   * The most consecutive failures of any authenticator: at 50 it is locked for callers not signed in as the user, at
+   * 100 for all.
+   */
   readonly failures: number;
 }
 
-/** Each write is one statement with its events; undefined when there is no such user. */
+/** Each write and its events are one statement. Undefined when there is no such user. */
 export interface StandingStore {
   find(key: string): Promise<UserStanding | undefined>;
-  /** Their failures count from none again. */
+  /** Resets the failure counts of all the user's authenticators. */
   unlock(id: string): Promise<void>;
-  /** Raises the user's epoch, and posts; of a user who is disabled already, posts again. */
+  /** Raises the user's epoch and posts; for a user who is already disabled, only posts again. */
   disable(id: string, at: Date, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
-  /** Raises the epoch of a user who is disabled, and posts; of a user who is enabled already, posts again. */
+  /** Raises the epoch of a disabled user and posts; for a user who is already enabled, only posts again. */
   enable(id: string, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
-  /** Deletes the user with all that they sign in by, and posts under a raised epoch. */
+  /** Deletes the user and their authenticators, and posts under a raised epoch. */
   remove(id: string, saidAfterSeconds: readonly number[]): Promise<UserStanding | undefined>;
 }
 
 /** All throw NOT_FOUND/USER_NOT_FOUND. Resolved means committed; `key` is an id or an e-mail address. */
 export interface Standings {
   find(key: string): Promise<UserStanding>;
-  /** They may try again to sign in, after too many failures. */
+  /** Lets the user try again after too many failures. */
   unlock(key: string): Promise<UserStanding>;
-  /** Nobody signs in as this user, and every session of theirs ends. Told again, it is said again. */
+  /** Lets nobody sign in as this user and ends all their sessions. A repetition posts the events again. */
   disable(key: string): Promise<UserStanding>;
-  /** They may sign in again, by what they signed in by before. */
+  /** Lets a disabled user sign in again, with the same authenticators. */
   enable(key: string): Promise<UserStanding>;
-  /** For good: the address is free again, and whoever signs up with it is somebody else. */
+  /** Deletes the user for good. The address is free again; signing up with it makes a different user. */
   remove(key: string): Promise<UserStanding>;
 }
 
-/** Wires the use cases; `posted` says after a commit that there are events to hand over. */
+/** Wires the use cases. `posted` announces new outbox events after a commit. */
 export function createStandings(options: {
   store: StandingStore;
   posted: () => Promise<void>;

@@ -1,4 +1,4 @@
-/** `users …`: who may sign in, for an operator. */
+/** The operator's commands `users …`: who may sign in. */
 import { parseOptions } from "@continuo/operator";
 import type { Command } from "commander";
 import { z } from "zod";
@@ -58,7 +58,7 @@ const ofUser = (command: Command): Command => command.requiredOption("--user <id
 
 type Found = Awaited<ReturnType<Standings["find"]>>;
 
-/** What a command changes of the user that it names; a dry run shows who that is, and goes no further. */
+/** Applies `change` to the user that the command names; a dry run only shows the user. */
 const upon =
   (change: (found: Found, using: { operator: Operator; standings: Standings }) => Promise<object>) =>
   async (operator: Operator, { options }: { readonly options: unknown }): Promise<{ value: object }> => {

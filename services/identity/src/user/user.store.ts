@@ -8,7 +8,7 @@ SELECT id, email, created_at AS "createdAt" FROM identity.users WHERE id = ANY (
 
 const User = z.object({ id: z.uuid(), email: z.string(), createdAt: z.date() });
 
-/** Users in Postgres. Those that are asked for at once are read together, whoever asks. */
+/** Users in Postgres. Concurrent loads, of any request, share one query. */
 export function createUserStore(pool: Pool): UserStore {
   const loadUser = gather(async (ids: readonly string[]) => {
     const { rows } = await pool.query<Record<string, unknown>>({

@@ -1,6 +1,6 @@
 /**
- * A person: an id and an e-mail address, readable by the person themself alone.
- * How they prove to be that person is an authenticator's, in its own feature.
+ * A person: an id and an e-mail address, which only the person can read.
+ * How they authenticate is a feature of its own.
  */
 import type { Caller } from "@continuo/access";
 import { z } from "zod";
@@ -11,7 +11,10 @@ export interface User {
   readonly createdAt: Date;
 }
 
-/** An e-mail address, normalised: trimmed, lower case, NFC. No spaces, no invisible or control characters, 254 at most (RFC 5321). */
+/**
+ * An e-mail address, normalised: trimmed, lower case, NFC. No spaces, no invisible or control characters, at most 254
+ * characters (RFC 5321).
+ */
 export const Email = z
   .string()
   .max(1_000)
@@ -24,18 +27,18 @@ export const Email = z
   );
 
 export interface UserStore {
-  /** Null for nobody and for somebody disabled. */
+  /** Null for an unknown or disabled user. */
   loadUser(id: string): Promise<User | null>;
 }
 
 export interface Users {
   /** The caller; null when they are not signed in. */
   me(): Promise<User | null>;
-  /** The caller under their own id; null for anybody else. */
+  /** The caller, if `id` is theirs; null for any other id. */
   find(id: string): Promise<User | null>;
 }
 
-/** For one request: however often the caller is asked for, they are loaded once. */
+/** The users of one request; the caller is loaded at most once. */
 export function createUsers(store: UserStore, caller: Caller): Users {
   let loaded: Promise<User | null> | undefined;
 
