@@ -1,6 +1,6 @@
 /**
- * Who may run an operation, by what the graph declares for its fields: decided once for the whole operation, over HTTP,
- * sockets and event streams alike, before any subgraph is asked. The subgraphs decide again.
+ * Decides who may run an operation, from what the graph declares for its fields: once for the whole operation, the same
+ * way over HTTP, WebSockets and event streams, before any subgraph is called. The subgraphs check again.
  */
 import { type AccessTokenClaims, acrSuffices } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -10,19 +10,19 @@ import { compileDemand } from "./compile-demand.ts";
 import type { Declarations } from "./declarations.ts";
 import type { Demand } from "./demand.ts";
 
-/** Who asks, in the words of an access token. */
+/** The access token claims that authorization depends on. */
 export type Shown = Pick<AccessTokenClaims, "scope" | "acr" | "auth_time" | "step_up">;
 
 export interface AccessPolicy {
   /**
-   * Judges who asks for an operation of a valid document. Throws UNAUTHENTICATED: SIGN_IN_REQUIRED; FORBIDDEN:
-   * INSUFFICIENT_SCOPE (`details.scope`, RFC 6750 section 3); STEP_UP_REQUIRED: ACR_TOO_LOW, AUTHENTICATION_TOO_OLD (`details`
-   * { acrValues, maxAge }, RFC 9470 section 3).
+   * Checks the caller's claims against what an operation of a valid document demands. Throws UNAUTHENTICATED:
+   * SIGN_IN_REQUIRED; FORBIDDEN: INSUFFICIENT_SCOPE (`details.scope`, RFC 6750 section 3); STEP_UP_REQUIRED:
+   * ACR_TOO_LOW, AUTHENTICATION_TOO_OLD (`details` { acrValues, maxAge }, RFC 9470 section 3).
    */
   assert(document: DocumentNode, operationName: string | undefined, shown: Shown | undefined): void;
 }
 
-/** Over what clients see. `now` is milliseconds of the wall clock. */
+/** Creates the policy for the API schema. `now` is wall-clock milliseconds. */
 export function createAccessPolicy(options: {
   schema: GraphQLSchema;
   declarations: Declarations;
@@ -51,7 +51,7 @@ export function assertMet({ scopes, acr, maxAge, isRecent }: Demand, shown: Show
       details: { scope },
     });
   }
-  // Without the claim, a token of a former version, the subgraph alone decides what is recent.
+  // Tokens from an earlier version lack the claim; for them only the subgraph decides what counts as recent.
   const oldest = Math.min(maxAge ?? Infinity, (isRecent ? shown.step_up : undefined) ?? Infinity);
   const details = { ...(oldest < Infinity && { maxAge: oldest }), acrValues: [acr ?? shown.acr] };
   if (!acrSuffices(shown.acr, acr ?? null))

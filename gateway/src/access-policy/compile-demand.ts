@@ -17,8 +17,8 @@ import type { Declarations } from "./declarations.ts";
 import { type Demand, strictest } from "./demand.ts";
 
 /**
- * What all fields that an operation of a valid document selects demand together; undefined: nothing. A field of an interface
- * demands what each of its implementations does. Fields under `@skip` and `@include` count.
+ * The combined demand of all fields that an operation of a valid document selects; undefined if there is none. A field
+ * of an interface carries the demands of every implementation. Fields under `@skip` and `@include` count.
  */
 export function compileDemand(
   graph: { readonly schema: GraphQLSchema; readonly declarations: Declarations },
@@ -32,7 +32,7 @@ export function compileDemand(
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   const info = new TypeInfo(graph.schema);
   const declared = new Set<string>();
-  // Grows while it is gone through: each fragment that is spread, once.
+  // Grows during the iteration: every fragment reached is added once.
   const reached = new Set<OperationDefinitionNode | FragmentDefinitionNode>([operation]);
   for (const definition of reached)
     visit(
@@ -52,7 +52,7 @@ export function compileDemand(
   return strictest([...declared].flatMap((coordinate) => graph.declarations.get(coordinate) ?? []));
 }
 
-/** Wherever something that concerns the field may be declared. */
+/** All coordinates where a declaration that applies to the field may stand. */
 function coordinatesOf(
   schema: GraphQLSchema,
   parent: GraphQLCompositeType,

@@ -1,6 +1,6 @@
 /**
- * What a supergraph declares: `@authenticated` and `@requiresScopes` of federation, and our `@requiresAuth` (RFC 9470). They
- * are found by what they link to, as a subgraph may give them names of its own.
+ * The access declarations of a supergraph: federation's `@authenticated` and `@requiresScopes`, and our `@requiresAuth`
+ * (RFC 9470). Directives are identified by their `@link`, because a subgraph may rename them.
  */
 import {
   type DirectiveDefinition,
@@ -13,7 +13,7 @@ import { z } from "zod";
 import { AUTHENTICATED, findDirective, REQUIRES_AUTH, REQUIRES_SCOPES, SupergraphError } from "../graph/supergraph.ts";
 import { type Demand, SIGNED_IN, strictest } from "./demand.ts";
 
-/** By coordinate (`Type`, `Type.field`), where something is declared. */
+/** Demands by the coordinate (`Type`, `Type.field`) that declares them. */
 export type Declarations = ReadonlyMap<string, Demand>;
 
 const Authenticated = z.object({}).transform(() => SIGNED_IN);
@@ -29,10 +29,10 @@ const RequiresAuth = z
     isRecent: recent ?? false,
   }));
 
-/** Where a declaration is looked for; elsewhere it would protect nothing. */
+/** The locations where declarations are read; anywhere else one would protect nothing. */
 const PLACES: readonly string[] = ["FIELD_DEFINITION", "OBJECT", "INTERFACE", "SCALAR", "ENUM"];
 
-/** Throws SupergraphError for a declaration that would not be enforced as it is meant. */
+/** Throws SupergraphError for a declaration that would not be enforced as intended. */
 export function readDeclarations(supergraph: Supergraph): Declarations {
   const found = new Map<string, Demand[]>();
 
@@ -43,7 +43,8 @@ export function readDeclarations(supergraph: Supergraph): Declarations {
     for (const { coordinate, element, given } of directive.applications) {
       const demand = shape.safeParse(given);
       if (!demand.success) throw new SupergraphError(`${coordinate} @${name}: ${z.prettifyError(demand.error)}`);
-      // Federation lets its own stand on objects alone, and itself puts on an interface what those declare.
+      // Federation allows its own directives on objects only and copies their demands to the interface itself. Ours on
+      // an interface is copied to each implementation here.
       const others = identity === REQUIRES_AUTH ? implementationsOf(element) : [];
       for (const place of [coordinate, ...others]) found.set(place, [...(found.get(place) ?? []), demand.data]);
     }
@@ -56,14 +57,14 @@ export function readDeclarations(supergraph: Supergraph): Declarations {
 }
 
 function assertMeant({ name, repeatable, locations }: DirectiveDefinition): void {
-  // Where several subgraphs declare, composition keeps one of what does not repeat.
+  // When several subgraphs apply a directive that is not repeatable, composition keeps only one application.
   if (!repeatable) throw new SupergraphError(`@${name} must be defined as \`repeatable\`.`);
   const other = locations.find((location) => !PLACES.includes(location));
   if (other !== undefined)
     throw new SupergraphError(`@${name} may not be defined for ${other}: it would do nothing there.`);
 }
 
-/** Of an interface or a field of one: the same of all that implement it. */
+/** For an interface or a field of one: the coordinates of the same element in every implementation. */
 function implementationsOf(element: object): string[] {
   if (element instanceof InterfaceType) return element.allImplementations().map(({ name }) => name);
   if (!(element instanceof FieldDefinition)) return [];

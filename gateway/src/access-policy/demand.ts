@@ -1,25 +1,25 @@
-/** What somebody must have shown of themselves to be answered. */
+/** What a caller's token must show for an operation to run. */
 import { ACR_ORDER, type Acr } from "@continuo/access";
 
-/** Scopes, all of them. */
+/** Scopes that are all required. */
 type Scopes = readonly string[];
 
-/** Of one field, or of all that an operation selects. */
+/** The demand of one field, or of all fields that an operation selects. */
 export interface Demand {
-  /** Each is a choice: one of its alternatives is to be there. */
+  /** Every entry must be met; an entry is met when one of its alternatives is granted. */
   readonly scopes: readonly (readonly Scopes[])[];
-  /** The weakest authentication context class. */
+  /** The weakest authentication context class that is accepted. */
   readonly acr: Acr | undefined;
-  /** How long ago somebody may have signed in. Seconds. */
+  /** The maximum age of the sign-in. Seconds. */
   readonly maxAge: number | undefined;
-  /** Signed in as recently as the application's policy asks for what is sensitive. */
+  /** Requires a sign-in as recent as the application's policy demands for sensitive operations. */
   readonly isRecent: boolean;
 }
 
-/** Being signed in, by whatever token. */
+/** Signed in, with any token. */
 export const SIGNED_IN: Demand = { scopes: [], acr: undefined, maxAge: undefined, isRecent: false };
 
-/** All of them at once; undefined when there are none. */
+/** Combines demands so that all are met; undefined if there are none. */
 export function strictest(demands: Iterable<Demand>): Demand | undefined {
   const all = [...demands];
   if (all.length === 0) return undefined;

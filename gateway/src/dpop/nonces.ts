@@ -1,23 +1,23 @@
 /**
- * The nonces that DPoP proofs carry (RFC 9449 section 8): the same for all clients and replicas, new every minute.
- * Nothing is kept: a nonce is an HMAC of the minute, under a key derived from the gateway's own.
+ * Nonces for DPoP proofs (RFC 9449 section 8): the same for all clients and replicas, new every minute. Stateless: a
+ * nonce is an HMAC of the minute, under a key derived from the gateway's private key.
  */
 import type { Jwk } from "@continuo/access";
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 
 const BUCKET_MS = 60_000;
 
-/** A nonce is accepted for less than this after it was given out. Milliseconds. */
+/** Upper bound on how long a nonce is accepted after it was issued. Milliseconds. */
 export const NONCE_LIFE_MS = 2 * BUCKET_MS;
 
 export interface Nonces {
   /** The nonce of this minute. */
   current(): string;
-  /** Whether a nonce is of this minute or the one before. */
+  /** Whether a nonce belongs to the current minute or the previous one. */
   accepts(nonce: string): boolean;
 }
 
-/** `now` is milliseconds on the wall clock, which the replicas' hosts keep in step. Throws TypeError for a public key. */
+/** `now` is wall-clock milliseconds; replicas must have synchronized clocks. Throws TypeError for a public key. */
 export function createNonces({ d }: Jwk, now: () => number = Date.now): Nonces {
   if (d === undefined) throw new TypeError("a private key is needed");
   const key = Buffer.from(hkdfSync("sha256", Buffer.from(d, "base64url"), "", "continuo dpop nonce", 32));

@@ -1,31 +1,31 @@
 /**
- * Proofs of possession at the door: a proof is good, is for this request, and is used once.
- * Whose key it is, and what that allows, is not decided here.
+ * Checks DPoP proofs on arrival: that a proof is valid, is for this request, and is used only once. Does not decide
+ * whose key it is or what the key allows.
  */
 import { type DpopVerifier, nonceRequired, proofInvalid, DPOP_CLOCK_SECONDS } from "@continuo/access";
 import { isAppError } from "@continuo/errors";
 import { NONCE_LIFE_MS } from "./nonces.ts";
 import { replayUnknown, type ReplayCache } from "./replay-cache.ts";
 
-/** A proof that was good for its request. */
+/** A proof that was valid for its request. */
 export interface Proof {
   /** RFC 7638 thumbprint of the key that signed it. */
   readonly jkt: string;
-  /** Carries a nonce of ours: it was made within the last two minutes. */
+  /** The proof carries a nonce of this gateway, so it was made within the last two minutes. */
   readonly hasNonce: boolean;
-  /** False while nobody can say whether it was used before. */
+  /** False when the replay cache could not tell whether the proof was used before. */
   readonly isFirstUse: boolean;
 }
 
 export interface Proofs {
   /**
-   * Checks the proof of a request by RFC 9449 section 4.3, and that it was not used before. With `nonceRequired` it is
-   * good enough to change something; without, a nonce makes up for a replay cache that cannot be reached.
-   * Throws AppError UNAUTHENTICATED: DPOP_PROOF_INVALID (details.check), DPOP_NONCE_REQUIRED; UNAVAILABLE: REPLAY_UNKNOWN.
+   * Checks a request's proof according to RFC 9449 section 4.3, and that it was not used before. With `nonceRequired`
+   * the proof is strong enough for a change; without it, a nonce makes up for an unreachable replay cache. Throws
+   * AppError UNAUTHENTICATED: DPOP_PROOF_INVALID (details.check), DPOP_NONCE_REQUIRED; UNAVAILABLE: REPLAY_UNKNOWN.
    */
   check(request: {
     readonly method: string;
-    /** Where the request arrived, without origin and query. */
+    /** The path the request arrived at, without origin and query. */
     readonly path: string;
     /** The value of the DPoP header. */
     readonly proof: string;
@@ -34,10 +34,13 @@ export interface Proofs {
   }): Promise<Proof>;
 }
 
-/** How long a proof may be repeated: as long as its nonce, or its `iat` at either end of what is allowed, would let it. */
+/**
+ * How long a proof could be replayed: for the life of its nonce, or from one end of the accepted `iat` range to the
+ * other.
+ */
 const REMEMBER_MS = Math.max(NONCE_LIFE_MS, 2 * DPOP_CLOCK_SECONDS * 1_000) + 30_000;
 
-/** `publicUrl` is where clients reach this gateway, without a slash at the end. */
+/** `publicUrl` is the gateway's public URL, without a trailing slash. */
 export function createProofs(options: {
   verifier: DpopVerifier;
   replayCache: ReplayCache;
@@ -45,7 +48,7 @@ export function createProofs(options: {
 }): Proofs {
   const { verifier, replayCache, publicUrl } = options;
 
-  /** False when nobody knows. */
+  /** False when the replay cache cannot tell. */
   async function claim(key: string): Promise<boolean> {
     try {
       if (await replayCache.reserve(key, REMEMBER_MS)) return true;
@@ -68,7 +71,10 @@ export function createProofs(options: {
   };
 }
 
-/** Throws what `check` with `nonceRequired` would have, for whoever learns only later that the request changes something. */
+/**
+ * Throws what `check` with `nonceRequired` would have thrown, for callers that learn only later that the request is a
+ * change.
+ */
 export function assertMayChange({ hasNonce, isFirstUse }: Proof): void {
   if (!hasNonce) throw nonceRequired();
   if (!isFirstUse) throw replayUnknown();

@@ -1,4 +1,4 @@
-/** The replay cache over Postgres: a row per key in gateway.used_once, written without waiting for the disk. */
+/** The replay cache in Postgres: one row per key in gateway.used_once, committed without waiting for the disk. */
 import { createHash } from "node:crypto";
 import type { Logger } from "@continuo/process";
 import { Pool } from "pg";
@@ -6,7 +6,10 @@ import { replayUnknown, type ReplayCache } from "./replay-cache.ts";
 
 const CONNECTIONS = 4;
 const ANSWER_WITHIN_MS = 3_000;
-/** Every so many reservations somebody clears up: more than has come in since, in a batch too small to be noticed. */
+/**
+ * After this many reservations a sweep deletes expired rows: more than were added since the last one, in a batch too
+ * small to be noticed.
+ */
 const SWEEP_EVERY = 100;
 const SWEEP_BATCH = 400;
 
@@ -18,7 +21,7 @@ const SWEEP = `
   WHERE key = ANY (ARRAY(
     SELECT key FROM gateway.used_once WHERE expires_at <= now() ORDER BY expires_at LIMIT ${SWEEP_BATCH}))`;
 
-/** Opens a small pool of its own; nothing connects yet. */
+/** Opens a small connection pool of its own; connects on first use. */
 export function openPostgresReplayCache(options: {
   databaseUrl: string;
   logger: Logger;
@@ -34,7 +37,7 @@ export function openPostgresReplayCache(options: {
     keepAlive: true,
     options: "-c synchronous_commit=off",
   });
-  // Without the listeners a lost connection would end the process.
+  // Without these listeners a lost connection would crash the process.
   pool.on("error", (cause) => logger.debug({ err: cause }, "an idle connection was lost"));
   pool.on("connect", (client) => {
     client.on("error", (cause) => logger.debug({ err: cause }, "a connection was lost"));

@@ -1,4 +1,4 @@
-/** The replay cache over Redis or Valkey, alone or as a cluster: SET NX with a life. */
+/** The replay cache in Redis or Valkey, standalone or cluster: SET NX with an expiry. */
 import { createHash } from "node:crypto";
 import type { Logger } from "@continuo/process";
 import { connectRedis } from "@continuo/signals/redis";
@@ -7,13 +7,13 @@ import { replayUnknown, type ReplayCache } from "./replay-cache.ts";
 const PREFIX = "continuo:once:";
 const ANSWER_WITHIN_MS = 3_000;
 
-/** Resolves when the first attempt to connect is over, either way; it comes up by itself when Redis does. */
+/** Resolves when the first connection attempt has succeeded or failed; reconnects by itself when Redis comes back. */
 export async function openRedisReplayCache(options: {
   redisUrl: string;
   logger: Logger;
 }): Promise<ReplayCache & AsyncDisposable> {
   const { redisUrl, logger } = options;
-  // Whoever asks waits for the answer: better none at once than a good one later.
+  // The request waits for the answer: failing at once is better than succeeding late.
   const redis = await connectRedis(redisUrl, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,

@@ -1,19 +1,22 @@
 /**
- * What may be used once, by any replica: the ids of DPoP proofs, and tickets.
- * Not a record: each key is forgotten when what it stands for would have expired anyway.
+ * What may be used only once across all replicas: the ids of DPoP proofs, and tickets. Not a permanent record: a key is
+ * forgotten once what it stands for would have expired anyway.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 
 export interface ReplayCache {
   /**
-   * False when the key was used before, for `lifeMs` milliseconds at least.
-   * Throws AppError UNAVAILABLE, REPLAY_UNKNOWN when the store cannot be reached.
+   * Returns false if the key was already used; a key is remembered for at least `lifeMs` milliseconds. Throws AppError
+   * UNAVAILABLE, REPLAY_UNKNOWN when the store cannot be reached.
    */
   reserve(key: string, lifeMs: number): Promise<boolean>;
 }
 
-/** Opens it over Redis when `redisUrl` is set, else over Postgres as continuo_gateway. A store that is down is no reason not to start. */
+/**
+ * Opens the cache in Redis if `redisUrl` is set, otherwise in Postgres as continuo_gateway. Starts even if the store is
+ * down.
+ */
 export async function startReplayCache(options: {
   databaseUrl: string;
   redisUrl?: string | undefined;
@@ -21,7 +24,7 @@ export async function startReplayCache(options: {
 }): Promise<ReplayCache & AsyncDisposable> {
   const { databaseUrl, redisUrl } = options;
   const logger = options.logger.child({ component: "replay-cache" });
-  // A process loads only the driver it uses.
+  // Load only the driver that is used.
   if (redisUrl === undefined) {
     const { openPostgresReplayCache } = await import("./replay-cache.postgres.ts");
     return openPostgresReplayCache({ databaseUrl, logger });
@@ -30,7 +33,7 @@ export async function startReplayCache(options: {
   return openRedisReplayCache({ redisUrl, logger });
 }
 
-/** Nobody can say whether a key was used before. */
+/** The error for a store that cannot tell whether a key was used before. */
 export function replayUnknown(cause?: unknown): AppError {
   return new AppError(
     "UNAVAILABLE",

@@ -1,7 +1,7 @@
-/** What an OAuth client finds out about this installation by itself (RFC 8414). */
+/** The authorization server metadata that OAuth clients discover (RFC 8414). */
 import { SIGNATURE_ALGORITHMS } from "@continuo/access";
 
-/** Where clients look: what an issuer has of a path comes after it (RFC 8414 section 3.1). */
+/** The metadata's path: the issuer's path, if any, follows the well-known prefix (RFC 8414 section 3.1). */
 export function metadataPathOf(issuer: string): string {
   return `/.well-known/oauth-authorization-server${new URL(issuer).pathname.replace(/\/$/, "")}`;
 }
@@ -10,10 +10,12 @@ export const TOKEN_PATH = "/oauth/token";
 export const REVOCATION_PATH = "/oauth/revoke";
 export const INTROSPECTION_PATH = "/oauth/introspect";
 
-/** How confidential clients authenticate: by the secret or by the keys that they are registered with. */
+/** Authentication methods of confidential clients: with their registered secret or keys. */
 const CONFIDENTIAL = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
-/** The document. There is no authorization endpoint: sessions start with identity's sign-in grant (RFC 7523). */
+/**
+ * The metadata document. There is no authorization endpoint: sessions start with identity's sign-in grant (RFC 7523).
+ */
 export function metadataOf(options: { issuer: string; publicUrl: string; keysPath: string }): object {
   const { issuer, publicUrl, keysPath } = options;
   return {
@@ -29,7 +31,7 @@ export function metadataOf(options: { issuer: string; publicUrl: string; keysPat
     token_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
     revocation_endpoint_auth_methods_supported: ["none", ...CONFIDENTIAL],
     revocation_endpoint_auth_signing_alg_values_supported: SIGNATURE_ALGORITHMS,
-    // OpenID Connect Back-Channel Logout 1.0 section 2.1; the parameters are OAuth's too.
+    // OpenID Connect Back-Channel Logout 1.0 section 2.1; the parameters are registered for OAuth metadata too.
     backchannel_logout_supported: true,
     backchannel_logout_session_supported: true,
     introspection_endpoint_auth_methods_supported: CONFIDENTIAL,

@@ -1,6 +1,6 @@
 /**
- * The public side of the OAuth endpoints: checks the proof of a key, passes the form on to session, and the answer back.
- * Who a client is, and what its tokens are good for, session decides. Nothing here answers in GraphQL's shape.
+ * The public side of the OAuth endpoints: checks the DPoP proof, forwards the form to session, and returns session's
+ * answer. Session decides who the client is and what its tokens allow. Answers are OAuth's, never GraphQL errors.
  */
 import type { Caller } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
@@ -15,14 +15,14 @@ import { logRefusal } from "../refusals.ts";
 import type { Scope, SubgraphClient } from "../subgraph/subgraph-client.ts";
 import { INTROSPECTION_PATH, metadataOf, metadataPathOf, REVOCATION_PATH, TOKEN_PATH } from "./metadata.ts";
 
-/** How OAuth clients post (RFC 6749 appendix B). */
+/** The content type that OAuth clients post (RFC 6749 appendix B). */
 const FORM_TYPE = "application/x-www-form-urlencoded";
 const FORM_LIMIT_BYTES = 16 * 1024;
 const METADATA_MAX_AGE_SECONDS = 300;
 
-/** What session calls an endpoint. */
+/** Session's name for each endpoint. */
 const ENDPOINTS = { [TOKEN_PATH]: "TOKEN", [REVOCATION_PATH]: "REVOCATION", [INTROSPECTION_PATH]: "INTROSPECTION" };
-/** Hidden from clients: `@inaccessible`. */
+/** A mutation hidden from clients: `@inaccessible`. */
 const ANSWER = `mutation AnswerOAuth($endpoint: OAuthEndpoint!, $form: String!, $authorization: String) {
   answerOAuth(endpoint: $endpoint, form: $form, authorization: $authorization) { status body challenge }
 }`;
@@ -34,7 +34,7 @@ const Answered = z.object({
 interface PostedForm {
   readonly endpoint: string;
   readonly form: string;
-  /** How the client authenticates, if it does so by a header. */
+  /** The Authorization header, if the client authenticates with one. */
   readonly authorization: string | undefined;
 }
 
@@ -53,7 +53,9 @@ export async function serveOAuth(
 ): Promise<void> {
   const { session, proofs, issuer, publicUrl, keysPath, rates, networkOf } = options;
 
-  /** Only the token endpoint gives something to a key (RFC 9449 section 5); its proofs always carry a nonce of ours. */
+  /**
+   * Only the token endpoint binds tokens to a key (RFC 9449 section 5); its proofs must carry a nonce of this gateway.
+   */
   async function callerOf({ method, headers, raw }: FastifyRequest, path: string): Promise<Caller> {
     const caller = cameFrom({ kind: "anonymous" }, networkOf(raw));
     if (path !== TOKEN_PATH || headers.dpop === undefined) return caller;
@@ -87,7 +89,8 @@ export async function serveOAuth(
     });
     for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
       scope.post<{ Body: unknown }>(path, async (request, reply) => {
-        // Introspection is a server's, on behalf of many; to give up a token is never too often.
+        // Not limited: introspection, which one server calls on behalf of many users, and revocation, which only gives
+        // up a token.
         if (path === TOKEN_PATH) await rates.operation({ network: networkOf(request.raw) });
         const caller = await callerOf(request, path);
         const form = typeof request.body === "string" ? request.body : "";

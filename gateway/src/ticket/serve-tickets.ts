@@ -10,8 +10,8 @@ import type { Tickets } from "./tickets.ts";
 const PATH = "/graphql/ticket";
 
 /**
- * Serves POST /graphql/ticket: `{ ticket, expiresIn }` for a signed-in caller. A bound token comes with a proof that has a
- * nonce of ours, as a mutation does: the ticket stands for the key.
+ * Serves POST /graphql/ticket: `{ ticket, expiresIn }` for a signed-in caller. A token bound to a key needs a proof
+ * with a nonce of this gateway, as a mutation does, because the ticket stands for the key.
  */
 export function serveTickets(
   http: FastifyInstance,

@@ -1,7 +1,8 @@
 /**
- * Tickets: how a caller who cannot send headers (a browser's WebSocket or EventSource) shows who it is. One is asked for
- * over authenticated HTTP, proof of a key included, and redeemed once, at any replica, within 30 s (ASVS 4.4.3, 4.4.4).
- * Not a token: it is good for opening one stream, and says nothing about whether the session still stands.
+ * Tickets authenticate callers that cannot send headers (a browser's WebSocket or EventSource). A ticket is requested
+ * over authenticated HTTP, with the DPoP proof if the token is bound to a key, and redeemed once, at any replica,
+ * within 30 s (ASVS 4.4.3, 4.4.4). It is not a token: it opens one stream and does not say whether the session is still
+ * valid.
  */
 import { AccessTokenClaims, type Jwk } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -10,7 +11,7 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { ReplayCache } from "../dpop/replay-cache.ts";
 
-/** How long a ticket may wait to be redeemed. */
+/** How long a ticket can be redeemed. */
 const TICKET_LIFE_SECONDS = 30;
 
 const ISSUER = "continuo-gateway";
@@ -18,16 +19,16 @@ const TYPE = "continuo-ticket+jwt";
 const Payload = z.object({ jti: z.uuid(), claims: AccessTokenClaims });
 
 export interface Tickets {
-  /** For whoever has shown this access token; `expiresIn` is seconds from now. */
+  /** Issues a ticket for the holder of this access token; `expiresIn` is seconds from now. */
   issue(claims: AccessTokenClaims): Promise<{ ticket: string; expiresIn: number }>;
   /**
-   * What the access token said, once. Throws UNAUTHENTICATED: TICKET_INVALID, TICKET_EXPIRED, TICKET_USED; UNAVAILABLE:
-   * REPLAY_UNKNOWN.
+   * Returns the access token's claims, once per ticket. Throws UNAUTHENTICATED: TICKET_INVALID, TICKET_EXPIRED,
+   * TICKET_USED; UNAVAILABLE: REPLAY_UNKNOWN.
    */
   redeem(ticket: string): Promise<AccessTokenClaims>;
 }
 
-/** Signs with the gateway's key, which all replicas share; `now` is the wall clock. */
+/** Signs with the gateway's key, which all replicas share. `now` is the wall clock. */
 export function createTickets(options: { privateJwk: Jwk; replayCache: ReplayCache; now?: () => Date }): Tickets {
   const { privateJwk, replayCache, now = () => new Date() } = options;
   const { d: _secret, ...publicJwk } = privateJwk;
