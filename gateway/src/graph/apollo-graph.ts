@@ -1,4 +1,4 @@
-/** The graph by Apollo's query planner and our own executor of its plans. */
+/** A `Graph` built from Apollo's query planner and our own executor for its plans. */
 import { assertValidSchema } from "graphql";
 import { createHash } from "node:crypto";
 import { createAccessPolicy } from "../access-policy/access-policy.ts";
@@ -11,13 +11,13 @@ import type { Graph } from "./graph.ts";
 import { createPlanner } from "./planner.ts";
 
 /**
- * The graph of `supergraphSdl`, over one client per subgraph in it. Throws when it is no supergraph, needs what the planner
- * does not know, or has a subgraph without a client. Takes a few tenths of a second.
+ * Builds the graph of `supergraphSdl` over one client per subgraph. Throws when the SDL is not a supergraph, requires a
+ * feature that the planner does not know, or has a subgraph without a client. Takes a few tenths of a second.
  */
 export function createApolloGraph(options: {
   supergraphSdl: string;
   clients: ReadonlyMap<string, SubgraphClient>;
-  /** Members that a list is taken to have, where nothing says. */
+  /** The assumed length of lists for which neither the graph nor the arguments give one. */
   listSize: number;
 }): Graph {
   const { supergraphSdl, clients, listSize } = options;
@@ -42,7 +42,7 @@ export function createApolloGraph(options: {
   };
 }
 
-/** What a supergraph is known by. */
+/** Identifies a supergraph: the SHA-256 of its text, in hexadecimal. */
 export function hashOf(supergraphSdl: string): string {
   return createHash("sha256").update(supergraphSdl).digest("hex");
 }

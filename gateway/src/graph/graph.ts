@@ -1,6 +1,7 @@
 /**
- * The federated graph as the rest of the gateway sees it. Behind this stands Apollo's query planner, which is under the
- * Elastic License 2.0: another one replaces `planner.ts`, and `plan/` runs its plans as long as they have the same nodes.
+ * The federated graph as the rest of the gateway sees it. It is built on Apollo's query planner, which is under the
+ * Elastic License 2.0; to use another planner, replace `planner.ts`: `plan/` runs its plans as long as they have the
+ * same nodes.
  */
 import type { DocumentNode, ExecutionResult, GraphQLSchema } from "graphql";
 import type { AccessPolicy } from "../access-policy/access-policy.ts";
@@ -10,21 +11,21 @@ import type { KnownOperation } from "../plan/per-document.ts";
 import type { SubgraphError } from "../subgraph/subgraph-error.ts";
 import type { Sources } from "../subscription/sources.ts";
 
-/** What the owner of a subscription's field answered: one event, not yet completed by the other subgraphs. */
+/** The owner's answer for a subscription's field: one event, before the other subgraphs complete it. */
 export interface SourceEvent {
   readonly data: Record<string, unknown>;
   readonly errors: readonly SubgraphError[];
 }
 
-/** How a subscription is answered: where its events come from, and what completes them. */
+/** How a subscription is answered: the source of its events, and the rest of the plan that completes each. */
 export interface SubscriptionPlan {
   readonly source: {
     readonly subgraph: string;
-    /** The subscription that the subgraph's schema describes, as text. */
+    /** The subscription operation in terms of the subgraph's schema, as text. */
     readonly operation: string;
     readonly operationName: string | undefined;
   };
-  /** Whether other subgraphs are asked to complete an event. */
+  /** Whether completing an event needs other subgraphs. */
   readonly asksOthers: boolean;
   /** Fetches the rest from the other subgraphs. Does not change `event`. */
   complete(
@@ -34,14 +35,14 @@ export interface SubscriptionPlan {
   ): Promise<ExecutionResult<Record<string, unknown>, Record<string, unknown>>>;
 }
 
-/** One supergraph, ready to answer. It never changes: another supergraph is another graph. */
+/** One supergraph, ready to answer. Immutable: a new supergraph is a new `Graph`. */
 export interface Graph {
   readonly supergraphSdl: string;
   /** SHA-256 of the supergraph's text, in hexadecimal. */
   readonly hash: string;
-  /** What clients see. */
+  /** The API schema, which clients see. */
   readonly schema: GraphQLSchema;
-  /** Who may run what of it. */
+  /** Decides who may run which operation. */
   readonly access: AccessPolicy;
   readonly costs: Costs;
   /** Where the events of its subscriptions come from. */
@@ -55,15 +56,20 @@ export interface Graph {
   ): Promise<ExecutionResult<Record<string, unknown>, Record<string, unknown>>>;
   /** Plans a valid subscription operation. Throws GraphQLError when it cannot be planned. */
   planSubscription(document: DocumentNode, operationName: string | undefined): SubscriptionPlan;
-  /** Does for a valid operation what its first request would wait for. Throws GraphQLError when it cannot be planned. */
+  /**
+   * Does in advance what the first request for a valid operation would wait for. Throws GraphQLError when it cannot be
+   * planned.
+   */
   prepare(document: DocumentNode, operationName: string | undefined): void;
-  /** The operations that are ready, the one that was used last first. */
+  /** The prepared operations, most recently used first. */
   known(): readonly KnownOperation[];
 }
 
-/** The graph that serves now. Another takes its place whole; whoever began on the former ends on it. */
+/**
+ * Holds the graph that serves now. It is replaced as a whole; operations that began on the previous graph finish on it.
+ */
 export interface LiveGraph {
   current(): Graph;
-  /** Makes `next` ready for the operations in use, then puts it in the place of the current one in one step. */
+  /** Prepares `next` for the operations in use, then makes it current in one step. */
   replace(next: Graph): Promise<void>;
 }

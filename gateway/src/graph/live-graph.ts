@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { KnownOperation } from "../plan/per-document.ts";
 import type { Graph, LiveGraph } from "./graph.ts";
 
-/** `documents` are texts of clients that each graph is made ready for before it serves, `first` among them. */
+/** `documents` are client operations that every graph, including `first`, is prepared for before it serves. */
 export async function createLiveGraph(first: Graph, documents: readonly string[] = []): Promise<LiveGraph> {
   const trusted = documents.map((text) => ({ text, name: undefined }));
   let current = first;
@@ -14,7 +14,7 @@ export async function createLiveGraph(first: Graph, documents: readonly string[]
     async replace(next) {
       const inUse = current.known();
       await warm(next, [...trusted, ...inUse]);
-      // What came up meanwhile.
+      // Prepare what came into use in the meantime.
       const seen = new Set(inUse.map(keyOf));
       await warm(
         next,
@@ -25,7 +25,9 @@ export async function createLiveGraph(first: Graph, documents: readonly string[]
   };
 }
 
-/** Makes a graph ready for operations, letting requests pass in between. Those that it does not have are left out. */
+/**
+ * Prepares a graph for operations, yielding to requests in between. Skips operations that are not valid on the graph.
+ */
 async function warm(graph: Graph, operations: readonly KnownOperation[]): Promise<void> {
   for (const { text, name } of operations) {
     try {
@@ -33,7 +35,7 @@ async function warm(graph: Graph, operations: readonly KnownOperation[]): Promis
       if (getOperationAST(document, name) && validate(graph.schema, document).length === 0)
         graph.prepare(document, name);
     } catch (cause) {
-      // Whoever sends it is told.
+      // The client that sends the operation gets the error.
       if (!(cause instanceof GraphQLError)) throw cause;
     }
     await turn();

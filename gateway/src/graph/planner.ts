@@ -7,16 +7,18 @@ import { readWeights, type Weights } from "../limits/weights.ts";
 import { readSupergraph } from "./supergraph.ts";
 
 export interface Planner {
-  /** What clients see. */
+  /** The API schema, which clients see. */
   readonly schema: GraphQLSchema;
-  /** With what clients do not see: what only plans use. */
+  /** The whole supergraph schema, including elements that only plans use. */
   readonly supergraph: GraphQLSchema;
   readonly subgraphs: readonly string[];
-  /** What its fields demand of whoever asks. */
+  /** The access that its fields demand. */
   readonly declarations: Declarations;
-  /** What it says of costs. */
+  /** The `@cost` and `@listSize` declarations. */
   readonly weights: Weights;
-  /** The plan of a valid operation; undefined when no subgraph is needed. Throws GraphQLError when there is none. */
+  /**
+   * The plan of a valid operation; undefined when it needs no subgraph. Throws GraphQLError when it cannot be planned.
+   */
   readonly plan: (document: DocumentNode, operationName: string | undefined) => PlanNode | SubscriptionNode | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Where the graph comes from: a file that is read again and again, and a copy of the last one that was good. A bad file
- * changes nothing but what the log, `/ready` and the metrics say.
+ * Loads the graph from a file that is read again and again, and keeps a copy of the last good one. A bad file never
+ * changes what is served; only the log, `/ready` and the metrics report it.
  */
 import { createCounter, type Logger } from "@continuo/process";
 import { readFile, rename, writeFile } from "node:fs/promises";
@@ -12,7 +12,10 @@ import { SupergraphError } from "./supergraph.ts";
 
 export interface SupergraphSource extends AsyncDisposable {
   readonly graph: LiveGraph;
-  /** For operators. `refused` is the file's hash, or what is wrong with it, while another supergraph serves. */
+  /**
+   * For operators. `refused` is set while another supergraph serves than the file's: the hash of the refused file, or
+   * UNREADABLE.
+   */
   status(): { readonly hash: string; readonly from: "FILE" | "LAST_GOOD"; readonly refused?: string };
 }
 
@@ -26,18 +29,18 @@ const countLoad = createCounter(
 );
 
 /**
- * Opens it. `build` throws on a supergraph that cannot serve. Without `lastGoodFile` no copy is kept; `watch`: look again.
- * Throws what is wrong with the file when the copy is no good either.
+ * Opens the source. `build` throws on a supergraph that cannot serve. Without `lastGoodFile` no copy is kept; `watch`
+ * keeps reading the file. Throws the file's error if the copy cannot serve either.
  */
 export async function openSupergraph(options: {
   file: string;
   lastGoodFile: string | undefined;
   watch: boolean;
   build: (supergraphSdl: string) => Graph;
-  /** Clients' documents to be ready for. */
+  /** Client documents to prepare every graph for. */
   documents: readonly string[];
   logger: Logger;
-  /** Between two looks at the file. */
+  /** Waits between two reads of the file. */
   pause: (signal: AbortSignal) => Promise<void>;
 }): Promise<SupergraphSource> {
   const { file, lastGoodFile, build, documents, logger, pause } = options;
@@ -85,7 +88,7 @@ export async function openSupergraph(options: {
       await pause(signal);
       if (signal.aborted) return;
       const text = await read(file);
-      // One that is still being written is another text a moment later.
+      // A file that is still being written will have changed by the next read.
       const isSettled = text === seen;
       seen = text;
       if (!isSettled || text === judged) continue;
@@ -140,7 +143,7 @@ export async function openSupergraph(options: {
   };
 }
 
-/** Waits for `ms`, or until it is told not to. */
+/** Waits for `ms` milliseconds, or until aborted. */
 export function pauseOf(ms: number): (signal: AbortSignal) => Promise<void> {
   return (signal) => delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

@@ -1,4 +1,7 @@
-/** A supergraph as Apollo's packages understand it, or refused: what is meant to protect it and is not known protects nothing. */
+/**
+ * Parses a supergraph with Apollo's packages. Refuses one that relies on security or execution features this gateway
+ * does not know, because they would not be enforced.
+ */
 import {
   ArgumentDefinition,
   DEFAULT_SUPPORTED_SUPERGRAPH_FEATURES,
@@ -7,11 +10,14 @@ import {
   Supergraph,
 } from "@apollo/federation-internals";
 
-/** `@authenticated`, `@requiresScopes` and `@requiresAuth` are enforced here (`access-policy/`), so planning may ignore them. */
+/**
+ * The access policy (`access-policy/`) enforces `@authenticated`, `@requiresScopes` and `@requiresAuth`, so the planner
+ * may ignore them.
+ */
 export const AUTHENTICATED = "https://specs.apollo.dev/authenticated";
 export const REQUIRES_SCOPES = "https://specs.apollo.dev/requiresScopes";
 export const REQUIRES_AUTH = "https://specs.continuo.example/auth";
-/** Of `@cost` and `@listSize` (`limits/`). */
+/** The specification of `@cost` and `@listSize` (`limits/`). */
 export const COST = "https://specs.apollo.dev/cost";
 
 const ENFORCED: readonly string[] = [AUTHENTICATED, REQUIRES_SCOPES, REQUIRES_AUTH];
@@ -22,21 +28,21 @@ const SUPPORTED = new Set([
   `${REQUIRES_AUTH}/v1.0`,
 ]);
 
-/** The supergraph cannot be served as it is meant; `message` says why and what to do. */
+/** The supergraph cannot be served as intended; `message` says why and what to do. */
 export class SupergraphError extends Error {
   override readonly name = "SupergraphError";
   readonly code = "E_SUPERGRAPH";
 
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
-    // For whoever runs the process: where in our code it was noticed does not help them.
+    // The message is for operators; a stack trace into our code would not help them.
     this.stack = `${this.code}  ${message}`;
   }
 }
 
 /**
- * Reads a supergraph. Throws SupergraphError on what is `for: SECURITY` or `for: EXECUTION` and not known to this gateway,
- * and on what is no supergraph.
+ * Reads a supergraph. Throws SupergraphError if it is not valid, or links a feature `for: SECURITY` or `for: EXECUTION`
+ * that this gateway does not know.
  */
 export function readSupergraph(sdl: string): Supergraph {
   let supergraph: Supergraph;
@@ -45,21 +51,23 @@ export function readSupergraph(sdl: string): Supergraph {
   } catch (cause) {
     throw refused(cause instanceof Error ? cause.message : String(cause), cause);
   }
-  // Whoever composed it may not have said what a link is for.
+  // The composed `@link` may lack its `for:` argument.
   for (const { url } of supergraph.schema.coreFeatures?.allFeatures() ?? [])
     if (ENFORCED.includes(url.identity) && !SUPPORTED.has(url.base.toString()))
       throw refused(`this gateway does not know ${url.toString()}`);
   return supergraph;
 }
 
-/** A directive where it stands. `coordinate` is `Type`, `Type.field` or `Type.field(argument:)`. */
+/** One application of a directive. `coordinate` is `Type`, `Type.field` or `Type.field(argument:)`. */
 export interface Application {
   readonly coordinate: string;
   readonly element: object;
   readonly given: Readonly<Record<string, unknown>>;
 }
 
-/** A directive of a specification, by whatever name the supergraph has it; undefined when it has none. */
+/**
+ * A specification's directive, whatever it is named in the supergraph; undefined if the supergraph does not have it.
+ */
 export function findDirective(
   { schema }: Supergraph,
   identity: string,

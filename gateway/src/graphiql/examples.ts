@@ -1,4 +1,4 @@
-/** The main job as tabs in GraphiQL, in the order in which somebody tries it. A test validates each against the graph. */
+/** The main use case as GraphiQL tabs, in the order to try them. A test validates each against the graph. */
 
 export interface Example {
   readonly query: string;

@@ -1,10 +1,10 @@
-/** GraphiQL for development, served whole from here: it works without a network. */
+/** GraphiQL for development, served entirely from the gateway: it works offline. */
 import type { FastifyInstance } from "fastify";
 import { EXAMPLES } from "./examples.ts";
 
 /**
- * The page's own script options. The socket's token is what the Authorization header of the current tab says, which
- * GraphiQL keeps in the browser's storage.
+ * The page's script. For its WebSocket it takes the token from the current tab's Authorization header, which GraphiQL
+ * keeps in the browser's storage.
  */
 const SCRIPT = `
   const blob = (text) => URL.createObjectURL(new Blob([text], { type: "application/javascript" }));
@@ -21,7 +21,7 @@ const SCRIPT = `
   });
 `;
 
-/** Serves the page at /graphiql. The large bundle is read at the first visit. */
+/** Serves the page at /graphiql. The large bundle is loaded at the first visit. */
 export function serveGraphiQL(http: FastifyInstance): void {
   let page: Promise<string> | undefined;
   http.get("/graphiql", async (_request, reply) => {
@@ -52,7 +52,7 @@ async function render(): Promise<string> {
 `;
 }
 
-/** JSON that cannot end the script element it stands in. */
+/** JSON that cannot close the script element it is embedded in. */
 function embed(value: unknown): string {
   return JSON.stringify(value).replaceAll("<", "\\u003c");
 }

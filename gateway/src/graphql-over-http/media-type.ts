@@ -5,11 +5,11 @@ const MEDIA_TYPES = [JSON_TYPE, "application/graphql-response+json; charset=utf-
 const NOT_ACCEPTABLE = 406;
 
 /**
- * The `Content-Type` of an answer to who sends this `Accept` (GraphQL over HTTP, section 6.1); JSON to those who do not say.
- * Throws an error of `statusCode` 406 when it accepts none that there is.
+ * The response's `Content-Type` for a request's `Accept` (GraphQL over HTTP, section 6.1); JSON if there is none.
+ * Throws an error with `statusCode` 406 if the client accepts neither media type.
  */
 export function mediaTypeFor(accept: string | undefined): string {
-  // Most say this much at most.
+  // Fast path for the most common values.
   if (accept === undefined || accept === "" || accept === "*/*" || accept === "application/json") return JSON_TYPE;
   const preferred = new Negotiator({ headers: { accept } }).mediaType(MEDIA_TYPES);
   if (preferred !== undefined) return preferred;

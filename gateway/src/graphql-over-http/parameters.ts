@@ -10,7 +10,7 @@ const Body = z.object({
   variables: Values.nullish(),
   extensions: Values.nullish(),
 });
-/** In a URL they are JSON. */
+/** In a URL, `variables` and `extensions` are JSON text. */
 const ValuesText = z
   .string()
   .transform((text, context) => {
@@ -24,15 +24,15 @@ const ValuesText = z
   .optional();
 const Url = Body.extend({ variables: ValuesText, extensions: ValuesText });
 
-/** What is asked for: a text (`query`), or whatever else names one. */
+/** What a request asks for: a document (`query`), or a reference to one. */
 export type Parameters = z.output<typeof Body>;
 
-/** Of a parsed JSON body. Throws BAD_USER_INPUT/REQUEST_INVALID. */
+/** Reads the parameters from a parsed JSON body. Throws BAD_USER_INPUT/REQUEST_INVALID. */
 export function readBody(body: unknown): Parameters {
   return read(Body, body);
 }
 
-/** Of a parsed query string. Throws BAD_USER_INPUT/REQUEST_INVALID. */
+/** Reads the parameters from a parsed query string. Throws BAD_USER_INPUT/REQUEST_INVALID. */
 export function readUrl(search: unknown): Parameters {
   return read(Url, search);
 }

@@ -1,7 +1,8 @@
 /**
- * What an operation costs at most, by IBM's cost directives: an object is a point, a list as many times what is in it as it
- * may have members. An estimate from the text and the variables alone, made a function once per document.
- * Selections under conditions count, and of alternatives (types of a union or an interface) each.
+ * The maximum cost of an operation, by IBM's cost directives: an object costs one point, a list its element's cost
+ * times the number of elements it may have. The estimate depends only on the document and the variables; a document is
+ * compiled to a function once. Selections under `@skip` and `@include` count, and so does every type condition on a
+ * union or an interface.
  */
 import {
   type DocumentNode,
@@ -29,23 +30,25 @@ import { perDocument } from "../plan/per-document.ts";
 import type { ListSize, Weights } from "./weights.ts";
 
 type Variables = Readonly<Record<string, unknown>>;
-/** Points; a number where no variable has a say. */
+/** Points: a number if no variable affects them. */
 type Cost = number | ((variables: Variables) => number);
 
 export interface Costs {
   /**
-   * Points of an operation of a valid document; 0 when it has no such operation. Throws BAD_USER_INPUT/LIST_UNBOUNDED where
-   * one of a field's slicing arguments is required and none says a number.
+   * The cost of an operation of a valid document, in points; 0 if the document has no such operation. Throws
+   * BAD_USER_INPUT/LIST_UNBOUNDED if a field requires a slicing argument and none has a number.
    */
   of(document: DocumentNode, operationName: string | undefined, variables: Variables): number;
 }
 
-/** A mutation does more than it shows. As Apollo's demand control has it. */
+/**
+ * The cost of a mutation's root field, whose work its selections do not show. The default of Apollo's demand control.
+ */
 const MUTATION_COST = 10;
-/** Arguments that bound a list where the graph says nothing (Relay's connections). */
+/** Arguments that size a list when the graph has no `@listSize` (Relay's connections). */
 const SLICING_ARGUMENTS = ["first", "last"];
 
-/** `listSize` is how many members a list has of which nothing is known. */
+/** `listSize` is the assumed length of a list for which nothing else gives one. */
 export function createCosts(options: { schema: GraphQLSchema; weights: Weights; listSize: number }): Costs {
   const { schema } = options;
   const compile = perDocument((document, operationName) => {
@@ -67,7 +70,7 @@ export function createCosts(options: { schema: GraphQLSchema; weights: Weights; 
       operation.variableDefinitions?.map(({ variable, defaultValue }) => [variable.name.value, defaultValue]),
     );
 
-    /** `sizes` are what the field around has said of lists among these. */
+    /** `sizes` gives the sizes that the enclosing field determines for lists among these selections. */
     function ofSelections(set: SelectionSetNode, type: GraphQLCompositeType, sizes: Sizes): Cost {
       return sum(
         set.selections.map((selection) => {
@@ -83,7 +86,7 @@ export function createCosts(options: { schema: GraphQLSchema; weights: Weights; 
 
     function ofField(node: FieldNode, parent: GraphQLCompositeType, sizes: Sizes): Cost {
       const field = isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[node.name.value] : undefined;
-      // Introspection asks no subgraph.
+      // Introspection needs no subgraph.
       if (!field) return 0;
       const coordinate = `${parent.name}.${field.name}`;
       const said = listSizes.get(coordinate);
@@ -112,7 +115,7 @@ export function createCosts(options: { schema: GraphQLSchema; weights: Weights; 
       );
     }
 
-    /** What a field says of the size of lists, by its arguments: the largest of them counts. */
+    /** The list size that a field's arguments determine; the largest one counts. */
     function sizeOf(
       node: FieldNode,
       field: GraphQLField<unknown, unknown>,
@@ -160,13 +163,16 @@ export function createCosts(options: { schema: GraphQLSchema; weights: Weights; 
   };
 }
 
-/** What an argument says: a size, or one that a variable may say. */
+/** The size given by one argument, or a function of the variables for it. */
 type Given = number | ((variables: Variables) => number | undefined);
 
-/** The size of the list that a field of this name is, where the field around it has said so. */
+/** The size that the enclosing field determines for a list field of this name. */
 type Sizes = (field: string) => Cost | undefined;
 
-/** `@listSize(sizedFields:)` names the lists; where the graph says nothing, a field that is no list itself sizes those in it. */
+/**
+ * `@listSize(sizedFields:)` names the lists that the field sizes; without `@listSize`, a field that is not a list
+ * itself sizes every list directly in it.
+ */
 function sizesFor(size: Cost | undefined, isList: boolean, said: ListSize | undefined): Sizes {
   const named = said?.sizedFields;
   if (named) return (field) => (named.includes(field) ? size : undefined);
@@ -191,6 +197,6 @@ const combine =
     return (variables) => open.reduce((result, cost) => step(result, cost(variables)), known);
   };
 
-// Costs are shown as numbers that JSON has: lists in lists soon leave what is exact.
+// Costs are reported as JSON numbers; nested lists soon exceed the range of exact integers.
 const sum = combine(0, (one, other) => Math.min(one + other, Number.MAX_SAFE_INTEGER));
 const times = combine(1, (one, other) => Math.min(one * other, Number.MAX_SAFE_INTEGER));

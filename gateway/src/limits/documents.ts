@@ -1,4 +1,4 @@
-/** Texts of operations, read once and found to be of a shape that may be validated and planned. */
+/** Parses documents once each, and checks that their shape is safe to validate and plan. */
 import { type DocumentNode, Lexer, parse, Source, TokenKind } from "graphql";
 import { LRUCache } from "lru-cache";
 import { limitExceeded, type Limits } from "./limits.ts";
@@ -6,11 +6,11 @@ import { NESTING } from "./nesting.ts";
 import { assertShape } from "./shape.ts";
 
 export interface Documents {
-  /** Throws AppError as `limitExceeded` says; GraphQLError when the text is no document. */
+  /** Throws AppError as `limitExceeded` describes; GraphQLError on a syntax error. */
   read(text: string): DocumentNode;
 }
 
-/** Of a token, with the blanks and comments around it. */
+/** Allowance per token, including the whitespace and comments around it. */
 const CHARACTERS_A_TOKEN = 20;
 const CACHED_TEXTS = 1_000;
 const CACHED_CHARACTERS = 4 * 1024 * 1024;
@@ -36,8 +36,8 @@ export function createDocuments(limits: Limits): Documents {
 }
 
 /**
- * Reads no further than it may: neither so long, nor so deep that the parser would run out of stack. Blank lines count, as
- * graphql goes through all lines before it for each place that an error names.
+ * Lexes within the limits, so that the text is neither too long to parse nor so deeply nested that the parser would
+ * exhaust the stack. Lines count too, because graphql goes through all preceding lines for each location in an error.
  */
 function assertReadable(text: string, tokens: number): void {
   const characters = tokens * CHARACTERS_A_TOKEN;

@@ -1,16 +1,19 @@
-/** How large and how expensive one operation may be; what goes beyond is refused before any subgraph is asked. */
+/**
+ * How large and how expensive one operation may be. An operation beyond a limit is refused before any subgraph is
+ * called.
+ */
 import { AppError } from "@continuo/errors";
 
-/** Upper bounds of one operation, all inclusive, after its fragments are put in place. */
+/** Upper bounds for one operation, all inclusive, counted after its fragments are expanded. */
 export interface Limits {
-  /** Fields within fields. Introspection is not counted: GraphQL's own rule bounds it. */
+  /** Levels of nested fields. Introspection is not counted: graphql's own rule bounds it. */
   readonly depth: number;
   readonly aliases: number;
   readonly rootFields: number;
   readonly directives: number;
   /** Fields and fragments. */
   readonly selections: number;
-  /** Lexical tokens of the whole document, and the lines that they stand on. */
+  /** Lexical tokens of the whole document, and also its lines. */
   readonly tokens: number;
   /** As `cost.ts` estimates it. */
   readonly cost: number;
@@ -28,16 +31,16 @@ const REASONS = {
   cost: ["OPERATION_TOO_COSTLY", "points of cost"],
 } as const satisfies Record<keyof Limits | "characters" | "nesting", readonly [reason: string, unit: string]>;
 
-/** Whoever is told of so many faults in a document knows what to do; each is looked up in the text. */
+/** Enough validation errors for a client to act on; each costs a scan of the text for its location. */
 export const MOST_FAULTS = 20;
 
-/** A list of which nobody says how long it may be, though one of these arguments has to. */
+/** The refusal of a list without a size, although one of these arguments is required to give one. */
 export function listUnbounded(field: string, names: readonly string[]): AppError {
   const message = `How many are asked for? ${field} needs a number for one of: ${names.join(", ")}.`;
   return new AppError("BAD_USER_INPUT", "LIST_UNBOUNDED", message);
 }
 
-/** The refusal: BAD_USER_INPUT with `details { allowed, asked }`; no `asked` where reading ended early. */
+/** The refusal: BAD_USER_INPUT with `details { allowed, asked }`; without `asked` if reading stopped at the limit. */
 export function limitExceeded(limit: keyof typeof REASONS, allowed: number, asked?: number): AppError {
   const [reason, unit] = REASONS[limit];
   const details = { allowed, ...(asked !== undefined && { asked }) };

@@ -1,11 +1,14 @@
-/** Brackets within brackets, of a text or of values: what reads them, writes them or plans by them calls itself for each. */
+/** Limits nesting in documents and variables, because parsing, serializing and planning are recursive. */
 import { limitExceeded } from "./limits.ts";
 
 export const NESTING = 100;
-/** Nothing plans by values. What is less deep is their owner's to judge: it refuses one change, and takes those behind it. */
+/**
+ * Variables may nest deeper, because they do not affect planning. Below this limit the subgraph decides: it can refuse
+ * one change and still accept those after it.
+ */
 const NESTING_OF_VARIABLES = 1_000;
 
-/** Throws BAD_USER_INPUT/NESTED_TOO_DEEPLY for variables that could not be passed on. */
+/** Throws BAD_USER_INPUT/NESTED_TOO_DEEPLY for variables too deep to forward. */
 export function assertNested(variables: Readonly<Record<string, unknown>>): void {
   if (isDeeper(variables, NESTING_OF_VARIABLES)) throw limitExceeded("nesting", NESTING_OF_VARIABLES);
 }

@@ -1,6 +1,6 @@
 /**
- * The shape of a document, before it is validated: some of GraphQL's rules, and the planner, take far longer than a text
- * is long. Each fragment is measured once, so measuring takes no longer than reading.
+ * Checks the shape of a document before validation, because the cost of some validation rules and of the planner grows
+ * far faster than the text. Each fragment is measured once, so measuring is linear.
  */
 import {
   type DocumentNode,
@@ -19,14 +19,14 @@ const NOTHING: Shape = { depth: 0, aliases: 0, rootFields: 0, directives: 0, sel
 const MEASURES = ["depth", "aliases", "rootFields", "directives", "selections"] as const;
 const INTROSPECTION = new Set(["__schema", "__type"]);
 
-/** Throws AppError as `limitExceeded` says, for the first operation or fragment that goes beyond `limits`. */
+/** Throws AppError as `limitExceeded` describes for the first operation or fragment beyond `limits`. */
 export function assertShape({ definitions }: DocumentNode, limits: Pick<Limits, keyof Shape>): void {
   const shapeOf = measureOf(definitions.filter((definition) => definition.kind === Kind.FRAGMENT_DEFINITION));
   for (const definition of definitions) {
     if (!isExecutable(definition)) continue;
     const shape = shapeOf(definition);
     for (const measure of MEASURES)
-      // Only of an operation does the outermost level go to the subgraphs as so many fields.
+      // `rootFields` applies to operations only: a fragment's outermost fields may be spread anywhere.
       if (
         shape[measure] > limits[measure] &&
         (measure !== "rootFields" || definition.kind !== Kind.FRAGMENT_DEFINITION)
@@ -37,7 +37,7 @@ export function assertShape({ definitions }: DocumentNode, limits: Pick<Limits, 
 
 function measureOf(definitions: readonly FragmentDefinitionNode[]): (definition: Definition) => Shape {
   const fragments = new Map(definitions.map((fragment) => [fragment.name.value, fragment]));
-  // One under way counts as nothing: validation refuses what spreads itself.
+  // A fragment being measured counts as nothing: validation rejects fragment cycles.
   const known = new Map<string, Shape>();
 
   function ofFragment(name: string): Shape {
@@ -90,7 +90,7 @@ function measureOf(definitions: readonly FragmentDefinitionNode[]): (definition:
   return ofDefinition;
 }
 
-/** Fragments that spread each other twice double at each step, beyond what a number is exact for. */
+/** Chains of fragments that each spread the next twice double at each step, beyond exact integers. */
 function add(one: number, other: number): number {
   return Math.min(one + other, Number.MAX_SAFE_INTEGER);
 }

@@ -1,4 +1,6 @@
-/** What the graph itself says of costs: `@cost` and `@listSize` (IBM's cost directives, as federation 2.9 composes them). */
+/**
+ * The cost declarations of the graph: `@cost` and `@listSize` (IBM's cost directives, as federation 2.9 composes them).
+ */
 import type { Supergraph } from "@apollo/federation-internals";
 import { z } from "zod";
 import { COST, findDirective, SupergraphError } from "../graph/supergraph.ts";
@@ -18,7 +20,7 @@ export interface Weights {
   readonly listSizes: ReadonlyMap<string, ListSize>;
 }
 
-/** Throws SupergraphError when one does not have the arguments that its specification says. */
+/** Throws SupergraphError when an application's arguments do not match the specification. */
 export function readWeights(supergraph: Supergraph): Weights {
   function read<Shape extends z.ZodType>(name: string, shape: Shape): [string, z.output<Shape>][] {
     const { applications = [] } = findDirective(supergraph, COST, name) ?? {};

@@ -1,4 +1,7 @@
-/** The operations that this repository's clients send, from what their modules export. For people and tests, never for a running gateway. */
+/**
+ * Collects the operations of this repository's clients from their modules' exports. Run by developers and tests, never
+ * by the gateway.
+ */
 import { join } from "node:path";
 import { getOperationAST, GraphQLError, type GraphQLSchema, parse, validate } from "graphql";
 import { hashOf, type Manifest } from "./trusted-documents.ts";
@@ -8,12 +11,12 @@ const ROOT = join(import.meta.dirname, "../../..");
 /** The committed manifest. */
 export const MANIFEST_FILE = join(ROOT, "gateway/trusted-documents.json");
 
-/** Whose operations it has. */
+/** The modules whose operations the committed manifest contains. */
 export const OWN_MODULES = ["e2e/operations.ts", "bench/operations.ts", "gateway/src/graphiql/examples.ts"].map(
   (file) => join(ROOT, file),
 );
 
-/** Texts, as strings or in objects that `modules` export, that are valid in `schema`. */
+/** The strings that `modules` export, directly or inside objects, that are valid operations of `schema`. */
 export async function collectDocuments(schema: GraphQLSchema, modules: readonly string[]): Promise<Manifest> {
   const exported = await Promise.all(modules.map((path): Promise<unknown> => import(path)));
   const texts = [...new Set(exported.flatMap((module) => stringsIn(module, 3)))]
@@ -22,12 +25,12 @@ export async function collectDocuments(schema: GraphQLSchema, modules: readonly 
   return Object.fromEntries(texts.map((text) => [hashOf(text), text]));
 }
 
-/** A manifest as its file has it. */
+/** A manifest as file content. */
 export function toFile(manifest: Manifest): string {
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }
 
-/** What people know a document by: its operation's name, or what it begins with. */
+/** A human-readable name for a document: its operation's name, or the beginning of its text. */
 export function nameOf(text: string): string {
   const operation = getOperationAST(parse(text));
   if (operation?.name) return `${operation.operation} ${operation.name.value}`;

@@ -1,6 +1,6 @@
 /**
- * `trusted-documents-main.ts [<manifest> <module>…]` writes the manifest of the operations that modules of clients export,
- * as strings or in objects; without arguments the committed one, of our own clients.
+ * `trusted-documents-main.ts [<manifest> <module>…]` writes a manifest of the operations that client modules export, as
+ * strings or in objects; without arguments, the committed manifest of our own clients.
  */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";

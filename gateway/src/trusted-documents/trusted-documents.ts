@@ -1,6 +1,6 @@
 /**
- * Documents that clients are built with, by the SHA-256 of their text. Where only those are served, nobody can ask what no
- * client of ours asks; a text is as good as its hash.
+ * The documents that clients are built with, by the SHA-256 of their text. When only these are served, nobody can run
+ * an operation that no client of ours has; sending the text and sending its hash are equivalent.
  */
 import { AppError } from "@continuo/errors";
 import { EnvError } from "@continuo/process";
@@ -13,14 +13,14 @@ type Asked = { readonly query: string; readonly documentId?: string | undefined;
 
 export interface TrustedDocuments {
   /**
-   * The text that a request asks for: whole (`query`), by `documentId` (GraphQL over HTTP), or by
-   * `extensions.persistedQuery.sha256Hash`. Undefined when it names none.
-   * Throws BAD_USER_INPUT: PERSISTED_QUERY_NOT_FOUND, DOCUMENT_NOT_TRUSTED.
+   * The document that a request asks for: in full (`query`), by `documentId` (GraphQL over HTTP), or by
+   * `extensions.persistedQuery.sha256Hash`. Undefined if it has none of these. Throws BAD_USER_INPUT:
+   * PERSISTED_QUERY_NOT_FOUND, DOCUMENT_NOT_TRUSTED.
    */
   textOf(request: Asked): string | undefined;
 }
 
-/** Texts by their hash, in hexadecimal. */
+/** Documents by their SHA-256 in hexadecimal. */
 export type Manifest = Readonly<Record<string, string>>;
 
 /** The key of a text in a manifest. */
@@ -28,7 +28,10 @@ export function hashOf(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** Reads a manifest. Throws EnvError when it cannot be read, is none, or a hash in it is not that of its text. */
+/**
+ * Reads a manifest. Throws EnvError if it cannot be read, is not a manifest, or has a hash that does not match its
+ * text.
+ */
 export function loadManifest(file: string): Manifest {
   const manifest = Texts.safeParse(read(file));
   if (!manifest.success) throw new EnvError(`TRUSTED_DOCUMENTS: ${file} is no manifest: texts by their SHA-256`);
@@ -49,7 +52,10 @@ function read(file: string): unknown {
   return parseJson(text);
 }
 
-/** Over a manifest; without one there are no hashes to ask by. `only`: no other text is let through. */
+/**
+ * Creates the lookup for a manifest; without one, any text is served and hashes are not supported. With `only`, no other
+ * text is served.
+ */
 export function createTrustedDocuments(manifest: Manifest | undefined, only: boolean): TrustedDocuments {
   const texts = manifest && new Map(Object.entries(manifest));
   const trusted = new Set(texts?.values());
@@ -72,7 +78,7 @@ function hashIn({ documentId, extensions }: Asked): string | undefined {
   return typeof hash === "string" ? hash : undefined;
 }
 
-/** Undefined when it is no JSON. */
+/** Undefined if the text is not JSON. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -81,7 +87,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Stock clients know this message, and send the text instead. */
+/** Stock clients recognize this message and retry with the full text. */
 function notFound(): never {
   throw new AppError("BAD_USER_INPUT", "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
 }
