@@ -1,4 +1,4 @@
-/** What a person may take away as a file, streamed from its owner: their security events, and their state. */
+/** Downloads of a user's own data, streamed from the owning subgraph: security events and state. */
 import { AppError } from "@continuo/errors";
 import type { FastifyInstance } from "fastify";
 import type { Writable } from "node:stream";
@@ -11,15 +11,15 @@ import type { RateLimits } from "./rate-limit/rate-limits.ts";
 import type { SessionStream, StreamRegistry } from "./revocation/stream-registry.ts";
 import type { SubgraphClient } from "./subgraph/subgraph-client.ts";
 
-/** As the graph has it for what is like this. */
+/** The same demand that the graph declares for comparable fields. */
 const DEMAND: Demand = { ...SIGNED_IN, scopes: [[["account"]]], isRecent: true };
 
 type Owner = Pick<SubgraphClient, "stream">;
 
 /**
- * Serves GET /account/security-events and /account/state, to whoever has signed in recently enough
- * (STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD, RFC 9470): the owner decides again. What is under way breaks off when its session
- * ends.
+ * Serves GET /account/security-events and /account/state to users who signed in recently enough
+ * (STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD, RFC 9470); the owning subgraph checks again. A download breaks off when its
+ * session ends.
  */
 export function serveAccount(
   http: FastifyInstance,
@@ -33,7 +33,7 @@ export function serveAccount(
   },
 ): void {
   const { session, userState, rates, networkOf, registry } = options;
-  /** Of each person one of a kind: whoever reads slowly holds one of the few connections for it. */
+  /** One download per user and kind at a time: a slow reader holds one of the few connections for them. */
   const underWay = new Set<string>();
 
   for (const [name, owner] of [
@@ -73,7 +73,10 @@ export function serveAccount(
   }
 }
 
-/** Cut off, it cannot say why: that it is not whole is seen by how it ends, and the next request is told. */
+/**
+ * A download that is cut off cannot say why. The client sees from how it ends that it is incomplete, and gets the
+ * reason at its next request.
+ */
 function exportOf(session: SessionStream["session"], response: Writable): SessionStream {
   return {
     transport: "EXPORT",

@@ -1,13 +1,13 @@
 /**
- * Which sessions were used lately, reported to the session service once a second in one batch.
- * It decides no deadline: how far a use moves one is for the session service and the application's policy.
+ * Reports which sessions were used recently to the session service, once a second in one batch. It decides no deadline:
+ * the session service and the application's policy determine how far a use extends one.
  */
 import type { Logger } from "@continuo/process";
 import type { SubgraphClient } from "./subgraph/subgraph-client.ts";
 import type { GatewayContext } from "./context.ts";
 
 export interface Activity extends AsyncDisposable {
-  /** Notes that the caller has done something of their own accord. Anonymous callers have no session to note. */
+  /** Records that the caller did something of their own accord. Anonymous callers have no session to record. */
   note(context: GatewayContext): void;
 }
 
@@ -22,10 +22,10 @@ interface Use {
 
 const REPORT_EVERY_MS = 1_000;
 const BATCH = 1_000;
-/** What an outage may pile up; beyond it the oldest uses are dropped. */
+/** The most uses kept during an outage; beyond that the oldest are dropped. */
 const MAX_WAITING = 50_000;
 
-/** Starts reporting. Closing sends what is left. */
+/** Starts reporting. Disposal sends what is left. */
 export function startActivity(options: {
   session: Pick<SubgraphClient, "post">;
   logger: Logger;

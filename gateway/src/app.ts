@@ -54,19 +54,19 @@ const revocationAge = createGauge(
 const KEYS_PATH = "/.well-known/jwks.json";
 
 export interface App extends AsyncDisposable {
-  /** Where the gateway is reached, for example `http://127.0.0.1:4000`. */
+  /** The gateway's URL, for example `http://127.0.0.1:4000`. */
   readonly url: string;
 }
 
-/** What goes in place of what the environment says. */
+/** Replacements for what the environment configures. */
 export interface Overrides {
-  /** Subgraphs in this process: their URLs are not used. */
+  /** Subgraphs in this process, used instead of their URLs. */
   readonly local?: Readonly<Record<string, LocalSubgraph>>;
   readonly logger?: Logger;
   readonly pokes?: Pokes;
   readonly relays?: Relays;
   readonly replayCache?: ReplayCache;
-  /** Milliseconds; see the parts that wait. */
+  /** Milliseconds; documented where each is used. */
   readonly waits?: {
     readonly readEveryMs?: number | undefined;
     readonly recheckMs?: number | undefined;
@@ -77,7 +77,7 @@ export interface Overrides {
   };
 }
 
-/** The environment has one of the two; with Redis the database is not needed. */
+/** The environment sets at least one of the two; with Redis the database is not used. */
 function busOf({ DATABASE_URL = "", REDIS_URL }: Env, logger: Logger): Parameters<typeof startPokes>[0] {
   return { databaseUrl: DATABASE_URL, redisUrl: REDIS_URL, logger };
 }
@@ -89,7 +89,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const isDevelopment = env.MODE === "development";
   const monotonic = (): number => performance.now();
   await using stack = new AsyncDisposableStack();
-  // Nobody can ask before it listens.
+  // Not read before the gateway listens.
   let publicUrl = env.PUBLIC_URL ?? "";
 
   const health = createHealth();
@@ -104,7 +104,7 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
   const session = clientOf("session");
   const userState = clientOf("user-state");
 
-  /** Of those whom the gateway asks for more than the graph. */
+  /** For the subgraphs that the gateway calls outside the graph. */
   function clientOf(name: string): SubgraphClient {
     const client = clients.get(name);
     if (!client) throw new Error(`the supergraph has no subgraph "${name}"`);

@@ -1,6 +1,6 @@
 /**
- * Who is calling: the access token and the proof of its key checked once, at the door, against signatures, the
- * revocations and what was used before. What a caller may do is for the subgraphs to decide.
+ * Authenticates callers: checks the access token and its DPoP proof once, on arrival, against signatures, revocations
+ * and the replay cache. The subgraphs decide what a caller may do.
  */
 import { viewerOf, type AccessTokenClaims, type AccessTokenVerifier, type Caller } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -11,7 +11,7 @@ import { REMEMBER_MS } from "./revocation/revocation-set.ts";
 import type { Standing } from "./revocation/standing.ts";
 import type { Tickets } from "./ticket/tickets.ts";
 
-/** A caller, the claims that prove who it is, and the proof of a key that came along. */
+/** A caller, the claims that identify it, and the DPoP proof of the request. */
 export type Admission =
   | {
       readonly caller: Extract<Caller, { kind: "viewer" }>;
@@ -24,43 +24,44 @@ export type Admission =
       readonly proof?: Proof | undefined;
     };
 
-/** Somebody who is signed in. */
+/** The admission of a signed-in caller. */
 export type ViewerAdmission = Extract<Admission, { claims: object }>;
 
-/** The caller of a request from `network`. */
+/** The caller, with the network the request came from. */
 export function cameFrom<Kind extends Admission["caller"]>(caller: Kind, network: string | undefined): Kind {
   const ipPrefix = ipPrefixOf(network);
   return ipPrefix === undefined ? caller : { ...caller, ipPrefix };
 }
 
-/** What came with an HTTP request to prove that its sender holds a key. */
+/** The DPoP proof of an HTTP request, and what it must match. */
 export interface ProofOffered {
   readonly method: string;
   /** Without origin and query. */
   readonly path: string;
   /** The value of the DPoP header. */
   readonly proof: string;
-  /** Where it comes from; absent for this machine. */
+  /** The sender's network; undefined for this machine. */
   readonly network: string | undefined;
 }
 
 export interface Admissions {
   /**
-   * Judges an Authorization header: none is anonymous, a presented token must be good, one that is bound to a key comes
-   * under the DPoP scheme with a proof by that key (RFC 9449 section 7). A proof without a token is counted as an operation of
-   * its network, before it is checked and remembered: anybody can make any number of keys.
-   * Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REPLACED, SESSION_ENDED (details.endReason), DPOP_REQUIRED, and as
-   * `Proofs.check` and `RateLimits.operation` do; UNAVAILABLE: KEYS_UNAVAILABLE, REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
+   * Authenticates by an Authorization header. Without one the caller is anonymous; a token must be valid, and one bound
+   * to a key must come under the DPoP scheme with a proof by that key (RFC 9449 section 7). A proof without a token
+   * counts as an operation of its network before it is checked and remembered, because anybody can make any number of
+   * keys. Throws UNAUTHENTICATED: TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REPLACED, SESSION_ENDED (details.endReason),
+   * DPOP_REQUIRED, and as `Proofs.check` and `RateLimits.operation` do; UNAVAILABLE: KEYS_UNAVAILABLE,
+   * REVOCATION_UNKNOWN, REPLAY_UNKNOWN.
    */
   admit(authorization: string | undefined, offered?: ProofOffered): Promise<Admission>;
-  /** Redeems a ticket. Throws as `Tickets.redeem` does, and as `admit` for a session that does not stand. */
+  /** Redeems a ticket. Throws as `Tickets.redeem` does, and as `admit` does for a session that has ended. */
   redeem(ticket: string): Promise<ViewerAdmission>;
 }
 
 /** RFC 6750 section 2.1 and RFC 9449 section 7.1; the scheme is case-insensitive (RFC 9110 section 11.1). */
 const AUTHORIZATION = /^(Bearer|DPoP) +([\w.~+/-]+=*)$/i;
 
-/** Wires it. `now` is milliseconds of the wall clock. */
+/** Wires the admissions. `now` is wall-clock milliseconds. */
 export function createAdmissions(options: {
   verifier: Pick<AccessTokenVerifier, "verify">;
   proofs: Proofs;
@@ -70,7 +71,10 @@ export function createAdmissions(options: {
   now?: () => number;
 }): Admissions {
   const { verifier, proofs, tickets, standing, rates, now = Date.now } = options;
-  /** Of bearers, by the claims that the verifier remembers: many operations and sockets come with the same token. */
+  /**
+   * Admissions of bearer tokens, by the claims object that the verifier caches: many operations and sockets use the
+   * same token.
+   */
   const bearers = new WeakMap<AccessTokenClaims, ViewerAdmission>();
 
   async function admitAnonymous(offered: ProofOffered | undefined): Promise<Admission> {
@@ -93,22 +97,23 @@ export function createAdmissions(options: {
       const [, scheme = "", token = ""] = AUTHORIZATION.exec(authorization) ?? [];
       if (token === "") throw invalid("Authorization must be a bearer token, or a DPoP token with its proof.");
       const claims = await verifier.verify(token);
-      // A token that lives longer than revocations are remembered would outlive its own. Not merely than the longest life:
-      // whoever minted it may have a clock a little ahead of ours.
+      // Revocations are remembered for REMEMBER_MS, so a token valid for longer would outlive its own revocation. The
+      // limit is above the longest token life, because the issuer's clock may be a little ahead of ours.
       if (claims.exp * 1000 - now() > REMEMBER_MS) throw invalid("The access token is not valid.");
       const jkt = claims.cnf?.jkt;
       const isDpop = scheme.toLowerCase() === "dpop";
       if (jkt === undefined && isDpop) throw invalid("The access token is bound to no key: it is a bearer token.");
       if (jkt !== undefined && !(isDpop && offered)) throw proofMissing();
-      // Whether it is to change anything is known once the operation has been read: then it is asked again.
+      // Checked as a read; once the operation has been parsed, a mutation is checked again as a change.
       await standing.assertToken(claims);
       const bearer = bearers.get(claims) ?? { caller: { kind: "viewer", viewer: viewerOf(claims) }, claims };
       bearers.set(claims, bearer);
       if (!offered) return bearer;
       const { viewer } = bearer.caller;
-      // Before the operation is counted, or its owner's operations would be used up by whoever has the token alone; and used
-      // up even where it is refused then, or who captured it could send it once the limit lets it. Each has a proof of its own
-      // (RFC 9449 section 4.2), so nobody honest misses it; a flood leaves an entry for each signature that we check.
+      // Checked before the operation is counted, so that a stolen token alone cannot use up its owner's rate limit. The
+      // proof is spent even if the limit then refuses the operation; otherwise a captured one could be sent once the
+      // limit allows it. Each request has its own proof (RFC 9449 section 4.2), so honest clients lose nothing; a flood
+      // leaves one entry for each signature that we verify.
       const proof = await proofs.check({ ...offered, accessToken: { value: token, jkt }, nonceRequired: false });
       return { caller: { kind: "viewer", viewer, jkt: proof.jkt }, claims, proof };
     },

@@ -1,6 +1,7 @@
 /**
- * Forward authentication: says who sends a request, to a reverse proxy that asks on behalf of services outside the graph
- * (nginx auth_request, Traefik forwardAuth, Envoy ext_authz). No database and no subgraph is asked for a bearer token.
+ * Forward authentication: identifies a request's sender for a reverse proxy that asks on behalf of services outside the
+ * graph (nginx auth_request, Traefik forwardAuth, Envoy ext_authz). A bearer token needs no call to a database or a
+ * subgraph.
  */
 import { AppError } from "@continuo/errors";
 import type { FastifyInstance } from "fastify";
@@ -11,9 +12,9 @@ import type { NetworkOf } from "./rate-limit/network.ts";
 const PATH = "/auth/check";
 
 /**
- * Serves GET /auth/check: 204 with who it is in x-continuo-* headers, 401 with a challenge, or 503 when it cannot be
- * known. A DPoP proof is one for this very address and GET, as no header says reliably what the proxy was asked for. The
- * proxy must overwrite x-continuo-* headers of the client with these.
+ * Serves GET /auth/check: 204 with the caller in x-continuo-* headers, 401 with a challenge, or 503 when that cannot be
+ * determined. A DPoP proof must be for GET and this very URL, because no header says reliably which request the proxy
+ * received. The proxy must overwrite the client's x-continuo-* headers with these.
  */
 export function serveCheck(http: FastifyInstance, door: { admissions: Admissions; networkOf: NetworkOf }): void {
   http.get(PATH, async (request, reply) => {

@@ -1,6 +1,6 @@
 /**
- * Composes the subgraphs' own `.graphql` files into the one supergraph that the gateway loads and a review reads.
- * Done by people and tests, never by a running gateway: it takes the committed result.
+ * Composes the subgraphs' `.graphql` files into the one supergraph that the gateway loads and reviewers read. Run by
+ * developers and tests, never by the gateway, which loads the committed result.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ export interface SubgraphDefinition {
   readonly typeDefs: DocumentNode;
 }
 
-/** What is wrong, where (`services/<subgraph>/src/<file>:<line>`), and what mends it. */
+/** What is wrong, where (`services/<subgraph>/src/<file>:<line>`), and how to fix it. */
 export interface Fault {
   readonly code: string;
   readonly message: string;
@@ -32,7 +32,7 @@ export interface Fault {
   readonly fix?: string;
 }
 
-/** The subgraphs do not fit together; `message` lists each fault with its subgraph, file and line, and what to do. */
+/** The subgraphs do not compose; `message` lists each fault with its subgraph, file, line and fix. */
 export class CompositionError extends Error {
   override readonly name = "CompositionError";
   readonly code = "E_COMPOSITION";
@@ -44,7 +44,7 @@ export class CompositionError extends Error {
   }
 }
 
-/** A fault as lines for a person. */
+/** A fault as human-readable lines. */
 export function inWords({ message, places, fix }: Fault): string {
   return [message, ...places.map((place) => `  at ${place}`), ...(fix ? [`  fix: ${fix}`] : [])].join("\n");
 }
@@ -92,7 +92,7 @@ export function loadSubgraphs(servicesDirectory: string): SubgraphDefinition[] {
 
 /** The supergraph as text, the same for the same input. Throws CompositionError. */
 export function composeSupergraph(subgraphs: readonly SubgraphDefinition[]): string {
-  // The real addresses come from the environment; these only have to be there.
+  // The gateway gets the real URLs from its environment; composition only requires that there is one.
   const services = subgraphs.map(({ name, typeDefs }) => ({ name, typeDefs, url: `http://${name}` }));
   const composed = composeServices(services);
   if (composed.errors) throw new CompositionError(composed.errors.map((error) => toFault(error, subgraphs)));
@@ -101,7 +101,9 @@ export function composeSupergraph(subgraphs: readonly SubgraphDefinition[]): str
   return `${HEADER}${supergraphSdl.trimEnd()}\n`;
 }
 
-/** What is committed of the graph, for reviewers and for the check against main: paths below the repository. */
+/**
+ * The committed files of the graph, for reviewers and for the check against main. Paths are relative to the repository.
+ */
 export function composedFiles(subgraphs: readonly SubgraphDefinition[]): {
   readonly supergraph: CommittedFile;
   readonly apis: readonly CommittedFile[];
@@ -122,7 +124,7 @@ interface CommittedFile {
   readonly text: string;
 }
 
-/** What no gateway would start with is said here first. */
+/** Reports here what would keep a gateway from starting. */
 function assertLive(supergraph: string, subgraphs: readonly SubgraphDefinition[]): void {
   try {
     readSources(supergraph);
@@ -163,7 +165,7 @@ function toFault(error: GraphQLError, subgraphs: readonly SubgraphDefinition[]):
   const fix = typeof code === "string" ? FIXES[code] : undefined;
   const own = error.source && error.locations?.[0] ? [`${error.source.name}:${error.locations[0].line}`] : [];
   const told = [...(error.nodes ?? []).flatMap(placesOf), ...own.map((place) => `services/${place}`)];
-  // What cannot be reached has no node of its own: the message names the fields.
+  // Satisfiability errors have no node of their own; the message names the fields.
   const places = told.length > 0 ? told : placesNamedIn(error.message, subgraphs);
   return {
     code: typeof code === "string" ? code : "INVALID_GRAPHQL",
@@ -173,7 +175,7 @@ function toFault(error: GraphQLError, subgraphs: readonly SubgraphDefinition[]):
   };
 }
 
-/** Where a node of a subgraph's document stands. */
+/** The file and line of a node in a subgraph's document. */
 export function placesOf({ loc }: ASTNode): string[] {
   return loc ? [`services/${loc.source.name}:${loc.startToken.line}`] : [];
 }

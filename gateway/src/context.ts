@@ -2,28 +2,31 @@ import type { AccessTokenClaims, Caller } from "@continuo/access";
 import type { Logger } from "@continuo/process";
 import type { Proof } from "./dpop/proofs.ts";
 
-/** Who acts, by a token: what the activity report needs beyond the viewer. */
+/** What the activity report needs of a token beyond the viewer. */
 interface TokenGrant {
   readonly grantId: string;
   readonly generation: number;
 }
 
-/** What the gateway knows of one operation. */
+/** The context of one operation. */
 export interface GatewayContext {
   readonly caller: Caller;
-  /** Where the caller's token came from; absent for the anonymous. */
+  /** The grant behind the caller's token; absent for anonymous callers. */
   readonly grant?: TokenGrant;
-  /** What the caller's token says; absent for the anonymous. */
+  /** The claims of the caller's token; absent for anonymous callers. */
   readonly session?: AccessTokenClaims;
-  /** Where it comes from; absent for this machine. */
+  /** The sender's network; undefined for this machine. */
   readonly network?: string | undefined;
-  /** Nobody is behind it (a browser's prefetch): it is not the person's activity. */
+  /** Not caused by the user (a browser's prefetch), so it does not count as activity. */
   readonly isPassive?: boolean;
-  /** The proof of a key that came with this very request. */
+  /** The DPoP proof of this very request. */
   readonly proof?: Proof;
   readonly requestId: string;
-  /** The gateway's: a line about this operation names its request id. One of its own for each would be dear. */
+  /**
+   * The gateway's logger: a line about this operation includes its request id, because a child logger per operation
+   * would be expensive.
+   */
   readonly logger: Logger;
-  /** Aborted when nobody waits for the answer any more. */
+  /** Aborted when the client no longer waits for the answer. */
   readonly signal?: AbortSignal;
 }

@@ -26,7 +26,7 @@ const rate = (meaning: string, fallback: number): z.ZodDefault<z.ZodCoercedNumbe
 
 export { urlVariable };
 
-/** The subgraphs of the committed supergraph, and so a variable for each that says where it is. */
+/** The subgraphs of the committed supergraph. Each has an environment variable for its URL. */
 export const SUBGRAPHS = subgraphNames(loadSupergraph());
 const subgraphUrls = Object.fromEntries(
   SUBGRAPHS.map((name) => [urlVariable(name), baseUrl.describe(`Base of the ${name} subgraph.`)]),
@@ -41,7 +41,7 @@ export const Env = z
     LOG_LEVEL: envTypes.logLevel,
     MODE: envTypes.mode,
     GATEWAY_PRIVATE_KEY: envTypes.jwk.describe("Signs the internal identity; the subgraphs hold its public half."),
-    // The gateway asks session for more than the graph.
+    // Always required: the gateway calls session for more than the graph.
     SESSION_URL: baseUrl,
     ...subgraphUrls,
     PUBLIC_URL: baseUrl
@@ -111,23 +111,23 @@ export const Env = z
     path: ["DATABASE_URL"],
     error: "set DATABASE_URL or REDIS_URL: pokes and the replay cache need one of them",
   })
-  // Behind a proxy, the address that it listens on is none that a client could name in a proof.
+  // Behind a proxy, clients cannot name the address it listens on in a proof.
   .refine((env) => env.MODE !== "production" || env.PUBLIC_URL !== undefined, {
     path: ["PUBLIC_URL"],
     error: "set PUBLIC_URL in production: proofs of keys and the OAuth metadata name it",
   });
 
-/** Where each subgraph is, by its name. */
+/** The URL of each subgraph, by name. */
 export function subgraphUrlsOf(env: Readonly<Record<string, unknown>>): ReadonlyMap<string, string> {
   return new Map(SUBGRAPHS.map((name) => [name, String(env[urlVariable(name)])]));
 }
 
-/** Environment that says where the subgraphs are, from their names. */
+/** Environment variables for the subgraphs' URLs, from their names. */
 export function subgraphUrlVariables(urlOf: (name: string) => string): Record<string, string> {
   return Object.fromEntries(SUBGRAPHS.map((name) => [urlVariable(name), urlOf(name)]));
 }
 
-/** How often somebody may ask, in the words of the environment. */
+/** The rate limits that the environment sets. */
 export function ratesOf(env: z.output<typeof Env>): Rates {
   return {
     operationsPerSession: env.OPERATIONS_PER_SESSION,
@@ -136,7 +136,7 @@ export function ratesOf(env: z.output<typeof Env>): Rates {
   };
 }
 
-/** Which supergraph to serve, in the words of the environment. The one of this release never changes under it. */
+/** The supergraph file that the environment names. The release's own file never changes, so it is not watched. */
 export function supergraphFilesOf({ SUPERGRAPH_FILE: file, SUPERGRAPH_LAST_GOOD: lastGood }: z.output<typeof Env>): {
   file: string;
   lastGoodFile: string | undefined;
@@ -146,7 +146,7 @@ export function supergraphFilesOf({ SUPERGRAPH_FILE: file, SUPERGRAPH_LAST_GOOD:
   return { file, lastGoodFile: lastGood ?? `${file}.last-good`, watch: true };
 }
 
-/** What an operation may be at most, in the words of the environment. */
+/** The operation limits that the environment sets. */
 export function limitsOf(env: z.output<typeof Env>): Limits {
   return {
     depth: env.MAX_DEPTH,

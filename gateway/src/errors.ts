@@ -1,13 +1,14 @@
 /**
- * The shape of every error that leaves the gateway: code, reason, details, request id; over HTTP and over WebSocket alike.
- * What is neither ours nor GraphQL's complaint about the request is a bug: masked here, logged where it happens.
+ * The shape of every error that leaves the gateway: code, reason, details, request id; the same over HTTP and
+ * WebSocket. Anything that is neither our own error nor graphql's complaint about the request is a bug: masked here,
+ * logged where it occurs.
  */
 import { SIGNATURE_ALGORITHMS } from "@continuo/access";
 import { AppError, type ErrorCode, HTTP_STATUS, isAppError } from "@continuo/errors";
 import { GraphQLError, type GraphQLFormattedError } from "graphql";
 import { isErrorCode, longestRetryAfterMs, UNEXPECTED } from "./subgraph/subgraph-error.ts";
 
-/** Puts an error into words for its client. */
+/** Formats an error for its client. */
 export function formatGraphQLError(error: GraphQLError, requestId: string): GraphQLFormattedError {
   const { message, path, locations, extensions } = error;
   const place = { ...(path && { path }), ...(locations && { locations }) };
@@ -19,17 +20,17 @@ export function formatGraphQLError(error: GraphQLError, requestId: string): Grap
   return { message: UNEXPECTED.message, ...place, extensions: { ...UNEXPECTED.extensions, requestId } };
 }
 
-/** The same of several. */
+/** Formats several errors. */
 export function formatGraphQLErrors(errors: readonly GraphQLError[], requestId: string): GraphQLFormattedError[] {
   return errors.map((error) => formatGraphQLError(error, requestId));
 }
 
-/** What went wrong where it was thrown. */
+/** The error that was originally thrown. */
 export function causeOf(error: GraphQLError): unknown {
   return error.originalError ?? error;
 }
 
-/** An AppError in GraphQL's clothes. */
+/** An AppError as a GraphQLError. */
 export function toGraphQLError(error: AppError): GraphQLError {
   const { code, reason, details } = error;
   return new GraphQLError(error.message, {
@@ -38,12 +39,12 @@ export function toGraphQLError(error: AppError): GraphQLError {
   });
 }
 
-/** The caller's session is over. */
+/** The error for a session that has ended. */
 export function sessionEnded(endReason: string): AppError {
   return new AppError("UNAUTHENTICATED", "SESSION_ENDED", "The session has ended.", { details: { endReason } });
 }
 
-/** How an error that ends a whole operation goes out over HTTP. */
+/** The HTTP status and headers of an error that ends a whole operation. */
 export interface HttpHead {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -51,7 +52,7 @@ export interface HttpHead {
 
 const heads = new WeakMap<GraphQLError, HttpHead>();
 
-/** How it goes out; undefined for an error of an operation that ran. */
+/** The error's HTTP status and headers; undefined for an error of an operation that ran. */
 export function headOf(error: GraphQLError): HttpHead | undefined {
   return heads.get(error);
 }
@@ -61,15 +62,15 @@ function withHead(error: GraphQLError, head: HttpHead): GraphQLError {
   return error;
 }
 
-/** A request that GraphQL itself finds at fault; HTTP 400 if nothing else is said. */
+/** A request that is itself at fault; HTTP 400 unless `head` says otherwise. */
 export function requestFault(reason: string, message: string, head: HttpHead = { status: 400 }): GraphQLError {
   return withHead(new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT", reason } }), head);
 }
 
-/** graphql repeats names and whole values, which may be as long as the request. */
+/** graphql's messages repeat names and whole values, which may be as long as the request. */
 const LONGEST_FAULT = 1_000;
 
-/** What graphql itself says of a request, by our reason: HTTP 400. */
+/** graphql's own error about a request, with our reason: HTTP 400. */
 export function asFault(reason: string, error: GraphQLError): GraphQLError {
   const { nodes, source, positions } = error;
   const message = error.message.length > LONGEST_FAULT ? `${error.message.slice(0, LONGEST_FAULT)}…` : error.message;
@@ -78,19 +79,22 @@ export function asFault(reason: string, error: GraphQLError): GraphQLError {
   return withHead(new GraphQLError(message, { ...place, extensions }), { status: 400 });
 }
 
-/** An AppError that ends a whole operation: over HTTP with its status and challenge too, of a token that `isBound` to a key or not. */
+/**
+ * An AppError that ends a whole operation, with its HTTP status and challenge. `isBound`: the caller's token is bound
+ * to a key.
+ */
 export function operationRefused(error: AppError, isBound = false): GraphQLError {
   return withHead(toGraphQLError(error), { status: HTTP_STATUS[error.code], headers: challenge(error, isBound) });
 }
 
-/** The answer to a whole HTTP request that failed before or around GraphQL. */
+/** The response to an HTTP request that failed before or outside GraphQL. */
 export interface HttpFault {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: { readonly errors: readonly GraphQLFormattedError[] };
 }
 
-/** Turns something thrown into that answer. `authorization` is the header that was sent. */
+/** Converts anything thrown into that response. `authorization` is the request's header. */
 export function toHttpFault(thrown: unknown, requestId: string, authorization?: string): HttpFault {
   const error = isAppError(thrown) ? thrown : fromFramework(thrown);
   const body = { errors: [{ message: error.message, extensions: extensionsOf(error, requestId) }] };
@@ -98,13 +102,13 @@ export function toHttpFault(thrown: unknown, requestId: string, authorization?: 
   return { status: statusOf(thrown, error), headers, body };
 }
 
-/** The header that says when to come back, for details that know it. */
+/** The Retry-After header, if the details have `retryAfterMs`. */
 export function retryAfter(details: AppError["details"]): Record<string, string> {
   const retryAfterMs = longestRetryAfterMs([{ extensions: { details } }]);
   return retryAfterMs > 0 ? { "retry-after": toSeconds(retryAfterMs) } : {};
 }
 
-/** As `Retry-After` has it (RFC 9110 section 10.2.3): whole seconds, and never too soon. */
+/** Milliseconds as a `Retry-After` value (RFC 9110 section 10.2.3): whole seconds, rounded up. */
 export function toSeconds(ms: number): string {
   return String(Math.ceil(ms / 1_000));
 }
@@ -113,7 +117,10 @@ function statusOf(thrown: unknown, error: AppError): number {
   return isAppError(thrown) ? HTTP_STATUS[error.code] : frameworkStatus(thrown);
 }
 
-/** What is wrong with the token, its proof or its sign-in: RFC 6750 section 3, RFC 9449 sections 7.1 and 9, RFC 9470 section 3. */
+/**
+ * The WWW-Authenticate challenge for a faulty token, proof or sign-in: RFC 6750 section 3, RFC 9449 sections 7.1 and 9,
+ * RFC 9470 section 3.
+ */
 function challenge({ code, reason, message, details }: AppError, isBound: boolean): Record<string, string> {
   const error = challengeOf(code, reason);
   if (error === undefined) return {};

@@ -1,4 +1,4 @@
-/** The public HTTP front: GraphQL, health, the signing keys, CORS, and the door to the sockets. */
+/** The public HTTP server: GraphQL, health, the signing keys, CORS, and authentication of requests. */
 import fastifyCors from "@fastify/cors";
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -26,19 +26,19 @@ import type { TrustedDocuments } from "./trusted-documents/trusted-documents.ts"
 const BODY_LIMIT_BYTES = 1024 * 1024;
 const GRAPHQL_PATH = "/graphql";
 const KEEP_ALIVE_MS = 65_000;
-/** Whoever sends more slowly than this is cut off. */
+/** A client that sends its request more slowly than this is cut off. */
 const HEADERS_WITHIN_MS = 10_000;
 const REQUEST_WITHIN_MS = 30_000;
 const CHECK_EVERY_MS = 2_000;
-/** Whoever takes nothing of an answer for so long is cut off; longer than a request may wait for something to tell. */
+/** A client that reads nothing of its answer for this long is cut off; longer than a request may wait for a change. */
 const STALLED_AFTER_MS = 60_000;
 /** RFC 9449 section 8.2. */
 const NONCE_HEADER = "dpop-nonce";
 const PREFLIGHT_SECONDS = 600;
-/** Headers of Apollo's clients that no page may send without a preflight. */
+/** Headers of Apollo's clients that a page cannot send without a CORS preflight. */
 const PREFLIGHTED = ["apollo-require-preflight", "x-apollo-operation-name"];
 
-/** The HTTP server, without routes of its own that need the graph; not listening yet. */
+/** The HTTP server, without the routes that need the graph; not listening yet. */
 export async function createFront(options: {
   health: Health;
   nonces: Nonces;
@@ -53,7 +53,7 @@ export async function createFront(options: {
   const http = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    // One for each request is dear: a line names its request id.
+    // A child logger per request is expensive; log lines include the request id instead.
     childLoggerFactory: (parent) => parent,
     rewriteUrl,
     bodyLimit: BODY_LIMIT_BYTES,
@@ -73,7 +73,7 @@ export async function createFront(options: {
       .header("x-content-type-options", "nosniff");
     done();
   });
-  // A request under way when the port closes must not leave a kept-alive connection behind that closing waits for.
+  // A request in flight when the server closes must not keep its connection alive, because closing would wait for it.
   http.addHook("onSend", (request, reply, _payload, done) => {
     if (!http.server.listening) void reply.header("connection", "close");
     if (request.headers.dpop !== undefined || isDpopChallenge(reply.getHeader("www-authenticate")))
@@ -98,8 +98,8 @@ export async function createFront(options: {
     const fault = toHttpFault(thrown, request.id, request.headers.authorization);
     if (fault.status >= 500) request.log.error({ err: thrown, requestId: request.id }, "request failed");
     else logRefusal(request.log, fault.body.errors[0]?.extensions ?? {}, { requestId: request.id });
-    // Closing on a client that is still sending would reset the connection and take the answer with it: the rest of the
-    // body is read and thrown away instead, for as long as a request may take.
+    // Closing the connection while the client still sends would reset it and lose the answer. The rest of the body is
+    // read and discarded instead, for as long as a request may take.
     if (fault.status === 413) reply.removeHeader("connection");
     return reply.code(fault.status).headers(fault.headers).send(fault.body);
   });
@@ -114,7 +114,7 @@ export async function createFront(options: {
   return http;
 }
 
-/** Serves GraphQL over HTTP; the caller is judged before the body is read. */
+/** Serves GraphQL over HTTP; the caller is authenticated before the body is read. */
 export function serveGraphQL(
   http: FastifyInstance,
   options: {
@@ -171,14 +171,17 @@ function readParameters(request: FastifyRequest): Parameters {
   return request.method === "GET" ? readUrl(request.query) : readBody(request.body);
 }
 
-/** Whether a browser sends such a request for any page, without asking us first (Fetch standard, section 2.2.2). */
+/** Whether a browser would send this request for any page without a preflight (Fetch standard, section 2.2.2). */
 function couldBeForged({ headers }: FastifyRequest): boolean {
   const [type = ""] = headers["content-type"]?.split(";") ?? [];
   if (type.trim().toLowerCase() === "application/json") return false;
   return !PREFLIGHTED.some((name) => headers[name]);
 }
 
-/** Aborted when the client leaves before it has its answer. (Fastify's own `signal` ends with the body of the request.) */
+/**
+ * Aborted when the client disconnects before it has its answer. (Fastify's own `signal` aborts at the end of the
+ * request's body.)
+ */
 function untilGone({ raw }: FastifyReply): AbortSignal {
   const leaving = new AbortController();
   raw.once("close", () => {
@@ -187,7 +190,7 @@ function untilGone({ raw }: FastifyReply): AbortSignal {
   return leaving.signal;
 }
 
-/** Judges who sent a request that arrived at `path`. */
+/** Authenticates the sender of a request that arrived at `path`. */
 export function admit(
   { admissions, networkOf }: { admissions: Admissions; networkOf: NetworkOf },
   request: FastifyRequest,
@@ -199,7 +202,7 @@ export function admit(
   return admissions.admit(headers.authorization, proof === undefined ? undefined : { method, path, proof, network });
 }
 
-/** A browser that fetches ahead says so (Fetch standard, section 4.6). */
+/** Browsers mark prefetches (Fetch standard, section 4.6). */
 function isPrefetch({ headers }: FastifyRequest): boolean {
   return String(headers["sec-purpose"] ?? "").startsWith("prefetch");
 }
@@ -208,7 +211,7 @@ function isDpopChallenge(challenge: unknown): boolean {
   return typeof challenge === "string" && challenge.startsWith("DPoP ");
 }
 
-/** Passes the public signing keys on, with the life that their owner gives them. Their owner is asked once at a time. */
+/** Serves the public signing keys with the owner's cache lifetime. Concurrent requests share one call to the owner. */
 export function serveKeys(
   http: FastifyInstance,
   path: string,

@@ -1,7 +1,7 @@
 /**
- * What links say that they are `for:`. Composition takes that word from all links but Apollo's own, and with it what makes a
- * gateway refuse a directive that it does not know: here it is put back. And composition drops without a word what a
- * subgraph does not name in `@composeDirective`: here that is a fault.
+ * Preserves the `for:` of links. Composition drops it from every link but Apollo's own, although it is what makes a
+ * gateway refuse a directive that it does not know; here it is restored. Composition also silently drops directives
+ * that a subgraph does not name in `@composeDirective`; here that is a fault.
  */
 import { type ConstDirectiveNode, type DocumentNode, Kind, valueFromASTUntyped } from "graphql";
 import { z } from "zod";
@@ -11,13 +11,13 @@ const Import = z.union([z.string(), z.object({ name: z.string(), as: z.string().
 const Link = z.object({ url: z.string(), for: z.enum(["SECURITY", "EXECUTION"]), import: z.array(Import).default([]) });
 const Composed = z.object({ name: z.string() });
 
-/** What a subgraph declares and composition would leave out, by the name or the link that it has there. */
+/** Something a subgraph declares and composition would drop, by its name or link there. */
 export interface Lost {
   readonly subgraph: string;
   readonly what: string;
 }
 
-/** The supergraph with `for:` on each link that has it in a subgraph. */
+/** Restores `for:` on each link that has it in a subgraph. */
 export function keepPurposes(
   supergraphSdl: string,
   subgraphs: readonly { readonly name: string; readonly typeDefs: DocumentNode }[],
@@ -26,7 +26,7 @@ export function keepPurposes(
   const lost = subgraphs.flatMap(({ name, typeDefs }) => lostIn(typeDefs).map((what) => ({ subgraph: name, what })));
   for (const { name, typeDefs } of subgraphs)
     for (const { url, for: purpose } of linksIn(typeDefs)) {
-      // Of several versions the latest is composed.
+      // Of several versions, composition keeps the latest.
       const start = `  @link(url: "${identityOf(url)}/`;
       const at = lines.findIndex((line) => line.startsWith(start));
       const line = lines[at];
@@ -42,7 +42,7 @@ function lostIn(document: DocumentNode): string[] {
   const imported = links.flatMap((link) =>
     link.import.map((each) => (typeof each === "string" ? each : (each.as ?? each.name))),
   );
-  // Whoever defines ours without the link has written something else of the same name.
+  // A `requiresAuth` defined without our link is a different directive of the same name.
   const isUnlinked =
     document.definitions.some(
       (node) => node.kind === Kind.DIRECTIVE_DEFINITION && node.name.value === "requiresAuth",
@@ -57,7 +57,7 @@ const identityOf = (url: string): string => url.slice(0, url.lastIndexOf("/"));
 
 const linksIn = (document: DocumentNode): z.output<typeof Link>[] => read(document, "link", Link);
 
-/** Directives of the schema itself that have this shape. */
+/** Applications of a directive on the schema itself that match `shape`. */
 function read<Shape extends z.ZodType>({ definitions }: DocumentNode, name: string, shape: Shape): z.output<Shape>[] {
   return definitions
     .flatMap((definition): readonly ConstDirectiveNode[] =>

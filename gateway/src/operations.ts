@@ -1,6 +1,7 @@
 /**
- * Operations that come in over a stream (a socket, an event stream): judged, prepared, started, and put into words.
- * Subscriptions run here, queries and mutations in the ordinary server, with the same answers as over HTTP.
+ * Operations that arrive over a stream (a socket, an event stream): authorized, prepared and started, and their results
+ * serialized. Subscriptions run here; queries and mutations run in the ordinary server, with the same answers as over
+ * HTTP.
  */
 import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -25,29 +26,32 @@ import type { OperationRequest } from "./subscription/run.ts";
 import type { Stream, Subscriber } from "./subscription/stream.ts";
 import type { PreparedOperation, Subscriptions } from "./subscription/subscriptions.ts";
 
-/** Who sent an operation, and how it is found in the logs. */
+/** The sender of an operation, and the id to find it in the logs. */
 export interface Sender {
   readonly admission: ViewerAdmission;
   readonly requestId: string;
-  /** Absent for this machine. */
+  /** Undefined for this machine. */
   readonly network: string | undefined;
 }
 
-/** An operation that may run: as a stream of events, or to one answer. `signal`: nobody waits for it any more. */
+/**
+ * A prepared operation: it opens a stream of events, or gives one answer. `signal` is aborted when the client no longer
+ * waits for it.
+ */
 export type Operation = { readonly document: DocumentNode } & (
   | { open(subscriber: Subscriber<ExecutionResult>): Stream }
   | { answer(signal?: AbortSignal): Promise<FormattedExecutionResult> }
 );
 
 export interface Operations {
-  /** Asks whether the session stands and prepares the operation. Returns what is wrong instead of throwing. */
+  /** Checks that the session is still valid, and prepares the operation. Returns errors instead of throwing. */
   prepare(request: OperationRequest, sender: Sender): Promise<Operation | readonly GraphQLError[]>;
 }
 
-/** What one socket, or one event stream, may have under way at a time. */
+/** The most operations that one socket or event stream may run at a time. */
 export const OPERATIONS_PER_STREAM = 50;
 
-/** There are as many. */
+/** The refusal of an operation beyond that limit. */
 export function tooManyOperations(): AppError {
   return new AppError("RATE_LIMITED", "TOO_MANY_OPERATIONS", `At most ${OPERATIONS_PER_STREAM} operations at a time.`);
 }
@@ -84,7 +88,7 @@ export function createOperations(options: {
     };
   }
 
-  /** Whether it is a query or a mutation. What is none of all has been read for nothing. */
+  /** Whether the operation is a query or a mutation. False if the document cannot be read or has no such operation. */
   function isAnswered({ query, operationName }: OperationRequest): boolean {
     try {
       const operation = getOperationAST(documents.read(query), operationName);
@@ -101,7 +105,7 @@ export function createOperations(options: {
       try {
         await standing.assert(claims, "READ");
         const request = { ...asked, query: trusted.textOf(asked) ?? "" };
-        // Others are counted where they are answered.
+        // Queries and mutations are counted by the server.
         if (!isAnswered(request)) await rates.operation({ sessionId: claims.sid, network });
         const prepared = subscriptions.prepare(request);
         if (!("document" in prepared)) {
@@ -137,7 +141,8 @@ export function createOperations(options: {
 const texts = new WeakMap<ExecutionResult, string>();
 
 /**
- * An event as JSON: written once for all who are told the same. Its errors alone are each client's own, with the request id.
+ * An event as JSON, serialized once for all subscribers that receive it. Only errors are serialized per client, because
+ * they contain its request id.
  */
 export function toJson(event: ExecutionResult, requestId: string): string {
   if (event.errors) return JSON.stringify(toFormatted(event, requestId));
@@ -146,7 +151,7 @@ export function toJson(event: ExecutionResult, requestId: string): string {
   return known;
 }
 
-/** A result as it goes over the wire. */
+/** A result in its wire format. */
 function toFormatted({ data, errors, extensions }: ExecutionResult, requestId: string): FormattedExecutionResult {
   return {
     ...(data !== undefined && { data }),

@@ -1,4 +1,7 @@
-/** Each refusal leaves a line (ASVS 16.3.2): which case it was, and the request id that the client was given; nothing that was sent. */
+/**
+ * Logs each refusal (ASVS 16.3.2): its code and reason, and the request id that the client was given; nothing that the
+ * client sent.
+ */
 import { createCounter, type Logger } from "@continuo/process";
 
 const countRefusal = createCounter(
@@ -7,7 +10,7 @@ const countRefusal = createCounter(
   ["code", "reason"],
 );
 
-/** A subgraph's reasons are its own: one that makes them up must not make a series of each. */
+/** Subgraphs choose their own reasons; one that generates them must not create a metric series for each. */
 const MOST_REASONS = 300;
 const reasons = new Set<string>();
 
@@ -16,7 +19,7 @@ function count(code: string, reason: string): void {
   countRefusal({ code, reason: reasons.has(reason) ? reason : "OTHER" });
 }
 
-/** Writes it. `sessionId` is of a caller who is known. */
+/** Logs and counts a refusal. `sessionId` is set if the caller is known. */
 export function logRefusal(
   logger: Pick<Logger, "info">,
   { code, reason }: { readonly code?: unknown; readonly reason?: unknown },

@@ -1,11 +1,11 @@
-/** What a request is called in answers and logs: its own id for whoever gives one, a random one else. */
+/** The id of a request in answers and logs: the client's own if it sends one, otherwise a random one. */
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
 const REQUEST_ID = /^[\w-]{1,64}$/;
 
-/** The id that a client gave with its request, where that is one; else a new one each time. */
+/** The request id that the client sent, if it is valid; otherwise a new one at each call. */
 export function newRequestId({ headers }: Pick<IncomingMessage, "headers">): string {
   const given = headers[REQUEST_ID_HEADER];
   return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
@@ -13,7 +13,7 @@ export function newRequestId({ headers }: Pick<IncomingMessage, "headers">): str
 
 const upgrades = new WeakMap<IncomingMessage, string>();
 
-/** The id of a request that becomes a socket, or does not: the same however often it is asked for. */
+/** The id of an upgrade request, accepted or not: the same at every call. */
 export function upgradeIdOf(request: IncomingMessage): string {
   const id = upgrades.get(request) ?? newRequestId(request);
   upgrades.set(request, id);

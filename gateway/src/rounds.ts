@@ -1,28 +1,30 @@
-/** One timer for all of whom each has to be called every so often: where there are thousands, a timer each is dear. */
+/**
+ * One timer for many members that must each be called periodically: with thousands of them, a timer each is expensive.
+ */
 
-/** Who is called. Throws nothing. */
+/** A member of the rounds. `visit` must not throw. */
 export interface Visited {
   visit(): void;
 }
 
 export interface Rounds {
-  /** Calls `member` every `everyMs` from then on, for the first time before that. */
+  /** Calls `member` every `everyMs` from now on, the first time within `everyMs`. */
   join(member: Visited): void;
   leave(member: Visited): void;
 }
 
-/** Rounds of which some ping: tokens are looked at more often than peers. */
+/** Rounds of which only some ping: token expiry is checked more often than peers are pinged. */
 export interface PingRounds {
   readonly rounds: Rounds;
-  /** Of so many rounds one pings. */
+  /** One in this many rounds pings. */
   readonly every: number;
 }
 
 const ROUND_MS = 1_000;
-/** Into so many parts the time is divided at most: those that join together are not called together. */
+/** The period is divided into at most this many parts, so that members that join together are not visited together. */
 const MOST_PARTS = 20;
 
-/** Milliseconds. The timer runs while there is a member. */
+/** Creates rounds of `everyMs` milliseconds. The timer runs while there are members. */
 export function createRounds(everyMs: number): Rounds {
   const parts = Array.from({ length: Math.max(1, Math.min(MOST_PARTS, everyMs)) }, () => new Set<Visited>());
   let turn = 0;
@@ -50,7 +52,7 @@ export function createRounds(everyMs: number): Rounds {
   };
 }
 
-/** Rounds of about a second, of which one every `pingEveryMs` milliseconds pings. */
+/** Rounds of about a second, one of which pings every `pingEveryMs` milliseconds. */
 export function createPingRounds(pingEveryMs: number): PingRounds {
   const every = Math.max(1, Math.round(pingEveryMs / ROUND_MS));
   return { rounds: createRounds(pingEveryMs / every), every };

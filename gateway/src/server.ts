@@ -1,6 +1,6 @@
 /**
- * Answers queries and mutations, from HTTP and from sockets: reads and validates a text once, judges each time who asks for
- * how much, runs the plan and puts what came of it into words. Knows no transport.
+ * Answers queries and mutations from HTTP and from sockets: parses and validates a document once, checks each request's
+ * cost and permissions, runs the plan and formats the result. Independent of the transport.
  */
 import { circumstancesOf } from "@continuo/access";
 import { AppError, isAppError, outcomeOf } from "@continuo/errors";
@@ -32,7 +32,7 @@ import { logRefusal } from "./refusals.ts";
 import type { Standing } from "./revocation/standing.ts";
 import { isRecord, longestRetryAfterMs } from "./subgraph/subgraph-error.ts";
 
-/** What is asked for, as its client sent it. */
+/** A request as the client sent it. */
 interface ServerRequest {
   readonly query: string;
   readonly operationName?: string | null | undefined;
@@ -40,7 +40,7 @@ interface ServerRequest {
   readonly extensions?: unknown;
 }
 
-/** An answer, and how it goes out over HTTP. */
+/** An answer with its HTTP status and headers. */
 export interface Answered {
   readonly body: FormattedExecutionResult;
   readonly status: number;
@@ -48,11 +48,11 @@ export interface Answered {
 }
 
 export interface Server {
-  /** Never rejects. `isRead`: nothing may be changed by it. */
+  /** Never rejects. `isRead` refuses everything but queries. */
   answer(request: ServerRequest, context: GatewayContext, how?: { readonly isRead?: boolean }): Promise<Answered>;
 }
 
-/** What is known of an operation by its end. */
+/** What is known about an operation when it ends. */
 interface Seen {
   operation?: OperationDefinitionNode;
   cost?: number;
@@ -73,7 +73,7 @@ export function createServer(options: {
   const rules = isDevelopment ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const validOn = new WeakMap<Graph, WeakSet<DocumentNode>>();
 
-  /** What is wrong with a document. */
+  /** The validation errors of a document. */
   function faultsOf(on: Graph, document: DocumentNode): readonly GraphQLError[] {
     const valid = validOn.get(on) ?? new WeakSet();
     if (valid.has(document)) return [];
@@ -103,7 +103,10 @@ export function createServer(options: {
     if (session) await standing.assert(session, "CHANGE");
   }
 
-  /** Counts what is at fault as well: most of what it costs is to find that out. */
+  /**
+   * Reads the document and counts the operation. Faulty ones count too, because finding the fault is most of their
+   * cost.
+   */
   async function read(
     text: string,
     name: string | undefined,
@@ -119,12 +122,12 @@ export function createServer(options: {
     }
   }
 
-  /** Throws what ends the operation. */
+  /** Runs the request. Throws the error that ends it. */
   async function run(request: ServerRequest, context: GatewayContext, isRead: boolean, seen: Seen): Promise<Answer> {
     if (request.query === "") throw withoutText(request.extensions);
     const name = request.operationName ?? undefined;
     const { document, operation } = await read(request.query, name, context);
-    // It ends on the graph that it began on, also when another has come since.
+    // The operation finishes on this graph, even if another is put in place meanwhile.
     const on = graph.current();
     const errors = faultsOf(on, document);
     if (errors.length > 0) return { errors };
@@ -140,7 +143,7 @@ export function createServer(options: {
     await judge(on, operation, { document, name, variables }, context, seen);
     if (!isPassive(operation, context)) activity.note(context);
     const answer = await on.answer(document, name, variables, context);
-    // What has been read is not for whoever was signed out meanwhile; what has been changed is told.
+    // A session that ended meanwhile must not get what was read; the result of a mutation is still returned.
     if (context.session && operation.operation === OperationTypeNode.QUERY)
       await standing.assert(context.session, "READ");
     return answer;
@@ -164,12 +167,12 @@ export function createServer(options: {
   };
 }
 
-/** Of whoever shows a key and no token, on arrival. */
+/** Requests with a proof but no token were counted on arrival. */
 function wasCounted({ proof, session }: GatewayContext): boolean {
   return proof !== undefined && session === undefined;
 }
 
-/** Throws what is wrong with it, as it is told. */
+/** Throws errors in the form that clients get. */
 function readDocument(documents: Documents, text: string): DocumentNode {
   try {
     return documents.read(text);
@@ -178,7 +181,7 @@ function readDocument(documents: Documents, text: string): DocumentNode {
   }
 }
 
-/** Stock clients know this message, and send the text instead. */
+/** Stock clients recognize this message and retry with the full text. */
 function withoutText(extensions: unknown): GraphQLError {
   if (isRecord(extensions) && "persistedQuery" in extensions)
     return requestFault("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported", { status: 200 });
@@ -189,7 +192,7 @@ function readsOnly(): GraphQLError {
   return requestFault("REQUEST_INVALID", "A GET can only be a query.", { status: 405, headers: { allow: "POST" } });
 }
 
-/** What ended an operation. What is neither a refusal nor GraphQL's own complaint is a bug. */
+/** The error that ended an operation. Anything that is neither a refusal nor graphql's own error is a bug. */
 function asGraphQLError(thrown: unknown, { session }: GatewayContext): GraphQLError {
   if (thrown instanceof GraphQLError) return thrown;
   if (isAppError(thrown)) return operationRefused(thrown, session?.cnf !== undefined);
@@ -216,7 +219,7 @@ function inWords({ data, errors }: Answer, { requestId }: GatewayContext): Answe
   };
 }
 
-/** One log line an operation, and one for each kind of its refusals. */
+/** Writes one log line per operation, and one for each kind of refusal in it. */
 function report(
   errors: readonly GraphQLFormattedError[],
   { operation, cost }: Seen,
@@ -238,10 +241,10 @@ function report(
   );
 }
 
-/** An answer with more kinds of errors than this says nothing more by naming them all. */
+/** The most kinds of refusals that are logged for one answer. */
 const MOST_REFUSALS = 10;
 
-/** The kinds of errors in an answer, as its client is told of them. */
+/** The distinct kinds of errors in an answer, as the client gets them. */
 function refusalsIn(errors: readonly GraphQLFormattedError[]): { code?: unknown; reason?: unknown }[] {
   const kinds = new Map(
     errors.map(({ extensions = {} }) => [JSON.stringify([extensions["code"], extensions["reason"]]), extensions]),
@@ -250,8 +253,9 @@ function refusalsIn(errors: readonly GraphQLFormattedError[]): { code?: unknown;
 }
 
 /**
- * Marked so by the client (`@passive`), or by its browser, or a refresh, with which some clients send their token though it
- * needs none: polling, prefetching and refreshing keep no session from idling out.
+ * Whether an operation is not user activity: marked by the client (`@passive`) or by its browser, or a refresh, with
+ * which some clients send their token although it needs none. Polling, prefetching and refreshing do not keep a session
+ * from idling out.
  */
 function isPassive(operation: OperationDefinitionNode, context: GatewayContext): boolean {
   const isMarked = operation.directives?.some(({ name }) => name.value === "passive") ?? false;
@@ -261,8 +265,8 @@ function isPassive(operation: OperationDefinitionNode, context: GatewayContext):
 const REFRESHES = new Set(["refreshSession"]);
 
 /**
- * Whoever holds a key proves it with each mutation, by a proof with a nonce of ours that is known not to have been used:
- * so a mutation is never replayed, and none is made over a socket that somebody took over.
+ * A caller bound to a key must prove possession with each mutation, by a proof with a nonce of this gateway that is
+ * known to be unused. So a mutation is never replayed, and none is made over a hijacked socket.
  */
 function assertProven({ caller, proof }: GatewayContext): void {
   if (circumstancesOf(caller).jkt === undefined) return;

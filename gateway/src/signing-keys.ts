@@ -1,18 +1,18 @@
 /**
- * The keys that access tokens are verified by, as session publishes them: looked at every minute, when a token names one
- * that is not there, and at once when session says that they have changed.
+ * The keys that verify access tokens, as session publishes them. They are read again every minute, when a token names
+ * an unknown key, and as soon as session announces a change.
  */
 import { createAccessTokenVerifier, type AccessTokenVerifier } from "@continuo/access";
 import type { Logger } from "@continuo/process";
 import { type Pokes, SIGNING_KEYS_TOPIC } from "@continuo/signals";
 import { createRemoteJWKSet } from "jose";
 
-/** When the word of it is lost, a key that is taken back is good for so long. Milliseconds. */
+/** The longest that a withdrawn key is still accepted if the announcement is lost. Milliseconds. */
 const MAX_AGE_MS = 60_000;
-/** However many tokens name unknown keys, session is asked no more often than this. Milliseconds. */
+/** The minimum time between reads that unknown keys cause. Milliseconds. */
 const COOLDOWN_MS = 1_000;
 
-/** Verifies by the keys at `url`; reads them with the first token. */
+/** Verifies with the keys at `url`; fetches them for the first token. */
 export async function startTokenVerifier(options: {
   url: URL;
   issuer: string;
@@ -25,7 +25,7 @@ export async function startTokenVerifier(options: {
   const keys = createRemoteJWKSet(url, { cacheMaxAge: MAX_AGE_MS, cooldownDuration: COOLDOWN_MS });
   const verifier = createAccessTokenVerifier({ issuer, audience, keys });
 
-  /** By which tokens were verified that are not verified again. */
+  /** The key set behind the verifier's cached tokens. */
   let trusted: string | undefined;
 
   async function reload(): Promise<void> {

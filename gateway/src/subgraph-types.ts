@@ -1,4 +1,4 @@
-/** What one subgraph says of each type: `type Query` and each `extend type Query` of its files as one node. */
+/** The types of one subgraph: `type Query` and every `extend type Query` in its files merged into one node. */
 import {
   type ASTNode,
   type DocumentNode,
@@ -10,12 +10,12 @@ import {
   type TypeExtensionNode,
 } from "graphql";
 
-/** An extension when the subgraph only extends the type. */
+/** A type of one subgraph; an extension if the subgraph only extends it. */
 export type SubgraphType = TypeDefinitionNode | TypeExtensionNode;
 
 const PARTS = ["directives", "interfaces", "fields", "values", "types"] as const;
 
-/** By name, in alphabetical order. Each part keeps the place where it was written. */
+/** The types by name, in alphabetical order. Each part keeps its source location. */
 export function typesOf({ definitions }: DocumentNode): ReadonlyMap<string, SubgraphType> {
   const nodes = definitions.filter((node) => isTypeDefinitionNode(node) || isTypeExtensionNode(node));
   const byName = [...Map.groupBy(nodes, ({ name }) => name.value)].sort(([one], [other]) => (one < other ? -1 : 1));
@@ -27,7 +27,7 @@ export function typesOf({ definitions }: DocumentNode): ReadonlyMap<string, Subg
   );
 }
 
-/** A subgraph's API as one text: the same for the same types, in whichever files and order they are written. */
+/** A subgraph's API as text: the same for the same types, regardless of files and order. */
 export function printApi(typeDefs: DocumentNode): string {
   const others = typeDefs.definitions.filter((node) => !isTypeDefinitionNode(node) && !isTypeExtensionNode(node));
   return print({ kind: Kind.DOCUMENT, definitions: [...others, ...typesOf(typeDefs).values()] });
