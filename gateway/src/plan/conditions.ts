@@ -1,4 +1,4 @@
-/** The variables that `@skip` and `@include` look at. */
+/** The variables that `@skip` and `@include` depend on. */
 import {
   type DirectiveNode,
   type DocumentNode,
@@ -14,7 +14,7 @@ import { type Data, read } from "./data.ts";
 export interface Conditions {
   /** Every variable that decides whether something is selected. */
   readonly names: readonly string[];
-  /** The variable's value, or its default. Throws BAD_USER_INPUT/VARIABLES_INVALID when it is null. */
+  /** The variable's value, or its default. Throws BAD_USER_INPUT/VARIABLES_INVALID if that is not a Boolean. */
   readonly value: (name: string, variables: Readonly<Data>) => boolean;
 }
 
@@ -35,7 +35,7 @@ export function conditionsOf(document: DocumentNode, operation: OperationDefinit
     ]),
   );
   return {
-    // The document's other operations have their own.
+    // Other operations of the document have variables of their own.
     names: [...names].filter((name) => defaults.has(name)),
     value(name, variables) {
       const value = read(variables, name) ?? (Object.hasOwn(variables, name) ? null : defaults.get(name));

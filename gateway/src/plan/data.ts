@@ -1,6 +1,6 @@
 /**
- * What subgraphs answered, as it grows while a plan runs. Its keys are chosen by clients (aliases), so what every object
- * inherits is never taken for data, and nothing is inherited from data.
+ * The subgraphs' data, as it grows while a plan runs. Clients choose its keys (aliases), so inherited properties such
+ * as `__proto__` are never read as data, nor set as a prototype by it.
  */
 import { isRecord } from "../subgraph/subgraph-error.ts";
 
@@ -11,13 +11,16 @@ export function read(object: Readonly<Data>, key: string): unknown {
   return Object.hasOwn(object, key) ? object[key] : undefined;
 }
 
-/** Sets the object's own value under `key`, also when setters are inherited under that name. */
+/** Sets the object's own value under `key`, even if a setter of that name is inherited. */
 export function write(object: Data, key: string, value: unknown): void {
   if (key !== "__proto__") object[key] = value;
   else Object.defineProperty(object, key, { value, configurable: true, enumerable: true, writable: true });
 }
 
-/** Adds to `target` what `source` has. Objects and lists of one length are merged, all else is replaced. Keeps parts of `source`. */
+/**
+ * Deep-merges `source` into `target`: objects, and lists of equal length, are merged; anything else is replaced.
+ * `target` may keep parts of `source`.
+ */
 export function merge(target: Data, source: Readonly<Data>): void {
   for (const key of Object.keys(source)) {
     const value = source[key];
@@ -35,7 +38,7 @@ function merged(present: unknown, value: unknown): unknown {
   return present;
 }
 
-/** The same data in objects of their own. */
+/** A deep copy of the data. */
 export function copy(value: Readonly<Data>): Data {
   const copied: Data = {};
   for (const key of Object.keys(value)) write(copied, key, copyValue(value[key]));

@@ -1,4 +1,4 @@
-/** Runs operations by plans: each made ready once per document, whoever sends it and however often. */
+/** Runs operations by their query plans. Each is compiled once per document and reused for every request. */
 import type { PlanNode, SubscriptionNode } from "@apollo/query-planner";
 import {
   type DocumentNode,
@@ -18,21 +18,26 @@ import { type Answer, compileOperation, type Operation } from "./operation.ts";
 import { type KnownOperation, perDocument } from "./per-document.ts";
 import { compileRewrites } from "./rewrite.ts";
 
-/** Names an operation within a valid document; undefined is its only one. */
+/** The name of an operation within a valid document; undefined for its only one. */
 type Name = string | undefined;
 
 export interface Executor {
-  /** Answers a query or a mutation; without data when the variables are at fault. Throws GraphQLError when there is no plan for it. */
+  /**
+   * Answers a query or a mutation; without data if the variables are invalid. Throws GraphQLError if it cannot be
+   * planned.
+   */
   answer(document: DocumentNode, name: Name, variables: Readonly<Data>, context: GatewayContext): Promise<Answer>;
   /** Throws GraphQLError when there is no plan for it. */
   planSubscription(document: DocumentNode, name: Name): SubscriptionPlan;
-  /** What the first `answer` or `planSubscription` would do. Throws GraphQLError when there is no plan for it. */
+  /**
+   * Does in advance what the first `answer` or `planSubscription` would. Throws GraphQLError if it cannot be planned.
+   */
   prepare(document: DocumentNode, name: Name): void;
-  /** What is prepared, the latest first. */
+  /** The prepared operations, most recently used first. */
   known(): readonly KnownOperation[];
 }
 
-/** `schema` is what clients see, `supergraph` all that plans use; there is a source for each subgraph. */
+/** `schema` is the API schema, `supergraph` everything that plans use; there is a source for each subgraph. */
 export function createExecutor(scope: {
   schema: GraphQLSchema;
   supergraph: GraphQLSchema;
@@ -49,7 +54,7 @@ export function createExecutor(scope: {
     return compileOperation({ document, operation, plan }, scope);
   });
 
-  /** Whether a client names the only operation of its document makes no difference. */
+  /** Naming a document's only operation makes no difference. */
   const prepare = (document: DocumentNode, name: Name): Operation | SubscriptionPlan =>
     prepared(document, name ?? getOperationAST(document)?.name?.value);
 
@@ -61,7 +66,7 @@ export function createExecutor(scope: {
     const rewrite = compileRewrites(primary.outputRewrites, scope.supergraph);
     const completed = compileOperation({ document, operation, plan: rest }, scope);
     const start = ({ data, errors }: SourceEvent): Parameters<typeof completed.run>[1] => {
-      // Others may hold the event.
+      // Other streams may hold the event too.
       const own = rest || rewrite ? copy(data) : data;
       rewrite?.(own);
       return { data: own, errors: errors.map((error) => toGraphQLError(error, error.path)) };

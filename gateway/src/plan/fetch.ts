@@ -1,4 +1,4 @@
-/** One fetch of a plan: asks a subgraph, and puts its answer and its errors into all places that they belong to. */
+/** One fetch of a plan: calls a subgraph, and merges its data and errors into all the places they belong to. */
 import type { FetchNode } from "@apollo/query-planner";
 import { GraphQLError, type GraphQLSchema, isAbstractType, OperationTypeNode } from "graphql";
 import type { GatewayContext } from "../context.ts";
@@ -15,14 +15,14 @@ export interface Execution {
   /** As the client sent them. */
   readonly variables: Readonly<Data>;
   readonly context: GatewayContext;
-  /** Grows while it runs. */
+  /** Grows while the plan runs. */
   readonly errors: GraphQLError[];
 }
 
-/** A part of a plan: completes the objects at `places`. Never rejects. */
+/** A compiled part of a plan: completes the objects at `places`. Never rejects. */
 export type Step = (execution: Execution, places: readonly Place[]) => Promise<void>;
 
-/** Throws when there is no such source, or when the fetch needs what is not supported (`@fromContext`). */
+/** Throws if there is no source for the subgraph, or the fetch uses `@fromContext`, which is not supported. */
 export function compileFetch(
   node: FetchNode,
   sources: ReadonlyMap<string, DataSource>,
@@ -80,7 +80,7 @@ export function compileFetch(
         entity["__typename"] ??= owners[0]?.object["__typename"];
         rewriteOutput(entity);
       }
-      // A subgraph that knows the interface only does not take away what another said.
+      // A subgraph that knows only the interface must not overwrite the concrete type from another.
       if (isAbstractType(supergraph.getType(String(entity["__typename"])))) entity["__typename"] = undefined;
       spread(entity, owners);
     }
@@ -90,7 +90,7 @@ export function compileFetch(
     const represented = represent && representAll(places, represent, rewriteInput);
     const { length } = represented?.representations ?? places;
     if (length === 0) return;
-    // A change that somebody asked for is made, also when they do not wait for the answer.
+    // A mutation is carried out even if the client no longer waits for the answer.
     if (!isMutation && execution.context.signal?.aborted) return report(execution, UNAVAILABLE, places, []);
     try {
       await (represented ? fetchEntities(represented, execution, places) : fetchFields(execution, places));
@@ -108,7 +108,7 @@ function sourceOf({ serviceName }: FetchNode, sources: ReadonlyMap<string, DataS
   return source;
 }
 
-/** Tells of an error of a subgraph, at `path` below each of `places`. */
+/** Records a subgraph's error at `path` below each of `places`. */
 function report(
   { errors }: Execution,
   error: SubgraphError,
@@ -119,19 +119,19 @@ function report(
     errors.push(toGraphQLError(error, [...keysOf(place), ...path]));
 }
 
-/** A subgraph's error in GraphQL's clothes, at `path` of the client's operation. */
+/** A subgraph's error as a GraphQLError, at `path` of the client's operation. */
 export function toGraphQLError({ message, extensions }: SubgraphError, path: SubgraphError["path"] = []): GraphQLError {
   return new GraphQLError(message, { ...(path.length > 0 && { path }), extensions: { ...extensions } });
 }
 
-/** Places of one representation may share what was fetched: what is fetched for it later is the same in all of them. */
+/** Places with the same representation may share the fetched objects: later fetches give all of them the same data. */
 function spread(data: Readonly<Data>, places: readonly Place[]): void {
   for (const { object } of places) merge(object, data);
 }
 
 interface Represented {
   readonly representations: readonly Data[];
-  /** For each representation, the places that it stands for. */
+  /** The places that each representation stands for. */
   readonly holders: readonly Place[][];
 }
 

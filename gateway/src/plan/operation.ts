@@ -1,4 +1,4 @@
-/** An operation made ready to run: its plan and the shape of its answer, as functions. */
+/** An operation compiled to functions: its plan and the shape of its answer. */
 import type { PlanNode } from "@apollo/query-planner";
 import { compileVariables } from "@continuo/variables";
 import {
@@ -18,29 +18,29 @@ import { type Execution, toGraphQLError } from "./fetch.ts";
 import { compilePlan, type PlanScope } from "./plan.ts";
 import { compileShape, type Shape } from "./shape.ts";
 
-/** For whom, and with which variables as the client sent them. */
+/** The inputs of one run: the context, and the variables as the client sent them. */
 export type Run = Pick<Execution, "variables" | "context">;
 
-/** An answer, with what could not be had as null and an error. */
+/** An answer; whatever could not be fetched is null, with an error. */
 export type Answer = ExecutionResult<Record<string, unknown>, Record<string, unknown>>;
 
-/** What is known before the plan runs: nothing, or an event. It becomes the operation's. */
+/** The data and errors to start from: nothing, or a subscription's event. The operation takes ownership of the data. */
 export interface Start {
   readonly data: Data;
   readonly errors: readonly GraphQLError[];
 }
 
 export interface Operation {
-  /** Returns what is wrong with the variables. */
+  /** Returns the errors in the variables. */
   check(variables: Readonly<Data>): readonly GraphQLError[];
-  /** Fetches and shapes. Throws GraphQLError when a condition's variable is null. */
+  /** Fetches and shapes the answer. Throws GraphQLError if a condition's variable is null. */
   run(run: Run, start?: Start): Promise<Answer>;
 }
 
-/** The combinations of conditions whose shapes are kept; a client may send them all. */
+/** The most combinations of conditions whose shapes are kept; a client may send any number. */
 const SHAPES = 32;
 
-/** Makes a valid operation ready. Throws on a plan that is not supported. */
+/** Compiles a valid operation. Throws if its plan is not supported. */
 export function compileOperation(
   source: { document: DocumentNode; operation: OperationDefinitionNode; plan: PlanNode | undefined },
   scope: Omit<PlanScope, "conditions"> & { readonly schema: GraphQLSchema },
@@ -66,7 +66,10 @@ export function compileOperation(
   };
 }
 
-/** What is not as the schema says follows from an error that is told, or else is a subgraph's bug: logged here and masked. */
+/**
+ * A violation of the schema either follows from an error already in the answer, or is a subgraph's bug: logged here and
+ * masked.
+ */
 function shaped(
   { data, faults }: ReturnType<Shape>,
   errors: readonly GraphQLError[],
@@ -78,7 +81,7 @@ function shaped(
   return { data, errors: faults.map(({ path }) => toGraphQLError(UNEXPECTED, path)) };
 }
 
-/** A shape for each combination of conditions, so that no shape looks at any. */
+/** Compiles a shape per combination of conditions, so that shapes themselves have no conditions. */
 function compileShapes(
   schema: GraphQLSchema,
   document: DocumentNode,

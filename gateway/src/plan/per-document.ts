@@ -6,22 +6,22 @@ const MAX_CHARACTERS = 4 * 1024 * 1024;
 
 type Make<Made> = (document: DocumentNode, operationName: string | undefined) => Made;
 
-/** An operation by its document and, where that has several, its name. */
+/** An operation, identified by its document and, if that has several, its name. */
 export interface KnownOperation {
   readonly text: string;
   readonly name: string | undefined;
 }
 
-/** Makes, or remembers. */
+/** Returns the cached result, or makes it. */
 export interface PerDocument<Made> {
   (document: DocumentNode, operationName: string | undefined): Made;
-  /** What is remembered, the latest first. */
+  /** The cached operations, most recently used first. */
   known(): readonly KnownOperation[];
 }
 
-/** Remembers what `make` made of an operation, for the same document and for others that read the same; the latest 1,000. */
+/** Caches what `make` returns for an operation, by the document's printed text; the latest 1,000 documents. */
 export function perDocument<Made>(make: Make<Made>): PerDocument<Made> {
-  // The server parses a text once and gives the same node for it while it remembers it.
+  // `Documents` returns the same node for a text for as long as it caches it.
   const texts = new WeakMap<DocumentNode, string>();
   const made = new LRUCache<string, Map<string | undefined, Made>>({
     max: MAX_DOCUMENTS,

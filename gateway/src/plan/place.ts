@@ -1,4 +1,4 @@
-/** Objects in an operation's data, and where they are: what a fetch completes, and where its errors belong. */
+/** Objects in an operation's data with their paths: what a fetch completes, and where its errors belong. */
 import type { ResponsePath } from "@apollo/query-planner";
 import type { GraphQLSchema } from "graphql";
 import { isRecord } from "../subgraph/subgraph-error.ts";
@@ -7,11 +7,11 @@ import { subtypes } from "./subtypes.ts";
 
 export interface Place {
   readonly object: Data;
-  /** Undefined is the root. */
+  /** Undefined for the root. */
   readonly path: Path | undefined;
 }
 
-/** From the last key to the first; paths are many and mostly unread. */
+/** A linked list from the last key to the first: there are many paths, and most are never read. */
 interface Path {
   readonly parent: Path | undefined;
   readonly key: string | number;
@@ -30,8 +30,8 @@ type Step =
   | { readonly kind: "TYPES"; readonly names: ReadonlySet<string> };
 
 /**
- * From places to the objects that a plan's path leads to: `devices`, `@` for each element of a list, and either with
- * `|[Phone,Tablet]` for objects of those types only. Leaves out what is null.
+ * Compiles a plan's path into a function from places to the objects it leads to. Elements are `devices`, `@` for each
+ * element of a list, and either with `|[Phone,Tablet]` for objects of those types only. Skips null.
  */
 export function compilePath(elements: ResponsePath, schema: GraphQLSchema): (places: readonly Place[]) => Place[] {
   const steps = elements.flatMap((element) => stepsOf(String(element), schema));
@@ -57,7 +57,7 @@ export function compilePath(elements: ResponsePath, schema: GraphQLSchema): (pla
   };
 }
 
-/** Whether an object says to be of one of these types. */
+/** Whether an object's `__typename` is one of these types. */
 export function isOfType({ __typename }: Readonly<Data>, names: ReadonlySet<string>): boolean {
   return typeof __typename === "string" && names.has(__typename);
 }

@@ -1,4 +1,4 @@
-/** Turns a plan into functions, once: what runs for each request looks nothing up that the plan already says. */
+/** Compiles a plan into functions once, so that a request looks up nothing that the plan already determines. */
 import type { PlanNode } from "@apollo/query-planner";
 import type { GraphQLSchema } from "graphql";
 import type { DataSource } from "../subgraph/data-source.ts";
@@ -9,12 +9,12 @@ import { compilePath } from "./place.ts";
 /** What plans are compiled against. */
 export interface PlanScope {
   readonly sources: ReadonlyMap<string, DataSource>;
-  /** With what clients do not see: representations may consist of it. */
+  /** The whole supergraph schema: representations may use elements hidden from clients. */
   readonly supergraph: GraphQLSchema;
   readonly conditions: Conditions;
 }
 
-/** Throws on what is not supported: `@defer`, `@fromContext`, a subgraph without a source. */
+/** Compiles a plan. Throws on what is not supported: `@defer`, `@fromContext`, a subgraph without a source. */
 export function compilePlan(node: PlanNode | undefined, scope: PlanScope): Step {
   if (!node) return async () => undefined;
   switch (node.kind) {

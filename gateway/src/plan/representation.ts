@@ -1,4 +1,7 @@
-/** What is sent of an object to a subgraph that shall complete it: its type, its key, and what fields there require. */
+/**
+ * The representation of an object for the subgraph that is to complete it: its type, its key, and the fields that
+ * `@requires` names.
+ */
 import type { QueryPlanSelectionNode } from "@apollo/query-planner";
 import type { GraphQLSchema } from "graphql";
 import { isRecord } from "../subgraph/subgraph-error.ts";
@@ -6,10 +9,10 @@ import { type Data, merge, read, write } from "./data.ts";
 import { isOfType } from "./place.ts";
 import { subtypes } from "./subtypes.ts";
 
-/** Takes from an object what `requires` names. Null when something of it is missing, as after an error. */
+/** Takes from an object what `requires` names; null if part of it is missing, for example after an error. */
 type Take = (object: Readonly<Data>) => Data | null;
 
-/** Gives an object's representation, in objects of its own; undefined when it has none, being of another type or incomplete. */
+/** Returns an object's representation as a new object; undefined if the object is of another type or incomplete. */
 export function compileRepresentation(
   requires: readonly QueryPlanSelectionNode[],
   schema: GraphQLSchema,

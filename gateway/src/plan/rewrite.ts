@@ -1,11 +1,11 @@
-/** Changes of names and values that a plan asks for, in what is sent to a subgraph or in what it answered. */
+/** Renames and value changes that a plan requires, in what is sent to a subgraph or in its answer. */
 import type { FetchDataRewrite } from "@apollo/query-planner";
 import type { GraphQLSchema } from "graphql";
 import { isRecord } from "../subgraph/subgraph-error.ts";
 import { type Data, read, write } from "./data.ts";
 import { subtypes } from "./subtypes.ts";
 
-/** Applies `rewrites` in their order to an object of its own. Undefined when there are none. */
+/** Compiles `rewrites` into a function that applies them in order, in place. Undefined if there are none. */
 export function compileRewrites(
   rewrites: readonly FetchDataRewrite[] | undefined,
   schema: GraphQLSchema,
@@ -44,7 +44,7 @@ function compileRewrite(rewrite: FetchDataRewrite, schema: GraphQLSchema): (obje
   return (object) => walk(object, 0);
 }
 
-/** Plans do not ask for the type where only one is possible. */
+/** Plans do not select `__typename` where only one type is possible. */
 function isPossibly({ __typename }: Data, types: ReadonlySet<string>): boolean {
   return typeof __typename !== "string" || types.has(__typename);
 }

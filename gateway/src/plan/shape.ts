@@ -1,6 +1,7 @@
 /**
- * From what subgraphs answered to what the client asked for: its fields in its order and under its names, nothing that
- * only the plan needed, and null as far up as the schema says where a value is missing or not what the schema promises.
+ * Shapes the subgraphs' data into the client's answer: the selected fields in order and under their aliases, without
+ * fields that only the plan needed. Where a value is missing or violates the schema it is null, propagated up as the
+ * schema demands.
  */
 import {
   type DocumentNode,
@@ -34,7 +35,7 @@ export interface Fault {
   readonly what: string;
 }
 
-/** Never changes `data`. Null when the whole answer is. Of the faults the first are told. */
+/** Does not change `data`. The result is null if null propagates to the root. Reports the first faults only. */
 export type Shape = (
   data: Readonly<Data>,
   variables: Readonly<Data>,
@@ -42,15 +43,15 @@ export type Shape = (
 
 interface Run {
   readonly variables: Readonly<Data>;
-  /** Where it is. */
+  /** The current path. */
   readonly path: (string | number)[];
   readonly faults: Fault[];
 }
 
-/** Null where the schema promises a value: what is around it becomes null instead. */
+/** Null in a non-null position: null propagates to the parent. */
 const INVALID = Symbol("invalid");
 
-/** Completes a value that is not null; gives null for one that is not what its type says. */
+/** Completes a value that is not null; returns null if it does not match its type. */
 type Complete = (value: unknown, run: Run) => unknown;
 interface Field {
   readonly key: string;
@@ -65,7 +66,7 @@ const SCALARS: Readonly<Record<string, (value: unknown) => boolean>> = {
   ID: (value) => typeof value === "string" || isWhole(value),
 };
 
-/** `schema` is what clients see; `holds` gives the value of a variable that `@skip` or `@include` looks at. */
+/** `schema` is the API schema; `holds` gives the value of a variable in `@skip` or `@include`. */
 export function compileShape(options: {
   schema: GraphQLSchema;
   operation: OperationDefinitionNode;
@@ -87,7 +88,7 @@ export function compileShape(options: {
     const fieldsByType = new Map<string, readonly Field[]>();
 
     function fieldsOf(typename: unknown): readonly Field[] | undefined {
-      // Where only one type is possible, plans do not ask which.
+      // Plans do not select `__typename` where only one type is possible.
       const name = typename === undefined ? declared.name : typename;
       if (typeof name !== "string") return undefined;
       const known = fieldsByType.get(name);
@@ -102,7 +103,7 @@ export function compileShape(options: {
     return (value, run) => {
       if (!isRecord(value)) return broken(run, `not an object of ${declared.name}`);
       const fields = fieldsOf(value["__typename"]);
-      // Which type it says is not told: clients do not know of it.
+      // The fault does not name the actual type, because clients do not know it.
       if (!fields) return broken(run, `no type of ${declared.name}`);
       const completed: Data = {};
       for (const { key, complete } of fields) {
@@ -191,14 +192,14 @@ export function compileShape(options: {
     return (value, run) => (isValid(value) ? value : broken(run, `not a ${type.name} for ${what}`));
   }
 
-  /** The type's name as clients know it, whatever a subgraph calls its roots. */
+  /** The type's name in the API schema, even if a subgraph names its root types differently. */
   function typenameOf(parent: Readonly<Data>, key: string, type: GraphQLCompositeType): unknown {
     const named = read(parent, key) ?? parent["__typename"];
     const actual = (typeof named === "string" ? schema.getType(named) : undefined) ?? type;
     return isObjectType(actual) ? actual.name : INVALID;
   }
 
-  /** About the schema itself no subgraph is asked. */
+  /** Introspection is answered from the schema, without a subgraph. */
   function introspection(key: string, nodes: readonly FieldNode[]): Field {
     const { variableDefinitions = [] } = operation;
     const document: DocumentNode = {
@@ -246,7 +247,7 @@ function compileList(complete: (value: unknown, run: Run) => unknown, what: stri
   };
 }
 
-/** What a scalar of the graph's own may be is its subgraph's affair. An enum has the values that clients know. */
+/** Custom scalars are the subgraph's responsibility. Enums allow only the values in the API schema. */
 function leafTest(type: GraphQLLeafType): (value: unknown) => boolean {
   if (isEnumType(type)) {
     const names = new Set<unknown>(type.getValues().map(({ name }) => name));

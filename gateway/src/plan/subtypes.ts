@@ -1,6 +1,9 @@
 import { type GraphQLSchema, isAbstractType, isInterfaceType } from "graphql";
 
-/** The names of the types to which a condition on `name` applies: itself, and what is of its kind when it is abstract. */
+/**
+ * The types that satisfy a type condition on `name`: itself and, if it is abstract, its possible types and the
+ * interfaces that implement it.
+ */
 export function subtypes(schema: GraphQLSchema, name: string): ReadonlySet<string> {
   const type = schema.getType(name);
   const names = new Set([name]);

@@ -1,13 +1,16 @@
 /**
- * How long a fetch asks its owner to wait for something to tell: the argument `waitMs` of one of its fields. The gateway's
- * patience with the owner grows by it.
+ * How long a fetch asks its subgraph to wait for a change: the `waitMs` argument of a root field. The gateway extends
+ * its deadline by as much.
  */
 import { Kind, parse, type ValueNode, valueFromASTUntyped } from "graphql";
 import type { Data } from "./data.ts";
 
 const ARGUMENT = "waitMs";
 
-/** For the text of a fetch: the longest wait that it asks for with these variables. Milliseconds; 0 when it asks for none. */
+/**
+ * Compiles a fetch's text into a function of the variables that returns the longest wait requested. Milliseconds; 0 if
+ * none.
+ */
 export function compileWait(query: string): (variables: Readonly<Data>) => number {
   if (!query.includes(ARGUMENT)) return () => 0;
   const values = waitsIn(query);
@@ -18,7 +21,7 @@ export function compileWait(query: string): (variables: Readonly<Data>) => numbe
     }, 0);
 }
 
-/** Of the root fields: nothing below one waits. */
+/** Only root fields can wait. */
 function waitsIn(query: string): ValueNode[] {
   return parse(query, { noLocation: true }).definitions.flatMap((definition) =>
     definition.kind === Kind.OPERATION_DEFINITION

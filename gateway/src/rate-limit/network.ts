@@ -1,15 +1,20 @@
-/** Where a request comes from, as coarsely as addresses are given out: to a household, a campus or a rented machine. */
+/**
+ * A request's network, at the granularity in which addresses are assigned: to a household, a campus or a rented
+ * machine.
+ */
 import type { IncomingMessage } from "node:http";
 import ipaddr from "ipaddr.js";
 import { LRUCache } from "lru-cache";
 
 const PREFIX_BITS = { ipv4: 24, ipv6: 64 };
-/** Of addresses, and of networks: reading one costs more than all else that is done with it. */
+/**
+ * The number of addresses, and of networks, whose parsed form is cached: parsing costs more than everything else here.
+ */
 const REMEMBERED = 10_000;
-/** What is longer, a client has made up. */
+/** No address is longer, so longer text was made up by a client and is not cached. */
 const LONGEST = 64;
 
-/** What `read` said of a text before. */
+/** Caches the results of `read`. */
 function remembering(read: (text: string) => string | undefined): (text: string) => string | undefined {
   const known = new LRUCache<string, { readonly said: string | undefined }>({ max: REMEMBERED });
   return (text) => {
@@ -25,9 +30,9 @@ function remembering(read: (text: string) => string | undefined): (text: string)
 export type NetworkOf = (request: Pick<IncomingMessage, "headers" | "socket">) => string | undefined;
 
 /**
- * The network of a request's sender as a prefix, for example `192.0.2.0/24`. Each of `trustedProxyHops` proxies in front
- * has appended to X-Forwarded-For; what stands before that, clients may have made up. Undefined for this machine itself:
- * whoever forgets to say that a proxy runs on it must not share one limit with everybody.
+ * The network of a request's sender as a prefix, for example `192.0.2.0/24`. Each of the `trustedProxyHops` proxies in
+ * front appends to X-Forwarded-For; entries before theirs may be forged by clients. Undefined for this machine itself,
+ * so that an operator who forgets to configure a local proxy does not put all clients under one limit.
  */
 export function networkOf(
   {
@@ -43,10 +48,16 @@ export function networkOf(
   return prefixOf(address || (socket.remoteAddress ?? ""));
 }
 
-/** IPv6 as a session remembers it: what a customer is given, not a network of theirs. */
+/**
+ * The IPv6 prefix length that a session stores: what a provider assigns to a customer, not one of the customer's
+ * networks.
+ */
 const REMEMBERED_BITS = 48;
 
-/** What a session remembers of a network: `192.0.2.0/24`, `2001:db8:1::/48`; undefined where that is not known. */
+/**
+ * The prefix that a session stores for a network: `192.0.2.0/24`, `2001:db8:1::/48`; undefined if the network is not
+ * known.
+ */
 export function ipPrefixOf(network: string | undefined): string | undefined {
   return network === undefined ? undefined : rememberedPrefixOf(network);
 }
@@ -58,7 +69,7 @@ const rememberedPrefixOf = remembering((network) => {
 });
 
 const prefixOf = remembering((address) => {
-  // Nobody's address: all of those share one limit.
+  // Senders without a valid address share one limit.
   if (!ipaddr.isValid(address)) return "unknown";
   const parsed = ipaddr.process(address);
   if (parsed.range() === "loopback") return undefined;

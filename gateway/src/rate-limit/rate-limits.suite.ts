@@ -1,4 +1,4 @@
-/** What every backend of the rate limits does. */
+/** The tests that every backend of the rate limits must pass. */
 import { createLogger } from "@continuo/process";
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";

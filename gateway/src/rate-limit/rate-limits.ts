@@ -1,6 +1,6 @@
 /**
- * How often somebody may ask: each session, and each network that requests come from. Over Redis all replicas count
- * together; without it, or while it is away, each counts for itself, so that n replicas let n times as much through.
+ * Rate limits per session and per network. Over Redis all replicas count together; without it, or while it is away,
+ * each replica counts alone, so n replicas allow n times as much.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -10,7 +10,7 @@ import type { GatewayContext } from "../context.ts";
 import { asksOnlyFor } from "../root-fields.ts";
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
 
-/** Who asks; the anonymous have no session, this machine has no network. */
+/** Whom to count: anonymous callers have no session, this machine has no network. */
 export interface Asking {
   readonly sessionId?: string | undefined;
   readonly network?: string | undefined;
@@ -19,11 +19,14 @@ export interface Asking {
 export interface RateLimits {
   /** Counts an operation. Throws RATE_LIMITED: SESSION_RATE, NETWORK_RATE, with `details.retryAfterMs`. */
   operation(asking: Asking): Promise<void>;
-  /** Counts a socket or an event stream that a session begins. Throws RATE_LIMITED: CONNECTION_RATE, likewise. */
+  /**
+   * Counts a socket or an event stream that a session opens. Throws RATE_LIMITED: CONNECTION_RATE, with
+   * `details.retryAfterMs`.
+   */
   connection(asking: Asking): Promise<void>;
 }
 
-/** How many; 0 is without limit. */
+/** The limits; 0 means unlimited. */
 export interface Rates {
   /** In 10 s. */
   readonly operationsPerSession: number;
@@ -37,7 +40,7 @@ const OPERATIONS_SECONDS = 10;
 const CONNECTIONS_SECONDS = 60;
 const ANSWER_WITHIN_MS = 1_000;
 
-/** Signing out gives up what somebody has: that is never too often. */
+/** Signing out only gives up access, so it is never limited. */
 const RELEASES = new Set(["signOut", "signOutDevice", "signOutOtherDevices", "signOutSession", "signOutEverywhere"]);
 
 /** Whether an operation does nothing but sign out. */
@@ -45,12 +48,12 @@ export function isRelease(operation: OperationDefinitionNode): boolean {
   return operation.operation === OperationTypeNode.MUTATION && asksOnlyFor(operation, RELEASES);
 }
 
-/** Who asks for an operation. */
+/** Whom to count an operation for. */
 export function askingOf({ session, network }: Pick<GatewayContext, "session" | "network">): Asking {
   return { sessionId: session?.sid, network };
 }
 
-/** Opens them over Redis when `redisUrl` is set. A Redis that is down is no reason not to start. */
+/** Opens the limits, over Redis if `redisUrl` is set. Starts even if Redis is down. */
 export async function openRateLimits(options: {
   rates: Rates;
   redisUrl?: string | undefined;
@@ -84,7 +87,7 @@ export async function openRateLimits(options: {
         points,
         duration,
         insuranceLimiter: alone,
-        // Whoever is over the limit is refused from memory: a flood does not reach Redis.
+        // Callers over the limit are refused from memory: a flood does not reach Redis.
         inMemoryBlockOnConsumed: points + 1,
       });
     return async (key, reason) => {

@@ -1,12 +1,12 @@
 /**
- * Follows session's revocation log: reads what is new, applies it, confirms it with a read that follows.
- * A second without news is a read like any other, so each success also says how current this gateway is; after three
- * seconds without one it no longer trusts its memory, and each operation first waits for a read ("strict").
+ * Follows session's revocation log: reads new entries, applies them, and acknowledges them with a later read. An empty
+ * read counts as a success too, so each success shows how current this gateway is. After three seconds without one the
+ * gateway no longer trusts its memory, and each operation first waits for a read ("strict").
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
 
-/** A place in the log, and when its entry was made: where a database was put back, another entry may stand there by now. */
+/** A position in the log and the time of its entry: after a database restore, another entry may have the same `seq`. */
 export interface Place {
   readonly seq: number;
   /** ISO 8601. */
@@ -15,50 +15,64 @@ export interface Place {
 
 /** One entry of the log. */
 export interface Revocation extends Place {
-  /** Whether its sessions have ended, or are back: an earlier entry was taken back. */
+  /** ENDED: the sessions have ended. RESTORED: they are valid again, because an earlier entry was taken back. */
   readonly effect: "ENDED" | "RESTORED";
   readonly sessionIds: readonly string[];
-  /** Grants of rotation that a step-up has replaced: access tokens of them are good no more. */
+  /** Refresh grants that a step-up has replaced: their access tokens are no longer valid. */
   readonly grantIds?: readonly string[] | undefined;
   readonly reason: string;
 }
 
-/** What this gateway did about an entry. */
+/** What this gateway did for an entry. */
 export interface Acknowledgement {
   readonly seq: number;
   readonly socketsClosed: number;
 }
 
 export interface RevocationPage {
-  /** False where the log is not the one that was read so far: then it begins with all that may still matter. */
+  /** False if the log is not the one read so far; the page then starts with every entry that may still matter. */
   readonly continues: boolean;
   readonly hasMore: boolean;
   readonly revocations: readonly Revocation[];
 }
 
 export interface RevocationFeed {
-  /** Reads until there is nothing more. One at a time: a caller during a read shares the next outcome. */
+  /** Reads to the end of the log. One read at a time: a call during a read shares its outcome. */
   read(): Promise<void>;
-  /** Resolves when the gateway's knowledge is current. Throws UNAVAILABLE/REVOCATION_UNKNOWN when it cannot become so. */
+  /**
+   * Resolves when this gateway's knowledge is current. Throws UNAVAILABLE/REVOCATION_UNKNOWN if it cannot become so.
+   */
   assertCurrent(): Promise<void>;
   /** Whether the last success is recent enough to rely on. */
   isCurrent(): boolean;
-  /** How old what we know is: since the last success was asked for. Milliseconds; infinite before the first. */
+  /**
+   * The age of this gateway's knowledge: the time since the last successful read was sent. Milliseconds; infinite
+   * before the first.
+   */
   ageMs(): number;
-  /** A poke: the log is at `seq`. Reads if that is news. */
+  /** Handles a poke that the log has reached `seq`. Reads if that is new. */
   notice(seq: number): void;
-  /** This gateway serves nobody any more: nothing is read from now on, and no receipt waits for it. Rejects as `leave` does. */
+  /**
+   * Leaves the log because this gateway stops serving: it reads no more, and no receipt waits for it. Rejects as
+   * `leave` does.
+   */
   leave(): Promise<void>;
 }
 
-/** Older than this, what we know is not relied on. Milliseconds. */
+/** Knowledge older than this is not relied on. Milliseconds. */
 const STALE_AFTER_MS = 3_000;
-/** How many confirmations one read may carry. */
+/** The most acknowledgements that one read carries. */
 const MAX_ACKS = 1_000;
-/** Confirmations go at most this often, unless they fill a read: in a wave of sign-outs they cost as much as those. Milliseconds. */
+/**
+ * The minimum time between reads that carry acknowledgements, unless they fill a read: in a wave of sign-outs they
+ * would cost as much as the sign-outs. Milliseconds.
+ */
 const CONFIRM_EVERY_MS = 100;
 
-/** `now` is milliseconds on a clock that never goes back; `apply` ends what is open (or lets the sessions back in) and returns how many sockets it closed. */
+/**
+ * `now` is milliseconds on a monotonic clock; `apply` ends the entry's open streams (or readmits its sessions) and
+ * returns how many sockets it closed.
+ */
 export function createRevocationFeed(options: {
   fetchPage: (after: Place | null, acks: readonly Acknowledgement[]) => Promise<RevocationPage>;
   leave: (acks: readonly Acknowledgement[]) => Promise<void>;
@@ -73,9 +87,9 @@ export function createRevocationFeed(options: {
   let confirming: NodeJS.Timeout | undefined;
   let currentAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
-  /** The highest place that was told of since the last read began. */
+  /** The highest `seq` in a poke since the last read began. */
   let noticed = 0;
-  /** What the log of this process said last; nothing yet. */
+  /** The state logged last; undefined before the first. */
   let saidCurrent: boolean | undefined;
   let hasLeft = false;
 
@@ -83,7 +97,7 @@ export function createRevocationFeed(options: {
   const isCurrent = (): boolean => ageMs() < STALE_AFTER_MS;
   const mayConfirm = (): boolean => acks.length >= MAX_ACKS || now() - confirmedAt >= CONFIRM_EVERY_MS;
 
-  /** Returns whether there is more to read or to confirm at once. */
+  /** Returns whether there is more to read or to acknowledge at once. */
   async function readPage(): Promise<boolean> {
     const sent = mayConfirm() ? acks.slice(0, MAX_ACKS) : [];
     const askedAt = now();
@@ -149,7 +163,7 @@ export function createRevocationFeed(options: {
     async assertCurrent() {
       if (isCurrent()) return;
       try {
-        // A read that was under way may fail for what is over by now.
+        // A read already under way may fail for a cause that has since passed, so try once more.
         await (reading?.catch(read) ?? read());
       } catch (cause) {
         throw revocationUnknown(cause);

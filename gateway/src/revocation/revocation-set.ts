@@ -1,27 +1,28 @@
 /**
- * The sessions that ended while one of their access tokens may still be good, and the grants that a step-up replaced, in
- * memory. Not the truth (that is session's log): an entry is forgotten once no token of it can be valid any more.
+ * In memory: sessions that ended while one of their access tokens may still be valid, and grants that a step-up
+ * replaced. Not the source of truth (that is session's log): an entry is forgotten once none of its tokens can be
+ * valid.
  */
 
-/** No access token lives longer. Milliseconds. */
+/** The longest life of an access token. Milliseconds. */
 export const LONGEST_TOKEN_LIFE_MS = 15 * 60_000;
 
-/** How long an end is remembered: the longest life, and a minute for clocks that disagree. Milliseconds. */
+/** How long an entry is remembered: the longest token life, plus a minute for clock skew. Milliseconds. */
 export const REMEMBER_MS = LONGEST_TOKEN_LIFE_MS + 60_000;
 
-/** Ids are those of sessions and of grants. */
+/** Ids are of sessions and of grants. */
 export interface RevocationSet {
   add(id: string, endReason: string): void;
-  /** The session is back: its end was taken back. */
+  /** Removes a session whose end was taken back. */
   remove(id: string): void;
-  /** Why it ended, or undefined when it is not known to have. */
+  /** Why it ended; undefined if it is not known to have ended. */
   endReasonOf(id: string): string | undefined;
   readonly size: number;
 }
 
-/** An empty set. `now` is milliseconds on a clock that never goes back. */
+/** Creates an empty set. `now` is milliseconds on a monotonic clock. */
 export function createRevocationSet(now: () => number): RevocationSet {
-  // In order of arrival, so the ones to forget are always in front.
+  // In insertion order, so the oldest entries come first.
   const ended = new Map<string, { readonly endReason: string; readonly at: number }>();
 
   function forget(): void {

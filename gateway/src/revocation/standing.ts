@@ -1,6 +1,6 @@
 /**
- * Whether a session stands, as far as this gateway knows; and while it cannot know, what the session's policy has said
- * for that case (its posture, carried in the access token).
+ * Decides whether a session is still valid, as far as this gateway knows; and while it cannot know, applies the session
+ * policy's choice for that case (its posture, carried in the access token).
  */
 import type { AccessTokenClaims } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -8,26 +8,27 @@ import { sessionEnded } from "../errors.ts";
 import { type RevocationFeed, revocationUnknown } from "./revocation-feed.ts";
 import { LONGEST_TOKEN_LIFE_MS, type RevocationSet } from "./revocation-set.ts";
 
-/** Who asks, in the words of its access token. */
+/** The claims that this decision depends on. */
 export type SessionClaims = Pick<AccessTokenClaims, "sid" | "posture">;
 
-/** What for: to read, or to change something. */
+/** What the session is used for. */
 export type Purpose = "READ" | "CHANGE";
 
 export interface Standing {
   /** Throws UNAUTHENTICATED/SESSION_ENDED (details.endReason); UNAVAILABLE/REVOCATION_UNKNOWN. */
   assert(session: SessionClaims, purpose: Purpose): Promise<void>;
   /**
-   * As `assert` for reading, of a token that is shown: UNAUTHENTICATED/TOKEN_REPLACED too, for one from before a step-up
-   * (ASVS 7.2.4). What is open already goes on with its session.
+   * As `assert` for READ, for a token being presented. Also throws UNAUTHENTICATED/TOKEN_REPLACED for one from before a
+   * step-up (ASVS 7.2.4). Open streams continue with their session.
    */
   assertToken(claims: SessionClaims & Pick<AccessTokenClaims, "gid">): Promise<void>;
 }
 
 /**
- * While revocations are not current: OPEN reads go on from memory for as long as a token may live, CLOSED is refused at once,
- * and all else waits for a read of the log, or is refused when that fails. Where session is away, all tokens are past their
- * life by then anyway; where only this gateway is cut off, whoever was signed out meanwhile is not let in for ever.
+ * While revocations are not current: OPEN reads continue from memory for as long as a token may live, CLOSED is refused
+ * at once, and everything else waits for a read of the log and is refused if that fails. OPEN is bounded so that, if
+ * only this gateway is cut off, a session that was signed out meanwhile does not keep access forever; if session itself
+ * is away, all tokens have expired by then anyway.
  */
 export function createStanding(options: {
   feed: Pick<RevocationFeed, "isCurrent" | "ageMs" | "assertCurrent">;

@@ -1,18 +1,20 @@
-/** Keeps the revocation feed going: at once, on each poke, and every second; and sees when it is no longer current. */
+/**
+ * Drives the revocation feed: reads at once, on each poke, and every second; and notices when it is no longer current.
+ */
 import type { Logger } from "@continuo/process";
 import { type Pokes, REVOCATIONS_TOPIC } from "@continuo/signals";
 import { z } from "zod";
 import type { SubgraphClient } from "../subgraph/subgraph-client.ts";
 import type { createRevocationFeed, RevocationFeed } from "./revocation-feed.ts";
 
-/** How long the log may stay unread. Milliseconds. */
+/** The pause between reads. Milliseconds. */
 const READ_EVERY_MS = 1_000;
 
-/** How late it may be seen that what we know is no longer current. Milliseconds. */
+/** How often the feed's currency is checked. Milliseconds. */
 const WATCH_EVERY_MS = 500;
 
 const Page = z.object({
-  // A session of the release before does not say.
+  // The previous release of session does not send it.
   continues: z.boolean().default(true),
   hasMore: z.boolean(),
   revocations: z.array(
@@ -27,7 +29,7 @@ const Page = z.object({
   ),
 });
 
-/** How the log is followed at the session service, as this replica. */
+/** Reads the log from the session service as this replica. */
 export function revocationLog(
   session: Pick<SubgraphClient, "post">,
   replica: string,
@@ -41,12 +43,12 @@ export function revocationLog(
   };
 }
 
-/** Starts following, until it is disposed of. It is current once the first read succeeds, which it does not wait for. */
+/** Starts following until disposed of. Does not wait for the first read, with whose success the feed is current. */
 export async function startRevocations(options: {
   feed: RevocationFeed;
   pokes: Pokes;
   logger: Logger;
-  /** Called again and again while it cannot be known what has been revoked. */
+  /** Called repeatedly while revocations cannot be known. */
   onUnknown: () => void;
   readEveryMs?: number | undefined;
 }): Promise<AsyncDisposable> {
@@ -63,7 +65,7 @@ export async function startRevocations(options: {
       });
   }
 
-  // Apart from the reading, which may hang for as long as a request may.
+  // Separate from the reads, which may hang until their deadline.
   const watch = setInterval(() => {
     if (!feed.isCurrent()) onUnknown();
   }, WATCH_EVERY_MS);

@@ -1,4 +1,7 @@
-/** The open streams of each session (sockets, event streams), so that an ended session's can be told why and closed. */
+/**
+ * The open streams of each session (sockets, event streams), so that when the session ends they can be told why and
+ * closed.
+ */
 import { AppError } from "@continuo/errors";
 import { sessionEnded } from "../errors.ts";
 import type { StreamTransport } from "../stream-metrics.ts";
@@ -6,37 +9,38 @@ import { revocationUnknown } from "./revocation-feed.ts";
 import type { RevocationSet } from "./revocation-set.ts";
 import type { SessionClaims } from "./standing.ts";
 
-/** What the registry needs of a stream. */
+/** A stream as the registry sees it. */
 export interface SessionStream {
   readonly transport: StreamTransport;
-  /** As the latest token says that it has shown. */
+  /** The claims of the latest token shown on it. */
   readonly session: SessionClaims;
   /**
-   * Tells each open operation why, and closes; whoever has yet to read what was sent before is cut off without either. False
-   * when it is closing already. Never throws.
+   * Tells each open operation why, and closes the stream; a client with unread data is cut off without either. Returns
+   * false if it is already closing. Never throws.
    */
   end(why: AppError): boolean;
 }
 
 export interface StreamRegistry {
   /**
-   * Registers a stream. Nothing is awaited between looking at the revocations and this: one that comes later finds it.
-   * Throws UNAUTHENTICATED/SESSION_ENDED (details.endReason); RATE_LIMITED/TOO_MANY_STREAMS.
+   * Registers a stream. The check for a revocation and the registration happen without an await in between, so a later
+   * revocation finds the stream. Throws UNAUTHENTICATED/SESSION_ENDED (details.endReason);
+   * RATE_LIMITED/TOO_MANY_STREAMS.
    */
   add(stream: SessionStream): void;
   remove(stream: SessionStream): void;
-  /** How many are open, by what they come over. */
+  /** The number of open streams by transport. */
   counts(): ReadonlyMap<StreamTransport, number>;
-  /** Ends every stream of a session and returns how many that closed. */
+  /** Ends every stream of a session; returns how many this closed. */
   endSession(sessionId: string, endReason: string): number;
-  /** Ends the streams of those sessions whose policy keeps none open while revocations cannot be known. */
+  /** Ends the streams of sessions whose posture is CLOSED, because revocations cannot be known. */
   endUnknown(): void;
 }
 
-/** Tabs of one browser share a session. */
+/** The tabs of one browser share a session. */
 const STREAMS_PER_SESSION = 32;
 
-/** An empty registry, for sessions that are not among `revocations`. */
+/** Creates an empty registry; refuses sessions that are among `revocations`. */
 export function createStreamRegistry(revocations: Pick<RevocationSet, "endReasonOf">): StreamRegistry {
   const bySession = new Map<string, Set<SessionStream>>();
 
