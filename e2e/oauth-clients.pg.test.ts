@@ -517,9 +517,8 @@ it("a fault of ours is told as one, under a request id, and nothing of what it w
   await admin.query(`
     CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a cause'; END $$;
     CREATE TRIGGER refuse_event BEFORE INSERT ON session.auth_events FOR EACH ROW EXECUTE FUNCTION refuse_event()`);
-  const revoked = await post("/oauth/revoke", { client_id: "continuo", token: access_token }).finally(() =>
-    admin.query("DROP FUNCTION refuse_event CASCADE"),
-  );
+  const revoked = await post("/oauth/revoke", { client_id: "continuo", token: access_token });
+  await admin.query("DROP FUNCTION refuse_event CASCADE");
   expect(revoked).toMatchObject({
     status: 500,
     body: { error: "server_error", error_description: "UNEXPECTED: Something went wrong on our side." },

@@ -63,12 +63,13 @@ const signer = createIdentitySigner(keys.privateJwk);
 const identity = createIdentityVerifier(keys.publicJwk);
 const MORE = `${PRICES} extend type Query { more: Int }`;
 const WITHOUT = PRICES.replace("prices(of: [ID!]): Price @streamed", "");
-const supergraphs = new Map(
-  [PRICES, MORE, WITHOUT].map((prices) => {
-    const subgraphs = Object.entries({ prices, products: PRODUCTS });
-    return [prices, composeSupergraph(subgraphs.map(([name, sdl]) => ({ name, typeDefs: parse(sdl) })))];
-  }),
-);
+const compose = (subgraphs: Record<string, string>): string =>
+  composeSupergraph(Object.entries(subgraphs).map(([name, sdl]) => ({ name, typeDefs: parse(sdl) })));
+const MOVED = "prices are another subgraph's";
+const supergraphs = new Map([
+  ...[PRICES, MORE, WITHOUT].map((prices) => [prices, compose({ prices, products: PRODUCTS })] as const),
+  [MOVED, compose({ exchange: PRICES, products: PRODUCTS })],
+]);
 
 /** Who listens to prices, and is sent what a test says. */
 interface Listener {
@@ -209,6 +210,7 @@ const someone = (said: Partial<Viewer> = {}): Viewer => ({
 function createLive(prices: SubgraphClient) {
   const clients = new Map([
     ["prices", prices],
+    ["exchange", prices],
     ["products", createSubgraphClient({ name: "products", at: products, signer, logger })],
   ]);
   const build = (prices: string): Graph =>
@@ -338,6 +340,16 @@ describe.each(kinds)("what %s streams", (_kind, start, refused) => {
     await listening(0);
   });
 
+  it("is no stream for another session of the same person, nor for the same session at another acr", async () => {
+    const ada = someone();
+    const apart = [ada, { ...ada, sessionId: randomUUID() }, { ...ada, acr: "aal2" }];
+    const streams = await Promise.all(apart.map((viewer) => live.subscribe(viewer)));
+    await listening(apart.length);
+    expect(market.begun).toBe(apart.length);
+    for (const events of streams) await events.return?.();
+    await listening(0);
+  });
+
   it("is one stream for everybody where it says so, asked in nobody's name, and completed for each", async () => {
     const query = "subscription { live: allPrices { amount who product { name } } }";
     const both = [await live.subscribe(someone(), query), await live.subscribe(someone(), query)];
@@ -413,6 +425,18 @@ describe.each(kinds)("what %s streams", (_kind, start, refused) => {
     });
     live.replace(WITHOUT);
     expect(await endOf(events)).toBe("SCHEMA_CHANGED");
+    await listening(0);
+  });
+
+  it("is asked of its new owner once it is another's, whoever still listens to the former one", async () => {
+    const ada = someone();
+    const query = "subscription { prices { who } }";
+    const before = await live.subscribe(ada, query);
+    await listening(1);
+    live.replace(MOVED);
+    const after = await live.subscribe(ada, query);
+    await eventually(() => expect(market.begun).toBe(2));
+    for (const events of [before, after]) await events.return?.();
     await listening(0);
   });
 

@@ -217,8 +217,7 @@ describe("the fan-out of a revocation", () => {
       await rowsOf("SELECT FROM session.revocations WHERE seq = ANY ($1) FOR UPDATE SKIP LOCKED", [others]),
     ).toHaveLength(others.length);
     await held[Symbol.asyncDispose]();
-    const posted = (await told).map((each) => each.reduce((sum, one) => sum + one.posted, 0)).toSorted();
-    expect(posted).toEqual([0, seqs.length]);
+    expect((await told).flat().reduce((sum, { posted }) => sum + posted, 0)).toBe(seqs.length);
   });
 
   it("needs no job where nobody is told: the sign-out is told with its commit", async () => {
