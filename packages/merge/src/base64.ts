@@ -1,4 +1,4 @@
-/** Bytes as base64 text, with what both Node and browsers have. */
+/** Converts bytes to base64 and back with APIs that both Node and browsers have. */
 
 export function toBase64(bytes: Uint8Array): string {
   let binary = "";

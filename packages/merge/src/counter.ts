@@ -1,14 +1,14 @@
 /**
- * A counter: the sum of all deltas. It cannot tell a repeated delta from a new one; that each takes effect once is the
- * protocol's promise, which moves a replica's `seq` in the same transaction as the effect.
+ * A counter: the sum of all deltas. It cannot tell a repeated delta from a new one; the protocol guarantees that each
+ * takes effect once, by advancing the replica's `seq` in the same transaction as the effect.
  */
 import type { Kind } from "./kind.ts";
 import type { CounterPayload } from "./payload.ts";
 import type { CounterState } from "./state.ts";
 
 /**
- * Deltas are whole numbers, so their order does not matter; a sum of fractions would depend on it. Bounded: one number,
- * which stays where it can be counted exactly (a delta beyond ±(2^53 − 1) is refused).
+ * Deltas are integers, so their order does not matter; floating-point sums would depend on it. Bounded: one number,
+ * kept within the safe integers (a delta that would take it beyond ±(2^53 − 1) is rejected).
  */
 export const counter: Kind<CounterState, CounterPayload, number> = {
   name: "COUNTER",

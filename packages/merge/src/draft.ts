@@ -1,6 +1,6 @@
 /**
- * Something unfinished: a form, a message, a task. Its fields are registers of one generation; sending or discarding
- * ends the generation, so a late autosave can never bring back what was sent. A long text that loses is kept as a copy.
+ * Unfinished work: a form, a message, a task. Its fields are registers of one generation; submitting or discarding ends
+ * the generation, so a late autosave can never bring back what was submitted. A long text that loses is kept as a copy.
  */
 import { compareText, type Json } from "./json.ts";
 import { MAX_COLLECTION_BYTES, withinBytes, type Applied, type Context, type Kind, type Loser } from "./kind.ts";
@@ -14,22 +14,22 @@ type Copy = DraftState["copies"][number];
 export type DraftView = {
   readonly generation: number;
   readonly fields: { readonly [name: string]: Json };
-  /** Long texts that lost, the latest first. */
+  /** Long texts that lost, latest first. */
   readonly copies: readonly Copy[];
   /** How the generation before ended. */
   readonly ended: DraftState["ended"];
 };
 
-/** How many copies are kept, the latest. */
+/** How many copies are kept; the latest ones win. */
 export const MAX_COPIES = 5;
-/** A text of more characters is kept when it loses, */
+/** A losing text is kept as a copy if it is longer than this */
 const LONG_CHARACTERS = 40;
-/** if more than this part of it is not in the text that stands. */
+/** and more than this fraction of it is missing from the text that stands. */
 const DIFFERENT_PART = 0.2;
 
 /**
- * Bounded by MAX_COLLECTION_BYTES; ending a generation always passes, and turns at most MAX_COPIES texts that its
- * author had not seen into copies, whose names are what it may add.
+ * Bounded by MAX_COLLECTION_BYTES. Ending a generation always succeeds and turns at most MAX_COPIES texts that its
+ * author had not seen into copies; only the names in those copies add to the size.
  */
 export const draft: Kind<DraftState, DraftPayload, DraftView> = {
   name: "DRAFT",
@@ -114,7 +114,7 @@ function edit(
   const before = siblingsOf(state, name);
   const writes = writeOver(before, { value, deleted: false }, context);
   const stands = writes[0]?.stamp === stamp;
-  // What lost before has its copy already, unless somebody has dismissed it.
+  // Writes that lost earlier already have their copies, unless somebody dismissed them.
   const lost = stands ? unseen(before.slice(0, 1), context).map(loserOf(name)) : [own];
   const fields = [...state.fields.filter((field) => field.name !== name), { name, writes }];
   fields.sort((one, other) => compareText(one.name, other.name));
@@ -125,7 +125,7 @@ function edit(
   });
 }
 
-/** The copies after some writes lost; `standing` is what stands in their field, null when it is empty now. */
+/** The copies after some writes lost; `standing` is the current value of their field, null if it is now empty. */
 function withCopies({ generation, copies }: DraftState, lost: readonly Loser[], standing: Json): readonly Copy[] {
   const added = lost.flatMap(({ name, value, stamp }) =>
     typeof value === "string" && name !== null && isWorthKeeping(value, standing)
@@ -136,14 +136,14 @@ function withCopies({ generation, copies }: DraftState, lost: readonly Loser[], 
   return [...known, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp)).slice(0, MAX_COPIES);
 }
 
-/** The latest copies of both; the same object when the others bring nothing. */
+/** The latest copies of both sides; returns the same object when `others` adds nothing. */
 function joinCopies(copies: readonly Copy[], others: readonly Copy[]): readonly Copy[] {
   const added = others.filter(({ stamp }) => copies.every((copy) => compareStamps(copy.stamp, stamp) !== 0));
   const joined = [...copies, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp)).slice(0, MAX_COPIES);
   return joined.some((copy) => added.includes(copy)) ? joined : copies;
 }
 
-/** A long text of which much would be gone. What both begin and end with is in both. */
+/** Whether `lost` is a long text of which much would be gone. The common prefix and suffix count as preserved. */
 function isWorthKeeping(lost: string, standing: Json): boolean {
   if (lost.length <= LONG_CHARACTERS) return false;
   if (typeof standing !== "string") return true;

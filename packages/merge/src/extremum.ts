@@ -1,13 +1,12 @@
 /**
- * One number that only moves one way. It has no deletion, which would have to remember each number that it might
- * uncover.
+ * One number that only moves one way. There is no deletion: it would have to remember every number it might uncover.
  */
 import type { Kind, KindName } from "./kind.ts";
 import type { ExtremumPayload } from "./payload.ts";
 import { compareStamps } from "./stamp.ts";
 import type { ExtremumState } from "./state.ts";
 
-/** A kind that keeps the better number; of two equal ones, the one written first. Bounded: one number and its stamp. */
+/** A kind that keeps the better number; of two equal ones, the earlier. Bounded: one number and its stamp. */
 export function extremum(
   name: KindName,
   isBetter: (value: number, than: number) => boolean,
@@ -18,7 +17,7 @@ export function extremum(
     maxStateBytes: 512,
     apply(state, { value }, { stamp }) {
       const { standing } = state;
-      // The sum turns a negative zero, which JSON cannot say, into zero.
+      // Adding 0 turns negative zero, which JSON cannot represent, into zero.
       const next = joinExtrema(state, { standing: { value: value + 0, stamp } }, isBetter);
       if (next !== state) return { outcome: "APPLIED", state: next, losers: [] };
       const lost = value !== standing?.value;
@@ -34,7 +33,7 @@ export function extremum(
   };
 }
 
-/** The better number of two states. Idempotent, commutative and associative. */
+/** Returns the state with the better number. Idempotent, commutative and associative. */
 export function joinExtrema(
   left: ExtremumState,
   right: ExtremumState,

@@ -1,10 +1,10 @@
-/** JSON as it travels and is stored: what JSON can say, what Postgres keeps as it is, and no more than its limits. */
+/** JSON as it travels and is stored: limited to what Postgres preserves exactly, and bounded in size and depth. */
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /** The largest value that one op may carry, in bytes of UTF-8 as JSON. */
 export const MAX_VALUE_BYTES = 64 * 1024;
-/** Deeper values end the recursion of parsers on the way. */
+/** Deeper values overflow the recursion of parsers on the way. */
 export const MAX_VALUE_DEPTH = 64;
 /** The longest name of a member, an element or a draft's field, in UTF-16 code units. */
 export const MAX_NAME_CHARACTERS = 256;
@@ -19,14 +19,14 @@ export function isJson(value: unknown, depth = MAX_VALUE_DEPTH): value is Json {
   return Object.entries(value).every(([name, member]) => isText(name) && isJson(member, depth - 1));
 }
 
-/** Text without NUL, which Postgres refuses, and without half a surrogate pair, which UTF-8 cannot say. */
+/** Whether text is free of NUL, which Postgres refuses, and of lone surrogates, which UTF-8 cannot encode. */
 export function isText(text: string): boolean {
   return !text.includes("\0") && !/[\ud800-\udfff]/u.test(text);
 }
 
 /**
- * The size of a value as JSON, in bytes of UTF-8. A number counts with all its digits, as Postgres tells it: of `1e300` it
- * makes 301.
+ * The size of a value as JSON, in bytes of UTF-8. Numbers count with all their digits, as Postgres prints them: `1e300`
+ * counts as 301.
  */
 export function jsonBytes(value: unknown): number {
   let omitted = 0;
@@ -39,10 +39,10 @@ export function jsonBytes(value: unknown): number {
   return utf8Bytes(text) + omitted;
 }
 
-/** Maybe: texts may look like it. */
+/** A first filter: strings may match as well. */
 const EXPONENT = /\de[+-]\d/;
 
-/** How much longer a number is without an exponent. */
+/** How many characters longer a number is when written without an exponent. */
 function digitsOmitted(number: number): number {
   const text = String(number);
   const [, whole = "", fraction = "", exponent] = /^-?(\d)\.?(\d*)e([+-]\d+)$/.exec(text) ?? [];
@@ -53,7 +53,7 @@ function digitsOmitted(number: number): number {
   return plain + (number < 0 ? 1 : 0) - text.length;
 }
 
-/** The size of a text, in bytes of UTF-8. Most is ASCII, and that need not be encoded to be counted. */
+/** The size of a text in bytes of UTF-8. Most text is ASCII, which can be counted without encoding it. */
 export function utf8Bytes(text: string): number {
   return BEYOND_ASCII.test(text) ? encoder.encode(text).length : text.length;
 }

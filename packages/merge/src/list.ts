@@ -1,6 +1,6 @@
 /**
- * A list: elements with ids of their own, each with its value and its position as a register. An insertion stands until
- * somebody who had seen it removes the element; a removal wins over what others did to the element meanwhile.
+ * A list of elements with ids, each with its value and its position as registers. An insertion stands until somebody
+ * who had seen it removes the element; a removal wins over concurrent changes to the element.
  */
 import { compareText, type Json } from "./json.ts";
 import { hasSeen, MAX_COLLECTION_BYTES, withinBytes, type Applied, type Context, type Kind } from "./kind.ts";
@@ -8,7 +8,7 @@ import type { ListPayload } from "./payload.ts";
 import { compareStamps } from "./stamp.ts";
 import type { ListState } from "./state.ts";
 
-/** One insertion of an element. Two replicas may insert one id without knowing of each other; the later is shown. */
+/** One insertion of an element. Two replicas may concurrently insert the same id; the later insertion is shown. */
 type Insertion = ListState["insertions"][number];
 
 export type ListElement = {
@@ -87,7 +87,10 @@ function insert(
   });
 }
 
-/** A move or a new value goes to the insertions that its author had seen: a removed element does not come back by it. */
+/**
+ * A move or a new value applies to the insertions that its author had seen, so it does not bring back a removed
+ * element.
+ */
 function change(
   state: ListState,
   payload: Extract<ListPayload, { type: "MOVE" | "SET" }>,
@@ -120,12 +123,12 @@ function isLater(stamp: Context["stamp"], standing: { readonly stamp: Context["s
   return compareStamps(stamp, standing.stamp) > 0;
 }
 
-/** Names an insertion: its element may have several. */
+/** Identifies an insertion; one element may have several. */
 function nameOf({ id, stamp }: Insertion): string {
   return JSON.stringify([id, stamp.ms, stamp.counter, stamp.clientId]);
 }
 
-/** Insertions are in order of id, then the latest first. */
+/** Relies on the insertions' order: by id, then latest first. */
 function isShown(insertions: readonly Insertion[], insertion: Insertion): boolean {
   return insertions.find(({ id }) => id === insertion.id) === insertion;
 }

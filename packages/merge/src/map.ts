@@ -1,6 +1,6 @@
 /**
- * A map: each member is a register, by its latest write. Deleting the whole is a fence at what its author had seen:
- * members written by others since then stay, whichever arrives first.
+ * A map: each member is a register, and its latest write stands. Deleting the whole map is a fence at what its author
+ * had seen: members that others wrote since then stay, whichever arrives first.
  */
 import { compareText } from "./json.ts";
 import { MAX_COLLECTION_BYTES, withinBytes, type Applied, type Context, type Kind } from "./kind.ts";
@@ -12,8 +12,8 @@ type Member = MapState["members"][number];
 type View = { readonly [name: string]: Sibling["value"] };
 
 /**
- * Bounded by MAX_COLLECTION_BYTES. A member keeps as many writes as were made without knowing of each other; the
- * deletion of a single member (UNSET) is a write that competes by its stamp, and is remembered until `prune`.
+ * Bounded by MAX_COLLECTION_BYTES. A member keeps all its concurrent writes; deleting a single member (UNSET) is a
+ * write that competes by its stamp and is remembered until `prune`.
  */
 export const map: Kind<MapState, MapPayload, View> = {
   name: "MAP",
@@ -29,7 +29,7 @@ export const map: Kind<MapState, MapPayload, View> = {
     const members = [...state.members.filter((member) => member.name !== name), { name, writes }];
     members.sort((one, other) => compareText(one.name, other.name));
     const stands = writes[0]?.stamp === context.stamp;
-    // What stood beneath the standing write was told to its author when it lost.
+    // The writes below the standing one were already reported to their authors when they lost.
     const losers = stands ? unseen(before.slice(0, 1), context) : [{ ...written, stamp: context.stamp }];
     return withinBytes(state, {
       outcome: stands ? "APPLIED" : "MERGED",

@@ -1,4 +1,4 @@
-/** What an op asks for, by kind: schema and type together. What becomes of it is the kind's file to say. */
+/** What an op asks for, by kind: schema and type together. Each kind's own file defines what the op does. */
 import * as z from "zod/mini";
 import { isJson, isText, jsonBytes, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, type Json } from "./json.ts";
 import type { KindName } from "./kind.ts";
@@ -35,7 +35,7 @@ const InstantSchema = z.object({
 
 export const StampSchema = z.object({ ...InstantSchema.shape, clientId: z.uuid() });
 
-/** Takes the whole unit away, as far as its author had seen it. */
+/** Deletes the whole unit, as far as its author had seen it. */
 const Delete = z.object({ type: z.literal("DELETE") });
 
 export const RegisterPayload = z.discriminatedUnion("type", [
@@ -47,7 +47,7 @@ export type RegisterPayload = z.infer<typeof RegisterPayload>;
 export const ExtremumPayload = z.object({ type: z.literal("SET"), value: z.number() });
 export type ExtremumPayload = z.infer<typeof ExtremumPayload>;
 
-/** The largest step of a counter: millions of them fit into what can be counted exactly. */
+/** The largest step of a counter: millions of them fit within the safe integers. */
 const MAX_DELTA = 1_000_000_000;
 
 export const CounterPayload = z.object({
@@ -78,7 +78,7 @@ export const ListPayload = z.discriminatedUnion("type", [
 ]);
 export type ListPayload = z.infer<typeof ListPayload>;
 
-/** Ends of a scale that nobody reaches by using it, so that a broken client cannot use it up for the others. */
+/** An upper bound that normal use never reaches: a broken client must not exhaust the number for others. */
 export const MAX_GENERATION = 1_000_000_000;
 const Generation = z.int().check(z.gte(0), z.lte(MAX_GENERATION));
 
@@ -87,8 +87,8 @@ export const PROGRESS_INTENTS = ["PLAY", "SEEK", "PAUSE", "FINISH", "PASSIVE"] a
 export const PROGRESS_UNITS = ["SECONDS", "PARTS"] as const;
 
 /**
- * Of the lease that its author holds on the item; absent: they hold none, and are judged by their stamps alone. Whoever
- * was taken over sends an older one than the unit's.
+ * The fence of the author's lease on the item; absent when the author holds none and is judged by stamps alone. After a
+ * take-over the previous holder still sends its older fence.
  */
 const Fence = z.exactOptional(Generation);
 
@@ -97,20 +97,23 @@ export const ProgressPayload = z.discriminatedUnion("type", [
     type: z.literal("REPORT"),
     epoch: Generation,
     position: z.number().check(z.gte(0)),
-    /** The whole, in the same unit; null when it is not known. */
+    /** The total, in the same unit; null when unknown. */
     duration: z.nullable(z.number().check(z.gte(0))),
     unit: z.enum(PROGRESS_UNITS),
     intent: z.enum(PROGRESS_INTENTS),
     fence: Fence,
   }),
-  /** From the beginning: `epoch` is one more than the one seen. */
+  /** Starts over: `epoch` is the last seen epoch plus one. */
   z.object({ type: z.literal("RESTART"), epoch: Generation, fence: Fence }),
 ]);
 export type ProgressPayload = z.infer<typeof ProgressPayload>;
 
 export const DraftPayload = z.discriminatedUnion("type", [
   z.object({ type: z.literal("EDIT"), generation: Generation, name: Name, value: Value }),
-  /** Sent. The key is what the application sends it under, so that two devices do not send it twice. */
+  /**
+   * Submitted. `idempotencyKey` is the key under which the application sends it, so that two devices do not send it
+   * twice.
+   */
   z.object({ type: z.literal("SUBMIT"), generation: Generation, idempotencyKey: z.nullable(Name) }),
   z.object({ type: z.literal("DISCARD"), generation: Generation }),
   z.object({ type: z.literal("DISMISS_COPY"), copy: StampSchema }),
@@ -120,17 +123,17 @@ export type DraftPayload = z.infer<typeof DraftPayload>;
 export const TextPayload = z.discriminatedUnion("type", [
   /** A Yjs update, version 2 of its encoding. */
   z.object({ type: z.literal("UPDATE"), generation: Generation, update: base64(MAX_VALUE_BYTES) }),
-  /** The end of this text: the next update begins an empty one, of the generation after. */
+  /** Ends this text: the next update starts an empty one in the next generation. */
   z.object({ type: z.literal("RESET"), generation: Generation }),
 ]);
 export type TextPayload = z.infer<typeof TextPayload>;
 
 const OpaqueValue = z.object({
-  /** Which version of the key: a reader without it waits. */
+  /** The version of the key; a reader without that version waits for it. */
   keyVersion: z.int().check(z.gte(0)),
   nonce: base64(24),
   ciphertext: base64(MAX_VALUE_BYTES - 1024),
-  /** The author's own stamp, part of what the ciphertext is bound to. */
+  /** The author's own stamp, part of the data that the ciphertext is bound to. */
   sealedAt: InstantSchema,
 });
 
@@ -140,7 +143,7 @@ export const OpaquePayload = z.discriminatedUnion("type", [
 ]);
 export type OpaquePayload = z.infer<typeof OpaquePayload>;
 
-/** What an op of each kind may ask for. */
+/** The payload schema of each kind. */
 export const PAYLOADS = {
   REGISTER: RegisterPayload,
   MAX: ExtremumPayload,

@@ -1,13 +1,13 @@
 /**
- * Where an element of a list stands: a text that sorts between those of its neighbours, so that moving one element
- * changes nothing but that element (fractional indexing).
+ * The position of a list element: a string that sorts between those of its neighbours, so that moving one element
+ * changes only that element (fractional indexing).
  */
 import { generateKeyBetween, generateNKeysBetween } from "fractional-indexing";
 
-/** Longer positions are refused; `rebalance` shortens them. They grow by a few characters an insertion at one spot. */
+/** Longer positions are rejected; `rebalance` shortens them. Each insertion at the same spot adds a few characters. */
 export const MAX_POSITION_CHARACTERS = 256;
 
-/** Enough that two devices which fill one gap at the same time rarely choose the same spot. */
+/** Enough that two devices filling the same gap concurrently rarely choose the same spot. */
 const JITTER_BITS = 16;
 
 interface Positioned {
@@ -15,9 +15,9 @@ interface Positioned {
 }
 
 /**
- * A position for an element that is to become the one at `index` of `elements`, which are in order. With `random`
- * (0 ≤ x < 1, like Math.random) two devices seldom choose the same; without it the shortest one is taken. Elements at
- * one position stay together: what is put between them goes behind them.
+ * Returns a position for a new element at `index` of `elements`, which are in order. With `random` (0 ≤ x < 1, like
+ * Math.random) two devices seldom choose the same position; without it the shortest one is taken. Elements that share a
+ * position stay together: an element inserted between them goes after them.
  */
 export function positionAt(elements: readonly Positioned[], index: number, random?: () => number): string {
   const before = elements[index - 1]?.position ?? null;
@@ -25,12 +25,14 @@ export function positionAt(elements: readonly Positioned[], index: number, rando
   return random === undefined ? generateKeyBetween(before, after) : jittered(before, after, random);
 }
 
-/** As many short positions, evenly spread: one for each element of a list whose positions have grown too long. */
+/**
+ * Returns `count` short, evenly spread positions: one for each element of a list whose positions have grown too long.
+ */
 export function rebalance(count: number): readonly string[] {
   return generateNKeysBetween(null, null, count);
 }
 
-/** Whether positions before and after it can be made. */
+/** Whether `text` is a position before and after which others can be created. */
 export function isPosition(text: string): boolean {
   if (text.length > MAX_POSITION_CHARACTERS || !/^[0-9A-Za-z]+$/.test(text)) return false;
   try {
@@ -41,7 +43,7 @@ export function isPosition(text: string): boolean {
 }
 
 function jittered(before: string | null, after: string | null, random: () => number): string {
-  // At an end of the list the gap is the next whole step, so that appending again and again does not lengthen anything.
+  // At either end of the list the gap is the next whole step, so that repeated appends do not lengthen positions.
   let low = after === null || before !== null ? before : generateKeyBetween(null, generateKeyBetween(null, after));
   let high = after;
   if (after === null) {

@@ -1,8 +1,8 @@
 /**
- * How far somebody is in a film or a book. Each device has a row of its own, so devices never overwrite each other; the
- * answer is read from the rows. What somebody did (play, seek, pause, finish) moves the resume point, in either
- * direction; what a device merely reports (PASSIVE: a paused television, a tab in the background) never does, nor does
- * anything under an older fence: that player has been taken over and may not know it.
+ * Progress through a film or a book. Each device has its own row, so devices never overwrite each other, and the resume
+ * point is computed from the rows. Actions (play, seek, pause, finish) move it in either direction. Passive reports
+ * (PASSIVE: a paused television, a background tab) never move it, nor do reports under an older fence: that player has
+ * been taken over and may not know it.
  */
 import { compareText } from "./json.ts";
 import type { Applied, Context, Kind, ResumePolicy } from "./kind.ts";
@@ -15,20 +15,25 @@ type Row = ProgressState["devices"][number];
 export type ResumePoint = Omit<Report, "rev" | "baseRev">;
 
 export type Resume = {
-  /** Raised by starting again from the beginning; reports of an earlier one count no more. */
+  /** Raised by starting over; reports of earlier epochs no longer count. */
   readonly epoch: number;
-  /** Where to go on; null when nobody acted yet, or when the person is to choose among the alternatives. */
+  /** Where to resume; null when nobody has acted yet, or when the person must choose among the alternatives. */
   readonly answer: ResumePoint | null;
-  /** Where other devices are, or one that was taken over went on to, if that is materially elsewhere; the latest first. */
+  /**
+   * Materially different positions of other devices, or where a device that was taken over went on to; latest first.
+   */
   readonly alternatives: readonly ResumePoint[];
-  /** The furthest point that somebody reached by acting. */
+  /** The furthest position reached by an action. */
   readonly furthest: ResumePoint | null;
 };
 
-/** Rows beyond these are dropped, those first whose device acted longest ago. */
+/** More rows than this are dropped, starting with the device that acted longest ago. */
 export const MAX_DEVICES = 20;
 
-/** Bounded: MAX_DEVICES rows of two reports, and the furthest. The order of arrival does not matter up to that many. */
+/**
+ * Bounded: MAX_DEVICES rows of two reports each, plus the furthest. Up to that many devices, arrival order does not
+ * matter.
+ */
 export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
   name: "PROGRESS",
   initial: { epoch: 0, devices: [], furthest: null },
@@ -85,16 +90,17 @@ export const progress: Kind<ProgressState, ProgressPayload, Resume> = {
 };
 
 /**
- * Closed to what comes under a fence older than `fence`; the same object when it is already. Only the server that counts
- * the fences does this, and the order in which it hears things decides: what it heard before counts on.
+ * Closes the state to reports under a fence older than `fence`; returns the same object if it is already closed. Only
+ * the server, which assigns the fences, does this, and its arrival order decides: reports that arrived earlier still
+ * count.
  */
 export function fenced(state: ProgressState, fence: number): ProgressState {
   return fence <= (state.fence ?? 0) ? state : { ...state, fence };
 }
 
 /**
- * Where to go on. Under ASK there is an answer unless another device acted, materially elsewhere, without the latest
- * one having known of it.
+ * Computes where to resume. Under ASK there is an answer unless another device acted at a materially different position
+ * without the latest action's author knowing of it.
  */
 export function resumeOf(state: ProgressState, policy: ResumePolicy = "LATEST_INTENT"): Resume {
   const { epoch, devices, furthest } = state;
@@ -159,14 +165,14 @@ function later(standing: Report | null, made: Report): Report {
   return standing !== null && compareStamps(standing.stamp, made.stamp) >= 0 ? standing : made;
 }
 
-/** Of two at the same position, the one that was there first. */
+/** Of two at the same position, the earlier. */
 function further(standing: Report | null, made: Report): Report {
   if (standing === null || made.position > standing.position) return made;
   if (made.position < standing.position) return standing;
   return compareStamps(made.stamp, standing.stamp) < 0 ? made : standing;
 }
 
-/** Somebody acted there last under a lease that had been taken over. */
+/** The last action on that device came under a lease that had been taken over. */
 function isUncounted({ latest, intended }: Row): boolean {
   return latest.intent !== "PASSIVE" && (intended === null || compareStamps(latest.stamp, intended.stamp) !== 0);
 }
@@ -187,7 +193,10 @@ function lastActedFirst(one: Row, other: Row): number {
   return latestFirst(one.intended, other.intended);
 }
 
-/** Further apart than half a minute and than a fiftieth of the whole; less is rounding, or the same moment. */
+/**
+ * Whether two positions differ by more than 30 seconds and more than 1/50 of the total; smaller differences are
+ * rounding, or the same moment.
+ */
 function isElsewhere(one: Report, other: Report): boolean {
   const whole = Math.max(one.duration ?? 0, other.duration ?? 0);
   const floor = one.unit === "SECONDS" ? 30 : 0;

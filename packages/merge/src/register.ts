@@ -1,6 +1,7 @@
 /**
- * A register: the later write stands, whatever the order of arrival. What lost without having been seen by the author of
- * what won stays in a short history, so that a merge can be undone; what somebody overwrites knowingly does not.
+ * A register: the later write stands, whatever the arrival order. A write that lost without having been seen by the
+ * winner's author stays in a short history, so that a merge can be undone; a value that was overwritten knowingly does
+ * not.
  */
 import { MAX_VALUE_BYTES } from "./json.ts";
 import type { Context, Kind, Write } from "./kind.ts";
@@ -8,10 +9,10 @@ import type { RegisterPayload } from "./payload.ts";
 import { compareInstants, compareStamps } from "./stamp.ts";
 import type { RegisterState } from "./state.ts";
 
-/** How many lost writes are kept. */
+/** The number of lost writes that are kept. */
 export const HISTORY_LENGTH = 5;
 
-/** Bounded by its writes: the standing one and HISTORY_LENGTH more, each of MAX_VALUE_BYTES and its stamp. */
+/** Bounded by its writes: the standing one plus HISTORY_LENGTH, each at most MAX_VALUE_BYTES and its stamp. */
 export const register: Kind<RegisterState, RegisterPayload> = {
   name: "REGISTER",
   initial: { standing: null, history: [] },
@@ -32,7 +33,7 @@ export const register: Kind<RegisterState, RegisterPayload> = {
       const remembering = { standing: write, history: [standing, ...history].slice(0, HISTORY_LENGTH) };
       return { outcome: "APPLIED", state: remembering, losers: [{ ...standing, name: null }] };
     }
-    // Its author has written since.
+    // The same author has written a later value since.
     if (standing.stamp.clientId === stamp.clientId) return { outcome: "NOOP", state, losers: [] };
     const joined = joinRegisters(state, { standing: write, history: [] });
     const remembered = joined.history.includes(write);
@@ -46,14 +47,17 @@ export const register: Kind<RegisterState, RegisterPayload> = {
     const isSame = before.length === after.length && after.every((write) => before.includes(write));
     return isSame ? state : joined;
   },
-  // What was written before it loses against it still.
+  // Keeps the stamp, so that earlier writes still lose against it.
   expire: ({ standing }) => ({
     standing: standing && { value: null, deleted: true, stamp: standing.stamp },
     history: [],
   }),
 };
 
-/** The latest writes of both. Idempotent, commutative and associative, history included; one stamp is one write. */
+/**
+ * Joins the latest writes of both sides. Idempotent, commutative and associative, history included: a stamp identifies
+ * a write.
+ */
 export function joinRegisters(left: RegisterState, right: RegisterState): RegisterState {
   const [standing = null, ...lost] = [...writesOf(left), ...writesOf(right)]
     .sort((one, other) => compareStamps(other.stamp, one.stamp))

@@ -1,4 +1,4 @@
-/** The kinds by their names. TEXT comes from `@continuo/merge/text`, for those who need it. */
+/** The kinds by name. TEXT is imported separately from `@continuo/merge/text`, where it is needed. */
 import { counter } from "./counter.ts";
 import { draft } from "./draft.ts";
 import type { Kind, KindName } from "./kind.ts";

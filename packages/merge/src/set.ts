@@ -1,6 +1,6 @@
 /**
- * A set in which adding wins: a removal takes only those additions that its author had seen, or had made. An element is
- * in the set while one of its additions is left, so it needs neither clocks nor tombstones.
+ * An add-wins set: a removal takes away only the additions that its author had seen or made. An element is in the set
+ * while any of its additions remains, so the set needs neither clocks nor tombstones.
  */
 import { compareText } from "./json.ts";
 import { hasSeen, MAX_COLLECTION_BYTES, withinBytes, type Context, type Kind } from "./kind.ts";
@@ -11,8 +11,8 @@ import type { SetState } from "./state.ts";
 type Element = SetState["elements"][number];
 
 /**
- * Bounded by MAX_COLLECTION_BYTES. An addition replaces those that its author had seen, so an element keeps as many as
- * were made without knowing of each other.
+ * Bounded by MAX_COLLECTION_BYTES. An addition replaces those that its author had seen, so an element keeps only
+ * concurrent additions.
  */
 export const set: Kind<SetState, SetPayload, readonly string[]> = {
   name: "SET",

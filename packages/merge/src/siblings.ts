@@ -1,18 +1,18 @@
 /**
- * Writes of one register that stand beside each other because none of their authors knew of the others; the latest is
- * shown. A write takes the place of those its author had seen, so causality beats clocks, and what nobody has seen
- * cannot be lost by deleting what somebody has.
+ * Siblings: concurrent writes of one register, kept side by side because none of their authors knew of the others; the
+ * latest is shown. A write replaces the siblings its author had seen, so causality beats clocks, and deleting a seen
+ * write never loses an unseen one.
  */
 import { hasSeen, type Context, type Write } from "./kind.ts";
 import { compareText } from "./json.ts";
 import { compareStamps } from "./stamp.ts";
 
 export interface Sibling extends Write {
-  /** The revision that brought it. */
+  /** The revision of the write. */
   readonly rev: number;
 }
 
-/** A register among others. */
+/** A named register. */
 interface Named {
   readonly name: string;
   readonly writes: readonly Sibling[];
@@ -30,14 +30,14 @@ export function writeOver(
   return all.sort((one, other) => compareStamps(other.stamp, one.stamp));
 }
 
-/** The siblings of both, each once: the same object when the others are all among them. */
+/** The union of both sides' siblings; returns the same object when `others` adds nothing. */
 function joinSiblings(siblings: readonly Sibling[], others: readonly Sibling[]): readonly Sibling[] {
   const added = others.filter(({ stamp }) => siblings.every((known) => compareStamps(known.stamp, stamp) !== 0));
   if (added.length === 0) return siblings;
   return [...siblings, ...added].sort((one, other) => compareStamps(other.stamp, one.stamp));
 }
 
-/** Registers by name, in order of name: those of both, the same object when the others bring nothing. */
+/** The joined registers of both sides, in order of name; returns the same object when `others` adds nothing. */
 export function joinRegistersByName(registers: readonly Named[], others: readonly Named[]): readonly Named[] {
   const known = new Map(registers.map((register) => [register.name, register]));
   const joined = others.map((other) => {
@@ -54,7 +54,7 @@ export function joinRegistersByName(registers: readonly Named[], others: readonl
   );
 }
 
-/** The same under revisions moved by `by`. */
+/** Shifts the revisions of all writes by `by`. */
 export function rebaseRegisters(registers: readonly Named[], by: number): readonly Named[] {
   return registers.map(({ name, writes }) => ({
     name,
@@ -62,7 +62,7 @@ export function rebaseRegisters(registers: readonly Named[], by: number): readon
   }));
 }
 
-/** Those that the author of a change knew nothing of. */
+/** The siblings that the author of a change had not seen. */
 export function unseen(siblings: readonly Sibling[], context: Context): readonly Sibling[] {
   return siblings.filter((sibling) => !hasSeen(context, sibling));
 }

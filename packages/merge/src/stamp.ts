@@ -1,6 +1,7 @@
 /**
- * A stamp says when a change was made: a hybrid logical clock of milliseconds, a counter within one, and who made it.
- * It orders the changes of one unit; it is not a revision, which says when the server committed one.
+ * A stamp says when a change was made: a hybrid logical clock of milliseconds and a counter, plus the replica that made
+ * it. It orders the changes of one unit. It is not a revision, which gives the order in which the server committed
+ * changes.
  */
 import { compareText } from "./json.ts";
 
@@ -13,18 +14,18 @@ export interface Stamp {
   readonly clientId: string;
 }
 
-/** A moment without its author: what a replica knows of a value it has seen. */
+/** A stamp without its author: what a replica knows of a value it has seen. */
 export type Instant = Omit<Stamp, "clientId">;
 
 /** The largest counter within one millisecond. */
 export const MAX_COUNTER = 65_535;
 
-/** Negative when `left` is earlier. Total: a replica never gives one stamp to two changes. */
+/** Negative when `left` is earlier. A total order: a replica never gives one stamp to two changes. */
 export function compareStamps(left: Stamp, right: Stamp): number {
   return compareInstants(left, right) || compareText(left.clientId, right.clientId);
 }
 
-/** Negative when `left` is earlier, whoever is the author. */
+/** Negative when `left` is earlier, regardless of the author. */
 export function compareInstants(left: Instant, right: Instant): number {
   return left.ms - right.ms || left.counter - right.counter;
 }

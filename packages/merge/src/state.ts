@@ -1,4 +1,7 @@
-/** What is stored of a unit and travels to replicas, by kind: schema and type together. Made only by the kinds. */
+/**
+ * The state of a unit as it is stored and sent to replicas, by kind: schema and type together. Only the kinds create
+ * it.
+ */
 import * as z from "zod/mini";
 import { isJson, type Json } from "./json.ts";
 import type { KindName } from "./kind.ts";
@@ -17,7 +20,7 @@ export const RegisterState = z.readonly(
   z.object({
     /** The write that stands. */
     standing: z.nullable(Write),
-    /** Writes that lost without having been seen, latest first, at most HISTORY_LENGTH. */
+    /** Unseen writes that lost, latest first, at most HISTORY_LENGTH. */
     history: array(Write),
   }),
 );
@@ -38,7 +41,7 @@ export const SetState = z.readonly(
       z.readonly(
         z.object({
           name: z.string(),
-          /** Additions whose authors did not know of each other; in order of stamp, never empty. */
+          /** Concurrent additions, in order of stamp; never empty. */
           additions: array(z.readonly(z.object({ stamp: StampSchema, rev: Rev }))),
         }),
       ),
@@ -47,7 +50,7 @@ export const SetState = z.readonly(
 );
 export type SetState = z.infer<typeof SetState>;
 
-/** Registers by name, in order of name; of each the writes whose authors did not know of each other, latest first. */
+/** Registers in order of name; each holds its concurrent writes, latest first. */
 const Registers = array(z.readonly(z.object({ name: z.string(), writes: array(Sibling) })));
 
 export const MapState = z.readonly(z.object({ members: Registers }));
@@ -55,14 +58,14 @@ export type MapState = z.infer<typeof MapState>;
 
 export const ListState = z.readonly(
   z.object({
-    /** In order of id, then the latest first. */
+    /** In order of id, then latest first. */
     insertions: array(
       z.readonly(
         z.object({
           id: z.string(),
           value: z.readonly(z.object({ value: Value, stamp: StampSchema })),
           position: z.readonly(z.object({ value: z.string(), stamp: StampSchema })),
-          /** Of the insertion itself. */
+          /** The stamp of the insertion itself. */
           stamp: StampSchema,
           rev: Rev,
         }),
@@ -81,7 +84,7 @@ export const Report = z.readonly(
     intent: z.enum(PROGRESS_INTENTS),
     stamp: StampSchema,
     rev: Rev,
-    /** What its author had seen when they made it. */
+    /** The revision that the author had read when making the report. */
     baseRev: Rev,
   }),
 );
@@ -95,15 +98,15 @@ export const ProgressState = z.readonly(
       z.readonly(
         z.object({
           deviceId: z.string(),
-          /** The last thing that this device said. */
+          /** The latest report from this device. */
           latest: Report,
-          /** The last thing that somebody did on it. */
+          /** The latest report of an action on it. */
           intended: z.nullable(Report),
         }),
       ),
     ),
     furthest: z.nullable(Report),
-    /** Of the last lease that somebody took over from another device; absent: nobody ever did. */
+    /** The fence of the last take-over from another device; absent when there never was one. */
     fence: z.exactOptional(Generation),
   }),
 );
@@ -113,7 +116,7 @@ export const DraftState = z.readonly(
   z.object({
     generation: Generation,
     fields: Registers,
-    /** How the generation before ended. */
+    /** How the previous generation ended. */
     ended: z.nullable(
       z.readonly(
         z.object({
@@ -136,7 +139,7 @@ export type DraftState = z.infer<typeof DraftState>;
 export const TextState = z.readonly(
   z.object({
     generation: Generation,
-    /** The compacted document, a Yjs update in version 2 of its encoding as base64; null while there is none. */
+    /** The compacted document: a Yjs update (version 2 encoding) in base64; null while there is none. */
     document: z.nullable(z.string()),
     /** Updates since then, in the order of their revisions. */
     updates: array(z.string()),

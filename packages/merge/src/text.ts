@@ -1,6 +1,6 @@
 /**
- * Long or rich text that several devices write at once: a Yjs document. An entry of its own, because Yjs is larger than
- * all the rest and most applications need none of it.
+ * Long or rich text that several devices edit concurrently: a Yjs document. A separate entry point, because Yjs is
+ * larger than everything else here and most applications do not need it.
  */
 import * as Y from "yjs";
 import { fromBase64, toBase64 } from "./base64.ts";
@@ -9,34 +9,36 @@ import type { Applied, Kind } from "./kind.ts";
 import type { TextPayload } from "./payload.ts";
 import type { TextState } from "./state.ts";
 
-/** Under this name a document holds its text (`doc.getText(TEXT_NAME)`). */
+/** The name under which a document holds its text (`doc.getText(TEXT_NAME)`). */
 export const TEXT_NAME = "text";
 
 export type TextView = {
   readonly generation: number;
   readonly text: string;
-  /** The text with its formatting, in Quill's delta format, as Yjs says it; null where that is far longer than the text's state. */
+  /**
+   * The formatted text in Quill's delta format, as Yjs produces it; null if that is far longer than the text's state.
+   */
   readonly delta: Json;
 };
 
 /** The largest compacted document, in bytes. */
 export const MAX_DOCUMENT_BYTES = 1024 * 1024;
-/** Updates are compacted when there are so many, or so many bytes of base64. */
+/** Updates are compacted once there are this many, or this many characters of base64. */
 export const MAX_UPDATES = 200;
 export const MAX_UPDATES_CHARACTERS = 256 * 1024;
 
 /**
- * How many times as long as a state its delta may be, and how long at most. Each piece of a delta has all its formats, so that
- * a few kilobytes of updates could make one of gigabytes.
+ * Limits of a delta's length: relative to its state, and absolute. Every piece of a delta repeats all its formats, so a
+ * few kilobytes of updates could produce gigabytes.
  */
 const MAX_DELTA_RATIO = 16;
 const MAX_DELTA_CHARACTERS = 2 * 1024 * 1024;
 
 /**
- * Updates are appended, and now and then compacted by loading the document and encoding it anew: only a loaded document
- * drops the content of deleted text (`mergeUpdates` keeps it). What remains of deleted text are ranges of ids, and of
- * each session of an editor a few bytes; nothing but a new generation sheds those. So a document is bounded by
- * MAX_DOCUMENT_BYTES: what would grow beyond is refused, what shrinks it and RESET are not.
+ * Updates are appended, and occasionally compacted by loading the document and re-encoding it: only a loaded document
+ * drops the content of deleted text (`mergeUpdates` keeps it). Id ranges of the deleted text remain, plus a few bytes
+ * per editing session; only a new generation sheds those. So a document is bounded by MAX_DOCUMENT_BYTES: updates that
+ * would grow it beyond are rejected; those that shrink it, and RESET, are not.
  */
 export const text: Kind<TextState, TextPayload, TextView> = {
   name: "TEXT",
@@ -83,7 +85,7 @@ export const text: Kind<TextState, TextPayload, TextView> = {
   },
 };
 
-/** The document of a state, to go on with. */
+/** Loads the document of a state. */
 export function load({ document, updates }: TextState): Y.Doc {
   const loaded = new Y.Doc();
   loaded.transact(() => {
@@ -93,17 +95,17 @@ export function load({ document, updates }: TextState): Y.Doc {
   return loaded;
 }
 
-/** Documents of states that `apply` has just made or met, so that a run of updates loads its document once. */
+/** Documents of states that `apply` just produced or read, so that a run of updates loads its document once. */
 const documents = new WeakMap<TextState, Y.Doc>();
 
-/** The document of a state, for whoever changes it. */
+/** Takes the document of a state out of the cache, because the caller changes it. */
 function takeDocument(state: TextState): Y.Doc {
   const document = documents.get(state) ?? load(state);
   documents.delete(state);
   return document;
 }
 
-/** The same document without the weight of how it came about. */
+/** Re-encodes the document without its editing history. */
 export function compact(state: TextState): TextState {
   if (state.updates.length === 0) return state;
   return { ...state, document: toBase64(Y.encodeStateAsUpdateV2(load(state))), updates: [] };
@@ -123,16 +125,19 @@ function append(state: TextState, update: string): Applied<TextState> {
   return { outcome: "APPLIED", state: compacted, losers: [] };
 }
 
-/** A piece of a delta. */
+/** One piece of a delta. */
 interface Piece {
   readonly insert: unknown;
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
-/** The delta of a document; null when it has more than so many characters as JSON. Throws for what no value may be. */
+/**
+ * The delta of a document; null when it is longer than `atMost` characters as JSON. Throws for content that is not
+ * valid JSON.
+ */
 function deltaOf(document: Y.Doc, atMost: number): Json {
   const delta: readonly Piece[] = document.getText(TEXT_NAME).toDelta();
-  // The pieces share what they are formatted with.
+  // Pieces share their attribute values, so each is measured once.
   const known = new Map<unknown, number>();
   const sharedCharactersOf = (value: unknown): number => {
     const size = known.get(value) ?? soundCharactersOf(value);
@@ -148,7 +153,7 @@ function deltaOf(document: Y.Doc, atMost: number): Json {
   return characters > atMost ? null : JSON.parse(JSON.stringify(delta));
 }
 
-/** Yjs takes more than JSON: what one reader can say, another might not. */
+/** The length of `value` as JSON. Throws for anything else that Yjs accepts: not every reader could represent it. */
 function soundCharactersOf(value: unknown): number {
   const json = JSON.stringify(value);
   if (typeof value !== "string" && !isJson(JSON.parse(json))) throw new RangeError("this is no JSON of a value");
@@ -160,9 +165,9 @@ function charactersOf({ document }: TextState): number {
 }
 
 /**
- * What an update does to a document. One that some reader cannot take would stop them all for ever, and whether they can
- * is only seen by trying it on the document itself. So is one that builds on what is not there: honest authors build on
- * what they have sent or read, and what waits in a document could break it when its time comes.
+ * The effect of an update on a document. An update that some reader cannot apply would block all readers for ever, and
+ * only applying it to the document itself shows that. The same goes for an update that builds on missing ones: honest
+ * authors build on what they have sent or read, and a pending update could break the document later.
  */
 function effectOf(document: Y.Doc, update: string): "CHANGE" | "NOTHING" | "BROKEN" {
   let effect: "CHANGE" | "NOTHING" = "NOTHING";

@@ -1,4 +1,4 @@
-/** Taking over what others changed: pages and stream messages that chain, shown only when they are whole. */
+/** Applies others' changes: pages and stream messages that form a chain, shown only once complete. */
 import {
   MAX_PAGE,
   PROTOCOL_VERSION,
@@ -10,19 +10,23 @@ import {
 import { isRevealed } from "./show.ts";
 import { unitId, type Entry, type Queued, type Replica } from "./replica.ts";
 
-/** What to ask for next: on from the last page that waits, else from what is shown. `waitMs`: see PullRequest. */
+/**
+ * Returns the next pull: it continues from the last staged page, otherwise from what is shown. `waitMs`: see
+ * PullRequest.
+ */
 export function pull(replica: Replica, { first = MAX_PAGE, waitMs = 0 } = {}): PullRequest {
   const { clientId } = replica;
   return { protocol: PROTOCOL_VERSION, since: placeOf(replica), namespaces: null, clientId, first, waitMs };
 }
 
 /**
- * The copy after a batch: the answer to a request, or a message of the stream, whose request is as if it were from the
- * message's own `from`. A batch that does not follow is left alone, be it late, doubled or behind a gap: pull then. Pages
- * are shown together when the last is there, because one alone may show half of what somebody did at once.
+ * Returns the replica after a batch: a pull's response, or a stream message, whose request is taken to start from the
+ * message's own `from`. A batch that does not follow on (late, repeated or behind a gap) is ignored; the caller then
+ * pulls. Pages are revealed together with the last one, because a single page may show half of what was changed at
+ * once.
  *
- * A server that was restored from a backup says so by a new epoch. What it has lost of this device's changes, and is still
- * in the queue, is sent again.
+ * A server restored from a backup announces a new epoch. Changes of this device that it lost and that are still queued
+ * are sent again.
  */
 export function receive(
   replica: Replica,
@@ -63,7 +67,7 @@ export function receive(
   };
 }
 
-/** Throws ZodError for a state that its kind never made: nothing can be merged into it. */
+/** Throws ZodError for a state its kind cannot have produced: nothing can be merged into it. */
 function parseEntry(entry: EntryMessage): Entry {
   return { ...entry, state: STATES[entry.kind].parse(entry.state) };
 }

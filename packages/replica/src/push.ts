@@ -1,4 +1,7 @@
-/** Sending the queue, and what the server's answers do to it. Nothing leaves the queue unanswered, and nothing refused is lost. */
+/**
+ * Sends the queue and applies the server's answers to it. No op leaves the queue unanswered, and no rejected op is
+ * lost.
+ */
 import {
   MAX_OPS,
   MAX_PUSH_BYTES,
@@ -13,9 +16,9 @@ import { isRevealed } from "./show.ts";
 import type { Queued, Rejected, Replica } from "./replica.ts";
 
 /**
- * What to send: the oldest changes that are not settled, as many as a push takes. They have their seq from then on, so
- * `replica` is to be stored before `request` leaves; asking again gives the same ones again. Null when there is nothing
- * to send, or before the first pull, which brings the epoch.
+ * Returns the next push: the oldest unsettled changes, as many as one push may hold. They keep the seq assigned here,
+ * so store `replica` before sending `request`; calling this again returns the same ops. Null when there is nothing to
+ * send, or before the first pull, which brings the epoch.
  */
 export function push(replica: Replica, now: number): { replica: Replica; request: PushRequest } | null {
   const { epoch, clientId, rev } = replica;
@@ -25,7 +28,7 @@ export function push(replica: Replica, now: number): { replica: Replica; request
   const ops: OpMessage[] = [];
   const queue = replica.queue.map((op) => {
     bytes += op.settledRev !== null ? 0 : sizeOf(op);
-    // The first goes whatever its size: the server refuses it by itself.
+    // The first op is sent whatever its size: the server rejects it individually.
     if (op.settledRev !== null || ops.length >= MAX_OPS || (ops.length > 0 && bytes > MAX_PUSH_BYTES)) return op;
     const seq = op.seq ?? (sealedSeq += 1);
     const { settledRev: _, ...message } = { ...op, seq };
@@ -40,7 +43,7 @@ export function push(replica: Replica, now: number): { replica: Replica; request
   };
 }
 
-/** The copy after the answer to `request`; one that comes twice, or late, changes nothing. */
+/** Returns the replica after the response to `request`; a repeated or late response changes nothing. */
 export function settle(
   replica: Replica,
   { clientId }: Pick<PushRequest, "clientId">,
@@ -70,10 +73,11 @@ export function settle(
 }
 
 /**
- * The copy after the server said CLIENT_UNKNOWN, or GAP in an answer that has been settled: it has forgotten this device, or
- * lost what it had acknowledged. Under a new id, with all that is not settled to be sent again, and everything to be pulled anew. `prunedBefore` is when the server last forgot
- * devices (its clock, milliseconds). A count that was sent before then may have been counted: it is not sent again, and the
- * person may decide. One that was never sent gets a stamp of `now`, so that the server sees that.
+ * Returns the replica after the server answered CLIENT_UNKNOWN, or GAP in a response that has been settled: it has
+ * forgotten this device, or lost ops it had acknowledged. The replica gets a new id, resends everything unsettled and
+ * pulls from the start. `prunedBefore` is when the server last forgot devices (its clock, milliseconds). A COUNTER op
+ * sent under the old id and made before then may already have been counted: it is not resent, and the person may
+ * decide. One that was never sent gets a stamp of `now`, which tells the server that it is new.
  */
 export function forgotten(
   replica: Replica,
@@ -115,7 +119,7 @@ function refusalOf(outcome: OutcomeMessage): Omit<Rejected, "op"> | undefined {
   return { reason: outcome.first.reason, message: outcome.first.message };
 }
 
-/** As the server counts it: key, field and payload as JSON, in bytes of UTF-8. */
+/** The size as the server counts it: key, field and payload as JSON, in bytes of UTF-8. */
 function sizeOf({ key, field, payload }: Queued): number {
   return utf8Bytes(key) + utf8Bytes(field) + jsonBytes(payload);
 }

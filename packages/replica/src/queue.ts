@@ -1,9 +1,9 @@
-/** The queue of own changes: made at once, offline or not; sent later. */
+/** The queue of this device's changes: made immediately, online or offline, and sent later. */
 import { compareInstants, nextInstant, shiftInstant, type Instant, type KindName } from "@continuo/merge";
 import type { Queued, Replica, Unit } from "./replica.ts";
 import { show, type Kinds } from "./show.ts";
 
-/** A change that the application asks for; `payload` as `parsePayload` of its kind takes it. */
+/** A change requested by the application; `payload` must satisfy `parsePayload` of its kind. */
 export interface Change extends Unit {
   readonly kind: KindName;
   readonly payload: unknown;
@@ -11,8 +11,8 @@ export interface Change extends Unit {
 }
 
 /**
- * The copy with a change of its own, shown from now on. What its author had before their eyes goes with it: the stamps
- * of the unit, and the revision of the copy. `now` by the device's clock, milliseconds since the epoch.
+ * Returns the replica with a new change of its own, shown from now on. The change records what its author had seen: the
+ * stamps of the unit and the replica's revision. `now` is the device's clock, milliseconds since the epoch.
  */
 export function change(replica: Replica, asked: Change, { now, kinds }: { now: number; kinds: Kinds }): Replica {
   const { payload, schemaVersion, namespace, key, field } = asked;
@@ -33,9 +33,9 @@ export function change(replica: Replica, asked: Change, { now, kinds }: { now: n
 }
 
 /**
- * The copy after somebody set the device's clock by `jumpMs` (positive: forward). All that is in the queue keeps
- * its age, also what was sent: a repeated seq takes no effect whatever its stamp, and until a change has come back it is
- * shown by that, and sent again should the server have lost it.
+ * Returns the replica after the device's clock was set by `jumpMs` (positive: forward). Everything in the queue keeps
+ * its age, including ops already sent: a repeated seq has no effect whatever its stamp, and until a change comes back,
+ * its stamp is used to show it, and to resend it if the server lost it.
  */
 export function shiftClock(replica: Replica, jumpMs: number): Replica {
   const { lastStamp, queue, clockError } = replica;
@@ -47,7 +47,7 @@ export function shiftClock(replica: Replica, jumpMs: number): Replica {
   };
 }
 
-/** The latest stamp of what others wrote here; own changes count as seen without it. */
+/** The latest stamp others wrote to this unit; the replica's own changes count as seen without it. */
 function seenBy(
   replica: Replica,
   { kind: kindName, payload, ...unit }: Change,

@@ -1,21 +1,23 @@
-/** What a device shows: what it has pulled, and upon it its own changes that are still on their way, by the server's own rules. */
+/**
+ * What a device shows: the pulled state with its own pending changes applied on top, by the same rules the server uses.
+ */
 import { applyOp, expire, type Json, type Kind, type KindName, type ResumePolicy } from "@continuo/merge";
 import { unitId, type Queued, type Replica, type Unit } from "./replica.ts";
 
-/** The kinds that are loaded. */
+/** The kinds that the application has loaded. */
 export type Kinds = Readonly<Partial<Record<KindName, Kind>>>;
 
 export interface Shown {
   readonly kind: KindName;
   readonly state: Json;
-  /** Undefined when there is nothing, be it deleted or never written. */
+  /** Undefined when the unit was deleted or never written. */
   readonly value: Json | undefined;
 }
 
 /**
- * `kindName` is the one that the namespace declares; what stands under another kind is not touched. `now` is the device's
- * clock, milliseconds since the epoch: what has expired by then is as good as deleted. Without it nothing expires.
- * `policy` is the namespace's for PROGRESS.
+ * Computes what to show of a unit. `kindName` is the kind that the namespace declares; an entry of another kind is
+ * ignored. `now` is the device's clock, milliseconds since the epoch: an entry that has expired by then counts as
+ * deleted. Without `now` nothing expires. `policy` is the namespace's resume policy for PROGRESS.
  */
 export function show(
   replica: Replica,
@@ -42,7 +44,7 @@ export function show(
   return { kind: kindName, state, value: kind.view(state, policy) };
 }
 
-/** Its effect is in the entries, or it has none. */
+/** Whether the op's effect is in `entries`, or the op has none. */
 export function isRevealed({ revealedSeq, rev }: Replica, { seq, settledRev }: Queued): boolean {
   return (seq !== null && seq <= revealedSeq) || (settledRev !== null && settledRev <= rev);
 }
