@@ -1,21 +1,21 @@
-/** The composed files of an earlier commit, as git has them. */
+/** Reads the composed files of an earlier commit from git. */
 import { spawnSync } from "node:child_process";
 import { parse } from "graphql";
 import { z } from "zod";
 import type { SubgraphDefinition } from "../compose.ts";
 
 export interface Baseline {
-  /** The commit, in short. */
+  /** The abbreviated commit hash. */
   readonly commit: string;
   readonly supergraph: string;
   readonly subgraphs: readonly SubgraphDefinition[];
-  /** Texts of clients' documents. */
+  /** Texts of client documents. */
   readonly documents: readonly string[];
-  /** Paths whose breaking change a commit since then accepts (`Accept-Breaking-Change: <path>`). */
+  /** Paths whose breaking change is accepted by a commit since then (`Accept-Breaking-Change: <path>`). */
   readonly accepted: readonly string[];
 }
 
-/** Why there is nothing to compare with. */
+/** There is nothing to compare with; `message` says why. */
 export class NoBaseline extends Error {
   override readonly name = "NoBaseline";
 }
@@ -25,8 +25,8 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 const Manifest = z.record(z.string(), z.string());
 
 /**
- * Of `against`, or else of the commit where this branch left main (on main itself: of HEAD). Throws NoBaseline, and Error
- * when `against` names no commit.
+ * Loads the baseline from `against`, by default the commit where this branch left main (on main itself, HEAD). Throws
+ * NoBaseline; throws Error if `against` is not a commit.
  */
 export function loadBaseline(root: string, against: string | undefined): Baseline {
   const git = (...args: readonly string[]): string | undefined => {

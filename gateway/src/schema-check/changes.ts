@@ -1,4 +1,4 @@
-/** How a schema differs from an earlier one, and which documents of clients that breaks. */
+/** How a schema differs from an earlier one, and which client documents that breaks. */
 import { type Change, CriticalityLevel, diff } from "@graphql-inspector/core";
 import {
   type DocumentNode,
@@ -16,23 +16,23 @@ import {
 } from "graphql";
 
 export interface SchemaChange {
-  /** `API` for what clients see, else a subgraph. */
+  /** `API` for the API schema, otherwise the subgraph's name. */
   readonly schema: string;
   readonly level: "BREAKING" | "DANGEROUS";
-  /** Coordinate of what changed, such as `Type.field.argument`. */
+  /** The coordinate of what changed, such as `Type.field.argument`. */
   readonly path: string;
   readonly message: string;
-  /** Names of the documents that use it. */
+  /** Names of the documents that use the changed element. */
   readonly documents: readonly string[];
 }
 
-/** A document of clients; `name` is what people know it by. */
+/** A client document; `name` is human-readable. */
 export interface ClientDocument {
   readonly name: string;
   readonly text: string;
 }
 
-/** Changes that break clients or may surprise them. Documents that are not valid in `before` are nobody's. */
+/** Changes that break clients or may surprise them. Ignores documents that are not valid in `before`. */
 export async function compareSchemas(
   schema: string,
   [before, after]: readonly [GraphQLSchema, GraphQLSchema],
@@ -48,7 +48,10 @@ export async function compareSchemas(
   });
 }
 
-/** Whether it concerns a directive that no document can have. (What is imported from federation has another name than what is not.) */
+/**
+ * Whether a change affects only a directive that cannot stand in documents. (Federation's directives are named
+ * differently depending on whether they are imported.)
+ */
 function isForSchemas(path: string, schema: GraphQLSchema): boolean {
   const directive = path.startsWith("@") ? schema.getDirective(path.slice(1).split(".")[0] ?? "") : undefined;
   return directive ? !directive.locations.some((place) => IN_DOCUMENTS.has(place)) : false;
@@ -65,7 +68,7 @@ const IN_DOCUMENTS: ReadonlySet<string> = new Set([
   "VARIABLE_DEFINITION",
 ]);
 
-/** Documents that were valid in `before` and are not in `after`, as changes of themselves, each with the first reason. */
+/** Documents that are valid in `before` but not in `after`, each as a breaking change with its first error. */
 export function brokenDocuments(
   [before, after]: readonly [GraphQLSchema, GraphQLSchema],
   documents: readonly ClientDocument[],
@@ -77,7 +80,7 @@ export function brokenDocuments(
   });
 }
 
-/** Types, and fields and arguments as coordinates. */
+/** Names of types, and coordinates of fields and arguments. */
 type Uses = ReadonlySet<string>;
 
 function usesOf(schema: GraphQLSchema, documents: readonly ClientDocument[]): { name: string; uses: Uses }[] {
@@ -94,7 +97,7 @@ function usesIn(schema: GraphQLSchema, document: DocumentNode): Uses {
     if (uses.has(name)) return;
     uses.add(name);
     const type = schema.getType(name);
-    // A variable hides which of its fields a client sends: it may be any.
+    // A variable hides which input fields a client sends, so all of them count.
     if (isInputObjectType(type))
       for (const field of Object.values(type.getFields())) noteInput(getNamedType(field.type).name);
   };
@@ -128,13 +131,13 @@ function usesIn(schema: GraphQLSchema, document: DocumentNode): Uses {
   return uses;
 }
 
-/** Of an object what is used is said by field; of other types (enums, inputs, unions) the whole is. */
+/** Objects and interfaces are matched by field; any other type (enum, input, union) as a whole. */
 function isTouched(path: string, before: GraphQLSchema, uses: Uses): boolean {
   const [name = "", field, argument] = path.split(".");
   const type = before.getType(name);
   if (field === undefined || !isCompositeType(type) || !(isObjectType(type) || isInterfaceType(type)))
     return uses.has(name);
-  // An argument that was not there before concerns whoever asks for its field.
+  // A new argument affects every use of its field.
   const wasThere = type.getFields()[field]?.args.some(({ name }) => name === argument) ?? false;
   return uses.has(wasThere ? path : `${name}.${field}`);
 }

@@ -1,4 +1,4 @@
-/** `npm run check:schema` as a function: arguments in, words and exit code out. */
+/** `npm run check:schema` as a function: arguments in, text and exit code out. */
 import { parseArgs } from "node:util";
 import { inWords } from "../compose.ts";
 import { checkSchema, type SchemaReport } from "./schema-check.ts";
@@ -16,7 +16,7 @@ const HELP = `npm run check:schema -- [--against <git ref>] [--documents <manife
 
   Exit code: 0 may be merged, 1 may not, 2 asked wrongly.`;
 
-/** Checks the repository at `root`; `modules` are the clients', default our own. */
+/** Checks the repository at `root`; `modules` are the client modules, by default our own. */
 export async function runSchemaCheck(
   args: readonly string[],
   root: string,

@@ -1,7 +1,7 @@
 /**
- * Whose a type is, and what other subgraphs may do to it. An entity is its that writes `type`; the others write
- * `extend type`, refer to it by a key of its owner and add fields of their own, and nothing else. A type without a key
- * is the same in each subgraph that has it, so that nobody changes it alone.
+ * Which subgraph owns a type, and what the others may do to it. The subgraph that writes `type` owns an entity; others
+ * write `extend type`, refer to it by one of the owner's keys, add fields of their own, and nothing else. A type
+ * without a key must be identical in every subgraph that has it, so that nobody changes it alone.
  */
 import {
   type ASTNode,
@@ -23,7 +23,7 @@ interface Declaration {
 
 const ROOTS = new Set(["Query", "Mutation", "Subscription"]);
 
-/** Names of subgraphs by the entities that they own. */
+/** The owning subgraph of each entity, by the entity's name. */
 export function ownersOf(subgraphs: readonly SubgraphDefinition[]): ReadonlyMap<string, string> {
   return new Map(
     [...declarationsOf(subgraphs)].flatMap(([name, declarations]) => {
@@ -33,7 +33,7 @@ export function ownersOf(subgraphs: readonly SubgraphDefinition[]): ReadonlyMap<
   );
 }
 
-/** What subgraphs do to types that are not theirs. */
+/** Faults where a subgraph does more to a type than its owner allows. */
 export function findTrespasses(subgraphs: readonly SubgraphDefinition[]): Fault[] {
   return [...declarationsOf(subgraphs)].flatMap(([name, declarations]) =>
     isEntity(declarations) ? trespassesOnEntity(name, declarations) : differencesOf(name, declarations),
@@ -107,7 +107,7 @@ function differencesOf(name: string, declarations: readonly Declaration[]): Faul
   ];
 }
 
-/** By type. Root types and scalars belong to all. */
+/** The declarations of each type. Excludes root types and scalars, which belong to every subgraph. */
 function declarationsOf(subgraphs: readonly SubgraphDefinition[]): ReadonlyMap<string, readonly Declaration[]> {
   const all = subgraphs.flatMap(({ name: subgraph, typeDefs }) =>
     [...typesOf(typeDefs)].map(([name, type]) => ({ name, subgraph, type })),
@@ -134,7 +134,7 @@ function interfacesOf(type: SubgraphType) {
   return "interfaces" in type ? (type.interfaces ?? []) : [];
 }
 
-/** Imported, or under its namespace. */
+/** Matches a directive by its imported name or its namespaced one. */
 function directivesNamed({ directives = [] }: { readonly directives?: readonly ConstDirectiveNode[] }, name: string) {
   return directives.filter((node) => node.name.value === name || node.name.value === `federation__${name}`);
 }
@@ -148,12 +148,12 @@ function valueOf({ arguments: given = [] }: ConstDirectiveNode, name: string): s
   return value?.kind === Kind.STRING ? value.value : undefined;
 }
 
-/** Name, arguments and type. */
+/** A field's name, arguments and type as text. */
 function shapeOf(field: ASTNode): string {
   return print(visit(field, { StringValue: leaveOutDescription, Directive: () => null }));
 }
 
-/** All but descriptions and the order of its members. */
+/** The type as text, ignoring descriptions and the order of members. */
 function textOf(type: SubgraphType): string {
   return print(visit(type, { StringValue: leaveOutDescription }))
     .split("\n")

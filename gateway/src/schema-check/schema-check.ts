@@ -1,4 +1,7 @@
-/** Whether the graph may be merged: it composes, nobody changed what is another's, no client breaks, committed files are current. */
+/**
+ * Checks whether the graph may be merged: it composes, no subgraph changes what another owns, no client breaks, and the
+ * committed files are current.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildSubgraph } from "@apollo/federation-internals";
@@ -15,19 +18,19 @@ export interface SchemaReport {
   readonly ok: boolean;
   /** Composition, ownership and stale files. */
   readonly faults: readonly Fault[];
-  /** What it was compared with, or why it was not. */
+  /** The commit compared with, or why there was no comparison. */
   readonly against: { readonly commit: string } | { readonly skipped: string };
   readonly changes: readonly (SchemaChange & { readonly isAccepted: boolean })[];
 }
 
 export interface SchemaCheckOptions {
-  /** Of the repository. */
+  /** The repository's root directory. */
   readonly root: string;
-  /** A git reference; default where this branch left main. */
+  /** A git ref; by default the commit where this branch left main. */
   readonly against?: string | undefined;
-  /** Files with documents of other clients. */
+  /** Manifests of other clients' documents. */
   readonly manifests?: readonly string[] | undefined;
-  /** Clients' modules; default our own. */
+  /** Client modules; by default our own. */
   readonly modules?: readonly string[];
 }
 
@@ -35,11 +38,11 @@ export interface SchemaCheckOptions {
 interface Current {
   readonly subgraphs: readonly SubgraphDefinition[];
   readonly schema: GraphQLSchema;
-  /** Texts of clients' documents. */
+  /** Texts of client documents. */
   readonly documents: readonly string[];
 }
 
-/** Checks the working tree. Throws Error when `against` names no commit, or a manifest is none. */
+/** Checks the working tree. Throws Error if `against` is not a commit or a manifest is invalid. */
 export async function checkSchema(options: SchemaCheckOptions): Promise<SchemaReport> {
   const { root, against, manifests = [], modules = OWN_MODULES } = options;
   const others = manifests.flatMap((file) => Object.values(loadManifest(file)));
@@ -82,7 +85,7 @@ function baselineOf(root: string, against: string | undefined): Baseline | { rea
 }
 
 async function changesSince(baseline: Baseline, now: Current): Promise<SchemaChange[]> {
-  // Clients of then are still out there.
+  // Clients built at the baseline are still in use.
   const texts = new Set([...baseline.documents, ...now.documents]);
   const documents = [...texts].map((text) => ({ name: nameOf(text), text }));
   const api = [apiOf(baseline.supergraph), now.schema] as const;
@@ -95,7 +98,7 @@ async function changesSince(baseline: Baseline, now: Current): Promise<SchemaCha
       return before ? compareSchemas(subgraph.name, [ownSchemaOf(before), ownSchemaOf(subgraph)], []) : [];
     }),
   );
-  // What clients see is told once.
+  // A change visible to clients is reported once.
   const told = new Set(changes.map(({ path, message }) => `${path} ${message}`));
   return [
     ...changes,
@@ -105,7 +108,7 @@ async function changesSince(baseline: Baseline, now: Current): Promise<SchemaCha
   ];
 }
 
-/** Entities that have another owner now. */
+/** Entities whose owner has changed. */
 function movedTypes(before: Baseline["subgraphs"], now: Current["subgraphs"]): SchemaChange[] {
   const former = ownersOf(before);
   return [...ownersOf(now)].flatMap(([path, owner]): SchemaChange[] => {
@@ -115,12 +118,15 @@ function movedTypes(before: Baseline["subgraphs"], now: Current["subgraphs"]): S
   });
 }
 
-/** What clients see. */
+/** The API schema, which clients see. */
 function apiOf(supergraph: string): GraphQLSchema {
   return readSupergraph(supergraph).apiSchema().toGraphQLJSSchema();
 }
 
-/** What the gateway asks of a subgraph: one that is older or newer than it asks what is not there any more. */
+/**
+ * The schema that the gateway queries a subgraph by. During a rollout the gateway may be older or newer than the
+ * subgraph, and query fields that are gone.
+ */
 function ownSchemaOf({ name, typeDefs }: SubgraphDefinition): GraphQLSchema {
   return buildSubgraph(name, `http://${name}`, typeDefs).schema.toGraphQLJSSchema();
 }

@@ -1,6 +1,6 @@
 /**
- * One WebSocket: text out, keepalive, expiry, and the ways it ends.
- * What the messages mean is told in `peer.ts`, who may speak is decided in `socket-server.ts`.
+ * One WebSocket: writing, keepalive, token expiry, and the ways it ends. `peer.ts` interprets the messages;
+ * `socket-server.ts` decides who may connect.
  */
 import { type AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -11,55 +11,55 @@ import { logRefusal } from "../refusals.ts";
 import { createPingRounds, type PingRounds, type Visited } from "../rounds.ts";
 import { countClosed } from "../stream-metrics.ts";
 
-/** A socket that has been opened. */
+/** An open socket. */
 interface Upgraded {
   readonly socket: ConnectedSocket;
-  /** Beneath the socket: it knows what has gone out. */
+  /** The underlying TCP stream, which knows how much has been sent. */
   readonly stream: Socket;
-  /** Of the request that opened it. */
+  /** The id of the upgrade request. */
   readonly requestId: string;
 }
 
-/** Who speaks over it. */
+/** Handles the socket's messages. */
 export interface Speaker {
-  /** A message has come. What it throws says how the socket ends. */
+  /** Handles a message. What it throws determines how the socket is closed. */
   hear(text: string): void;
-  /** It is closed. */
+  /** The socket has closed. */
   gone(): void;
 }
 
-/** The same for all connections. */
+/** State and settings that all connections share. */
 export interface Keeping {
   readonly open: Set<ConnectedSocket>;
   readonly pings: PingRounds;
-  /** For so long a client may take to say who it is. Milliseconds. */
+  /** How long a client may take to send `connection_init`. Milliseconds. */
   readonly initWithinMs: number;
-  /** For so long whoever has been told that it ends may read on, and take leave. Milliseconds. */
+  /** How long a client may take to answer a close frame, reading what was sent before. Milliseconds. */
   readonly closeWithinMs: number;
   readonly logger: Logger;
 }
 
-/** A socket that says whose it is, so that all have their listeners in common. */
+/** A socket that refers to its connection, so that all sockets share their listeners. */
 export class ConnectedSocket extends WebSocket {
   connection: Connection | undefined;
 }
 
-/** The server is going away; stock clients reconnect. */
+/** Close code: the server is going away; stock clients reconnect. */
 const GOING_AWAY = 1001;
-/** Try again later; stock clients do. */
+/** Close code: try again later; stock clients do. */
 const TRY_AGAIN = 1013;
 const INIT_WITHIN_MS = 3_000;
 const CLOSE_WITHIN_MS = 10_000;
-/** What may wait for a client that sends more than it reads: many times the greatest event. Bytes. */
+/** The most unsent data for a client that requests more than it reads: many times the largest event. Bytes. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
-/** The same of whoever has not said yet who it is. */
+/** The same before the client has authenticated. Bytes. */
 const MAX_WAITING_BEFORE_INIT = 64 * 1024;
 /** RFC 6455 section 5.5. */
 const MAX_REASON_BYTES = 123;
 
 /**
- * Keeps connections: a client that sends nothing, not even the answer to a ping, is cut off, and so is one that reads nothing
- * from one ping to the next.
+ * Creates what connections share. A client is cut off if it sends nothing, not even a pong, or reads nothing, from one
+ * ping to the next.
  */
 export function keepConnections(options: {
   pingEveryMs: number;
@@ -71,25 +71,25 @@ export function keepConnections(options: {
   return { open: new Set(), pings: createPingRounds(pingEveryMs), initWithinMs, closeWithinMs, logger };
 }
 
-/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+/** A class, because thousands of connections then share methods that would otherwise be closures for each. */
 export class Connection implements Visited {
   readonly #socket: ConnectedSocket;
   readonly #stream: Socket;
   readonly #requestId: string;
   readonly #speaker: Speaker;
   readonly #keeping: Keeping;
-  /** Until its introduction, and from its closing on. */
+  /** Runs until `introduced`, and again from `close` on. */
   #timer: NodeJS.Timeout | undefined;
   /** Milliseconds since the epoch. */
   #expiresAt = Infinity;
   #isAlive = true;
   #rounds = 0;
-  /** Bytes that had gone out at the last ping, where more was waiting. */
+  /** The bytes sent by the last ping, if more was waiting then. */
   #stalledAt: number | undefined;
   #room: PromiseWithResolvers<void> | undefined;
   #endedBy: string | undefined;
 
-  /** Takes over an open socket. It is closed when it is not `introduced` soon. */
+  /** Takes over an open socket. It is closed if `introduced` is not called within `initWithinMs`. */
   constructor(
     { socket, stream, requestId }: Upgraded,
     keeping: Keeping,
@@ -100,7 +100,8 @@ export class Connection implements Visited {
     this.#requestId = requestId;
     this.#keeping = keeping;
     this.#speaker = speakerOver(this);
-    // What has come is read first: where many come at once, it may be here before we are.
+    // Messages that have arrived are handled first: under load, `connection_init` may already be in the socket's
+    // buffer.
     this.#timer = setTimeout(() => setImmediate(() => this.#initIsDue()), keeping.initWithinMs);
     socket.connection = this;
     socket.on("message", onMessage);
@@ -115,15 +116,15 @@ export class Connection implements Visited {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** It has said who it is. */
+  /** The client has sent `connection_init`. */
   introduced(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
   /**
-   * Sends a message. What it returns, if anything, resolves when there is room for the next: so a slow client slows its own
-   * streams down, and nothing piles up but what it asks for and does not read.
+   * Sends a message. A returned promise resolves when there is room for the next, so a slow client slows only its own
+   * streams, and only answers that it requests and does not read pile up.
    */
   send(message: string): Promise<void> | undefined {
     if (this.#hasExpired() || !this.isOpen) return undefined;
@@ -136,17 +137,20 @@ export class Connection implements Visited {
     return this.#stream.writableNeedDrain ? this.#drained() : undefined;
   }
 
-  /** The first close counts. `counted` stands for a reason that has something of this client in it. */
+  /**
+   * Closes the socket; only the first call counts. `counted` replaces `reason` in the metrics if that contains the
+   * client's data.
+   */
   close(code: number, reason: string, counted = reason): void {
     if (!this.isOpen) return;
     this.#endedBy = counted;
     this.#socket.close(code, Buffer.byteLength(reason) > MAX_REASON_BYTES ? "" : reason);
-    // Whoever does not read does not answer a close either.
+    // A client that does not read does not answer the close frame either.
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#socket.terminate(), this.#keeping.closeWithinMs);
   }
 
-  /** Closes for a fault, with its code and reason. */
+  /** Closes with the code and reason of an error. */
   closeFor(thrown: unknown): void {
     const { logger } = this.#keeping;
     if (isAppError(thrown)) {
@@ -157,25 +161,25 @@ export class Connection implements Visited {
     this.close(CloseCode.InternalServerError, "INTERNAL_SERVER_ERROR");
   }
 
-  /** Whether something waits for its client, who is slow. */
+  /** Whether unsent data is waiting for a slow client. */
   get isBehind(): boolean {
     return this.#socket.bufferedAmount > 0;
   }
 
-  /** As `closeFor`, at once: what waits for its client is not sent, and so the reason neither, which would come after it. */
+  /** Like `closeFor`, but immediate: waiting data is dropped, and with it the reason, which would come after it. */
   cutOffFor(why: AppError): void {
     if (this.isOpen) logRefusal(this.#keeping.logger, why, { requestId: this.#requestId });
     this.#cutOff(why.reason);
   }
 
-  /** Closes because this server is going away. */
+  /** Closes because this server is shutting down. */
   goAway(): void {
     this.close(GOING_AWAY, "GOING_AWAY");
   }
 
   /**
-   * Nothing is told or heard from `exp` (NumericDate seconds) on, and within a second it closes as Forbidden/TOKEN_EXPIRED.
-   * The latest word counts.
+   * From `exp` (NumericDate seconds) on nothing is sent or handled, and within a second the socket closes as
+   * Forbidden/TOKEN_EXPIRED. A later call replaces the deadline.
    */
   expireAt(exp: number): void {
     this.#expiresAt = exp * 1000;
@@ -231,7 +235,7 @@ export class Connection implements Visited {
     const wentOut = isBehind ? this.#stream.bytesWritten - this.#stream.writableLength : undefined;
     if (isBehind && this.#stalledAt === wentOut) return this.close(TRY_AGAIN, "TOO_SLOW");
     this.#stalledAt = wentOut;
-    // Whoever is behind has not come to the ping yet.
+    // A client that is behind has not reached the ping yet.
     if (!this.#isAlive && !isBehind) return this.#cutOff("SILENT");
     this.#isAlive = false;
     this.#socket.ping();
@@ -239,7 +243,7 @@ export class Connection implements Visited {
 
   #cutOff(reason: string): void {
     this.#endedBy ??= reason;
-    // The machine would still send what it has taken over.
+    // Otherwise the kernel would still send what it has buffered.
     this.#stream.resetAndDestroy();
     this.#socket.terminate();
   }
@@ -278,7 +282,7 @@ function connectionOf(socket: WebSocket): Connection | undefined {
 
 const codeOf = ({ code }: AppError): number => (code === "UNAUTHENTICATED" ? CloseCode.Forbidden : TRY_AGAIN);
 
-/** Why a session's socket is closed, in the words of a close frame. */
+/** The reason in the close frame. */
 function closeReason({ reason, details }: AppError): string {
   const endReason = details?.["endReason"];
   return typeof endReason === "string" ? `${reason}: ${endReason}` : reason;

@@ -1,6 +1,6 @@
 /**
- * How a socket says who it is, in `connection_init` and in the pings that renew it: `authorization` as in the HTTP
- * header, or `ticket`. A token that is bound to a key is shown over HTTP, where its proof can be: for it, a ticket.
+ * How a socket authenticates, in `connection_init` and in the pings that renew it: `authorization` as in the HTTP
+ * header, or `ticket`. A token bound to a key needs a DPoP proof, which only HTTP carries; such clients use a ticket.
  */
 import { AppError, isAppError } from "@continuo/errors";
 import type { Admissions, ViewerAdmission } from "../caller.ts";
@@ -17,7 +17,8 @@ export function isCredential(payload: Credential | undefined): payload is Creden
 }
 
 /**
- * Judges it. Throws as `Admissions.admit` and `Admissions.redeem` do; UNAUTHENTICATED: SIGN_IN_REQUIRED, TICKET_REQUIRED.
+ * Authenticates by a credential. Throws as `Admissions.admit` and `Admissions.redeem` do; UNAUTHENTICATED:
+ * SIGN_IN_REQUIRED, TICKET_REQUIRED.
  */
 export async function admitBy(admissions: Admissions, given: Credential | undefined): Promise<ViewerAdmission> {
   if (typeof given?.ticket === "string") return admissions.redeem(given.ticket);

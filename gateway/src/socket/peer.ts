@@ -1,8 +1,8 @@
 /**
- * Who is at the other end of a socket, and what it has said: the messages of GraphQL over WebSocket
- * (graphql-transport-ws, https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md). graphql-ws reads them; its
- * server is not used: it holds a suspended function with all that it was sent for each operation, knows operations by ids
- * that its clients use again, and ends the socket where an operation fails to begin.
+ * The client at the other end of a socket: handles the messages of GraphQL over WebSocket (graphql-transport-ws,
+ * https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md). graphql-ws parses them; its server is not used,
+ * because it keeps a suspended function and its request for each operation, tracks operations by ids that clients
+ * reuse, and closes the socket when an operation fails to start.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -17,7 +17,7 @@ import type { Connection, Speaker } from "./connection.ts";
 import { admitBy, isCredential } from "./credential.ts";
 import { SocketOperation } from "./socket-operation.ts";
 
-/** What all who connect have in common. */
+/** What all peers share. */
 export interface Host {
   readonly operations: Operations;
   readonly admissions: Admissions;
@@ -28,7 +28,7 @@ export interface Host {
 
 type Payload = Record<string, unknown> | undefined;
 
-/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+/** A class, because thousands of peers then share methods that would otherwise be closures for each. */
 export class Peer implements Speaker, SessionStream {
   readonly #host: Host;
   readonly #connection: Connection;
@@ -69,7 +69,7 @@ export class Peer implements Speaker, SessionStream {
         return this.#begin(message.id, message.payload);
       case MessageType.Complete:
         return this.#find(message.id)?.leave();
-      // What only a server may send.
+      // Messages that only a server may send.
       case MessageType.ConnectionAck:
       case MessageType.Next:
       case MessageType.Error:
@@ -93,7 +93,7 @@ export class Peer implements Speaker, SessionStream {
     for (const operation of this.#operations) operation.leave();
   }
 
-  /** The operation is over: its id is free again. */
+  /** Removes an operation that is over, which frees its id. */
   forget(operation: SocketOperation): void {
     this.#operations = this.#operations.filter((other) => other !== operation);
   }
@@ -118,7 +118,7 @@ export class Peer implements Speaker, SessionStream {
     const { admissions, rates, registry } = this.#host;
     const admission = await admitBy(admissions, payload);
     await rates.connection({ sessionId: admission.claims.sid });
-    // One that closed meanwhile would never be taken out of the registry.
+    // A socket that has closed meanwhile would never be removed from the registry.
     if (!this.#connection.isOpen) return;
     this.#admission = admission;
     registry.add(this);
@@ -134,7 +134,7 @@ export class Peer implements Speaker, SessionStream {
     );
   }
 
-  /** What a ping is answered with; one that brings a credential keeps the socket open for as long as that one is good. */
+  /** Returns the payload of the pong. A ping with a credential keeps the socket open for as long as that is valid. */
   async #renew(payload: Payload): Promise<Payload> {
     if (!isCredential(payload)) return payload;
     if (!this.#admission) return undefined;
@@ -158,7 +158,7 @@ export class Peer implements Speaker, SessionStream {
     const { operations, logger } = this.#host;
     const operation = new SocketOperation(id, this, this.#connection, logger);
     const isTooMany = this.#operations.length >= OPERATIONS_PER_STREAM;
-    // Spreading would make room for many more.
+    // Spread would allocate room for many more.
     this.#operations = this.#operations.concat(operation);
     if (isTooMany) return operation.fail(tooManyOperations());
     const sender = { admission: this.#admission, requestId: operation.requestId, network: this.#network };

@@ -1,4 +1,4 @@
-/** An operation that came over a socket, until its last word or until its client leaves it: then its id may be another's. */
+/** An operation that a socket runs, until it ends or its client cancels it; then its id may be reused. */
 import type { Logger } from "@continuo/process";
 import type { ExecutionResult, GraphQLError } from "graphql";
 import { MessageType, stringifyMessage } from "graphql-ws";
@@ -12,7 +12,7 @@ import type { Connection } from "./connection.ts";
 
 const SOCKET = { transport: "SOCKET" } as const;
 
-/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+/** A class, because thousands of operations then share methods that would otherwise be closures for each. */
 export class SocketOperation implements Subscriber<ExecutionResult> {
   readonly id: string;
   readonly requestId = randomUUID();
@@ -29,7 +29,7 @@ export class SocketOperation implements Subscriber<ExecutionResult> {
     this.#logger = logger;
   }
 
-  /** Runs what `prepare` makes ready. Whatever fails ends this operation, and no other. */
+  /** Runs the operation that `prepare` returns. A failure ends this operation only. */
   async run(prepare: () => Promise<Operation | readonly GraphQLError[]>): Promise<void> {
     try {
       const operation = await prepare();
@@ -67,7 +67,7 @@ export class SocketOperation implements Subscriber<ExecutionResult> {
     if (!this.#isOver) this.#refuse(lastWords(thrown, this.#logger.child({ requestId: this.requestId })));
   }
 
-  /** Its client wants no more of it, and is told no more. */
+  /** Ends the operation without a further message. */
   leave(): void {
     this.#isOver = true;
     this.#stream?.close();

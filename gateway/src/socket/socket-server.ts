@@ -1,7 +1,7 @@
 /**
- * GraphQL over WebSocket (graphql-transport-ws) for signed-in callers. The token or ticket is judged at
- * `connection_init`, the session again with each operation. A socket outlives its token only by a fresh one of the same
- * session, sent in a ping: the pong says for how many seconds it is good.
+ * GraphQL over WebSocket (graphql-transport-ws) for signed-in callers. The token or ticket is checked at
+ * `connection_init`, the session again with each operation. To outlive its token, a socket needs a fresh one of the
+ * same session, sent in a ping; the pong says for how many seconds it is valid.
  */
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { CloseCode, GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols } from "graphql-ws";
@@ -34,7 +34,7 @@ export function createSocketServer(
     maxPayload: MAX_MESSAGE_BYTES,
     perMessageDeflate: false,
     handleProtocols,
-    // It would listen for the end of each by a closure of its own.
+    // It would add a close listener with a closure per socket.
     clientTracking: false,
   });
   const keeping = keepConnections({ pingEveryMs, logger });
@@ -55,7 +55,7 @@ export function createSocketServer(
       return open.size;
     },
     async [Symbol.asyncDispose]() {
-      // A little apart, so that not all clients of this replica arrive at the next in one instant.
+      // In batches, so that this replica's clients do not all reach the next at once.
       const sockets = [...open];
       const allClosed = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve))));
       for (let from = 0; from < sockets.length; from += CLOSE_BATCH) {

@@ -1,4 +1,4 @@
-/** Who may open a WebSocket at all: the path, the browser's origin, and room for one more. */
+/** Decides who may open a WebSocket: by path, the browser's origin, and capacity. */
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import type { Logger } from "@continuo/process";
 import type { IncomingMessage, Server } from "node:http";
@@ -11,7 +11,7 @@ import type { SocketServer } from "./socket-server.ts";
 const MAX_SOCKETS = 20_000;
 const RETRY_AFTER_SECONDS = 10;
 
-/** How it is answered, and logged. */
+/** The HTTP status of each refusal, and its code and reason in the log. */
 const REFUSALS = {
   path: { status: "404 Not Found", code: "NOT_FOUND", reason: "ROUTE_UNKNOWN" },
   origin: { status: "403 Forbidden", code: "FORBIDDEN", reason: "ORIGIN_NOT_ALLOWED" },
@@ -25,8 +25,8 @@ const REFUSALS = {
 type Refusal = (typeof REFUSALS)[keyof typeof REFUSALS];
 
 /**
- * Lets upgrade requests to `/graphql` through to the socket server, and answers the others over HTTP. `perNetwork` are the
- * sockets that each network may have open, whether or not somebody has signed in on them; 0 is without limit.
+ * Passes upgrade requests for `/graphql` to the socket server, and refuses the others over HTTP. `perNetwork` limits
+ * the open sockets of each network, authenticated or not; 0 means unlimited.
  */
 export function serveUpgrades(
   http: Server,
@@ -36,7 +36,7 @@ export function serveUpgrades(
   const { allowedOrigins, networkOf, perNetwork, logger } = options;
   const open = new Map<string, number>();
 
-  /** What is taken is given back. */
+  /** Counts a socket of a network; the returned function releases it. */
   function take(network: string): () => void {
     open.set(network, (open.get(network) ?? 0) + 1);
     return () => {
@@ -72,12 +72,12 @@ export function serveUpgrades(
   });
 }
 
-/** Not a closure: it lives as long as the connection, and would keep the request with it. */
+/** Not a closure: it lives as long as the connection, and would keep the request in memory. */
 function destroy(this: Duplex): void {
   this.destroy();
 }
 
-/** Only browsers send an Origin, always truthfully; their pages must be ours or be allowed. */
+/** Only browsers send Origin, always truthfully; the page must come from this gateway or an allowed origin. */
 function isAllowedOrigin(origin: string | undefined, host: string | undefined, allowed: readonly string[]): boolean {
   if (origin === undefined || allowed.includes(origin)) return true;
   return URL.canParse(origin) && new URL(origin).host === host;

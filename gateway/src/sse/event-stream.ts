@@ -1,6 +1,6 @@
 /**
- * The body of one streamed answer: text out, keepalive, expiry, the ways it ends. How results are framed is told in
- * `framing.ts`; what runs in it, and for whom, is decided in `serve-event-streams.ts`.
+ * The body of one streamed response: writing, keepalive, token expiry, and the ways it ends. `framing.ts` frames the
+ * results; `serve-event-streams.ts` decides what runs in it, and for whom.
  */
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
@@ -10,25 +10,28 @@ import { countClosed } from "../stream-metrics.ts";
 import type { Framing } from "./framing.ts";
 
 export interface EventStream {
-  /** What the client reads. */
+  /** The response body. */
   readonly body: Readable;
-  /** Aborted when it ends, whoever ends it. */
+  /** Aborted when the stream ends, whichever side ends it. */
   readonly signal: AbortSignal;
-  /** Sends a text. Resolves when there is room for the next, so that a slow client slows its own stream down. */
+  /** Writes `text`. Resolves when there is room for more, so that a slow client slows only its own stream. */
   send(text: string): Promise<void>;
-  /** What the body goes out by, from when it does. */
+  /** Sets the response that the body is sent by. */
   goesOutBy(response: ServerResponse): void;
-  /** Ends it with these words, for a reason that is counted. False when it had ended. */
+  /** Writes `words` and ends the stream; `reason` goes into the metrics. False if it had already ended. */
   end(words: string, reason: string): boolean;
-  /** As `end`, at once: where something waits for its client, neither that is sent nor the words, which would come after it. */
+  /**
+   * Like `end`, but immediate: if the client has unread data, the connection is reset, so neither that data nor `words`
+   * is sent.
+   */
   endAtOnce(words: string, reason: string): boolean;
-  /** Ends in a way that makes clients come back. */
+  /** Ends the stream so that the client reconnects. */
   interrupt(reason: string): void;
 }
 
 /**
- * Starts one. A client that reads nothing from one ping to the next is cut off. Nothing is
- * told from `exp` (NumericDate seconds) on, and with the next round it ends.
+ * Starts a stream. A client that reads nothing between two pings is cut off. From `exp` (NumericDate seconds) on
+ * nothing is sent, and the stream ends at the next round.
  */
 export function createEventStream(options: {
   framing: Pick<Framing, "transport" | "opening" | "ping" | "interruption">;
@@ -92,7 +95,7 @@ export function createEventStream(options: {
   function endAtOnce(words: string, reason: string): boolean {
     if (signal.aborted || !response || response.writableLength === 0) return end(words, reason);
     stop(reason);
-    // The machine would still send what it has taken over.
+    // Otherwise the kernel would still send what it has buffered.
     response.socket?.resetAndDestroy();
     body.destroy();
     return true;

@@ -1,6 +1,6 @@
 /**
- * How a stream of results is written into the body of an HTTP answer: as server-sent events (the GraphQL over SSE
- * protocol), or as parts (Apollo's multipart subscription protocol 1.0, what Apollo Client asks for over HTTP).
+ * How results are framed in the body of an HTTP response: as server-sent events (the GraphQL over SSE protocol), or as
+ * multipart parts (Apollo's multipart subscription protocol 1.0, which Apollo Client uses over HTTP).
  */
 import type { GraphQLFormattedError } from "graphql";
 import type { StreamTransport } from "../stream-metrics.ts";
@@ -8,16 +8,16 @@ import type { StreamTransport } from "../stream-metrics.ts";
 export interface Framing {
   readonly transport: StreamTransport;
   readonly contentType: string;
-  /** Some browsers hold the headers back until something follows them. */
+  /** Sent first, because some browsers do not report the headers until data follows. */
   readonly opening: string;
   readonly ping: string;
-  /** A result, which is JSON already. */
+  /** Frames a result, given as JSON text. */
   readonly next: (result: string) => string;
-  /** The client has all there is, and does not come back. */
+  /** Tells the client that the stream is complete, so that it does not reconnect. */
   readonly complete: string;
-  /** The stream itself is at fault, not an operation's event. */
+  /** Reports an error of the stream itself, not of an operation's event. */
   readonly fault: (error: GraphQLFormattedError) => string;
-  /** The last word of a stream that clients are to come back for; for people, where there is room for it. */
+  /** Ends a stream so that clients reconnect. The reason is for humans, where the format has room for it. */
   readonly interruption: (reason: string) => string;
 }
 
@@ -35,7 +35,7 @@ export const EVENT_STREAM: Framing = {
   interruption: (reason) => `: ${reason}\n\n`,
 };
 
-/** The events of one of several operations on a stream, as the single connection mode has them. */
+/** Events of one of several operations on a stream, in the format of the single connection mode. */
 export function operationEvents(id: string): Pick<Framing, "next" | "complete" | "fault"> {
   const next = (result: string): string => nextEvent(`{"id":${JSON.stringify(id)},"payload":${result}}`);
   return {
@@ -45,7 +45,7 @@ export function operationEvents(id: string): Pick<Framing, "next" | "complete" |
   };
 }
 
-/** A client reads a part when it sees the boundary after it, so that this ends each. */
+/** A client processes a part when it sees the boundary after it, so each part ends with one. */
 const BOUNDARY = "\r\n--graphql";
 const part = (json: string): string => `\r\ncontent-type: application/json\r\n\r\n${json}${BOUNDARY}`;
 
@@ -57,11 +57,11 @@ const MULTIPART: Framing = {
   next: (result) => part(`{"payload":${result}}`),
   complete: "--\r\n",
   fault: (error) => part(JSON.stringify({ payload: null, errors: [error] })),
-  // Without its last boundary it is cut short, which clients try again.
+  // Without the closing boundary the response is truncated, and clients retry.
   interruption: () => "",
 };
 
-/** The framing that an Accept header asks for first, if it asks for one. */
+/** The framing for the first media type of an Accept header; undefined if that is not a stream. */
 export function framingOf(accept = ""): Framing | undefined {
   const [first = ""] = /^(?:[^",]|"[^"]*")*/.exec(accept) ?? [];
   if (/^\s*text\/event-stream\b/i.test(first)) return EVENT_STREAM;

@@ -1,4 +1,4 @@
-/** The streamed answers of this gateway, each registered with its session, so that an ended session's end too. */
+/** The open streamed responses of this gateway, each registered with its session, so that it ends with it. */
 import type { AccessTokenClaims } from "@continuo/access";
 import type { GraphQLFormattedError } from "graphql";
 import { formatGraphQLError, toGraphQLError } from "../errors.ts";
@@ -10,7 +10,7 @@ import { createEventStream, type EventStream } from "./event-stream.ts";
 import type { Framing } from "./framing.ts";
 
 export interface OpenStreams extends Disposable {
-  /** Opens one. `lastWords` tells its client why it ends for good. Throws as `StreamRegistry.add` does. */
+  /** Opens a stream. `lastWords` frames the final error for its client. Throws as `StreamRegistry.add` does. */
   open(
     claims: AccessTokenClaims,
     as: { framing: Framing; requestId: string; lastWords: (why: GraphQLFormattedError) => string },
@@ -19,7 +19,7 @@ export interface OpenStreams extends Disposable {
 
 const PING_EVERY_MS = 12_000;
 
-/** None yet. Closing tells those that are open to come back elsewhere. */
+/** Creates an empty collection. Disposal tells the clients of open streams to reconnect elsewhere. */
 export function createOpenStreams(options: {
   registry: StreamRegistry;
   pingEveryMs?: number | undefined;
@@ -56,8 +56,8 @@ export function createOpenStreams(options: {
 }
 
 /**
- * Runs an operation, each of its results as JSON, until it ends or `signal` says that nobody waits for it. Throws what the
- * operation throws.
+ * Runs an operation and passes each result to `next` as JSON, until it ends or `signal` aborts because the client left.
+ * Throws what the operation throws.
  */
 export async function runOperation(
   operation: Operation,

@@ -1,7 +1,7 @@
 /**
- * The single connection mode of the GraphQL over SSE protocol: one event stream for several operations. Whoever asks is
- * given a token first, by which the stream is fetched and operations come to it. A reservation is a stream that nobody
- * reads yet, so that what bounds and ends streams bounds and ends reservations; it lives in this gateway alone.
+ * The single connection mode of the GraphQL over SSE protocol: one event stream for several operations. A client first
+ * reserves a stream and gets a token, with which it fetches the stream and sends operations to it. A reservation is an
+ * open stream without a reader, so the limits and endings of streams apply to it too. It exists only in this gateway.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -17,20 +17,23 @@ import { type OpenStreams, runOperation } from "./open-streams.ts";
 
 export interface Reservation {
   /**
-   * Runs an operation; what is wrong with it is its answer. Resolves when it has been prepared.
-   * Throws CONFLICT/OPERATION_EXISTS; RATE_LIMITED/TOO_MANY_OPERATIONS.
+   * Runs an operation; its errors are sent over the stream. Resolves when it has been prepared. Throws
+   * CONFLICT/OPERATION_EXISTS; RATE_LIMITED/TOO_MANY_OPERATIONS.
    */
   run(id: string, prepare: () => Promise<Operation | readonly GraphQLError[]>, requestId: string): Promise<void>;
-  /** Ends an operation without a word; one that is unknown has ended. */
+  /** Stops an operation silently; unknown ids are ignored. */
   stop(id: string): void;
 }
 
 export interface Reservations {
   /** Returns the token. Throws as `StreamRegistry.add` does. */
   reserve(admission: ViewerAdmission, requestId: string): string;
-  /** Throws NOT_FOUND/STREAM_UNKNOWN: it is another session's, another gateway's, or has ended. */
+  /** Throws NOT_FOUND/STREAM_UNKNOWN if the stream belongs to another session or gateway, or has ended. */
   find(token: string, owner: ViewerAdmission): Reservation;
-  /** What the client reads, once. The token is as good as a ticket. Throws as `find`; CONFLICT/STREAM_TAKEN. */
+  /**
+   * Returns the stream for its reader, once. The token alone authorizes this, like a ticket. Throws as `find`;
+   * CONFLICT/STREAM_TAKEN.
+   */
   fetch(token: string): EventStream;
 }
 
@@ -41,7 +44,7 @@ interface Reserved extends Reservation {
 
 const FETCH_WITHIN_MS = 10_000;
 
-/** None yet. */
+/** Creates an empty collection. */
 export function createReservations({ streams, logger }: { streams: OpenStreams; logger: Logger }): Reservations {
   const reservations = new Map<string, Reserved>();
 

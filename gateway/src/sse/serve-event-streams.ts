@@ -1,8 +1,8 @@
 /**
- * Operations whose answers are streamed over HTTP, for signed-in callers: an operation a request (the distinct
+ * Operations with responses streamed over HTTP, for signed-in callers: one operation per request (the distinct
  * connections mode of GraphQL over SSE, or Apollo's multipart), or several on one event stream (the single connection
- * mode). The server library of graphql-sse is not used: it has no place to say why a stream ends, guesses its tokens
- * by Math.random, keeps reservations for good, and reads ahead of a slow client without bound.
+ * mode). The server library of graphql-sse is not used: it cannot say why a stream ends, makes guessable tokens with
+ * Math.random, never expires reservations, and buffers without bound for a slow client.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -33,9 +33,9 @@ const Search = z.object({
 const OperationId = z.string().min(1).max(128);
 
 /**
- * Serves /graphql/stream: GET and POST, and PUT and DELETE of the single connection mode. A caller without headers (a
- * browser's EventSource) comes with `?ticket=`, or `?token=` for a stream that it has reserved. Closing tells open streams
- * to come back elsewhere.
+ * Serves /graphql/stream: GET and POST, and PUT and DELETE for the single connection mode. A caller that cannot send
+ * headers (a browser's EventSource) uses `?ticket=`, or `?token=` for a stream that it has reserved. Disposal tells the
+ * clients of open streams to reconnect elsewhere.
  */
 export function serveEventStreams(
   http: FastifyInstance,
@@ -54,7 +54,7 @@ export function serveEventStreams(
   const streams = createOpenStreams(options);
   const reservations = createReservations({ streams, logger });
 
-  /** Before the body is read. */
+  /** Authenticates the caller before the body is read. */
   async function admitRequest(request: FastifyRequest): Promise<void> {
     const { ticket } = parse(Search, request.query);
     const admission = await (ticket === undefined
@@ -70,7 +70,7 @@ export function serveEventStreams(
     return { admission, requestId: request.id, network: networkOf(request.raw) };
   }
 
-  /** One operation, one stream. */
+  /** Streams one operation in the response. */
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const sender = senderOf(request);
     const { claims } = sender.admission;
@@ -97,14 +97,14 @@ export function serveEventStreams(
     return streamed(reply, framing, stream);
   }
 
-  /** An operation for a stream that another request fetches. */
+  /** Accepts an operation for a stream that another request fetches. */
   async function accept(request: FastifyRequest, reply: FastifyReply, token: string): Promise<FastifyReply> {
     const sender = senderOf(request);
     const asked = readBody(request.body);
     const operationId = parse(OperationId, isRecord(asked.extensions) ? asked.extensions["operationId"] : undefined);
     const reservation = reservations.find(token, sender.admission);
-    // What is wrong with it arrives over the stream too: stock clients take any other status for a broken stream, and
-    // leave it with all that runs on it.
+    // Errors are sent over the stream too: stock clients take any other status as a broken stream, and abandon it with
+    // everything that runs on it.
     await reservation.run(operationId, () => operations.prepare(asked, sender), request.id);
     return reply.code(202).send();
   }
@@ -164,7 +164,7 @@ export function serveEventStreams(
   return streams;
 }
 
-/** Where the request was sent, as a proof names it: `/graphql` may stand for this address too. */
+/** The path the client requested, as its DPoP proof names it; `/graphql` may be rewritten to this route. */
 function pathOf({ originalUrl }: FastifyRequest): string {
   return originalUrl.replace(/\?.*$/, "");
 }
@@ -173,7 +173,7 @@ function tokenOf({ headers, query }: FastifyRequest): string | undefined {
   return headers[TOKEN_HEADER]?.toString() ?? parse(Search, query).token;
 }
 
-/** Where nothing but streams is served, one may be named anywhere among what is accepted. */
+/** This route serves only streams, so text/event-stream may stand anywhere in Accept. */
 function framingFor({ headers: { accept = "" } }: FastifyRequest): Framing {
   const framing = framingOf(accept) ?? (accept.includes("text/event-stream") ? EVENT_STREAM : undefined);
   if (!framing) throw invalid("Accept must be text/event-stream, or multipart/mixed;subscriptionSpec=1.0.");
@@ -186,7 +186,7 @@ function streamed(reply: FastifyReply, { contentType }: Framing, stream: EventSt
     .headers({
       "content-type": contentType,
       "x-accel-buffering": "no",
-      // A connection that is kept for the next request would hold up a gateway that is going away.
+      // A kept-alive connection would delay a gateway that is shutting down.
       connection: "close",
     })
     .send(stream.body);
