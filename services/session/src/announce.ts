@@ -4,7 +4,7 @@ import type { RevocationAnnouncer } from "./revocation/revocation.ts";
 /** The Postgres schema that this service owns. */
 export const SCHEMA = "session";
 
-/** Says what has been committed, as pokes. */
+/** Announces commits as pokes. */
 export function createAnnouncer(pokes: Pick<Pokes, "publish">): RevocationAnnouncer {
   return {
     async revoked({ seq, posted }) {
@@ -14,10 +14,10 @@ export function createAnnouncer(pokes: Pick<Pokes, "publish">): RevocationAnnoun
   };
 }
 
-/** Says that the outbox has something new. */
+/** Announces that the outbox has new rows. */
 export const announcePosted = (pokes: Pokes) => (): Promise<void> => pokes.publish(outboxTopic(SCHEMA), 0);
 
-/** Says that the signing keys have changed: whoever signs or verifies looks again. */
+/** Announces that the signing keys have changed: signers and verifiers read them again. */
 export const announceKeys =
   (pokes: Pokes) =>
   (at: Date): Promise<void> =>

@@ -1,4 +1,4 @@
-/** Composition root of the session subgraph: what it is made of, and in which order that opens and closes. */
+/** Composition root of the session subgraph: wires its parts and opens and closes them in order. */
 import { randomBytes } from "node:crypto";
 import { createAccessTokenVerifier, createGrantVerifier, createIdentityVerifier } from "@continuo/access";
 import { startDatabase } from "@continuo/database";
@@ -50,13 +50,13 @@ import { createRotation } from "./token/rotation.ts";
 import { createRotationStore } from "./token/rotation.store.ts";
 
 export interface Overrides {
-  /** The clock of every rule, in place of the process' and the database's. */
+  /** Replaces the clocks of the process and of the database in every rule. */
   readonly now?: () => Date;
-  /** Those of the process, where it is more than this service. */
+  /** The process's pokes, when it runs more than this service. */
   readonly pokes?: Pokes;
 }
 
-/** Opens database, pokes and port, and serves until it is disposed of. */
+/** Opens database, pokes and port, and serves until disposed. */
 export async function startApp(env: Env, { now: clock, pokes: shared }: Overrides = {}): Promise<Subgraph> {
   const now = clock ?? (() => new Date());
   const logger = createLogger({ name: "session", level: env.LOG_LEVEL });
@@ -97,7 +97,7 @@ export async function startApp(env: Env, { now: clock, pokes: shared }: Override
     verifier.forget();
   };
   opening.use(await pokes.subscribe(SIGNING_KEYS_TOPIC, { onPoke: lookAgain, onGap: lookAgain }));
-  // A wrong MASTER_KEY is no start.
+  // Fail the start on a wrong MASTER_KEY.
   await keyRing.current();
   const accessTokens = createAccessTokenMinter({
     keys: keyRing,

@@ -1,4 +1,4 @@
-/** A viewer's own security events over HTTP, as a file; for the gateway, which says who asks. */
+/** A viewer's own security events as a file over HTTP. Only the gateway calls it and states who the caller is. */
 import { Readable } from "node:stream";
 import type { SubgraphOptions } from "@continuo/subgraph";
 import { EXPORT_TYPE, type Export } from "./audit/export.ts";

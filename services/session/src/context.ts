@@ -1,4 +1,4 @@
-/** What the resolvers of this service may use, made anew for each request: who asks, and batched reads on their behalf. */
+/** What this service's resolvers use, created per request: the caller, and batched reads on their behalf. */
 import { circumstancesOf, type Viewer } from "@continuo/access";
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
@@ -36,36 +36,36 @@ export interface SessionService {
 }
 
 export interface Context extends SubgraphContext, Omit<SessionService, "stores"> {
-  /** The moment the request is answered for. */
+  /** The time at which the request is evaluated. */
   readonly at: Date;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt: string | undefined;
   /** Where the request came from, coarsely. */
   readonly ipPrefix: string | undefined;
   /**
-   * The viewer's own session, which is live. Throws UNAUTHENTICATED: SIGN_IN_REQUIRED, SESSION_ENDED. The gateway may not
-   * have heard yet, so every operation of a viewer begins with it.
+   * The viewer's own, live session. Throws UNAUTHENTICATED: SIGN_IN_REQUIRED, SESSION_ENDED. Every operation of a
+   * viewer begins with it, as the gateway may not have heard of the session's end yet.
    */
   liveSession(): Promise<Session>;
-  /** As `liveSession`, for what is sensitive: throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD too (RFC 9470). */
+  /** Like `liveSession`, for sensitive operations: also throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD (RFC 9470). */
   recentSession(): Promise<Session>;
-  /** From now on in this request the session counts as the caller's own: it has just shown its tokens. */
+  /** Treats the session as the caller's own for the rest of the request: its tokens were just presented or issued. */
   adopt(session: Session): void;
-  /** Something was changed: what was read before is read again. */
+  /** Clears the batched reads after a change. */
   reread(): void;
   isCurrentSession(id: string): boolean;
   isCurrentDevice(id: string): boolean;
-  /** Undefined also when it is not this user's. */
+  /** Undefined also when the session is not this user's. */
   session(id: string, userId: string): Promise<Session | undefined>;
   device(id: string, userId: string): Promise<Device | undefined>;
-  /** As `device`; throws NOT_FOUND/DEVICE_NOT_FOUND. */
+  /** Like `device`, but throws NOT_FOUND/DEVICE_NOT_FOUND. */
   requireDevice(id: string, userId: string): Promise<Device>;
   sessionsOf(device: Device, withEnded: boolean): Promise<Session[]>;
   signOutOf(device: Device): Promise<DeviceSignOut | null>;
   application(id: string): Promise<{ id: string; name: string } | undefined>;
   /** The version of its application's policy that a session lives under. */
   policyOf(session: Session): Promise<Policy>;
-  /** The devices of a page, behind `after`. */
+  /** A page of devices, starting after `after`. */
   devicePage: (session: Session, range: Parameters<DeviceStore["page"]>[2]) => ReturnType<DeviceStore["page"]>;
 }
 

@@ -19,7 +19,7 @@ const jobNames = z
   .transform((text) => text.split(",").map((name) => name.trim()))
   .pipe(z.array(JobName).min(1));
 
-/** The current one first; the others still open what was made under them. */
+/** The current key first; the others still open what was sealed with them. */
 const masterKeys = z
   .string()
   .transform((text) => text.split(",").map((key) => key.trim()))
@@ -75,7 +75,7 @@ export const WorkerEnv = z
   });
 export type WorkerEnv = z.output<typeof WorkerEnv>;
 
-/** The current one first. */
+/** The current key first. */
 export type MasterKeys = z.output<typeof masterKeys>;
 
 /** The environment of an operator's command. */

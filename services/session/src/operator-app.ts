@@ -28,7 +28,7 @@ export const runOperator = createOperator<OperatorEnv, PrismaClient, Equipment>(
     addWebhookCommands,
   ],
   env: OperatorEnv,
-  // Filters are optional conditions.
+  // The filters' conditions are optional, so a generic plan would fit none of them.
   database: { schema: SCHEMA, PrismaClient, planning: "EACH_TIME" },
   equip: ({ env, database, pokes }, now) => ({
     database,

@@ -1,4 +1,4 @@
-/** What the commands of this service get beside what all do (`@continuo/operator`). */
+/** What this service's commands get in addition to what every command gets (`@continuo/operator`). */
 import type { Database } from "@continuo/database";
 import type * as operator from "@continuo/operator";
 import type { PrismaClient } from "./database/generated/client.ts";
@@ -6,11 +6,11 @@ import type { MasterKeys } from "./env.ts";
 import type { RevocationAnnouncer } from "./revocation/revocation.ts";
 
 export interface Equipment {
-  /** Opens when it is first asked for. Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED. */
+  /** Opened on first use. Throws SetupError: E_DB_UNREACHABLE, E_DB_NOT_MIGRATED. */
   database(): Promise<Database<PrismaClient>>;
-  /** The current one first. Throws EnvError when the environment has no MASTER_KEY. */
+  /** The current key first. Throws EnvError when the environment has no MASTER_KEY. */
   masterKeys(): Promise<MasterKeys>;
-  /** Says what was committed, so that gateways need not wait for their next look. */
+  /** Announces commits, so that gateways need not wait for their next poll. */
   readonly announce: RevocationAnnouncer & { keysChanged(at: Date): Promise<void> };
   readonly now: () => Date;
   readonly createId: () => string;

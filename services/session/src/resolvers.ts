@@ -9,7 +9,7 @@ import { sessionResolvers } from "./session/session.resolvers.ts";
 import { stepUpResolvers } from "./step-up/step-up.resolvers.ts";
 import { tokenResolvers } from "./token/token.resolvers.ts";
 
-/** All features' resolvers; types that several features add fields to are put together here. */
+/** Combines all features' resolvers, merging types to which several features add fields. */
 export const resolvers: Resolvers = {
   DateTime,
   Query: { ...sessionResolvers.Query, ...deviceResolvers.Query, ...revocationResolvers.Query },

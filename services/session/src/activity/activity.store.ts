@@ -4,7 +4,9 @@ import { lockedHeads } from "../database/user-change.ts";
 import { isLive } from "../session/session.store.ts";
 import type { ActivityStore } from "./activity.ts";
 
-/** $1 sessions, $2 seen at, $3 grants, $4 generations, $5 now, $6 prefixes, $7 countries. Whether it is due is asked again under the locks. */
+/**
+ * $1 sessions, $2 seen at, $3 grants, $4 generations, $5 now, $6 prefixes, $7 countries. Checked again under the locks.
+ */
 const isDue = (seen: string): string => `
   ${isLive("s", "$5::timestamptz")}
   AND ${seen}.at >= s.last_active_at + least(interval '1 minute', make_interval(secs => s.idle_seconds / 4.0))`;

@@ -1,11 +1,14 @@
 /**
- * Activity: what people do moves their session's idle deadline, and shows that a token has reached its client.
- * Gateways report it, one batch a second each; polling, refreshing and an open socket are not activity.
+ * Activity: what people do moves their session's idle deadline and confirms that a token has reached its client.
+ * Each gateway reports one batch a second; polling, refreshing and an open socket are not activity.
  */
 import { z } from "zod";
 import type { Place, PlaceOf } from "../place/place.ts";
 
-/** A gateway's report: sessions seen at `at` (ms since the epoch), by a token of this grant and generation, from there. */
+/**
+ * A gateway's report: sessions seen at `at` (ms since the epoch), with a token of this grant and generation, from
+ * `ipPrefix`.
+ */
 export const ActivityReport = z.object({
   seen: z
     .array(
@@ -26,15 +29,15 @@ export type Use = ActivityReport["seen"][number] & { readonly place: Place };
 
 export interface ActivityStore {
   /**
-   * Moves last activity and idle deadlines forward: never back, never into the future, never of a session that has ended
-   * or lapsed, at most once a minute or a quarter of its idle limit. Where it is not known from, the place that was known
-   * stays. Raises the confirmed generation of grants. Returns
-   * the users whose devices show it.
+   * Moves last activity and idle deadlines forward: never back, never into the future, never for a session that has
+   * ended or lapsed, and at most once per minute or per quarter of the idle limit, whichever is shorter. A use of
+   * unknown place keeps the last known one. Raises the confirmed generation of grants. Returns the users whose devices
+   * changed.
    */
   record(seen: readonly Use[], now: Date): Promise<{ userId: string; deviceRev: number }[]>;
 }
 
-/** Takes one report. */
+/** Returns the use case that records one report. */
 export function createActivity(options: {
   store: ActivityStore;
   announce: { devicesChanged(userId: string, deviceRev: number): Promise<void> };

@@ -1,4 +1,4 @@
-/** `applications …`: OAuth clients, for an operator. */
+/** The operator's commands `applications …`: OAuth clients. */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { parseOptions, readJson } from "@continuo/operator";

@@ -7,14 +7,14 @@ SELECT id, name, created_at AS "createdAt", secret_hash AS "secretHash", jwks, m
        backchannel_logout_uri AS "backchannelLogoutUri"
   FROM session.applications WHERE id = $1`;
 
-/** Whether the application with this id has to authenticate, as SQL. */
+/** SQL condition: the application with this id must authenticate. */
 export const isConfidentialSql = (id: string): string =>
   `EXISTS (SELECT FROM session.applications AS a WHERE a.id = ${id} AND (a.secret_hash IS NOT NULL OR a.jwks IS NOT NULL))`;
 
 /** Applications in Postgres. */
 export function createApplicationStore(pool: Pool, prisma: PrismaClient): ApplicationStore {
   return {
-    // With each request of a client.
+    // Prepared: runs with every client request.
     async find(id) {
       const { rows } = await pool.query<Record<string, unknown>>({ name: "application", text: FIND, values: [id] });
       return rows[0] && Application.parse(rows[0]);

@@ -1,10 +1,10 @@
-/** What an operator does with applications. A secret is shown once, when it is made, and can be replaced, not read. */
+/** What an operator does with applications. A secret is shown once, when created; it can be replaced but not read. */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
 import { ApplicationId, createClientSecret, type Application, type ApplicationStore } from "./application.ts";
 import { ClientKeys, keyIdsOf } from "./client-keys.ts";
 
-/** Where an application hears of its ended sessions: https, or a loopback address for trying it out. */
+/** Where an application is notified of its ended sessions: https, or a loopback address for development. */
 export const LogoutUri = z.string().refine((text) => {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname, hash } = new URL(text);
@@ -34,12 +34,12 @@ export type ApplicationInput = z.infer<typeof ApplicationInput>;
 
 /** An application as an operator sees it. */
 export interface ApplicationSummary extends Omit<ApplicationInput, "jwks"> {
-  /** What its keys are called; null when it has none. */
+  /** The `kid` of each key; null when it has none. */
   readonly keyIds: readonly string[] | null;
   readonly createdAt: Date;
 }
 
-/** What becomes of an application's keys, by their names. */
+/** How an application's keys change, by `kid`. */
 export interface KeyChange {
   readonly keyIds: readonly string[];
   readonly added: readonly string[];
@@ -51,15 +51,15 @@ export interface KeyChange {
 export interface Applications {
   list(): Promise<ApplicationSummary[]>;
   /**
-   * Registers one, and returns the secret of a confidential one that has no keys. Nobody can sign in to it before a policy of it is
-   * active. Throws CONFLICT/APPLICATION_EXISTS.
+   * Registers an application and returns the secret of a confidential one without keys. Nobody can sign in to it before
+   * it has an active policy. Throws CONFLICT/APPLICATION_EXISTS.
    */
   add(input: ApplicationInput): Promise<{ application: ApplicationSummary; secret: string | null }>;
   /** Throws as `add` would. */
   tryAdd(input: ApplicationInput): Promise<void>;
   /**
-   * The former secret is refused from now on. Throws NOT_FOUND/APPLICATION_NOT_FOUND, CONFLICT: APPLICATION_PUBLIC,
-   * APPLICATION_HAS_KEYS.
+   * Replaces the secret; the old one is refused at once. Throws NOT_FOUND/APPLICATION_NOT_FOUND, CONFLICT:
+   * APPLICATION_PUBLIC, APPLICATION_HAS_KEYS.
    */
   rotateSecret(id: string): Promise<string>;
   /** Throws as `rotateSecret` would. */
@@ -67,11 +67,11 @@ export interface Applications {
   /** What `setKeys` would change. Throws as it does. */
   tryKeys(id: string, keys: ClientKeys): Promise<KeyChange>;
   /**
-   * From now on it authenticates by these keys, and by nothing that it had before. Throws NOT_FOUND/APPLICATION_NOT_FOUND,
+   * Makes these keys the application's only credentials. Throws NOT_FOUND/APPLICATION_NOT_FOUND,
    * CONFLICT/APPLICATION_PUBLIC.
    */
   setKeys(id: string, keys: ClientKeys): Promise<void>;
-  /** Null for none. Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
+  /** Null removes the address. Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
   setLogoutUri(id: string, uri: string | null): Promise<void>;
   /** Throws as `setLogoutUri` would. */
   tryLogoutUri(id: string): Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * What a client signs to say who it is: private_key_jwt (RFC 7523 section 3, OpenID Connect Core 1.0 section 9).
- * Whether one was used before is not judged here: that takes a memory which all replicas share.
+ * The assertion by which a client authenticates: private_key_jwt (RFC 7523 section 3, OpenID Connect Core 1.0 section
+ * 9). Replay is not detected here: that needs storage which all replicas share.
  */
 import { DPOP_CLOCK_SECONDS, SIGNATURE_ALGORITHMS } from "@continuo/access";
 import { createLocalJWKSet, decodeJwt, jwtVerify } from "jose";
@@ -10,22 +10,25 @@ import type { ClientKeys } from "./client-keys.ts";
 /** The only `client_assertion_type` (RFC 7523 section 2.2). */
 export const CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/** How far ahead of our clock an assertion may expire, so that none is good for long. Seconds. */
+/** The furthest ahead of our clock that an assertion may expire. Seconds. */
 const ASSERTION_LIFE_SECONDS = 300;
 
 const MAX_LENGTH = 4_096;
 
-/** Explicitly typed (RFC 7523bis section 4), or as clients did before; never something else that the key has signed. */
+/**
+ * The explicit type (RFC 7523bis section 4), or plain JWT as older clients send; no other type that the key may have
+ * signed.
+ */
 const TYPE = /^(application\/)?(client-authentication\+jwt|jwt)$/i;
 
-/** A good one: by whom it is, what makes it single-use, and until when that has to be remembered. */
+/** A valid assertion: the client, the `jti` that makes it single-use, and until when to remember that. */
 export interface ClientAssertion {
   readonly clientId: string;
   readonly jti: string;
   readonly goodUntil: Date;
 }
 
-/** Who it says has signed it, which decides whose keys it is verified with; undefined for what is no assertion. */
+/** The unverified `sub`, which selects the keys to verify with; undefined when it is no assertion. */
 export function claimedBy(assertion: string): string | undefined {
   if (assertion.length > MAX_LENGTH) return undefined;
   try {
@@ -36,8 +39,8 @@ export function claimedBy(assertion: string): string | undefined {
 }
 
 /**
- * Verifies one with the keys of `clientId`. It is for `issuer`, this installation, and nobody else: what a client signed for
- * another server is of no use here, whatever that server calls itself (RFC 7523bis section 4). Throws why it is not good.
+ * Verifies an assertion with the keys of `clientId`. Its only audience must be `issuer`, this installation, so an
+ * assertion made for another server is refused (RFC 7523bis section 4). Throws with the reason when it is not valid.
  */
 export async function verifyClientAssertion(
   assertion: string,

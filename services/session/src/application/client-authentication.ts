@@ -1,30 +1,32 @@
-/** Whether a client is who it says (RFC 6749 section 2.3): by a secret, by an assertion, or, when it is public, by its name. */
+/**
+ * Client authentication (RFC 6749 section 2.3): by a secret, by an assertion or, for a public client, by its id alone.
+ */
 import { createHash } from "node:crypto";
 import { AppError } from "@continuo/errors";
 import { ApplicationId, isSecret, type Application, type ApplicationStore } from "./application.ts";
 import { claimedBy, verifyClientAssertion, type ClientAssertion } from "./client-assertion.ts";
 
-/** What a client says of itself. The id beside an assertion is what `client_id` says, if it does. */
+/** What a client presents. The id beside an assertion is the `client_id` parameter, if given. */
 export type ClientCredentials =
   | { readonly id: string; readonly secret?: string | undefined }
   | { readonly id?: string | undefined; readonly assertion: string };
 
-/** An application as far as its requests go. */
+/** The part of an application that its requests depend on. */
 export interface AuthenticatedClient extends Pick<Application, "id" | "mayIntrospect"> {
-  /** It has shown what only it has; of a public one nothing but the name is known. */
+  /** Whether it has proved its identity; a public client has only named itself. */
   readonly isConfidential: boolean;
 }
 
 export interface AssertionStore {
-  /** Remembers one, for all replicas; false when it is known already. One statement. */
+  /** Remembers an assertion for all replicas, in one statement; false when it was used before. */
   use(id: Uint8Array, goodUntil: Date): Promise<boolean>;
 }
 
 /**
- * The application that shows these credentials. Throws UNAUTHENTICATED/CLIENT_INVALID, in the same words for an unknown
- * one and for one that does not show what it is registered with: nothing, its secret, or an assertion by its key that
- * nobody has shown before. Public clients are asked for once: they stay, as they are (`ApplicationStore`), and their name is
- * all that they say.
+ * Returns the application that these credentials authenticate. Throws UNAUTHENTICATED/CLIENT_INVALID, with the same
+ * message for an unknown client and for one that does not present what it is registered with: nothing, its secret, or
+ * an unused assertion signed by its key. Public clients are cached for good: no write removes or changes one
+ * (`ApplicationStore`).
  */
 export function createClientAuthentication(options: {
   applications: Pick<ApplicationStore, "find">;
@@ -73,13 +75,13 @@ export function createClientAuthentication(options: {
       : byName(credentials.id, credentials.secret);
 }
 
-/** UNAUTHENTICATED/CLIENT_INVALID. `why` is for our log alone. */
+/** UNAUTHENTICATED/CLIENT_INVALID. `why` appears only in our log. */
 export function clientInvalid(why: string, cause?: unknown): AppError {
   const message = "The client is unknown, or does not authenticate as it is registered.";
   return new AppError("UNAUTHENTICATED", "CLIENT_INVALID", message, { cause: new Error(why, { cause }) });
 }
 
-/** Of one size whatever a client calls them, and each client's its own. */
+/** A fixed-size id, distinct for each client, whatever `jti` a client chooses. */
 function idOf({ clientId, jti }: ClientAssertion): Buffer {
   return createHash("sha256")
     .update(JSON.stringify([clientId, jti]))

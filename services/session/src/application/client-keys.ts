@@ -1,15 +1,15 @@
 /**
- * The public keys that an application authenticates with (private_key_jwt): what an operator may register, and what a row
- * holds. Whether somebody has signed with one is `client-assertion.ts`'s to say.
+ * The public keys that an application authenticates with (private_key_jwt): what an operator may register and a row
+ * holds. `client-assertion.ts` verifies signatures with them.
  */
 import { createPublicKey } from "node:crypto";
 import { fitsJwk, isPrivateJwk, jwkThumbprint, PublicJwk, SIGNATURE_ALGORITHMS } from "@continuo/access";
 import { z } from "zod";
 
-/** Room for those of today and the next ones, on several machines. */
+/** Enough for current and next keys on several machines. */
 const MAX_KEYS = 10;
 
-/** What a key may say of itself beside its numbers (RFC 7517 section 4). Whatever else it says is not kept. */
+/** The metadata kept with a key (RFC 7517 section 4); other members are dropped. */
 const Purpose = z.object({
   kid: z.string().min(1).max(128).exactOptional(),
   alg: z.enum(SIGNATURE_ALGORITHMS).exactOptional(),
@@ -29,10 +29,13 @@ const ClientKey = z
   .pipe(PublicJwk.and(Purpose))
   .refine((jwk) => jwk.alg === undefined || fitsJwk(jwk.alg, jwk), "alg does not fit the key")
   .refine(isOnCurve, "is no key: its point is not on the curve")
-  // What it is called when it has no name, also by libraries that sign with it.
+  // The thumbprint is the default `kid`, also of libraries that sign with the key.
   .transform((jwk) => ({ ...jwk, kid: jwk.kid ?? jwkThumbprint(jwk) }));
 
-/** A JWK Set (RFC 7517 section 5) of ES256 and Ed25519 keys, each with a name of its own; the RFC 7638 thumbprint where it has none. */
+/**
+ * A JWK Set (RFC 7517 section 5) of ES256 and Ed25519 keys with unique `kid`s; a missing `kid` becomes the RFC 7638
+ * thumbprint.
+ */
 export const ClientKeys = z.object({
   keys: z
     .array(ClientKey)
@@ -42,7 +45,7 @@ export const ClientKeys = z.object({
 });
 export type ClientKeys = z.infer<typeof ClientKeys>;
 
-/** What its keys are called. */
+/** The `kid` of each key. */
 export function keyIdsOf({ keys }: ClientKeys): string[] {
   return keys.map(({ kid }) => kid);
 }

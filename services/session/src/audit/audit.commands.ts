@@ -1,4 +1,4 @@
-/** `audit …`: what happened to a user, and whether the records of it are whole, for an operator. */
+/** The operator's commands `audit …`: show a user's security events, and verify their chains. */
 import { open, readFile } from "node:fs/promises";
 import { createLocalJWKSet, createRemoteJWKSet, type CompactVerifyGetKey, type JSONWebKeySet } from "jose";
 import { z } from "zod";
@@ -24,7 +24,7 @@ const VerifyOptions = z
   .refine(({ file, jwks }) => jwks === undefined || file !== undefined, { error: "--jwks goes with --file" });
 const KeySet = z.looseObject({ keys: z.array(z.looseObject({ kty: z.string() })) });
 
-/** More broken chains than this are counted, and not listed. */
+/** Broken chains beyond this number are counted but not listed. */
 const LISTED = 1_000;
 
 export const addAuditCommands: AddCommands = (program, run) => {
@@ -116,7 +116,7 @@ async function verifyFile(operator: Operator, path: string, jwks: string | undef
   };
 }
 
-/** All keys that ever were, as an export may be older than the keys that are published. */
+/** All keys there ever were: an export may be older than the published keys. */
 async function ownKeys(operator: Operator): Promise<CompactVerifyGetKey> {
   const { pool } = await operator.database();
   return createLocalJWKSet({ keys: await createSigningKeyStore(pool).allPublic() });

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { EventRecord, type ChainEnds } from "./chain.ts";
 import { SecurityEvent, type AuditStore, type StoredLink } from "./security-event.ts";
 
-/** $1 user, $2 how many, $3 behind this place or null. */
+/** $1 user, $2 limit, $3 only events before this seq, or null. */
 const PAGE = `
 SELECT c.seq - c.base_seq AS "totalCount", found.*
   FROM session.auth_chains AS c
@@ -22,7 +22,7 @@ const ENDS = `
 SELECT c.user_id AS "userId", c.seq, c.hash, c.base_seq AS "baseSeq", c.base_hash AS "baseHash"
   FROM session.auth_chains AS c WHERE c.user_id = ANY ($1::uuid[])`;
 
-/** $1 and $2 user and place to begin behind, $3 and $4 the last ones, $5 how many. */
+/** $1 and $2 user and seq to start after, $3 and $4 user and seq to end at, $5 limit. */
 const LINKS = `
 SELECT e.seq, e.record, e.hash, e.user_id AS "userId",
        to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, e.type, e.session_id AS "sessionId",
@@ -31,7 +31,7 @@ SELECT e.seq, e.record, e.hash, e.user_id AS "userId",
  WHERE (e.user_id, e.seq) > ($1::uuid, $2::bigint) AND (e.user_id, e.seq) <= ($3::uuid, $4::bigint)
  ORDER BY e.user_id, e.seq LIMIT $5`;
 
-/** $1 after, $2 how many. The first event of each user is found by skipping from one to the next in the index. */
+/** $1 after, $2 limit. Skips through the index from one user's first event to the next user's. */
 const USERS = `
 WITH RECURSIVE with_events AS (
     (SELECT e.user_id, 1 AS place FROM session.auth_events AS e

@@ -1,7 +1,7 @@
 /**
- * The chain of a user's security events: each link's hash is SHA-256 of the hash before it and the bytes of its record,
- * so nothing in it can be changed, taken out, put in or moved without every later hash changing. It is made by a trigger in
- * the database; this checks it. Whether its end is the true one, only a signed head can say (`head.ts`).
+ * The chain of a user's security events: each link's hash is SHA-256 of the previous hash and the bytes of its record,
+ * so nothing can be changed, removed, inserted or moved without changing every later hash. A trigger in the database
+ * builds the chain; this file checks it. Only a signed head (`head.ts`) proves that the chain was not cut at its end.
  */
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
@@ -20,20 +20,20 @@ export const EventRecord = z.strictObject({
 });
 export type EventRecord = z.infer<typeof EventRecord>;
 
-/** A place in the chain: of the last event that it is about, and that one's hash. Nothing yet is 0 and 32 zero bytes. */
+/** A place in the chain: an event's seq and hash; 0 and 32 zero bytes before the first event. */
 export interface Place {
   readonly seq: number;
   readonly hash: Buffer;
 }
 
-/** Whose chain, what it follows (the last event that retention deleted), and where it ends. */
+/** A user's chain: the place that it follows (the last event that retention deleted), and its last place. */
 export interface ChainEnds {
   readonly userId: string;
   readonly base: Place;
   readonly head: Place;
 }
 
-/** Of somebody to whom nothing has happened. */
+/** The chain of a user without events. */
 export function emptyChain(userId: string): ChainEnds {
   const nothing = { seq: 0, hash: Buffer.alloc(32) };
   return { userId, base: nothing, head: nothing };
@@ -43,11 +43,11 @@ export function emptyChain(userId: string): ChainEnds {
 export interface Link extends Place {
   /** The JSON text that was hashed. */
   readonly record: string;
-  /** What the columns beside it say, where there are any. */
+  /** The row's other columns, for a link from the database. */
   readonly columns?: EventRecord;
 }
 
-/** What is wrong, at the first place where something is. */
+/** The first fault in a chain. */
 export interface Break {
   readonly seq: number;
   readonly problem:
@@ -61,7 +61,7 @@ export interface Break {
     | "HEAD_DIFFERS";
 }
 
-/** What is wrong with `link` as the one behind `previous` in this user's chain; undefined when it is right. */
+/** The fault of `link` as the successor of `previous` in this user's chain; undefined when it is right. */
 function checkLink(userId: string, previous: Place, link: Link): Break | undefined {
   const expected = previous.seq + 1;
   if (link.seq > expected) return { seq: expected, problem: "MISSING" };
@@ -77,7 +77,7 @@ function checkLink(userId: string, previous: Place, link: Link): Break | undefin
   return undefined;
 }
 
-/** What is wrong with a chain that ends at `last`. */
+/** The fault of a chain that ends at `last` when it should end at `head`. */
 function checkHead(last: Place, head: Place): Break | undefined {
   if (last.seq < head.seq) return { seq: last.seq + 1, problem: "TAIL_MISSING" };
   if (last.seq > head.seq || !last.hash.equals(head.hash)) return { seq: last.seq, problem: "HEAD_DIFFERS" };
@@ -90,13 +90,13 @@ export interface Verdict {
   readonly firstBreak?: Break;
 }
 
-/** A check under way: takes a chain's links in order, and says in the end how they were. */
+/** An incremental check: takes a chain's links in order and then gives the verdict. */
 export interface ChainCheck {
   take(link: Link): void;
   verdict(): Verdict;
 }
 
-/** Nothing is taken yet. */
+/** Starts the check of a chain. */
 export function createChainCheck({ userId, base, head }: ChainEnds): ChainCheck {
   let last = base;
   let checked = 0;

@@ -1,7 +1,7 @@
 /**
- * A person's security events as a file of their own (NDJSON): a line a link, `{"record", "hash"}`, then one line with the
- * signed head. The head comes last, so a download that was cut short shows; it says whose events these are and where the
- * chain begins, so the file proves itself with nothing but the installation's public keys.
+ * A person's security events as a file (NDJSON): one line per link, `{"record", "hash"}`, then one line with the signed
+ * head. The head comes last, so that a truncated download is detected. It names the user and where the chain begins, so
+ * the file can be verified with nothing but the installation's public keys.
  */
 import { z } from "zod";
 import type { CompactVerifyGetKey } from "jose";
@@ -9,12 +9,12 @@ import { type Break, emptyChain, EventRecord, type Link, verifyChain } from "./c
 import { openHead, type HeadSigner, type SignedHead } from "./head.ts";
 import type { AuditStore, LinkRange, StoredLink } from "./security-event.ts";
 
-/** Of an export over HTTP. */
+/** The media type of an export over HTTP. */
 export const EXPORT_TYPE = "application/x-ndjson";
 
 const PAGE = 1_000;
 
-/** The lines of a user's export, read as they are taken. */
+/** The lines of a user's export, read lazily. */
 export type Export = (userId: string) => AsyncIterable<string>;
 
 /** Wires it. */
@@ -25,7 +25,7 @@ export function createExport(options: {
 }): Export {
   const { store, sign, now } = options;
   return async function* lines(userId) {
-    // Links up to here are there and stay as they are, whatever is added meanwhile.
+    // Links up to this head are final, whatever is appended meanwhile.
     const ends = (await store.ends([userId]))[0] ?? emptyChain(userId);
     const range = { after: { userId, seq: ends.base.seq }, last: { userId, seq: ends.head.seq } };
     for await (const { record, hash } of linksIn(store, range)) {
@@ -51,7 +51,7 @@ const LinkLine = z.strictObject({ record: z.string(), hash: z.string().regex(/^[
 const HeadLine = z.strictObject({ head: z.string() });
 const Line = z.union([LinkLine, HeadLine]);
 
-/** What is wrong with a file: a break in its chain, or with the file as a whole. */
+/** The fault of a file: a break in its chain, or a problem with the file as a whole. */
 export type FileProblem =
   | Break
   | { readonly problem: "LINE_UNREADABLE"; readonly line: number }
@@ -59,12 +59,12 @@ export type FileProblem =
 
 export interface FileVerdict {
   readonly checked: number;
-  /** What its signed head says, where that is genuine. */
+  /** Its signed head, if that is genuine. */
   readonly head?: SignedHead;
   readonly firstProblem?: FileProblem;
 }
 
-/** Checks an export by its lines alone. `keys` are the installation's public ones. */
+/** Checks an export by its lines alone. `keys` are the installation's public keys. */
 export async function verifyExport(lines: AsyncIterable<string>, keys: CompactVerifyGetKey): Promise<FileVerdict> {
   const links: Link[] = [];
   let jws: string | undefined;

@@ -1,13 +1,13 @@
 /**
- * The signed head of a chain: the installation's word of where a user's chain ended at some moment. Kept by the user, it
- * shows later that the chain was cut or written anew, which hashes alone cannot.
+ * The signed head of a chain: the installation's statement of where a user's chain ended at some moment. A head that
+ * the user keeps later reveals that the chain was truncated or rewritten, which hashes alone cannot.
  */
 import { compactVerify, errors, type CompactVerifyGetKey } from "jose";
 import { z } from "zod";
 import type { SigningKey } from "../signing-key/signing-key.ts";
 import type { ChainEnds } from "./chain.ts";
 
-/** `typ` of the JWS: no access token and no logout token can pass for a head. */
+/** `typ` of the JWS, so that no access or logout token can pass for a head. */
 const HEAD_TYPE = "continuo-audit-head+jwt";
 
 const hex = z.string().regex(/^[\da-f]{64}$/);
@@ -23,7 +23,7 @@ const Claims = z.object({
   base_hash: hex,
 });
 
-/** What a head says. */
+/** The content of a signed head. */
 export interface SignedHead extends ChainEnds {
   readonly issuer: string;
   readonly at: Date;
@@ -48,7 +48,10 @@ export function createHeadSigner(options: { keys: { current(): Promise<SigningKe
   };
 }
 
-/** Undefined when it is no head, or not signed by one of `keys`. Throws what `keys` throws when it cannot be asked. */
+/**
+ * Undefined when it is no head, or not signed by one of `keys`. Passes on what `keys` throws when the keys are
+ * unavailable.
+ */
 export async function openHead(jws: string, keys: CompactVerifyGetKey): Promise<SignedHead | undefined> {
   try {
     const { payload, protectedHeader } = await compactVerify(jws, keys, { algorithms: ["ES256"] });

@@ -1,6 +1,6 @@
 /**
- * A security event: what happened to a person's sessions, as it is kept for them. Whoever changes a session writes the event
- * in the same statement; here they are read. Not a log of requests: nothing is here that changed nothing.
+ * A security event: the record, kept for the person, of what happened to their sessions. The statement that changes a
+ * session also writes the event; this feature reads them. Not a request log: what changes nothing is not recorded.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
@@ -23,11 +23,11 @@ export const SecurityEventType = z.enum([
 ]);
 export type SecurityEventType = z.infer<typeof SecurityEventType>;
 
-/** What `detail` may tell, whatever the type; more may be in it. */
+/** The members of `detail` that are read here, for any type; it may have more. */
 const Detail = z.looseObject({
   /** Why a session ended. */
   reason: EndReason.optional(),
-  /** Where a session started. */
+  /** The application in which a session started. */
   applicationId: z.string().optional(),
 });
 
@@ -52,30 +52,30 @@ export interface SecurityEventPage {
   readonly events: readonly SecurityEvent[];
 }
 
-/** From behind a place in one user's chain, through the chains of the users between, to a place in another's. */
+/** From after a place in one user's chain, through the chains of the users in between, to a place in another's. */
 export interface LinkRange {
   readonly after: { readonly userId: string; readonly seq: number };
   readonly last: { readonly userId: string; readonly seq: number };
 }
 
-/** A link as it lies in the database. */
+/** A link as stored in the database. */
 export interface StoredLink extends Link {
   readonly userId: string;
 }
 
 /** Reads of events and their chains. */
 export interface AuditStore {
-  /** Newest first, from behind the place `before` on, from the newest without it. */
+  /** Newest first, starting below the seq `before`, or at the newest when it is null. */
   page(userId: string, first: number, before: number | null): Promise<SecurityEventPage>;
-  /** Of these users' chains; a user to whom nothing has happened has none. */
+  /** The ends of these users' chains; a user without events has none. */
   ends(userIds: readonly string[]): Promise<ChainEnds[]>;
   /** The links in a range, at most `limit`, by user and place. */
   links(range: LinkRange, limit: number): Promise<StoredLink[]>;
   /** The next users by id who have events or a chain, at most `limit`. */
   users(after: string | null, limit: number): Promise<string[]>;
-  /** How many users that is, roughly; for progress. */
+  /** The approximate number of those users; for progress. */
   countUsers(): Promise<number>;
-  /** Gives `work` reads that all see the same moment. */
+  /** Runs `work` with reads of one snapshot. */
   snapshot<Result>(work: (chains: Pick<AuditStore, "ends" | "links">) => Promise<Result>): Promise<Result>;
 }
 

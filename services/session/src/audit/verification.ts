@@ -4,13 +4,13 @@ import { linksIn } from "./export.ts";
 import type { SignedHead } from "./head.ts";
 import type { AuditStore } from "./security-event.ts";
 
-/** Checks all that is kept of a user, from one snapshot. */
+/** Checks one user's whole chain, from one snapshot. */
 export async function verifyUser(store: AuditStore, userId: string): Promise<Verdict> {
   const [verdict] = await verifyUsers(store, [userId]);
   return verdict ?? { checked: 0 };
 }
 
-/** Read together, so that the way to the database is not most of the time. */
+/** Users checked per batch, so that round trips to the database do not dominate. */
 const USERS_AT_ONCE = 200;
 
 /** Checks everybody's chain, in the order of their ids; stops between two batches when `signal` is aborted. */
@@ -33,7 +33,7 @@ function verifyUsers(store: AuditStore, users: readonly string[]): Promise<Verdi
   const [first, last] = [users[0], users.at(-1)];
   if (first === undefined || last === undefined) return Promise.resolve([]);
   return store.snapshot(async (chains) => {
-    // Whoever has events but no chain has had it taken away: it then ends before its first event, which is a break.
+    // Events without a chain row mean that the row was deleted: an empty chain then makes the first event a break.
     const ends = new Map((await chains.ends(users)).map((each) => [each.userId, each]));
     const checks = new Map(users.map((userId) => [userId, createChainCheck(ends.get(userId) ?? emptyChain(userId))]));
     const all = { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER };
@@ -44,8 +44,8 @@ function verifyUsers(store: AuditStore, users: readonly string[]): Promise<Verdi
 }
 
 /**
- * Whether the chain that is kept today still goes through where a head that was signed earlier said it ended. FORGOTTEN:
- * retention has deleted that far.
+ * Whether today's chain still contains the place where an earlier signed head said that it ended. FORGOTTEN: retention
+ * has deleted beyond that place.
  */
 export async function compareWithHead(
   store: Pick<AuditStore, "ends" | "links">,

@@ -1,14 +1,14 @@
 /**
- * How a user's devices and sessions change: whoever changes them first advances the user's head row, so that one
- * user's changes happen one after the other and the order of revisions is the order of commits.
- * A statement that chooses rows by what it sees must not have waited for that row: it would choose from before the
- * change it waited for. So it advances the head only if the head still is what it saw.
+ * How a user's devices and sessions change: every change first advances the user's head row, so that one user's changes
+ * are serialised and revision order is commit order.
+ * A statement that selects rows from its snapshot must not have waited for the head: the snapshot would predate the
+ * change it waited for. So it advances the head only if the head is still as its snapshot saw it.
  */
 import { inTransaction } from "@continuo/database";
 import { AppError } from "@continuo/errors";
 import type { Pool, QueryConfig } from "pg";
 
-/** What a statement for `changeUser` returns in `moved`: the head went on meanwhile, nothing was changed. */
+/** `moved` means that the head had advanced since the statement's snapshot, so nothing was changed. */
 export interface UserChangeRow {
   readonly moved: boolean;
 }
@@ -19,7 +19,8 @@ export const seenHead = (user: string): string =>
 
 /**
  * CTEs `seen`, `locked` and `head`, for a statement about the users of `command (user_id, epoch, …)`: advances the head of
- * each whom `concerned` (a query of user ids) names, if nobody holds it and it still is as `seen`; `epoch` is what is added to that.
+ * each user in `concerned` (a query of user ids) whose head is not locked and still as `seen`, and adds `command.epoch`
+ * to the user's epoch.
  */
 export const advancedHeads = (concerned: string): string =>
   `seen AS MATERIALIZED (
@@ -33,7 +34,10 @@ export const advancedHeads = (concerned: string): string =>
       FROM locked JOIN seen ON seen.user_id = locked.user_id WHERE h.user_id = locked.user_id
     RETURNING h.user_id, h.device_rev)`;
 
-/** CTE `head`: advances the user's head, if it still is as `seen` and `condition` holds; `epoch` is what is added to that. */
+/**
+ * CTE `head`: advances the user's head if it is still as `seen` and `condition` holds; adds `epoch` to the user's
+ * epoch.
+ */
 export const advancedHead = (condition: string, epoch = "0"): string =>
   `head AS (
     UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1, epoch = h.epoch + ${epoch}
@@ -42,8 +46,8 @@ export const advancedHead = (condition: string, epoch = "0"): string =>
     RETURNING h.user_id, h.device_rev, h.epoch)`;
 
 /**
- * CTEs `locked` and `head`, for a statement about many users: locks the heads of those whom the query `users` names, by
- * user id, as everybody does, and advances them. `ifHeld`: whether it waits for those that somebody holds, or leaves them.
+ * CTEs `locked` and `head`, for a statement about many users: locks the heads of the users in the query `users`, in the
+ * common order (user id), and advances them. `ifHeld`: whether to wait for heads that are locked, or skip them.
  */
 export const lockedHeads = (users: string, ifHeld: "WAIT" | "LEAVE" = "WAIT"): string =>
   `locked AS MATERIALIZED (
@@ -55,8 +59,8 @@ export const lockedHeads = (users: string, ifHeld: "WAIT" | "LEAVE" = "WAIT"): s
     RETURNING h.user_id, h.device_rev)`;
 
 /**
- * Runs a statement of one row that uses `seen` and `head`. Nearly always that is all; when somebody else changed the
- * same user at the same moment, it runs again behind the lock of the head, where it cannot lose.
+ * Runs a statement that uses `seen` and `head` and returns one row. If a concurrent change moved the user's head, runs
+ * it again while holding the lock on the head, where it cannot lose the race.
  */
 export async function changeUser<Row extends UserChangeRow>(
   pool: Pool,
@@ -68,8 +72,8 @@ export async function changeUser<Row extends UserChangeRow>(
 }
 
 /**
- * As `changeUser` for many at once, with a statement that returns a row for each command in their order. A user's second
- * command goes in a statement after the first: it is to see what that did.
+ * Like `changeUser` for many commands, with a statement that returns one row per command, in order. A user's second
+ * command runs in a later statement than the first, so that it sees its effect.
  */
 export async function changeUsers<Command extends { readonly userId: string }, Row extends UserChangeRow>(
   pool: Pool,

@@ -1,10 +1,10 @@
 /**
- * Where a delivery may go. Addresses are entered by operators and resolved by somebody else's name server, so each is
- * judged at the moment of connecting. Not a firewall: an installation may forbid more.
+ * Where a delivery may go. Operators enter the addresses and foreign name servers resolve them, so each address is
+ * checked when connecting. Not a firewall: an installation may forbid more.
  */
 import { BlockList, isIP } from "node:net";
 
-/** What the internet does not route (RFC 6890), and what is tunnelled to it. */
+/** Special-purpose networks that the internet does not route (RFC 6890), and tunnels to them. */
 const special = new BlockList();
 for (const [network, prefix] of [
   ["0.0.0.0", 8],
@@ -34,18 +34,18 @@ for (const [network, prefix] of [
 const unicast = new BlockList();
 unicast.addSubnet("2000::", 3, "ipv6");
 
-/** Whether an IP address is one of the public internet. */
+/** Whether an IP address belongs to the public internet. */
 export function isPublicAddress(address: string): boolean {
   if (isIP(address) === 4) return !special.check(address, "ipv4");
   return isIP(address) === 6 && unicast.check(address, "ipv6") && !special.check(address, "ipv6");
 }
 
-/** Public addresses over https alone; private ones, over either, only where the installation allows it. */
+/** Public addresses only over https; private ones over http or https, only where the installation allows it. */
 export function mayConnect(protocol: string, address: string, allowPrivate: boolean): boolean {
   return isPublicAddress(address) ? protocol === "https:" : allowPrivate;
 }
 
-/** What is wrong with an address that somebody enters; undefined when nothing is. Its host is judged when it is used. */
+/** The fault of an address that an operator enters; undefined when there is none. Host names are checked on use. */
 export function faultOfAddress(url: string, allowPrivate: boolean): string | undefined {
   const parsed = URL.parse(url);
   if (parsed === null) return "not an address";

@@ -16,7 +16,7 @@ SELECT d.seq, d.recipient, d.created_at AS "createdAt", d.attempts, d.last_error
  WHERE ${CHOSEN}
  ORDER BY d.seq, d.recipient LIMIT $4`;
 
-/** One that was on its way may be told twice then: receivers know a repeat by its id. */
+/** May deliver twice what was already under way: receivers recognise a repeat by its id. */
 const RETRY = `
 WITH chosen AS (
   UPDATE session.revocation_deliveries AS d SET failed_at = NULL, due_at = now(), attempts = 0 WHERE ${CHOSEN}

@@ -1,4 +1,4 @@
-/** Deliveries as an operator sees them, and how those given up are tried again. */
+/** Undelivered notices as an operator sees them, and how to retry those that were given up. */
 import { z } from "zod";
 
 /** A row of `revocation_deliveries`. */
@@ -9,25 +9,25 @@ export const DeliveryRecord = z.object({
   attempts: z.number(),
   lastError: z.string().nullable(),
   failedAt: z.date().nullable(),
-  /** When the next attempt is due; null when it is given up. */
+  /** When the next attempt is due; null once given up. */
   dueAt: z.date().nullable(),
 });
 export type DeliveryRecord = z.infer<typeof DeliveryRecord>;
 
-/** Which undelivered ones: those given up alone, unless `pending`; all of them, or of one recipient or log entry. */
+/** Selects undelivered notices: only those given up, unless `pending`; of one recipient or log entry, if given. */
 export interface DeadLetterFilter {
   readonly recipient?: string | undefined;
   readonly seq?: number | undefined;
-  /** Those still on their way too: listed, or tried at once. */
+  /** Includes those still under way: `list` shows them, `retry` attempts them at once. */
   readonly pending?: boolean | undefined;
 }
 
-/** All are of the database alone: no queue need be there. */
+/** Needs only the database, no queue. */
 export interface DeadLetterStore {
   /** Oldest first, at most `limit`. */
   list(filter: DeadLetterFilter, limit: number): Promise<DeliveryRecord[]>;
   /** How many `retry` would take. */
   count(filter: DeadLetterFilter): Promise<number>;
-  /** Starts their schedule afresh, the first attempt now. Returns how many. */
+  /** Restarts their retry schedule, with the first attempt now. Returns how many. */
   retry(filter: DeadLetterFilter): Promise<number>;
 }

@@ -1,4 +1,4 @@
-/** One attempt to tell one recipient of one log entry. Later attempts are rows of the outbox, and jobs of their own. */
+/** One attempt to notify one recipient of one log entry. Each later attempt is an outbox row and a job of its own. */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { createDelivery } from "./delivery.ts";
@@ -10,15 +10,15 @@ const Payload = z.object({
 });
 
 /**
- * `attempts` and backoff are for faults of ours: what a receiver answers is noted in its row, never thrown. A fault that
- * lasts longer is met by `recover-deliveries`.
+ * `attempts` and backoff cover our own faults: a receiver's answer is recorded in the delivery's row, never thrown.
+ * After longer faults, `recover-deliveries` takes over.
  */
 export const deliverNotice = defineJob({ name: "deliver-notice", schema: Payload, attempts: 5, backoffMs: 1_000 });
 
-/** At a time in one worker. */
+/** Concurrent attempts per worker. */
 export const DELIVER_CONCURRENCY = 16;
 
-/** The handler. It logs neither addresses nor answers: both may hold secrets. */
+/** The handler. Logs neither addresses nor answers, as both may contain secrets. */
 export function createDeliverNotice(delivery: ReturnType<typeof createDelivery>): JobHandler<z.infer<typeof Payload>> {
   return async (attempt, { logger, signal }) => {
     const startedAt = performance.now();

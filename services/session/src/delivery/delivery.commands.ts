@@ -1,4 +1,4 @@
-/** `outbox …`: what other systems have not been told yet, for an operator. */
+/** The operator's commands `outbox …`: notices that other systems have not received yet. */
 import { z } from "zod";
 import { parseOptions } from "@continuo/operator";
 import type { AddCommands, Operator } from "../operator.ts";
@@ -20,7 +20,7 @@ const RetryOptions = Choice.extend({ all: z.boolean().default(false), pending: z
   { message: "say which: --recipient, --seq, or --all" },
 );
 
-/** Adds them. */
+/** Adds the `outbox` commands. */
 export const addOutboxCommands: AddCommands = (program, run) => {
   const outbox = program.command("outbox").description("Webhooks and logout addresses that are still to be told.");
 

@@ -23,7 +23,7 @@ SELECT d.seq, d.recipient, d.attempts, r.restores IS NOT NULL AS restored, r.use
  WHERE d.seq = $1::bigint AND d.recipient = $2 AND d.attempts = $3
    AND d.due_at IS NOT NULL`;
 
-/** The row of $1 seq, $2 recipient, $3 attempts, unless settled. */
+/** $1 seq, $2 recipient, $3 attempts: matches the row only while it is unsettled. */
 const UNSETTLED = `seq = $1::bigint AND recipient = $2 AND attempts = $3::int AND due_at IS NOT NULL`;
 
 /** $4 now. */
@@ -31,10 +31,10 @@ const DELIVERED = `
 UPDATE session.revocation_deliveries
    SET delivered_at = $4, due_at = NULL, attempts = attempts + 1, last_error = NULL WHERE ${UNSETTLED}`;
 
-/** $4 delay in ms. By the database's clock, as the relay asks. */
+/** $4 delay in ms. Uses the database's clock, as the outbox relay does. */
 const DUE = `now() + $4::int * interval '1 millisecond'`;
 
-/** `noted` gives seq, recipient, attempts and when it is due. */
+/** Posts the next attempt from the CTE `noted (seq, recipient, attempts, due_at)`. */
 const POST_NEXT = `
 INSERT INTO session.outbox (id, topic, payload, due_at)
 SELECT gen_random_uuid(), '${deliverNotice.name}',

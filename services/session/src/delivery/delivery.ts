@@ -1,11 +1,12 @@
 /**
- * Telling other systems of a log entry over HTTP: webhooks and back-channel logout, each recipient by itself. The row in
- * `revocation_deliveries` is the truth; a job is one attempt. At least once: receivers know a repeat by its id.
+ * Notifies other systems of a log entry over HTTP: webhooks and back-channel logout, each recipient independently. The
+ * row in `revocation_deliveries` is the truth; a job is one attempt. At least once: receivers recognise a repeat by its
+ * id.
  */
 import type { PostResult } from "./post.ts";
 import { parseRetryAfter, retryDelayMs } from "./retry-schedule.ts";
 
-/** One attempt; `attempts` are those made before it, so that a job which comes late or twice is known for one. */
+/** One attempt; `attempts` counts those before it, which identifies a job that runs late or twice. */
 export interface Attempt {
   readonly seq: number;
   readonly recipient: string;
@@ -18,7 +19,7 @@ export interface NotifiedSession {
   readonly applicationId: string;
 }
 
-/** Whom to tell. */
+/** The recipient of a notice. */
 export type Target =
   | {
       readonly kind: "WEBHOOK";
@@ -27,10 +28,10 @@ export type Target =
       readonly sealedSecrets: readonly Uint8Array[];
     }
   | { readonly kind: "LOGOUT"; readonly session: NotifiedSession; readonly url: string }
-  /** Without an address by now, or with its entry taken back: there is nothing left to tell. */
+  /** No recipient is left: it has no address any more, or its log entry was undone. */
   | { readonly kind: "NOBODY" };
 
-/** Somebody to tell. */
+/** A recipient that has an address. */
 export type Address = Exclude<Target, { kind: "NOBODY" }>;
 
 /** A delivery that is still to be made. */
@@ -39,29 +40,29 @@ export interface Notice extends Attempt {
   readonly userId: string;
   readonly reason: string;
   readonly at: Date;
-  /** Those of the recipient's application, or all. */
+  /** The entry's sessions in the recipient's application, or all of them. */
   readonly sessions: readonly NotifiedSession[];
   readonly target: Target;
 }
 
-/** Every write compares `attempts`, and does nothing when another attempt was noted first. */
+/** Every write compares `attempts` and does nothing when another attempt was recorded first. */
 export interface DeliveryStore {
-  /** Undefined when it was delivered, given up, dropped or tried since. */
+  /** Undefined when it has been delivered, given up, dropped or attempted since. */
   pending(attempt: Attempt): Promise<Notice | undefined>;
   delivered(attempt: Attempt, now: Date): Promise<void>;
-  /** Notes the failure and posts the next attempt, in one statement. */
+  /** Records the failure and posts the next attempt, in one statement. */
   retryIn(attempt: Attempt, delayMs: number, error: string): Promise<void>;
-  /** The same attempt, later. */
+  /** Posts the same attempt again, for later. */
   postpone(attempt: Attempt, delayMs: number): Promise<void>;
-  /** A dead letter. */
+  /** Gives up: the row becomes a dead letter. */
   failed(attempt: Attempt, error: string, now: Date): Promise<void>;
-  /** Nobody is to be told any more: the row goes. */
+  /** Deletes the row of a notice that has no recipient any more. */
   drop(attempt: Attempt): Promise<void>;
-  /** The receiver wants nothing ever again: disables the webhook and drops all that it was still to be told. */
+  /** The receiver answered 410 Gone: disables the webhook and deletes all its undelivered notices. */
   gone(attempt: Attempt, now: Date): Promise<void>;
 }
 
-/** What became of an attempt. */
+/** The outcome of an attempt. */
 export type DeliveryOutcome =
   | { readonly kind: "SETTLED_BEFORE" | "DELIVERED" | "DROPPED" | "GONE" }
   | { readonly kind: "POSTPONED"; readonly delayMs: number }
@@ -73,13 +74,13 @@ export interface Message {
   readonly body: string;
 }
 
-/** So many at a time to one address, whatever waits for it: a slow one holds up nobody else. */
+/** The most concurrent attempts per host, so that a slow receiver delays no other. */
 const AT_ONCE_PER_ADDRESS = 3;
 const BUSY_MS = 2_000;
 
 /**
- * What an answer means; undefined: delivered. Webhooks: any 2xx. Back-channel logout (section 2.8): 200, or 204; its 400
- * says either "invalid" or "the logout failed", and the next attempt has a fresh token, so it is tried again like any other.
+ * The fault of an answer; undefined when it means delivered. Webhooks: any 2xx. Back-channel logout (section 2.8): 200
+ * or 204; 400 means either "invalid" or "the logout failed", and is retried like any other fault, with a fresh token.
  */
 export function faultOfAnswer(kind: "WEBHOOK" | "LOGOUT", result: PostResult): string | undefined {
   if ("fault" in result) return result.fault;
@@ -88,7 +89,7 @@ export function faultOfAnswer(kind: "WEBHOOK" | "LOGOUT", result: PostResult): s
   return isDone ? undefined : `HTTP_${status}`;
 }
 
-/** Makes one attempt at a time for each job. `random` gives numbers in [0, 1). */
+/** Makes one attempt per job. `random` returns numbers in [0, 1). */
 export function createDelivery(options: {
   store: DeliveryStore;
   send: (url: string, message: Message, signal: AbortSignal) => Promise<PostResult>;

@@ -1,10 +1,12 @@
-/** Logout tokens (OpenID Connect Back-Channel Logout 1.0 section 2.4): one session's end, told to its application. */
+/**
+ * Logout tokens (OpenID Connect Back-Channel Logout 1.0 section 2.4), which tell an application that a session ended.
+ */
 import type { KeyRing } from "../signing-key/key-ring.ts";
 
 /** The member of `events` that makes a token a logout token. */
 export const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
 
-/** Seconds: no longer than the specification advises, so that a copy is soon of no use. */
+/** Seconds; the longest life that the specification advises, so that a copied token soon expires. */
 const LIFE_SECONDS = 120;
 
 export interface LogoutTokenSigner {

@@ -1,11 +1,14 @@
-/** What each recipient of a log entry is sent. A webhook's message has one id over all attempts, a logout token never. */
+/**
+ * The message for each recipient of a log entry. A webhook message keeps its id over all attempts; a logout token never
+ * does.
+ */
 import type { Seal } from "../master-key/seal.ts";
 import { messageToWebhook } from "../webhook/webhook.ts";
 import type { WebhookEvent } from "../webhook/webhook-message.ts";
 import type { Address, Message, Notice } from "./delivery.ts";
 import type { LogoutTokenSigner } from "./logout-token.ts";
 
-/** The event of a log entry, as webhooks are told it. */
+/** The webhook event of a log entry. */
 function eventOf({ restored, userId, reason, at, seq, sessions }: Notice): WebhookEvent {
   return {
     type: restored ? "session.restored" : "session.ended",
@@ -24,7 +27,7 @@ function eventOf({ restored, userId, reason, at, seq, sessions }: Notice): Webho
   };
 }
 
-/** Makes the messages. Throws when no master key opens a webhook's secret or the signing key. */
+/** Builds the messages. Throws when no master key opens a webhook's secret or the signing key. */
 export function createMessages(options: {
   seal: Pick<Seal, "open">;
   logoutTokens: LogoutTokenSigner;

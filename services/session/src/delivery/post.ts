@@ -1,10 +1,10 @@
-/** One POST to an address of somebody else's: bounded in time and size, nowhere private, no redirect followed. */
+/** One POST to a foreign address: bounded in time and size, to permitted addresses only, following no redirects. */
 import { lookup, type LookupAddress, type LookupAllOptions } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { Agent, request } from "undici";
 import { hostOf, mayConnect } from "./address.ts";
 
-/** What came back: a status, or the reason why there is none. */
+/** The answer's status, or the reason why there is none. */
 export type PostResult =
   | { readonly status: number; readonly retryAfter: string | undefined }
   | { readonly fault: "ADDRESS_REFUSED" | "TIMED_OUT" | "UNREACHABLE" };
@@ -18,7 +18,7 @@ export interface Post extends AsyncDisposable {
   ): Promise<PostResult>;
 }
 
-/** What `dns.lookup` does when it is asked for all addresses. */
+/** The signature of `dns.lookup` with `all: true`. */
 export type Resolve = (
   hostname: string,
   options: LookupAllOptions,
@@ -30,10 +30,10 @@ class AddressRefused extends Error {
 }
 
 const TIMEOUT_MS = 5_000;
-/** Nothing of an answer's body is of use; so much is read to keep the connection. */
+/** An answer's body is unused; this much is read so that the connection can be reused. */
 const BODY_BYTES = 16_384;
 
-/** With connections of its own, closed in the end. `resolve` looks names up: the system's resolver, unless told. */
+/** Has connections of its own, which disposing closes. `resolve` defaults to the system's resolver. */
 export function createPost(options: { allowPrivate: boolean; timeoutMs?: number; resolve?: Resolve }): Post {
   const { allowPrivate, timeoutMs = TIMEOUT_MS, resolve = lookup } = options;
   const agentFor = (protocol: string): Agent =>
@@ -54,13 +54,13 @@ export function createPost(options: { allowPrivate: boolean; timeoutMs?: number;
       const dispatcher = agents.get(target?.protocol ?? "");
       if (target === null || dispatcher === undefined) return { fault: "ADDRESS_REFUSED" };
       const host = hostOf(target);
-      // No lookup is made for what is an address already.
+      // An IP address is never looked up, so check it here.
       if (isIP(host) !== 0 && !mayConnect(target.protocol, host, allowPrivate)) return { fault: "ADDRESS_REFUSED" };
       const late = AbortSignal.timeout(timeoutMs);
       try {
         const bounded = AbortSignal.any([signal, late]);
         const response = await request(target, { method: "POST", dispatcher, headers, body, signal: bounded });
-        // The status has decided: what becomes of the body changes nothing.
+        // The status decides; a fault while reading the body changes nothing.
         await response.body.dump({ limit: BODY_BYTES, signal: bounded }).catch(() => undefined);
         const retryAfter = response.headers["retry-after"];
         return {
@@ -78,7 +78,7 @@ export function createPost(options: { allowPrivate: boolean; timeoutMs?: number;
   };
 }
 
-/** Resolves to permitted addresses alone; it is these that are connected to, so a name cannot change its mind. */
+/** Resolves only to permitted addresses, which are the ones connected to, so DNS rebinding has no effect. */
 function guardedLookup(resolve: Resolve, permits: (address: string) => boolean): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (fault, found) => {

@@ -1,6 +1,7 @@
 /**
- * Hands over again what should have been attended to long ago: its job was lost with a queue's data, or failed too often
- * by a fault of ours. Whatever it doubles does nothing, as fan-out and attempts are each idempotent.
+ * Posts again the jobs that are long overdue: they were lost with a queue's data, or failed too often by a fault of
+ * ours.
+ * A duplicate does nothing, as fan-outs and attempts are idempotent.
  */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
@@ -17,7 +18,7 @@ export const recoverDeliveries = defineJob({
 
 /** How often. Milliseconds. */
 export const RECOVER_EVERY_MS = 60_000;
-/** How late somebody is before their job is taken for lost; asked again as often. Milliseconds. */
+/** How overdue a job must be to count as lost; also how often it is posted again. Milliseconds. */
 const OVERDUE_MS = 5 * 60_000;
 
 export interface RecoveryStore {

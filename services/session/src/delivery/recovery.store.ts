@@ -6,13 +6,13 @@ import type { RecoveryStore } from "./recover-deliveries.jobs.ts";
 
 const BATCH = 1_000;
 
-/** Rows of the outbox that wait, as they do while no queue takes them, or were handed over since $1. */
+/** Outbox rows that still wait, for example during a queue outage, or were handed over after $1. */
 const posted = (topic: string): string =>
   `session.outbox AS o WHERE o.topic = '${topic}' AND (o.enqueued_at IS NULL OR o.enqueued_at > $1)`;
 
 const ATTEMPT = "jsonb_build_object('seq', d.seq, 'recipient', d.recipient, 'attempts', d.attempts)";
 
-/** $1 what was due before. */
+/** $1 recover what was due before this time. */
 const RECOVER = `
 WITH entry AS MATERIALIZED (
     SELECT r.seq FROM session.revocations AS r

@@ -1,16 +1,17 @@
-/** When a delivery that failed is tried again, and when no more: about a day, after the habit of Standard Webhooks. */
+/** When a failed delivery is retried: for about a day, in the manner of Standard Webhooks. */
 
 /** Seconds to wait after the first failure, the second, …; after the last one it is a dead letter. */
 export const RETRY_SECONDS: readonly number[] = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 28_800];
 
-/** So far to either side, at random, that receivers which come back are not met by all at once. */
+/** Random deviation to either side, so that retries do not all hit a recovered receiver at once. */
 const JITTER = 0.2;
-/** No receiver puts us off for longer. Milliseconds. */
+/** The longest Retry-After that is honoured. Milliseconds. */
 const LONGEST_RETRY_AFTER_MS = 6 * 3_600_000;
 
 /**
- * Milliseconds until the next attempt; undefined after the last. `failures` counts this one; `random` is in [0, 1).
- * A receiver's Retry-After can only put it off.
+ * Milliseconds until the next attempt; undefined after the last. `failures` includes the current one; `random` is in
+ * [0, 1).
+ * A receiver's Retry-After can only delay the attempt.
  */
 export function retryDelayMs(options: {
   failures: number;

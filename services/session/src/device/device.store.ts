@@ -4,12 +4,15 @@ import { z } from "zod";
 import { isLive, sessionColumns, sessionsByDevice } from "../session/session.store.ts";
 import { Device, type DeviceCursor, type DevicePage, type DeviceStore } from "./device.ts";
 
-/** The columns of a device's own row but whose and which it is, of the table named `table`. */
+/** The columns of a device's own row in `table`, except its id and user. */
 const ownColumns = (table: string): string => `
   ${table}.name, ${table}.detected_name AS "detectedName", ${table}.platform,
   ${table}.first_seen_at AS "firstSeenAt", ${table}.last_seen_at AS "lastSeenAt", ${table}.rev`;
 
-/** The columns of a Device, of the table named `table`. OFFSET 0: by the device's index; else those of all live sessions are read, and hashed. */
+/**
+ * The columns of a Device in `table`. OFFSET 0 forces the index by device; otherwise Postgres may read and hash all
+ * live sessions.
+ */
 const deviceColumns = (table: string, now: string): string => `
   ${table}.id, ${table}.user_id AS "userId", ${ownColumns(table)},
   EXISTS (SELECT FROM session.sessions AS s WHERE s.device_id = ${table}.id AND ${isLive("s", now)} OFFSET 0) AS "isSignedIn"`;
@@ -18,8 +21,8 @@ const BY_IDS = `
 SELECT ${deviceColumns("d", "$2::timestamptz")} FROM session.devices AS d WHERE d.id = ANY ($1::uuid[])`;
 
 /**
- * A row a live session, and one for a device that has none: $1 users, $2 nows, $3 current devices, $4 limits, $5 and $6 last use
- * and id to start behind, null from the very start. OFFSET 0: as above.
+ * One row per live session, and one for a device that has none. $1 users, $2 nows, $3 current devices, $4 limits, $5
+ * and $6 last use and id to start after, or null to start at the first. OFFSET 0: as above.
  */
 const PAGES = `
 SELECT page.place, all_of_them.count AS "totalCount", s.*, found.*, s.id IS NOT NULL AS "isSignedIn"
@@ -38,7 +41,7 @@ SELECT page.place, all_of_them.count AS "totalCount", s.*, found.*, s.id IS NOT 
      WHERE s.device_id = found."deviceId" AND ${isLive("s", "page.now")} OFFSET 0) AS s ON true
  ORDER BY page.place, found."deviceId" = page.current_id DESC, found."lastSeenAt" DESC, found."deviceId" DESC`;
 
-/** $1 user, $2 now, $3 since, $4 how many. One snapshot: the head is never behind the devices. */
+/** $1 user, $2 now, $3 since, $4 limit. One snapshot, so the head is never behind the devices. */
 const CHANGES = `
 SELECT h.device_rev AS head, found.*,
        (SELECT max(d.rev) FROM session.devices AS d WHERE d.user_id = h.user_id) AS newest
@@ -52,7 +55,7 @@ SELECT h.device_rev AS head, found.*,
  WHERE h.user_id = $1
  ORDER BY found.rev, found.id`;
 
-/** $1 user, $2 device, $3 name, $4 now, $5 session in which it is done. */
+/** $1 user, $2 device, $3 name, $4 now, $5 the acting session. */
 const RENAME = `
 WITH head AS (
     UPDATE session.user_heads AS h SET device_rev = h.device_rev + 1
@@ -69,7 +72,7 @@ WITH head AS (
     SELECT "userId", $4, 'DEVICE_RENAMED', $5, id, "userId", jsonb_build_object('name', name) FROM renamed)
 SELECT * FROM renamed`;
 
-/** The place behind the current device: last use and id sort before those of every other. */
+/** The place right after the current device: sorts before every other device's last use and id. */
 const FIRST_OF_OTHERS = { seenAt: "infinity", id: "ffffffff-ffff-ffff-ffff-ffffffffffff" };
 
 interface AskedPage {
@@ -84,7 +87,7 @@ const Log = z.object({ head: z.coerce.number(), newest: z.coerce.number() });
 const hasId = (row: Record<string, unknown>): boolean => row["id"] !== null;
 const hasDevice = (row: Record<string, unknown>): boolean => row["deviceId"] !== null;
 
-/** Devices in Postgres. Pages that are asked for at once are read together. */
+/** Devices in Postgres. Concurrent page reads share one query. */
 export function createDeviceStore(pool: Pool): DeviceStore {
   async function rowsOf(name: string, text: string, values: unknown[]): Promise<Record<string, unknown>[]> {
     return (await pool.query<Record<string, unknown>>({ name, text, values })).rows;

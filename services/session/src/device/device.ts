@@ -1,6 +1,6 @@
 /**
  * A device: something a person signs in on, one row for its life.
- * Whether somebody is signed in on it follows from its sessions; the row does not say.
+ * Whether somebody is signed in on it follows from its sessions; the row does not store it.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
@@ -45,11 +45,13 @@ export type DeviceInput = z.infer<typeof DeviceInput>;
 export interface DevicePage {
   readonly totalCount: number;
   readonly hasNextPage: boolean;
-  /** Each with its live sessions as SessionStore gives them: whoever looks at their devices looks at those. */
+  /**
+   * Each with its live sessions, as SessionStore returns them: clients that list devices nearly always read those too.
+   */
   readonly devices: readonly (Device & { readonly liveSessions: Session[] })[];
 }
 
-/** The session in which something is done, and whose it is. */
+/** The acting session and its user. */
 export interface OwnSession {
   readonly id: string;
   readonly userId: string;
@@ -58,14 +60,17 @@ export interface OwnSession {
 export interface DeviceStore {
   /** In the order of `ids`, undefined where there is none. */
   byIds(ids: readonly string[], now: Date): Promise<(Device | undefined)[]>;
-  /** The user's devices, `currentId` first, then by last use, from behind `after` on. */
+  /** The user's devices, `currentId` first, then by last use, starting after `after`. */
   page(
     userId: string,
     currentId: string,
     range: { first: number; after: DeviceCursor | null },
     now: Date,
   ): Promise<DevicePage>;
-  /** The user's devices with a revision above `since`, by revision; those of one revision are never parted, so there may be more than `first`. */
+  /**
+   * The user's devices with a revision above `since`, by revision. Devices of one revision stay together, so there may
+   * be more than `first`.
+   */
   changes(
     userId: string,
     since: number,
@@ -76,7 +81,7 @@ export interface DeviceStore {
   rename(session: OwnSession, deviceId: string, name: string, now: Date): Promise<Device | undefined>;
 }
 
-/** A place in the order of `page`: behind the current device, or behind the one with this last use and id. */
+/** A place in the order of `page`: after the current device, or after the one with this last use and id. */
 export type DeviceCursor = "CURRENT" | { readonly lastSeenAt: Date; readonly id: string };
 
 const CURSOR_TEXT = /^(\d{1,15})\.([\da-f-]{36})$/;
@@ -108,7 +113,7 @@ export interface DeviceChanges {
 export interface Devices {
   /** Throws NOT_FOUND/DEVICE_NOT_FOUND, also for somebody else's. */
   rename(session: OwnSession, deviceId: string, name: string): Promise<Device>;
-  /** Throws BAD_USER_INPUT/CURSOR_INVALID for a cursor that this log of changes has not given. */
+  /** Throws BAD_USER_INPUT/CURSOR_INVALID for a cursor that this change log did not issue. */
   changes(userId: string, since: string | null, first: number): Promise<DeviceChanges>;
 }
 
@@ -131,7 +136,7 @@ export function createDevices(options: {
       const from = since === null ? 0 : Number(/^\d{1,15}$/.exec(since)?.[0] ?? Number.NaN);
       if (Number.isNaN(from)) throw invalidCursor();
       const { head, hasMore, devices } = await store.changes(userId, from, first, now());
-      // Ahead of the log: it is of a database that has been put back to an earlier state.
+      // A cursor ahead of the log: the database was restored to an earlier state.
       if (from > head) throw invalidCursor();
       return { from: since, to: String(devices.at(-1)?.rev ?? from), hasMore, devices };
     },

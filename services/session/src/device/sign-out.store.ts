@@ -7,8 +7,9 @@ import { sessionColumns } from "../session/session.store.ts";
 import type { SignOutStore } from "./sign-out.ts";
 
 /**
- * $1 devices. A revocation bears the moment at which it ended its sessions, by which its row and all of them are found.
- * The deadlines bound the tokens of the present version alone: it may have brought them forward.
+ * $1 devices. A revocation and the sessions that it ended share one timestamp, by which both are found. The deadlines
+ * bound only tokens minted under the session's current policy version, as activating that version may have brought them
+ * forward.
  */
 const LAST_SESSIONS = `
 SELECT last.*, together."lastTokenBy", together."mayBeOpen", ack.list AS acks
@@ -42,7 +43,7 @@ const LastSession = Session.extend({
   acks: acks ?? [],
 }));
 
-/** What is known of sign-outs, in Postgres. */
+/** The progress of sign-outs, in Postgres. */
 export function createSignOutStore(pool: Pool): SignOutStore {
   return {
     async lastSessions(deviceIds) {

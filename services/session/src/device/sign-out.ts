@@ -1,28 +1,30 @@
 /**
- * How far the latest sign-out of a device got, told truthfully: asked for, locked out, confirmed by the device itself.
- * Not the sign-out: that holds from its commit.
+ * How far the latest sign-out of a device got: requested, locked out everywhere, confirmed by the device's own
+ * connection. Not the sign-out itself, which holds from its commit.
  */
 import { heardSince, type Replica, type RevocationAck } from "../revocation/revocation.ts";
 import { standingOf, type EndReason, type Session } from "../session/session.ts";
 
-/** A sign-out as clients are shown it. */
+/** A sign-out as clients see it. */
 export interface DeviceSignOut {
   readonly requestedAt: Date;
   readonly reason: EndReason;
   /** When every gateway had locked it out; null while one has not answered and may still let it in. */
   readonly lockedOutAt: Date | null;
-  /** From here on its last access token is past its life everywhere. */
+  /** When its last access token has expired everywhere. */
   readonly effectiveBy: Date;
   /** When a connection of it was closed; null when there was none. */
   readonly confirmedAt: Date | null;
 }
 
-/** The session of a device that ended last, and what is known of its end and of those that ended there with it. */
+/**
+ * The session of a device that ended last, with what is known about its end and that of sessions that ended with it.
+ */
 export interface LastSession {
   readonly session: Session;
-  /** When the last of their access tokens is past its life. None outlives the deadlines of its session, as they were then. */
+  /** When the last of their access tokens expires. No token outlives its session's deadlines as of minting. */
   readonly lastTokenBy: Date;
-  /** Whether one of those may be of posture OPEN. */
+  /** Whether one of those tokens may have posture OPEN. */
   readonly mayBeOpen: boolean;
   readonly acks: readonly RevocationAck[];
 }

@@ -1,11 +1,11 @@
 /**
- * Secrets at rest, sealed under the master key: AES-256-GCM with a key per purpose, bound to the row that they lie in.
- * Not the way of what is only compared (an application's secret, a password): that is kept as a hash.
+ * Secrets at rest, sealed under the master key: AES-256-GCM with a key per purpose, bound to the row that stores them.
+ * Not for secrets that are only compared (an application's secret, a password): those are stored as hashes.
  */
 import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
 
 export interface Seal {
-  /** IV 12 ‖ ciphertext ‖ tag 16. `boundTo` names the row: the bytes open in no other. */
+  /** IV 12 ‖ ciphertext ‖ tag 16. `boundTo` names the row; the bytes cannot be opened for any other. */
   close(plain: Buffer, boundTo: string): Buffer;
   /** Undefined when it was sealed for another purpose or row, under none of the master keys, or tampered with. */
   open(sealed: Uint8Array, boundTo: string): Buffer | undefined;
@@ -14,7 +14,7 @@ export interface Seal {
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** `masterKeys` has the current one first: it closes, each of them opens. `randomBytes` gives the IVs. */
+/** `masterKeys` has the current key first: only that one closes, all of them open. `randomBytes` provides the IVs. */
 export function createSeal(options: {
   masterKeys: readonly [Buffer, ...Buffer[]];
   purpose: string;

@@ -1,6 +1,6 @@
 /**
- * A form that an OAuth client posts, and who the client says it is (RFC 6749 sections 2.3.1 and 3.2).
- * It judges the form alone: whether the client is who it says is the application's to know.
+ * A form posted by an OAuth client, and the credentials in it (RFC 6749 sections 2.3.1 and 3.2).
+ * Only parses: the application feature authenticates the client.
  */
 import { AppError } from "@continuo/errors";
 import { CLIENT_ASSERTION_TYPE } from "../application/client-assertion.ts";
@@ -9,7 +9,10 @@ import { clientInvalid, type ClientCredentials } from "../application/client-aut
 /** Parameters by name, each at most once. */
 export type Form = ReadonlyMap<string, string>;
 
-/** Reads `application/x-www-form-urlencoded`; an empty value counts as none. Throws BAD_USER_INPUT/PARAMETER_REPEATED. */
+/**
+ * Parses `application/x-www-form-urlencoded`; an empty value counts as absent. Throws
+ * BAD_USER_INPUT/PARAMETER_REPEATED.
+ */
 export function parseForm(text: string): Form {
   const form = new Map<string, string>();
   for (const [name, value] of new URLSearchParams(text)) {
@@ -19,7 +22,7 @@ export function parseForm(text: string): Form {
   return form;
 }
 
-/** A parameter that must be there. Throws BAD_USER_INPUT/PARAMETER_MISSING. */
+/** A required parameter. Throws BAD_USER_INPUT/PARAMETER_MISSING. */
 export function required(form: Form, name: string): string {
   const value = form.get(name);
   if (value !== undefined) return value;
@@ -59,7 +62,10 @@ function assertionOf(form: Form): string | undefined {
   return assertion;
 }
 
-/** Both halves are form-encoded before they are joined (RFC 6749 section 2.3.1). Public clients of some libraries have nothing behind the colon. */
+/**
+ * Id and secret are each form-encoded before joining (RFC 6749 section 2.3.1). Some libraries send public clients with
+ * an empty secret.
+ */
 function fromBasic(authorization: string): ClientCredentials {
   const [, encoded = ""] = BASIC.exec(authorization) ?? [];
   const [, id = "", secret = ""] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, "base64").toString()) ?? [];
@@ -67,7 +73,7 @@ function fromBasic(authorization: string): ClientCredentials {
     const [decodedId, decodedSecret] = [id, secret].map((text) => decodeURIComponent(text.replaceAll("+", " ")));
     if (decodedId) return { id: decodedId, secret: decodedSecret || undefined };
   } catch {
-    // A percent sign that encodes nothing.
+    // Malformed percent-encoding.
   }
   throw new AppError("BAD_USER_INPUT", "AUTHORIZATION_INVALID", "Authorization must be Basic, with id and secret.");
 }

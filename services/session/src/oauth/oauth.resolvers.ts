@@ -1,4 +1,4 @@
-/** The OAuth endpoints: a form in, one use case, JSON out; refusals as RFC 6749 section 5.2 has them. */
+/** The OAuth endpoints: a form in, one use case, JSON out; refusals follow RFC 6749 section 5.2. */
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import { isOutage, parseInput } from "@continuo/subgraph";
 import { z } from "zod";
@@ -47,14 +47,14 @@ function refuse(
   const { status, body } = toOAuthRefusal(fault);
   const refusal = { status, body: JSON.stringify(body), challenge: null };
   if (body.error !== "invalid_client") return refusal;
-  // RFC 6749 section 5.2: the challenge is for whoever tried that way; others would have a browser ask for a password.
-  // No browser introspects, and RFC 7662 section 2.3 has status 401 for all who do.
+  // RFC 6749 section 5.2: challenge only clients that tried Basic; for others, a browser would prompt for a password.
+  // Browsers do not introspect, and RFC 7662 section 2.3 requires 401 there.
   return hasTriedBasic || endpoint === "INTROSPECTION"
     ? { ...refusal, challenge: 'Basic realm="oauth"' }
     : { ...refusal, status: 400 };
 }
 
-/** What the answer does not say: all that is wrong with a client's authentication has one answer. */
+/** The cause for our log: the answer is the same for every fault of client authentication. */
 function whyOf({ reason, cause }: AppError): string | undefined {
   if (reason !== "CLIENT_INVALID" || !(cause instanceof Error)) return undefined;
   return cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause.message;

@@ -1,6 +1,6 @@
 /**
  * The standard endpoints for OAuth clients that know nothing of GraphQL: token (RFC 6749), revocation (RFC 7009) and
- * introspection (RFC 7662). They are other doors to the same use cases, with the same refusals.
+ * introspection (RFC 7662). They run the same use cases as the graph, with the same refusals.
  */
 import { AppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -14,13 +14,13 @@ import type { Rotation, SessionTokens } from "../token/rotation.ts";
 import { required, type Form } from "./client-request.ts";
 import type { PresentedToken, PresentedTokens } from "./presented-token.ts";
 
-/** A form from a client that is who it says. */
+/** A form from an authenticated client. */
 export interface ClientRequest {
   readonly client: AuthenticatedClient;
   readonly form: Form;
   /** Thumbprint of the key whose DPoP proof came with it. */
   readonly jkt: string | undefined;
-  /** Where it came from, coarsely. */
+  /** The network prefix that the request came from. */
   readonly ipPrefix: string | undefined;
   readonly logger: Logger;
 }
@@ -47,16 +47,19 @@ export interface OAuth {
    * use cases do.
    */
   token(request: ClientRequest): Promise<TokenResponse>;
-  /** Ends the token's session. Nothing to do is no fault. Throws UNAUTHENTICATED/TOKEN_NOT_YOURS for another client's. */
+  /**
+   * Ends the token's session; succeeds when there is nothing to do. Throws UNAUTHENTICATED/TOKEN_NOT_YOURS for another
+   * client's.
+   */
   revoke(request: ClientRequest): Promise<void>;
-  /** Throws FORBIDDEN/CLIENT_UNAUTHORIZED for a client that may not ask. */
+  /** Throws FORBIDDEN/CLIENT_UNAUTHORIZED for a client that may not introspect. */
   introspect(request: ClientRequest): Promise<Introspection>;
 }
 
 /** The grant types of the token endpoint. */
 const GRANT_TYPES = ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] as const;
 
-/** Wires the endpoints.  */
+/** Wires the endpoints. */
 export function createOAuth(options: {
   rotation: Pick<Rotation, "refresh">;
   startSession: (request: StartSessionRequest) => Promise<SessionTokens>;
@@ -128,7 +131,7 @@ export function createOAuth(options: {
   };
 }
 
-/** What a resource server is told of a token that is good. */
+/** The claims of an active token in an introspection response. */
 function claimsOf(token: PresentedToken): Readonly<Record<string, unknown>> {
   if (token.kind === "ACCESS") {
     const { claims } = token;

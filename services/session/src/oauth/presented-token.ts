@@ -1,6 +1,6 @@
 /**
- * What a token stands for that somebody presents at the revocation or the introspection endpoint. It changes nothing, also
- * for a refresh token that was used before.
+ * A token presented at the revocation or introspection endpoint, and what it stands for. Reading it changes nothing,
+ * even for a refresh token that was used before.
  */
 import { isAppError } from "@continuo/errors";
 import type { AccessTokenClaims, AccessTokenVerifier } from "@continuo/access";
@@ -22,13 +22,13 @@ export type RecognisedToken =
   | { readonly kind: "REFRESH"; readonly parts: RefreshTokenParts };
 
 /**
- * Undefined for anything that we have not made or know nothing of any more, and for an access token that has expired. The two
- * kinds are told apart by their looks, so `token_type_hint` is not needed (RFC 7009 section 2.1).
+ * Both return undefined for a token that we did not issue or no longer know, and for an expired access token. The two
+ * kinds differ in format, so `token_type_hint` is not needed (RFC 7009 section 2.1).
  */
 export interface PresentedTokens {
-  /** Its session, and whether it is still good for something. */
+  /** Its session, and whether the token is still active. */
   read(token: string): Promise<PresentedToken | undefined>;
-  /** What it says of itself, without a look at its session. */
+  /** Its content, without reading its session. */
   recognise(token: string): Promise<RecognisedToken | undefined>;
 }
 

@@ -6,7 +6,7 @@ import type { PlaceOf } from "./place.ts";
 
 const Block = z.object({ country_code: z.string() });
 
-/** To which country each block of addresses was given, by the registries' own lists (CC0); about 8 MB, read once. */
+/** Maps address blocks to the countries that the registries allocated them to (CC0 data); about 8 MB, read once. */
 export function openPlaces(): PlaceOf {
   const file = import.meta.resolve("@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb");
   const reader = new Reader<Response>(readFileSync(fileURLToPath(file)));

@@ -9,8 +9,8 @@ import { Policy, PolicyVersion } from "./policy.ts";
 import { acrSufficesSql, policyColumns } from "./policy.store.ts";
 
 /**
- * The deadlines of session `s` under `rule` from `now` on. No policy ends a session in the past. What was approved in
- * another session has its deadline from there too: that one is never moved further away.
+ * The deadlines of session `s` under `rule` from `now` on, never before `now`. A session that was approved in another
+ * one also inherited that one's absolute deadline, so its own is never extended.
  */
 const nextDeadlines = (now: string): string => `
   greatest(s.last_active_at + make_interval(secs => rule.idle_seconds), ${now}::timestamptz) AS idle_next,
@@ -19,12 +19,15 @@ const nextDeadlines = (now: string): string => `
           CASE WHEN s.parent_id IS NOT NULL THEN s.absolute_deadline END),
     ${now}::timestamptz) AS absolute_next`;
 
-/** Why a session with these deadlines is over at `now`; null when it is not. */
+/** Why a session with these deadlines has lapsed at `now`; null when it has not. */
 const lapsedBecause = (idle: string, absolute: string, now: string): string => `
   CASE WHEN least(${idle}, ${absolute}) > ${now}::timestamptz THEN NULL
        WHEN ${idle} < ${absolute} THEN 'IDLE' ELSE 'ABSOLUTE' END`;
 
-/** CTE `judged`: `standing (id, user_id, started_at, max_sessions, lapsed, …)`, with the reason for which each ends, if any. */
+/**
+ * CTE `judged`: adds to `standing (id, user_id, started_at, max_sessions, lapsed, …)` why each session ends, if it
+ * does.
+ */
 const judged = `
   judged AS MATERIALIZED (
     SELECT placed.*, coalesce(placed.lapsed, CASE WHEN placed.place > placed.max_sessions THEN 'EVICTED' END) AS ends
@@ -33,7 +36,10 @@ const judged = `
                                       ORDER BY standing.started_at DESC, standing.id DESC) AS place
               FROM standing) AS placed)`;
 
-/** What a rule would do to the live sessions of application $1 at $2: CTE `judged`. $3 idle, $4 absolute seconds, $5 max sessions. */
+/**
+ * CTE `judged`: what a rule would do to the live sessions of application $1 at $2. $3 idle seconds, $4 absolute
+ * seconds, $5 max sessions.
+ */
 export const FORESEEN = `
   rule AS (SELECT $3::int AS idle_seconds, $4::int AS absolute_seconds, $5::int AS max_sessions),
   standing AS MATERIALIZED (
@@ -46,7 +52,7 @@ export const FORESEEN = `
 
 const seconds = (deadline: string): string => `extract(epoch FROM ${deadline} - $2::timestamptz)::float8`;
 
-/** The figures of a dry run. As FORESEEN; $6 required acr, $7 device binding. */
+/** The figures of a dry run. Parameters of FORESEEN, and $6 required acr, $7 device binding. */
 export const FORECAST = `
 WITH ${FORESEEN}
 SELECT EXISTS (SELECT FROM session.applications AS a WHERE a.id = $1) AS exists,
@@ -68,7 +74,7 @@ SELECT EXISTS (SELECT FROM session.applications AS a WHERE a.id = $1) AS exists,
 const RULE = `rule AS (SELECT p.* FROM session.policies AS p WHERE p.application_id = $1 AND p.state = 'ACTIVE')`;
 const BEHIND = `s.state = 'ACTIVE' AND s.application_id = rule.application_id AND s.policy_version < rule.version`;
 
-/** $1 application, $2 now, $3 how many sessions. Locks the heads of their users, in order. */
+/** $1 application, $2 now, $3 limit of sessions. Locks the heads of their users, by user id. */
 export const LOCK_BEHIND = `
 WITH ${RULE},
   behind AS MATERIALIZED (
@@ -104,7 +110,7 @@ WITH ${RULE},
 SELECT (SELECT count(*) FROM moved)::int AS moved,
        (SELECT coalesce(json_agg(json_build_object('userId', user_id, 'deviceRev', device_rev)), '[]') FROM head) AS changed`;
 
-/** As MOVE, after it: ends what lapses now, and what is more than the limit. */
+/** Parameters of MOVE, and runs after it: ends the sessions that lapse now or exceed the limit. */
 export const END = `
 WITH ${RULE},
   standing AS MATERIALIZED (
@@ -149,7 +155,7 @@ const RULE_COLUMNS = [
   "posture",
 ];
 
-/** $1 application, then the rules. A draft is the newest version always: one that takes its place takes the next number. */
+/** $1 application, then the rules. A draft is always the newest version; a replacement takes the next number. */
 const DRAFT = `
 INSERT INTO session.policies AS p (application_id, version, state, ${RULE_COLUMNS.join(", ")})
 SELECT $1, coalesce(max(known.version), 0) + 1, 'DRAFT', ${RULE_COLUMNS.map((_, index) => `$${index + 2}`).join(", ")}
@@ -182,7 +188,7 @@ const Foreseen = z
         : { median: { from: before[0], to: after[0] }, p95: { from: before[1], to: after[1] } },
   }));
 
-/** Policies' versions and the sessions that follow them, in Postgres. */
+/** Policy versions, and moving sessions to them, in Postgres. */
 export function createActivationStore(pool: Pool): ActivationStore {
   return {
     async list(applicationId) {
@@ -254,7 +260,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
 
     move: (applicationId, now, sessions) =>
       inTransaction(pool, async (client): Promise<Batch> => {
-        // Each statement sees what was committed before it began: with the locks held, that is all there is of these users.
+        // READ COMMITTED: with the heads locked, the statements below see the final state of these users.
         const locked = await client.query<{ userId: string }>({
           name: "lock-behind-policy",
           text: LOCK_BEHIND,
@@ -293,7 +299,7 @@ export function createActivationStore(pool: Pool): ActivationStore {
   };
 }
 
-/** One change of an application's policies at a time; whoever signs in does not wait for it. */
+/** Serialises changes of an application's policies; sign-ins do not wait for this lock. */
 async function lockApplication(client: PoolClient, applicationId: string): Promise<boolean> {
   const { rows } = await client.query("SELECT FROM session.applications WHERE id = $1 FOR NO KEY UPDATE", [
     applicationId,

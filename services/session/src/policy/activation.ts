@@ -1,7 +1,7 @@
 /**
- * How an application's policy changes: a draft is tried over the real sessions, then activated, and governs from then on.
- * Activation is one flip of versions, at once true for whoever signs in, after which the live sessions follow in batches;
- * it may be cut short anywhere, for whoever is still behind is seen by the number of his version.
+ * How an application's policy changes: a draft is tried on the real sessions, then activated, and governs from then on.
+ * Activation flips the active version, which governs new sessions at once, and then moves the live sessions in batches.
+ * It may be interrupted anywhere: sessions still behind are recognised by their policy version.
  */
 import { AppError } from "@continuo/errors";
 import type { Logged, RevocationAnnouncer } from "../revocation/revocation.ts";
@@ -10,13 +10,13 @@ import { applicationNotFound, type Policy, type PolicyRules, type PolicyVersion 
 /** Why an activation ends a session. */
 export type ActivationEnd = "IDLE" | "ABSOLUTE" | "EVICTED";
 
-/** A figure before and after. */
+/** A figure before and after the activation. */
 export interface Change {
   readonly from: number;
   readonly to: number;
 }
 
-/** What the activation of some rules would do at this moment. */
+/** What activating some rules would do at this moment. */
 export interface Forecast {
   readonly applicationId: string;
   readonly at: Date;
@@ -26,7 +26,7 @@ export interface Forecast {
   /** Sessions that would end at once, by reason, and how many people would lose one. */
   readonly ends: Readonly<Record<ActivationEnd, number>>;
   readonly usersSignedOut: number;
-  /** Sessions that would stay but be refused, until their owner has signed in again: more strongly, or with a proof of a key. */
+  /** Sessions that would remain but be refused until their owner steps up: with a stronger sign-in or with a key. */
   readonly needStepUp: number;
   /** Seconds until sessions end if nothing else happens; null when there is none. */
   readonly remainingSeconds: { readonly median: Change; readonly p95: Change } | null;
@@ -34,7 +34,7 @@ export interface Forecast {
 
 /** What one batch did. */
 export interface Batch {
-  /** Users looked at; none is left behind when it is 0. */
+  /** Users processed; 0 when no session is left behind. */
   readonly users: number;
   /** Sessions that live on under the active version. */
   readonly moved: number;
@@ -47,26 +47,29 @@ export interface Batch {
 /** What an activation has done so far. */
 export type Progress = Pick<Batch, "users" | "moved" | "ended">;
 
-/** What came of a flip: done, nothing to do, or not possible. */
+/** The outcome of a flip: done, nothing to do, or not possible. */
 export type Flip = "ACTIVATED" | "ALREADY_ACTIVE" | "RETIRED" | "NO_SUCH_VERSION" | "NO_SUCH_APPLICATION";
 
 export interface ActivationStore {
-  /** All versions, newest first; of every application without `applicationId`. */
+  /** All versions, newest first; without `applicationId`, of every application. */
   list(applicationId?: string): Promise<PolicyVersion[]>;
-  /** Writes a draft under a number of its own, in place of the former draft; undefined when there is no such application. */
+  /**
+   * Writes a draft under a new version number, replacing the previous draft; undefined when there is no such
+   * application.
+   */
   draft(applicationId: string, rules: PolicyRules): Promise<Policy | undefined>;
   /** Reads only, from one snapshot; undefined when there is no such application. */
   forecast(applicationId: string, rules: PolicyRules | Policy, now: Date): Promise<Forecast | undefined>;
   flip(applicationId: string, version: number, now: Date): Promise<Flip>;
-  /** Moves some of those who are behind the active version, in one transaction. */
+  /** Moves some of the sessions that are behind the active version, in one transaction. */
   move(applicationId: string, now: Date, sessions: number): Promise<Batch>;
-  /** The applications with a live session that is behind. */
+  /** The applications that have a live session behind the active version. */
   behind(now: Date): Promise<string[]>;
 }
 
-/** Who waits for an activation. */
+/** How a caller observes and stops an activation. */
 export interface Watch {
-  /** Aborted: the batch under way is the last one. */
+  /** Once aborted, the batch under way is the last. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: (sofar: Progress) => void;
 }
@@ -81,17 +84,20 @@ export interface Activation {
   /** The dry run: writes nothing. Throws NOT_FOUND/APPLICATION_NOT_FOUND. */
   tryPolicy(applicationId: string, rules: PolicyRules | Policy): Promise<Forecast>;
   /**
-   * Puts a draft in force and moves all live sessions to it; told again of a version in force, it finishes what was cut
-   * short. Throws NOT_FOUND: APPLICATION_NOT_FOUND, POLICY_NOT_FOUND; CONFLICT/POLICY_RETIRED.
+   * Activates a draft and moves all live sessions to it; for a version that is already active, finishes an interrupted
+   * move.
+   * Throws NOT_FOUND: APPLICATION_NOT_FOUND, POLICY_NOT_FOUND; CONFLICT/POLICY_RETIRED.
    */
   activate(applicationId: string, version: number, watch?: Watch): Promise<Progress>;
-  /** Moves whoever is behind in any application; returns what was done in those where anything was. */
+  /**
+   * Moves all sessions that are behind, in every application; returns what was done for each application that had any.
+   */
   finish(signal?: AbortSignal): Promise<ReadonlyMap<string, Progress>>;
 }
 
 const SESSIONS_AT_ONCE = 100;
 
-/** Wires them. */
+/** Wires the use cases. */
 export function createActivation(options: {
   store: ActivationStore;
   announce: RevocationAnnouncer;

@@ -1,4 +1,4 @@
-/** Finishes activations that were cut short, and moves whoever signed in while one happened. Twice changes nothing. */
+/** Finishes interrupted activations and moves sessions that started during one. Idempotent. */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { Activation } from "./activation.ts";

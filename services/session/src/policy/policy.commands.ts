@@ -1,4 +1,4 @@
-/** `policies …`: drafts, dry runs and activations, for an operator. */
+/** The operator's commands `policies …`: drafts, dry runs and activations. */
 import { z } from "zod";
 import { OperatorFault, parseOptions, readJson, type Report } from "@continuo/operator";
 import type { AddCommands, Operator } from "../operator.ts";
@@ -8,7 +8,7 @@ import { Policy, PolicyRules, type PolicyVersion } from "./policy.ts";
 
 const Version = z.coerce.number().int().positive();
 const ApplicationAndVersion = z.tuple([z.string(), Version.optional()]);
-/** A row's rules, without what else is in it. */
+/** Only the rules of a policy row. */
 const RulesAlone = Policy.omit({ applicationId: true, version: true });
 const Changes = z.record(z.string(), z.unknown());
 
@@ -124,7 +124,7 @@ async function oneOf(
   throw new OperatorFault("E_USAGE", `No policy of ${applicationId} is in force.`, "See policies list.");
 }
 
-/** The rules in a file, over those in force. */
+/** The rules in a file, merged over those of the active version. */
 async function rulesIn(activation: Activation, applicationId: string, path: string): Promise<PolicyRules> {
   const active = (await activation.list(applicationId)).find(({ state }) => state === "ACTIVE");
   const changes = parseOptions(Changes, await readJson(path, "rules"));

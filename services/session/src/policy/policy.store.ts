@@ -5,19 +5,22 @@ import { GoverningPolicy, Policy, type PolicyStore } from "./policy.ts";
 
 const ORDER = `ARRAY[${ACR_ORDER.map((acr) => `'${acr}'`).join(", ")}]`;
 
-/** `acrSuffices` as SQL, of two expressions. */
+/** `acrSuffices` as an SQL condition on two expressions. */
 export const acrSufficesSql = (acr: string, required: string): string =>
   `(${required} IS NULL OR ${acr} = ${required} OR
     coalesce(array_position(${ORDER}, ${acr}) > array_position(${ORDER}, ${required}), false))`;
 
-/** Whether sessions of an application may have tokens of posture OPEN: also such as were minted under a policy before this one. */
+/**
+ * SQL condition: an application's sessions may hold tokens of posture OPEN, also minted under an earlier policy
+ * version.
+ */
 export const mayBeOpenSql = (applicationId: string): string =>
   `EXISTS (SELECT FROM session.policies AS open
             WHERE open.application_id = ${applicationId} AND open.posture = 'OPEN' AND open.state <> 'DRAFT')`;
 
 /**
- * Whether session `s` may have tokens of version `p` of its application's policy: it has followed what was activated since it
- * began, give or take a minute for clocks that disagree.
+ * SQL condition: session `s` may hold tokens minted under version `p` of its application's policy. It has followed the
+ * versions activated since it started, with a minute's tolerance for clock differences.
  */
 export const mayHaveFollowedSql = (s: string, p: string): string =>
   `(${p}.application_id = ${s}.application_id AND ${p}.version <= ${s}.policy_version AND NOT EXISTS (
@@ -25,7 +28,7 @@ export const mayHaveFollowedSql = (s: string, p: string): string =>
        WHERE next.application_id = ${p}.application_id AND next.version > ${p}.version
          AND next.version <= ${s}.policy_version AND next.activated_at < ${s}.started_at - interval '1 minute'))`;
 
-/** The columns of a Policy, of the table named `table`. */
+/** The columns of a Policy in `table`. */
 export const policyColumns = (table: string): string => `
   ${table}.application_id AS "applicationId", ${table}.version, ${table}.idle_seconds AS "idleSeconds",
   ${table}.absolute_seconds AS "absoluteSeconds", ${table}.access_token_seconds AS "accessTokenSeconds",

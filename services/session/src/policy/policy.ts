@@ -9,7 +9,9 @@ import { z } from "zod";
 /** What happens to a sign-in when the user already has as many live sessions as the policy allows. */
 export const AtLimit = z.enum(["EVICT_OLDEST", "REFUSE"]);
 
-/** Whether tokens must be bound to a key of the device (DPoP, RFC 9449), or only are where a client offers one. */
+/**
+ * DPOP: tokens must be bound to a key of the device (RFC 9449). NONE: they are only bound if the client offers a key.
+ */
 export const DeviceBinding = z.enum(["NONE", "DPOP"]);
 
 const whole = z.number().int().positive();
@@ -22,7 +24,7 @@ const rules = {
   atLimit: AtLimit,
   requiredAcr: z.string().nullable(),
   deviceBinding: DeviceBinding,
-  /** How long ago somebody may have authenticated for what is sensitive (RFC 9470 max_age). */
+  /** How recent an authentication must be for sensitive operations (RFC 9470 max_age). */
   stepUpSeconds: whole,
   /** Whether the application's clients may keep state on the device. */
   persistence: z.boolean(),
@@ -33,7 +35,7 @@ const rules = {
 export const Policy = z.object({ applicationId: z.string(), version: z.number().int(), ...rules });
 export type Policy = z.infer<typeof Policy>;
 
-/** A policy, and where it stands: tried and replaced freely, in force, or formerly in force. */
+/** A policy version and its state: a replaceable draft, in force, or formerly in force. */
 export const PolicyVersion = Policy.extend({
   state: z.enum(["DRAFT", "ACTIVE", "RETIRED"]),
   activatedAt: z.date().nullable(),
@@ -43,9 +45,9 @@ export type PolicyVersion = z.infer<typeof PolicyVersion>;
 const [HOUR, DAY] = [3_600, 24 * 3_600];
 
 /**
- * How long a session may last at most at the level that its application requires (NIST SP 800-63B-4 sections 2.1.3,
- * 2.2.3, 2.3.3). Whoever signs in more strongly than that is not signed out sooner for it: for what needs the stronger
- * sign-in, `stepUpSeconds` says how fresh it must be.
+ * The longest a session may last at the level that its application requires (NIST SP 800-63B-4 sections 2.1.3, 2.2.3,
+ * 2.3.3). A stronger sign-in than required does not shorten the session; `stepUpSeconds` limits how old it may be for
+ * operations that need it.
  */
 export const LONGEST_SESSION = {
   aal1: { idleSeconds: 14 * DAY, absoluteSeconds: 30 * DAY },
@@ -53,12 +55,14 @@ export const LONGEST_SESSION = {
   aal3: { idleSeconds: 15 * 60, absoluteSeconds: 12 * HOUR },
 } as const satisfies Record<Acr, object>;
 
-/** The longest life of any access token: what a policy may say at most, and how long a revocation must be remembered. */
+/**
+ * The longest life of any access token: the most that a policy may set, and how long a revocation must be remembered.
+ */
 export const LONGEST_ACCESS_TOKEN_SECONDS = 900;
 const SHORTEST_ACCESS_TOKEN_SECONDS = 60;
 const MOST_SESSIONS = 1_000;
 
-/** What a new version may say: it may only be tighter than the defaults of its level. */
+/** The rules of a new version, which may only be tighter than the limits of its level. */
 export const PolicyRules = z
   .strictObject({
     ...rules,
@@ -80,7 +84,7 @@ export const PolicyRules = z
   });
 export type PolicyRules = z.infer<typeof PolicyRules>;
 
-/** What governs new sessions of an application: its policy in force, and whether its clients must authenticate first. */
+/** What governs an application's new sessions: its active policy, and whether the client must authenticate. */
 export const GoverningPolicy = Policy.extend({ isConfidential: z.boolean() });
 export type GoverningPolicy = z.infer<typeof GoverningPolicy>;
 
@@ -94,7 +98,7 @@ export interface PolicyStore {
   applications(ids: readonly string[]): Promise<({ id: string; name: string } | undefined)[]>;
 }
 
-/** Which version of which application. */
+/** Identifies a policy version. */
 export type PolicyKey = Pick<Policy, "applicationId" | "version">;
 
 /** NOT_FOUND/APPLICATION_NOT_FOUND. */
@@ -109,7 +113,7 @@ export function deadlinesFrom(policy: Policy, now: Date): { idleDeadline: Date; 
   };
 }
 
-/** STEP_UP_REQUIRED/ACR_TOO_LOW, with what would do in `details.acrValues` (RFC 9470 section 3). */
+/** STEP_UP_REQUIRED/ACR_TOO_LOW, with the sufficient values in `details.acrValues` (RFC 9470 section 3). */
 export function acrTooLow(required: string | null): AppError {
   return new AppError("STEP_UP_REQUIRED", "ACR_TOO_LOW", "This application asks for a stronger sign-in.", {
     details: { acrValues: required === null ? [] : [required] },

@@ -1,4 +1,4 @@
-/** Deletes what retention says. Running it late or twice changes nothing. */
+/** Deletes what is past its retention. Running late or twice does no harm. */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { RetentionStore } from "./retention.ts";

@@ -3,7 +3,7 @@ import { RETENTION_MS, type RetentionStore } from "./retention.ts";
 
 const BATCH = 2_000;
 
-/** What goes row by row. Security events are a chain: they go from its front alone, and the database sees to that. */
+/** Kinds deleted row by row. Security events form a chain and go only from its front, by a function of the database. */
 const ROW_KINDS = [
   "redeemedGrants",
   "usedClientAssertions",
@@ -15,7 +15,7 @@ const ROW_KINDS = [
 ] as const;
 type RowKind = (typeof ROW_KINDS)[number];
 
-/** What goes: a table, its key, and the condition with `$1` as the moment before which it is past. */
+/** For each kind: the table, its key, and the condition for deletion; `$1` is the cutoff time. */
 const RULES: Readonly<Record<RowKind, { table: string; key: string; past: string }>> = {
   redeemedGrants: { table: "redeemed_grants", key: "jti", past: "expires_at < $1" },
   usedClientAssertions: { table: "used_client_assertions", key: "id", past: "good_until < $1" },
@@ -30,10 +30,10 @@ const RULES: Readonly<Record<RowKind, { table: string; key: string; past: string
   gatewayReplicas: { table: "gateway_replicas", key: "name", past: "heard_at < $1" },
 };
 
-/** The statement that deletes one batch of a kind; whatever dies between two of them leaves less to do. */
+/** The statement that deletes one batch of a kind. Batches commit one by one, so a crash loses no progress. */
 export function forgetSql(kind: RowKind): string {
   const { table, key, past } = RULES[kind];
-  // As an array: where Postgres joins by a loop, it would ask IN (...) again for each row, and delete without a limit.
+  // ARRAY(...), not IN (...): in a nested-loop join Postgres would run the subquery again per row and exceed the limit.
   return `DELETE FROM session.${table} WHERE ${key} = ANY (ARRAY(
             SELECT ${key} FROM session.${table} WHERE ${past} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED))`;
 }
