@@ -1,7 +1,8 @@
 /**
- * Identity says that a user was disabled, enabled again or deleted: every session that began with an earlier sign-in ends,
- * and no earlier sign-in opens one from now on. That one's password was changed ends none: they say which of theirs end.
- * The epoch only rises, so whatever comes twice, late or out of order changes nothing.
+ * Applies identity's user events. When a user was disabled, enabled again or deleted, every session from an earlier
+ * sign-in ends, and no earlier sign-in opens one any more. A changed password ends no session: the user chooses which
+ * to end.
+ * The epoch only rises, so events that arrive twice, late or out of order do no harm.
  */
 import type { JobHandler, UserEvent } from "@continuo/signals";
 import type { SecurityEventType } from "../audit/security-event.ts";
@@ -10,7 +11,9 @@ import type { Logged, RevocationAnnouncer } from "./revocation.ts";
 
 type UserEventType = Extract<SecurityEventType, "USER_DISABLED" | "USER_ENABLED" | "USER_DELETED" | "PASSWORD_CHANGED">;
 
-/** What is recorded, and why sessions end: those of a user who was enabled again, as they were disabled. */
+/**
+ * The event type to record and the reason why sessions end. ENABLED also ends those from before the user was disabled.
+ */
 const MEANS: Readonly<Record<UserEvent["because"], Pick<EndUserCommand, "type" | "reason">>> = {
   DISABLED: { type: "USER_DISABLED", reason: "USER_DISABLED" },
   ENABLED: { type: "USER_ENABLED", reason: "USER_DISABLED" },
@@ -22,24 +25,25 @@ export interface EndUserCommand {
   readonly userId: string;
   readonly epoch: number;
   readonly type: UserEventType;
-  /** Why the sessions end that are left; null when none do. */
+  /** Why the remaining sessions end; null when none do. */
   readonly reason: Extract<EndReason, "USER_DISABLED" | "USER_DELETED"> | null;
   readonly now: Date;
 }
 
-/** What was done. */
+/** The effect of an event. */
 export interface UserEnded {
   readonly deviceRev: number;
   readonly sessions: number;
-  /** Null when no session was there to end. */
+  /** Null when there was no session to end. */
   readonly logged: Logged | null;
 }
 
 export interface ApplyUserEventsStore {
   /**
-   * Raises the epoch, ends the sessions of before it and records the event, in one transaction; undefined when it was that
-   * high already. What ends no session waits, for when it is said again, until all before it was heard: a disabling that
-   * comes late still ends what it has to. Who was enabled before anybody here heard that they were disabled has both recorded.
+   * Raises the epoch, ends the sessions of lower epochs and records the event, in one transaction; undefined when the
+   * event is not due. An event is due while its epoch is above the known one; one that ends no session only when it is
+   * the next, so that a late USER_DISABLED still has its effect, and a repetition of the event applies it then. If
+   * USER_ENABLED arrives before its USER_DISABLED, both are recorded.
    */
   end(command: EndUserCommand): Promise<UserEnded | undefined>;
 }

@@ -6,7 +6,10 @@ import { endSessions, LOGGED } from "./end-sessions.store.ts";
 import type { ApplyUserEventsStore } from "./apply-user-events.jobs.ts";
 import { Logged } from "./revocation.ts";
 
-/** $1 user, $2 now, $3 epoch, $4 reason (null ends none), $5 type of the event. A user of whom there is no head has one from now on: it bars who comes late. */
+/**
+ * $1 user, $2 now, $3 epoch, $4 reason (null ends no session), $5 event type. Creates a missing head, so that late
+ * sign-ins are refused.
+ */
 const END = `
 WITH ${seenHead("$1")},
   target AS MATERIALIZED (
@@ -46,7 +49,7 @@ const Ended = z.object({
   logged: Logged.nullable(),
 });
 
-/** The end of a user's sessions in Postgres. */
+/** Applies user events in Postgres. */
 export function createApplyUserEventsStore(pool: Pool): ApplyUserEventsStore {
   return {
     async end({ userId, epoch, type, reason, now }) {

@@ -1,31 +1,34 @@
 /**
- * The one way in which sessions end, as SQL: by a person, at the policy's limit, after the reuse of a refresh token, at
- * a deadline. A statement that ends sessions names them in a CTE `target (id, user_id, kind, key, reason)`, advances
- * the heads of their users in a CTE `head (user_id, device_rev)`, and goes on with `endSessions`.
+ * The one way to end sessions, as SQL: by a person, at the policy's limit, after refresh token reuse, at a deadline. A
+ * statement that ends sessions selects them in a CTE `target (id, user_id, kind, key, reason)`, advances their users'
+ * heads in a CTE `head (user_id, device_rev)`, and continues with `endSessions`.
  *
- * Locks are taken in one order, so that nothing can deadlock: users' heads (by user id), then their sessions and
- * devices (which only the holder of the head changes), grants (by id), and last the head of the log.
+ * Locks are taken in one order, which rules out deadlocks: users' heads (by user id), then their sessions and devices
+ * (which only the holder of the head lock changes), grants (by id), and last the head of the revocation log.
  */
 import { z } from "zod";
 import { ANYBODY_TOLD, fanOutPayload, fanOutRevocation } from "./fan-out-revocation.jobs.ts";
 import { Logged } from "./revocation.ts";
 
-/** Where the values are: parameters such as `$4`, or literals. */
+/** SQL expressions for the values: parameters such as `$4`, or literals. */
 export interface EndSessionsSql {
-  /** `OF_TARGET`: each as the column `state` of `target` says. */
+  /** `OF_TARGET` takes the state from the column `state` of `target`. */
   readonly state: "REVOKED" | "EXPIRED" | "OF_TARGET";
   readonly now: string;
   /** uuid or null: the user who did it; a parameter, or a column of `target`. */
   readonly actor: string;
-  /** What must still be true of session `s` once its lock is held. */
+  /** A condition on session `s`, checked again once its row is locked. */
   readonly condition: string;
-  /** A device that the statement stamps itself (a row is changed once in a statement): an expression, default none. */
+  /**
+   * A device that the statement stamps itself, as one statement must not update a row twice. An expression; default
+   * none.
+   */
   readonly exceptDevice?: string;
 }
 
 /**
- * CTEs from `ended` on. Of use to the statement itself: `logged (seq, user_id, session_ids, told_at)`, a row for each revocation.
- * `seq` comes from the single head row, whose lock is held until the commit: so no reader of the log can see a number
+ * CTEs from `ended` on. The statement itself may use `logged (seq, user_id, session_ids, told_at)`, one row per
+ * revocation. `seq` comes from the single head row, locked until the commit, so no reader of the log sees a number
  * before all lower ones.
  */
 export function endSessions({ state, now, actor, condition, exceptDevice = "NULL" }: EndSessionsSql): string {
@@ -77,17 +80,17 @@ export function endSessions({ state, now, actor, condition, exceptDevice = "NULL
      ORDER BY ended.user_id, ended.id)`;
 }
 
-/** What the CTE `logged` wrote, as JSON to be parsed by `Logged`; null for nothing. */
+/** What the CTE `logged` wrote, as JSON for `Logged`; null when it wrote nothing. */
 export const LOGGED =
   "(SELECT json_build_object('seq', max(seq), 'posted', bool_or(told_at IS NULL)) FROM logged HAVING count(*) > 0)";
 
-/** What a statement returns that ended those of the CTE `from` whom it could: parsed by `EndedBatch`. */
+/** The result of a statement that ended what it could of the CTE `from`; parsed by `EndedBatch`. */
 export const endedBatch = (from: string): string => `
 SELECT (SELECT count(*) FROM ${from}) AS found, (SELECT count(*) FROM ended) AS ended, ${LOGGED} AS logged,
        (SELECT coalesce(json_agg(DISTINCT jsonb_build_object('userId', user_id, 'deviceRev', device_rev)), '[]')
           FROM ended) AS users`;
 
-/** How many were found and ended, and the users concerned with their device revision. */
+/** How many sessions were found and ended, and the affected users with their device revisions. */
 export const EndedBatch = z.object({
   found: z.coerce.number(),
   ended: z.coerce.number(),

@@ -1,6 +1,7 @@
 /**
- * Writes down what time has already decided: lapsed sessions become EXPIRED, with the same rows in log and outbox as a
- * sign-out, so that sockets close and people are told. It is never the authority: a lapsed session is refused without it.
+ * Records what time has already decided: lapsed sessions become EXPIRED, with the same log and outbox rows as a
+ * sign-out, so that sockets close and recipients are notified. It is never the authority: a lapsed session is refused
+ * without it.
  */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
@@ -14,9 +15,9 @@ export const expireSessions = defineJob({ name: "expire-sessions", schema: Paylo
 /** How often. Milliseconds. */
 export const EXPIRE_EVERY_MS = 5_000;
 
-/** What one batch has ended. */
+/** The result of one batch. */
 export interface Expired {
-  /** Lapsed sessions that were looked at. */
+  /** Lapsed sessions found. */
   readonly found: number;
   readonly ended: number;
   /** Null when nothing was ended. */
@@ -25,13 +26,16 @@ export interface Expired {
 }
 
 export interface ExpiryStore {
-  /** Ends up to `count` sessions whose deadline is past, those lapsed longest first. Users that are being changed wait for the next round. */
+  /**
+   * Ends up to `count` sessions whose deadline has passed, longest lapsed first. Skips users whose head is locked until
+   * the next round.
+   */
   expire(now: Date, count: number): Promise<Expired>;
 }
 
 const BATCH = 200;
 
-/** The handler: batches until none is left, or none of those left can be had. */
+/** The handler: runs batches until no lapsed session is left, or only ones of locked users. */
 export function createExpireSessions(options: {
   store: ExpiryStore;
   announce: RevocationAnnouncer;

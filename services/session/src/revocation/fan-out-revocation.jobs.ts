@@ -1,11 +1,14 @@
-/** After a sign-out: who else is told, devices, webhooks and applications. Not the revocation itself, which needs no job to hold. */
+/**
+ * Notifies the user's devices, webhooks and applications after a sign-out. The revocation itself needs no job to take
+ * effect.
+ */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { RevocationAnnouncer } from "./revocation.ts";
 
 const Payload = z.object({ seqs: z.array(z.number().int().positive()).min(1) });
 
-/** Written to the outbox with the revocations of a statement, where anybody is to be told. */
+/** Written to the outbox in the statement that revokes, if there is anybody to notify. */
 export const fanOutRevocation = defineJob({
   name: "fan-out-revocation",
   schema: Payload,
@@ -14,15 +17,18 @@ export const fanOutRevocation = defineJob({
   merge: (payloads) => ({ seqs: payloads.flatMap(({ seqs }) => seqs) }),
 });
 
-/** The payload for the revocations at `seqs`, a jsonb array, as an SQL expression. */
+/** SQL expression: the payload for the revocations `seqs`, a jsonb array. */
 export const fanOutPayload = (seqs: string): string => `jsonb_build_object('seqs', ${seqs})`;
 
-/** Whether anybody is told of revocations, as an SQL expression: else nothing is posted, and each is told with its commit. */
+/**
+ * SQL condition: some webhook or application is notified of revocations. If none is, nothing is posted and `told_at` is
+ * set at once.
+ */
 export const ANYBODY_TOLD = `
   (EXISTS (SELECT FROM session.webhooks WHERE disabled_at IS NULL)
    OR EXISTS (SELECT FROM session.applications WHERE backchannel_logout_uri IS NOT NULL))`;
 
-/** A revocation that has been told. */
+/** A revocation that has been fanned out. */
 export interface Told {
   readonly seq: number;
   readonly userId: string;
@@ -32,13 +38,13 @@ export interface Told {
 
 export interface FanOutStore {
   /**
-   * Posts a delivery for each webhook and application to be told, in one statement for all of them; those posted before
-   * stay, and `posted` does not count them. Revocations that are gone, or nobody's, are left out.
+   * Posts a delivery for each webhook and application to notify, in one statement. Deliveries posted before stay, and
+   * `posted` does not count them. Skips revocations that have been deleted or belong to no user.
    */
   deliver(seqs: readonly number[], now: Date): Promise<readonly Told[]>;
 }
 
-/** The handler: idempotent by the revocations' places in the log. */
+/** The handler: idempotent by the revocations' `seq`. */
 export function createFanOut(options: {
   store: FanOutStore;
   announce: Pick<RevocationAnnouncer, "devicesChanged"> & { posted(): Promise<void> };

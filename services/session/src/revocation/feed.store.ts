@@ -5,13 +5,19 @@ import { FeedReason, type FeedStore } from "./feed.ts";
 
 const PAGE = 1_000;
 
-/** Nor more sessions than this, but for those of its first entry: a gateway that starts anew takes no answer of any size. */
+/**
+ * A page also ends after about this many sessions, to bound the answer to a gateway that starts anew. The first entry
+ * always fits.
+ */
 const PAGE_SESSIONS = 50_000;
 
-/** A replica's row is written at most this often. Milliseconds; well below what counts as silence. */
+/** A replica's row is written at most this often. Milliseconds; well below the time after which it counts as silent. */
 const HEARD_EVERY_MS = 2_000;
 
-/** $1 replica, $2 seqs, $3 sockets closed, $4 now. Heads are locked by user id, as everywhere. OFFSET 0: sessions by their ids, never all. */
+/**
+ * $1 replica, $2 seqs, $3 sockets closed, $4 now. Heads are locked by user id, as everywhere. OFFSET 0 forces reading
+ * sessions by id.
+ */
 const ACKNOWLEDGE = `
 WITH fresh AS (
     INSERT INTO session.revocation_acks (seq, replica, at, sockets_closed)
@@ -34,9 +40,9 @@ WITH fresh AS (
 SELECT user_id AS "userId", device_rev AS "deviceRev" FROM head`;
 
 /**
- * $1 replica, $2 now, $3 where `from` begins, and what else `continues` needs. One snapshot: the head is never behind the page.
- * Whether the replica was heard of just now is asked before the upsert, which locks the row whatever it does then: a read that
- * writes nothing waits for no disk.
+ * $1 replica, $2 now, $3 where `from` begins, then what `continues` needs. One snapshot, so the head is never behind
+ * the page. Skips the upsert when the replica was heard of recently: even an upsert that changes nothing locks the row,
+ * and a read without writes does not wait for the disk.
  */
 const readPage = (from: string, continues: string): string => `
 WITH heard AS (
@@ -55,7 +61,7 @@ SELECT head.seq AS head, ${continues} AS continues, entry.*
     ON entry.before < ${PAGE_SESSIONS}
  WHERE head.id = 1
  ORDER BY entry.seq`;
-/** $4 when the entry at $3 was made, null where that is not known. */
+/** $4 when the entry at $3 was made, or null if unknown. */
 const PAGE_AFTER = readPage(
   "r.seq > $3::bigint",
   `($3::bigint <= head.seq AND ($4::timestamptz IS NULL OR EXISTS (
@@ -74,7 +80,7 @@ const Entry = z.object({
   at: z.date(),
 });
 
-/** The log in Postgres, as gateways follow it. */
+/** The revocation feed in Postgres. */
 export function createFeedStore(pool: Pool): FeedStore {
   return {
     async acknowledge(replica, acks, now) {

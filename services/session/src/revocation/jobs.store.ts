@@ -8,7 +8,7 @@ import type { FanOutStore } from "./fan-out-revocation.jobs.ts";
 
 const hasLapsed = (now: string): string => `least(s.idle_deadline, s.absolute_deadline) <= ${now}::timestamptz`;
 
-/** $1 now, $2 how many sessions at most. Activity may have moved a deadline meanwhile: asked again under the lock. */
+/** $1 now, $2 limit of sessions. Checks the deadline again under the lock, as activity may have moved it meanwhile. */
 const EXPIRE = `
 WITH lapsed AS MATERIALIZED (
     SELECT s.id, s.user_id,
@@ -24,8 +24,8 @@ WITH lapsed AS MATERIALIZED (
 ${endedBatch("lapsed")}`;
 
 /**
- * $1 seqs, $2 now. Whoever is told over HTTP has a row and, in the same transaction, a job of their own. Back-channel logout
- * is one for each ended session, however many ended at once.
+ * $1 seqs, $2 now. Each HTTP recipient gets a delivery row and, in the same transaction, a job of its own. Back-channel
+ * logout has one recipient per ended session, however many ended at once.
  */
 const DELIVER = `
 WITH entry AS MATERIALIZED (
@@ -68,7 +68,7 @@ const ToldRow = z.object({
   posted: z.coerce.number(),
 });
 
-/** What the jobs of revocation need of Postgres. */
+/** The store of the revocation jobs, in Postgres. */
 export function createRevocationJobsStore(pool: Pool): ExpiryStore & FanOutStore {
   return {
     async expire(now, count) {

@@ -14,7 +14,9 @@ async function devicesOf(ids: readonly string[], userId: string, context: Contex
   return devices.filter((device) => device !== undefined);
 }
 
-/** Throws UNAUTHENTICATED/SESSION_ENDED when nothing was signed out because somebody signed the viewer out before. */
+/**
+ * Throws UNAUTHENTICATED/SESSION_ENDED when nothing was signed out because the viewer's own session had ended before.
+ */
 async function toPayload(
   { receipt, deviceIds }: SignOut,
   userId: string,
@@ -34,7 +36,7 @@ export const revocationResolvers: Resolvers = {
   },
 
   Mutation: {
-    // The one operation that a session already ended may repeat.
+    // The only operation allowed in an ended session, so that a repetition succeeds.
     signOut: async (_root, _args, context) => {
       const viewer = requireViewer(context);
       const { receipt, deviceIds } = await context.revocations.signOut(viewer);

@@ -17,8 +17,8 @@ import {
 } from "./revocation.ts";
 
 /**
- * $2 commands: a row a command, one a user. `session`, `device` and `except_device` say which, as far as they are there;
- * `with_approved`: what was approved in `session` too; `asked_in`: a session that must be live itself.
+ * $2 commands: one row per command, one command per user. `session`, `device` and `except_device`, where given, select
+ * sessions; `with_approved` adds those approved in `session`; `asked_in` is a session that must itself be live.
  */
 const COMMANDS = `
   command AS MATERIALIZED (
@@ -26,7 +26,7 @@ const COMMANDS = `
              user_id uuid, actor_id uuid, asked_in uuid, reason text, kind text, key text, session uuid, device uuid,
              except_device uuid, with_approved boolean, epoch int))`;
 
-/** CTEs that end with `target`: what is live of what each command says. $1 now. */
+/** CTEs up to `target`: the live sessions that each command selects. $1 now. */
 const TARGETS = `
   live AS MATERIALIZED (
     -- OFFSET 0, here and below: each by the index; joined, all that live may be read, and all that were ever approved.
@@ -49,7 +49,7 @@ const TARGETS = `
        AND (command.asked_in IS NULL OR EXISTS (
              SELECT FROM live AS own WHERE own.id = command.asked_in AND own.user_id = command.user_id)))`;
 
-/** From `target` to its end. $1 now. */
+/** CTEs from `target` on, which end its sessions. $1 now. */
 const END_TARGETS = `
   ${advancedHeads("SELECT target.user_id FROM target")},
   ${endSessions({ state: "REVOKED", now: "$1", actor: "target.actor_id", condition: "true" })}`;
@@ -65,8 +65,8 @@ SELECT head.user_id IS NULL AND EXISTS (SELECT FROM target WHERE target.user_id 
  ORDER BY command.place`;
 
 /**
- * A row a refresh token: $2 grant ids, $3 salts, $4 clients that present them. Of one person's only the first that is live is a
- * command; the others have `moved`.
+ * One row per refresh token: $1 now, $2 grant ids, $3 salts, $4 clients that present them. For each user only the first
+ * live session becomes a command; the rows of the others are `moved`.
  */
 const REVOKE_PRESENTED = `
 WITH presented AS MATERIALIZED (
@@ -105,13 +105,15 @@ interface RevokeRow extends UserChangeRow {
 
 interface PresentedRow extends RevokeRow {
   readonly place: string;
-  /** Whether the client that presents the token is the one that it was given to. */
+  /** Whether the token was issued to the client that presents it. */
   readonly isTheirs: boolean;
   readonly sessionId: string;
   readonly userId: string;
 }
 
-/** Revocations in Postgres. Those that come at once share a statement and a commit: each would wait for the head of the log. */
+/**
+ * Revocations in Postgres. Concurrent ones share a statement and a commit, as each would wait for the head of the log.
+ */
 export function createRevocationStore(pool: Pool, prisma: PrismaClient): RevocationStore {
   const revoke = gather(
     async (commands: readonly RevokeCommand[]) => {
@@ -195,7 +197,7 @@ function endedOf({ seq, posted, deviceRev, sessionIds, deviceIds }: RevokeRow, a
   };
 }
 
-/** A row of `command`. */
+/** The columns of a `command` row. */
 function columnsOf({ userId, selector, reason, actor }: RevokeCommand): Readonly<Record<string, unknown>> {
   return {
     user_id: userId,

@@ -1,6 +1,6 @@
 /**
- * Revocation: ending sessions, by whom, why, and the proof of it.
- * It holds from its commit on; gateways learn of it by reading the log, and the jobs that follow only tell people.
+ * Revocation: ending sessions, with who did it, why, and a receipt.
+ * It takes effect with its commit; gateways learn of it from the log, and the jobs that follow only notify.
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -12,11 +12,11 @@ import type { RefreshTokenParts } from "../token/refresh-token.ts";
 /** Which live sessions of a user to end. */
 export type Selector =
   | { readonly kind: "SESSION"; readonly sessionId: string }
-  /** A session and all that were approved in it, and in those. */
+  /** A session and all sessions approved in it, directly or indirectly. */
   | { readonly kind: "LINEAGE"; readonly sessionId: string }
   | { readonly kind: "DEVICE"; readonly deviceId: string }
   | { readonly kind: "OTHER_DEVICES"; readonly exceptDeviceId: string }
-  /** All of the user's, the caller's own included; it also raises the user's epoch. */
+  /** All of the user's sessions, the caller's own included; also raises the user's epoch. */
   | { readonly kind: "EVERYWHERE" };
 
 export interface RevocationAck {
@@ -25,48 +25,48 @@ export interface RevocationAck {
   readonly socketsClosed: number;
 }
 
-/** Proof of a revocation, or of one taken back. */
+/** Proof of a revocation, or of its undo. */
 export interface RevocationReceipt {
   readonly seq: number;
   readonly at: Date;
-  /** How many sessions it ended; when it took a revocation back, how many it gave back. */
+  /** How many sessions it ended, or restored if it is an undo. */
   readonly sessionsEnded: number;
   readonly acks: readonly RevocationAck[];
-  /** The replicas that have not answered, and may still let in what it ended. */
+  /** The replicas that have not acknowledged it and may still accept the ended sessions. */
   readonly pendingReplicas: readonly string[];
 }
 
-/** The receipt of something that was committed a moment ago. */
+/** The receipt right after the commit: nothing has been heard from any replica. */
 export function heardNothing({ seq, at, sessions }: { seq: number; at: Date; sessions: number }): RevocationReceipt {
   return { seq, at, sessionsEnded: sessions, acks: [], pendingReplicas: [] };
 }
 
-/** A gateway replica, as it was last heard of. One that has taken its leave is not known any more. */
+/** A gateway replica, and when it was last heard of. A replica that signed off is no longer known. */
 export interface Replica {
   readonly name: string;
   readonly heardAt: Date;
 }
 
-/** A replica that has been silent for this long has long turned strict and asks before each operation. Milliseconds. */
+/** After this silence a replica is strict for certain: it reads the log before each operation. Milliseconds. */
 const SILENT_AFTER_MS = 10_000;
 
 /**
- * For posture OPEN it goes on from what it knew, for the life of an access token; a minute more for clocks that disagree.
- * Milliseconds.
+ * With posture OPEN a silent replica still goes by what it last knew, for the life of an access token; includes a
+ * minute for clock differences. Milliseconds.
  */
 const OPEN_FOR_MS = (LONGEST_ACCESS_TOKEN_SECONDS + 60) * 1_000;
 
-/** Since when a replica must have been silent to let nobody in whose session has ended. */
+/** A replica silent since this time or longer accepts no ended session any more. */
 export const heardSince = (now: Date, mayBeOpen: boolean): Date =>
   new Date(now.getTime() - (mayBeOpen ? OPEN_FOR_MS : SILENT_AFTER_MS));
 
-/** When the last of all replicas that are there had applied it; null while one has not, or none is there. */
+/** When the last known replica had applied it; null while one is pending, or when none has acknowledged it. */
 export function completedAt({ acks, pendingReplicas }: RevocationReceipt): Date | null {
   if (pendingReplicas.length > 0 || acks.length === 0) return null;
   return new Date(Math.max(...acks.map(({ at }) => at.getTime())));
 }
 
-/** What a statement wrote to the log: its newest place there, and whether the outbox has a row of it. */
+/** What a statement wrote to the log: its highest `seq`, and whether it posted to the outbox. */
 export const Logged = z.object({ seq: z.number().int(), posted: z.boolean() });
 export type Logged = z.infer<typeof Logged>;
 
@@ -82,12 +82,12 @@ export interface RevokeCommand {
   readonly userId: string;
   readonly selector: Selector;
   readonly reason: EndReason;
-  /** Who asked for it, in a session that must still be live; null when it was ourselves. */
+  /** The user who asked, and their session, which must still be live; null when the system itself revokes. */
   readonly actor: Pick<Viewer, "userId" | "sessionId"> | null;
   readonly now: Date;
 }
 
-/** As a client signs its session out by a refresh token (RFC 7009). */
+/** A client's revocation of its session by a refresh token (RFC 7009). */
 export interface RevokePresentedCommand {
   readonly presented: Pick<RefreshTokenParts, "grantId" | "salt">;
   readonly applicationId: string;
@@ -98,26 +98,26 @@ export type EndedOfUser = Ended & { readonly userId: string };
 
 export interface RevocationStore {
   /**
-   * Ends what the selector names and is live, in one transaction with its row in the log; undefined when there is nothing,
-   * or when the actor's own session has ended before.
+   * Ends the live sessions that the selector matches, in one transaction with the log row; undefined when there are
+   * none, or when the actor's own session has already ended.
    */
   revoke(command: RevokeCommand): Promise<Ended | undefined>;
   /**
-   * The same for the session of a grant, with that salt; undefined also when there is none. Throws
-   * UNAUTHENTICATED/TOKEN_NOT_YOURS when it was given to another application.
+   * The same for the session of the grant with that id and salt; undefined also when there is no such grant. Throws
+   * UNAUTHENTICATED/TOKEN_NOT_YOURS when the grant belongs to another application.
    */
   revokePresented(command: RevokePresentedCommand): Promise<EndedOfUser | undefined>;
-  /** The receipt of a revocation that `actorId` asked for, as it stands at `now`. */
+  /** The receipt, as of `now`, of a revocation that `actorId` requested. */
   receipt(seq: number, actorId: string, now: Date): Promise<RevocationReceipt | undefined>;
 }
 
-/** Tells the other processes after a commit; may be lost without harm. */
+/** Notifies other processes after a commit; a lost announcement does no harm. */
 export interface RevocationAnnouncer {
   revoked(logged: Logged): Promise<void>;
   devicesChanged(userId: string, deviceRev: number): Promise<void>;
 }
 
-/** What came of a sign-out. */
+/** The result of a sign-out. */
 export interface SignOut {
   /** Undefined when there was nothing to sign out. */
   readonly receipt: RevocationReceipt | undefined;
@@ -125,20 +125,26 @@ export interface SignOut {
 }
 
 export interface Revocations {
-  /** Signs the viewer out here; repeating it is harmless. */
+  /** Ends the viewer's session; idempotent. */
   signOut(viewer: Viewer): Promise<SignOut>;
-  /** Signs out a device of the viewer; one that is not theirs loses nothing. */
+  /** Signs out one of the viewer's devices; does nothing for a device that is not theirs. */
   signOutDevice(viewer: Viewer, deviceId: string): Promise<SignOut>;
   signOutOtherDevices(viewer: Viewer): Promise<SignOut>;
-  /** Ends one session of the viewer, and with `andApproved` what was approved in it; one that is not theirs loses nothing. */
+  /**
+   * Ends one of the viewer's sessions, with `andApproved` also those approved in it; does nothing for one that is not
+   * theirs.
+   */
   signOutSession(viewer: Viewer, sessionId: string, andApproved: boolean): Promise<SignOut>;
   /** Ends all sessions of the viewer, this one included. */
   signOutEverywhere(viewer: Viewer): Promise<SignOut>;
-  /** Ends one session whose refresh token came back. */
+  /** Ends a session whose refresh token was reused. */
   endForReuse(session: Session): Promise<void>;
-  /** Signs a session out for its client, which has shown an access token of it (RFC 7009). */
+  /** Ends a session for its client, which presented an access token of it (RFC 7009). */
   endByClient(session: Pick<Session, "id" | "userId">): Promise<void>;
-  /** The same by a refresh token, used before or not. Throws UNAUTHENTICATED/TOKEN_NOT_YOURS for another client's. */
+  /**
+   * The same by a refresh token, whether or not it was used before. Throws UNAUTHENTICATED/TOKEN_NOT_YOURS for another
+   * client's.
+   */
   endPresented(presented: RefreshTokenParts, applicationId: string): Promise<void>;
   /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for somebody else's. */
   receipt(viewer: Viewer, seq: string): Promise<RevocationReceipt>;
@@ -146,7 +152,7 @@ export interface Revocations {
 
 const SEQ = /^[1-9]\d{0,14}$/;
 
-/** A place in the log as clients write it; undefined for what is none. */
+/** Parses a `seq` from a client; undefined when it is not valid. */
 export const parseSeq = (text: string): number | undefined => (SEQ.test(text) ? Number(text) : undefined);
 
 /** Wires the use cases. */

@@ -7,7 +7,7 @@ import { lockedHeads } from "../database/user-change.ts";
 import { EndedBatch, endedBatch, endSessions } from "./end-sessions.store.ts";
 import type { RevokeWhereStore, SessionFilter } from "./revoke-where.ts";
 
-/** $1 now, then the filter in the order of `valuesOf`: a condition that is null holds for all. */
+/** $1 now, then the filter in the order of `valuesOf`; a null condition matches everything. */
 const MATCHES = `
   s.state = 'ACTIVE' AND ${isLive("s", "$1::timestamptz")}
   AND ($2::uuid IS NULL OR s.user_id = $2) AND ($3::uuid IS NULL OR s.id = $3) AND ($4::uuid IS NULL OR s.device_id = $4)
@@ -23,12 +23,15 @@ SELECT count(*) AS sessions, count(DISTINCT user_id) AS users,
           FROM (SELECT application_id, count(*) FROM matching GROUP BY 1) AS each) AS applications
   FROM matching`;
 
-/** $12 how many. */
+/** $12 limit. */
 const LIST = `
 SELECT ${sessionColumns("s")} FROM session.sessions AS s
  WHERE ${MATCHES} ORDER BY s.last_active_at DESC, s.id LIMIT $12`;
 
-/** $12 kind, $13 key, $14 how many at most, $15 begun at. Heads are waited for, by user id; what still matches behind their locks is ended. */
+/**
+ * $12 kind, $13 key, $14 limit, $15 begun at. Waits for the heads' locks, by user id, and ends the sessions that are
+ * not ended then.
+ */
 const REVOKE = `
 WITH found AS MATERIALIZED (
     SELECT s.id, s.user_id FROM session.sessions AS s WHERE ${MATCHES} AND s.started_at <= $15::timestamptz
@@ -87,7 +90,7 @@ function valuesOf(filter: SessionFilter): unknown[] {
   ];
 }
 
-/** What the log says: the one application or user that was named, else the filter itself. */
+/** Kind and key for the log: the application or user if that is the only condition, else the whole filter. */
 function selectorOf(filter: SessionFilter): { kind: string; key: string } {
   const [only, ...others] = Object.entries(filter).filter(([, value]) => value !== undefined);
   if (only !== undefined && others.length === 0) {

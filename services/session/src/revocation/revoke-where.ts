@@ -1,15 +1,15 @@
 /**
- * Revocation by an operator: every live session that a filter names, in batches, each a commit of its own. It may die at
- * any point and be started again: what has ended is not found any more.
+ * Revocation by an operator: ends every live session that a filter matches, in batches that commit one by one. It can
+ * be interrupted at any point and restarted, as ended sessions no longer match.
  */
 import { z } from "zod";
 import type { Session } from "../session/session.ts";
 import type { Logged, RevocationAnnouncer } from "./revocation.ts";
 
-/** ISO 8601: a date alone is its midnight in UTC. Laxer forms would let a typing error mean another year. */
+/** ISO 8601; a date alone means midnight UTC. With laxer formats, a typing error could mean another year. */
 const moment = z.union([z.date(), z.union([z.iso.datetime({ offset: true }), z.iso.date()]).pipe(z.coerce.date())]);
 
-/** Which live sessions: all conditions that are given must hold. */
+/** Conditions on live sessions; all that are given must hold. */
 export const SessionConditions = z
   .strictObject({
     userId: z.uuid().optional(),
@@ -21,7 +21,7 @@ export const SessionConditions = z
       .string()
       .regex(/^[A-Z]{2}$/)
       .optional(),
-    /** As it is kept with a session: /24 or /48. */
+    /** As stored with a session: /24 or /48. */
     ipPrefix: z.string().min(1).max(64).optional(),
     startedBefore: moment.optional(),
     lastActiveBefore: moment.optional(),
@@ -35,14 +35,14 @@ export const SessionConditions = z
     "versions are those of an application's policy: name the application",
   );
 
-/** Which live sessions to end: never all for want of a condition. */
+/** Which live sessions to end; at least one condition, so that an empty filter never ends all. */
 export const SessionFilter = SessionConditions.refine(
   (filter) => Object.values(filter).some((value) => value !== undefined),
   "name at least one condition",
 );
 export type SessionFilter = z.infer<typeof SessionFilter>;
 
-/** What one batch has ended. */
+/** The result of one batch. */
 export interface Batch {
   /** Null when nothing was ended. */
   readonly logged: Logged | null;
@@ -51,38 +51,38 @@ export interface Batch {
   readonly users: readonly { userId: string; deviceRev: number }[];
 }
 
-/** What a filter names. */
+/** What a filter matches. */
 export interface Count {
   readonly sessions: number;
   readonly users: number;
-  /** How many of them in each application. */
+  /** Sessions per application. */
   readonly applications: Readonly<Record<string, number>>;
 }
 
 export interface RevokeWhereStore {
-  /** Up to `limit` of them, the latest used first. */
+  /** Up to `limit` matching sessions, most recently active first. */
   list(filter: SessionFilter, limit: number, now: Date): Promise<Session[]>;
   /** Writes nothing. */
   count(filter: SessionFilter, now: Date): Promise<Count>;
-  /** Ends up to `count` of those that had started by `begunAt`, with a row in the log for each user concerned. */
+  /** Ends up to `count` matching sessions that had started by `begunAt`, with one log row per affected user. */
   revoke(filter: SessionFilter, count: number, begunAt: Date, now: Date): Promise<Batch>;
 }
 
-/** What came of it. `lastSeq` is the newest place in the log; null when nothing was there to end. */
+/** The total result. `lastSeq` is its highest `seq` in the log; null when there was nothing to end. */
 export interface RevokedWhere {
   readonly sessionsEnded: number;
   readonly usersConcerned: number;
   readonly lastSeq: number | null;
-  /** False when it was told to stop before. */
+  /** False when `signal` stopped it early. */
   readonly isComplete: boolean;
 }
 
-/** Few enough that nobody waits long for the head of the log, and that gateways hear of each at once. */
+/** Small enough that others do not wait long for the head of the log, and gateways learn of each batch at once. */
 const BATCH = 100;
 
 /**
- * Wires it; `progress` is called after each batch with what has ended so far, `signal` stops it after a batch. Who signs
- * in while it works is not concerned: so it comes to an end, however many do.
+ * Wires the use case. Calls `progress` after each batch with the number ended so far; `signal` stops it after a batch.
+ * Sessions that start meanwhile are left alone, so it terminates however many do.
  */
 export function createRevokeWhere(options: {
   store: RevokeWhereStore;

@@ -9,9 +9,9 @@ import { Logged } from "./revocation.ts";
 import type { UndoOutcome, UndoStore } from "./undo.ts";
 
 /**
- * $1 user, $2 now, $3 seq, $4 since, $5 session that asks. A session comes back with its newest grant alone:
- * the others were dead before it was ended. A confidential client has the key that it proved last. Locks are taken in the
- * order of `end-sessions.store.ts`.
+ * $1 user, $2 now, $3 seq, $4 since, $5 the asking session. A session is restored with its newest grant only, as its
+ * older grants were revoked before it ended. A confidential client's grant is bound to the key that it proved last, not
+ * to the device's. Locks are taken in the order of `end-sessions.store.ts`.
  */
 const UNDO = `
 WITH ${seenHead("$1")},

@@ -1,6 +1,6 @@
 /**
- * Undoing a sign-out: who signed out other devices by mistake takes it back for a short while. Until then the sign-out
- * holds everywhere; only devices that still prove their key by each request come back.
+ * Undoing a sign-out: a user who signed out other devices by mistake can undo it for a short time. Until undone, the
+ * sign-out holds everywhere; only sessions bound to a key, which each request must prove, are restored.
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -13,21 +13,21 @@ import {
   type RevocationReceipt,
 } from "./revocation.ts";
 
-/** How long a sign-out can be taken back. Milliseconds. */
+/** How long a sign-out can be undone. Milliseconds. */
 const UNDO_WINDOW_MS = 10 * 60_000;
 
-/** Why a session stays ended although its sign-out was taken back. */
+/** Why a session stays ended although its sign-out was undone. */
 export type NotRestoredReason =
-  /** It is bound to no key: whoever holds a copy of its tokens would come back as well. */
+  /** It is bound to no key, so anyone with a copy of its tokens would be restored too. */
   | "NO_KEY"
-  /** A deadline has passed meanwhile. */
+  /** It has reached a deadline meanwhile. */
   | "EXPIRED"
-  /** Somebody has signed in again on the device. */
+  /** Somebody has signed in again on the device, in the same application. */
   | "SIGNED_IN_AGAIN"
-  /** As many sessions as the policy allows are there already. */
+  /** The user already has as many sessions as the policy allows. */
   | "SESSION_LIMIT_REACHED";
 
-/** A session of the sign-out, and what became of it; `reason` is null for one that is back. */
+/** A session of the sign-out; `reason` is null when it was restored. */
 export interface Undone {
   readonly sessionId: string;
   readonly deviceId: string;
@@ -45,9 +45,9 @@ export type UndoOutcome =
 
 export interface UndoStore {
   /**
-   * Gives back what can be given back of the revocation at `seq`, if `userId` asked for it after `since`, as a signing-out
-   * of others, and it has not been taken back: in one transaction with its own row in the log. For a session that is
-   * younger than the revocation there is none: a sign-in, perhaps a thief's, undoes no sign-out that came before it.
+   * Restores what it can of the revocation at `seq`, in one transaction with a log row of its own, if the revocation
+   * was a sign-out of `userId`'s other devices after `since` and has not been undone. NOT_FOUND when `sessionId` is
+   * younger than the revocation: a later sign-in, perhaps a thief's, must not undo it.
    */
   undo(command: {
     readonly userId: string;
@@ -58,15 +58,16 @@ export interface UndoStore {
   }): Promise<UndoOutcome>;
 }
 
-/** What came of it. `receipt` is undefined when nothing could be given back. */
+/** The result of an undo. `receipt` is undefined when nothing could be restored. */
 export interface Undo {
   readonly receipt: RevocationReceipt | undefined;
   readonly sessions: readonly Undone[];
 }
 
 /**
- * Wires the use case. Throws NOT_FOUND/RECEIPT_NOT_FOUND (also for somebody else's, for what was no signing-out of
- * others, and for one before the viewer's sign-in), CONFLICT/ALREADY_UNDONE, CONFLICT/UNDO_WINDOW_PASSED.
+ * Wires the use case. Throws NOT_FOUND/RECEIPT_NOT_FOUND (also for another user's revocation, for one that did not sign
+ * out other devices, and for one older than the viewer's session), CONFLICT/ALREADY_UNDONE,
+ * CONFLICT/UNDO_WINDOW_PASSED.
  */
 export function createUndoSignOut(options: {
   store: UndoStore;
