@@ -1,9 +1,9 @@
-/** What the executor asks for each fetch of a plan: the subgraph, with errors placed where they belong. */
+/** Adapts a subgraph client to the executor's fetches, and gives every error a path. */
 import { Kind, parse } from "graphql";
 import type { SubgraphError } from "./subgraph-error.ts";
 import type { Scope, SubgraphAnswer, SubgraphClient } from "./subgraph-client.ts";
 
-/** A subgraph, asked for one fetch. The answer is the asker's own; each error has a path within it. */
+/** Runs one fetch at a subgraph. The caller owns the answer; each error has a path within it. */
 export type DataSource = (
   request: {
     readonly query: string;
@@ -14,7 +14,7 @@ export type DataSource = (
   scope: Scope,
 ) => Promise<Pick<SubgraphAnswer, "data" | "errors">>;
 
-/** The source over a client. */
+/** A data source over a client. */
 export function createDataSource(client: Pick<SubgraphClient, "graphql">): DataSource {
   return async (request, scope) => {
     const answer = await client.graphql(request, scope);
@@ -33,10 +33,10 @@ export function placeErrors(
   const entities = variables["representations"];
   let unplaced = 0;
   return answer.errors.flatMap((error) => {
-    // The executor turns `_entities` and an index into a place in the client's operation; without one it is all of them.
+    // The executor maps `_entities` and an index to a place in the client's operation; without an index, to all places.
     const isPlaced = Array.isArray(entities) ? typeof error.path?.[1] === "number" : error.path !== undefined;
     if (isPlaced) return [error];
-    // Each of them is told in every place.
+    // Each of these is reported at every place.
     unplaced += 1;
     if (unplaced > MOST_UNPLACED) return [];
     if (Array.isArray(entities)) return entities.map((_, index) => ({ ...error, path: ["_entities", index] }));

@@ -1,7 +1,10 @@
-/** One request and its whole answer: undici's `request` makes a stream of each answer, which costs as much as all else it does. */
+/**
+ * Sends one request and reads the whole response. Uses undici's `dispatch`, because `request` creates a stream per
+ * response, which costs as much as everything else it does.
+ */
 import type { Dispatcher } from "undici";
 
-/** An answer that has come to its end. */
+/** A complete response. */
 export interface Answer {
   readonly status: number;
   readonly text: string;
@@ -10,8 +13,8 @@ export interface Answer {
 }
 
 /**
- * Rejects when there is no whole answer within so many milliseconds, and as soon as the signal says that nobody waits for it,
- * also while it waits for a connection. The pool's own timers begin anew with each part of an answer.
+ * Rejects if the response is not complete within `withinMs` milliseconds, or as soon as `signal` aborts, even while
+ * waiting for a connection. The pool's own timeouts are not used, because they restart with each chunk.
  */
 export function dispatch(
   pool: Pick<Dispatcher, "dispatch">,

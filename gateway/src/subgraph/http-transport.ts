@@ -1,4 +1,4 @@
-/** A subgraph over pooled HTTP connections, with deadlines and a limit to the size of an answer. */
+/** A subgraph over pooled HTTP connections, with deadlines and a limit on the size of a response. */
 import { AppError } from "@continuo/errors";
 import { Pool } from "undici";
 import { dispatch } from "./dispatch.ts";
@@ -7,16 +7,16 @@ import type { SubgraphTransport } from "./transport.ts";
 
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const CONNECTIONS = 64;
-/** Long answers at once; they keep no connection from the others. */
+/** The most concurrent streamed responses; their pool is separate, so they take no connections from other requests. */
 const STREAM_CONNECTIONS = 16;
-/** Requests that wait at once. What comes beyond them is asked to come again. */
+/** The most concurrent requests that wait for a change. More are told to retry later. */
 const WAITING_CONNECTIONS = 1_000;
 /** Well below the 65 s after which a subgraph closes an idle connection. */
 const KEEP_ALIVE_MS = 30_000;
-/** The connection failed; whether the request arrived is not known. */
+/** Errors of a failed connection, after which it is unknown whether the request arrived. */
 const CONNECTION_FAULTS = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT"]);
 
-/** Connections to the subgraph at `url` (its base). Opens none before the first request. */
+/** Connects to the subgraph at `url` (its base URL). Opens no connection before the first request. */
 export function createHttpTransport(url: string, streamWithinMs: number): SubgraphTransport {
   const { origin, pathname } = new URL(url);
   const base = pathname.replace(/\/+$/, "");
@@ -48,7 +48,7 @@ export function createHttpTransport(url: string, streamWithinMs: number): Subgra
       return dispatch(waits ? waiting : pool, options, { withinMs, signal });
     },
     async stream({ path, headers }) {
-      // Until it begins, with the wait for a connection; what is under way may take its time.
+      // The deadline covers the wait for a connection and the response's headers; the body may take longer.
       const reply = await within(streamWithinMs, (signal) =>
         streams.request({ method: "GET", path: `${base}${path}`, headers: { ...headers }, signal }),
       );
@@ -67,13 +67,13 @@ function tooManyWait(): AppError {
   });
 }
 
-/** Whether a request may never have arrived, so that a read is worth another try. */
+/** Whether the request may never have arrived, so that a read can be retried. */
 export function isConnectionFault(cause: unknown): boolean {
   const code = codeOf(cause);
   return typeof code === "string" && CONNECTION_FAULTS.has(code);
 }
 
-/** Whether an answer was longer than we take. */
+/** Whether the response exceeded our size limit. */
 export function isTooLarge(cause: unknown): boolean {
   return codeOf(cause) === "UND_ERR_RES_EXCEEDED_MAX_SIZE";
 }

@@ -1,4 +1,7 @@
-/** A subgraph in this process. Its operations need no socket, no text and no signature; its other routes come through its own front. */
+/**
+ * A subgraph in this process. Its operations need no socket, serialization or signature; its other routes go through
+ * its own HTTP handlers.
+ */
 import type { Caller } from "@continuo/access";
 import type { SubgraphTransport, TransportReply, TransportRequest } from "./transport.ts";
 
@@ -20,19 +23,22 @@ interface LocalAnswer {
   readonly errors?: readonly unknown[] | undefined;
 }
 
-/** What a subgraph offers to a gateway in the same process (`local` of `@continuo/subgraph`). */
+/** A subgraph's interface to a gateway in the same process (`local` of `@continuo/subgraph`). */
 export interface LocalSubgraph {
-  /** Runs an operation as `caller`, whom nobody verifies again. The data is the asker's own. */
+  /** Runs an operation as `caller`, without verifying it. The gateway owns the returned data. */
   graphql(request: LocalRequest, scope: LocalScope): Promise<LocalAnswer>;
-  /** Runs a subscription likewise, until it is left by the signal or `return`; an answer instead says why it cannot be. */
+  /**
+   * Runs a subscription in the same way, until the signal aborts or `return` is called; returns an answer instead if it
+   * cannot start.
+   */
   subscribe(request: LocalRequest, scope: LocalScope): Promise<AsyncIterable<LocalAnswer> | LocalAnswer>;
-  /** Any other route, as if it had come over HTTP. */
+  /** Requests any other route, as over HTTP. */
   send(request: Pick<TransportRequest, "method" | "path" | "headers" | "body">): Promise<TransportReply>;
-  /** The same, as it comes. */
+  /** Requests a route and streams its response. */
   stream: SubgraphTransport["stream"];
 }
 
-/** Its routes, each with a deadline. */
+/** A transport to its routes, with deadlines. */
 export function createLocalTransport(subgraph: LocalSubgraph): SubgraphTransport {
   return {
     send: ({ method, path, headers, body, withinMs }) =>
@@ -43,8 +49,8 @@ export function createLocalTransport(subgraph: LocalSubgraph): SubgraphTransport
 }
 
 /**
- * Rejects when the answer takes longer than so many milliseconds. What is under way is told by its signal, as it would be by
- * a connection that breaks: then, and when `gone` says that nobody waits any more.
+ * Rejects if `ask` takes longer than `ms` milliseconds. The signal passed to `ask` then aborts, as it would when a
+ * connection breaks; it also aborts when `gone` does, because the client no longer waits.
  */
 export async function within<Answer>(
   ms: number,

@@ -1,6 +1,6 @@
 /**
- * How an operation gets to its subgraph, and the answer back: over a socket that many share, over HTTP where no socket takes it,
- * or in this process. Knows no GraphQL but what begins with `mutation`.
+ * Carries operations to a subgraph and answers back: over shared sockets, over HTTP if no socket is available, or
+ * within this process. All it knows of GraphQL is that mutations begin with `mutation`.
  */
 import { openOperationSockets, SocketLost } from "@continuo/operation-socket";
 import { createGauge, type Logger } from "@continuo/process";
@@ -13,14 +13,17 @@ export interface Operation {
   readonly query: string;
   readonly variables?: Record<string, unknown>;
   readonly operationName?: string | undefined;
-  /** How long the subgraph is asked to wait for something to tell, beyond the time for an answer. Milliseconds. */
+  /** How long the subgraph is asked to wait for a change, in addition to the normal deadline. Milliseconds. */
   readonly waitMs?: number;
-  /** An answer that is as new as the poke of this number is new enough. Only told to a subgraph in this process. */
+  /**
+   * The number of the poke that caused this read: an answer that includes its change is recent enough. Sent only to a
+   * subgraph in this process.
+   */
   readonly heard?: number | undefined;
 }
 
 export interface OperationLink extends AsyncDisposable {
-  /** The answer as it came; `status` is HTTP's, if it came so. Rejects when there is none. */
+  /** Returns the raw answer, with the HTTP status if it came over HTTP. Rejects if there is none. */
   ask(operation: Operation, scope: Scope): Promise<{ readonly sent: unknown; readonly status?: number }>;
 }
 
@@ -30,15 +33,15 @@ const openSockets = createGauge("continuo_subgraph_sockets", "Sockets for operat
 ]);
 
 /**
- * To the subgraph whose base is `url`. A read whose connection broke is sent again, over HTTP; a change is not, and runs to
- * its end also when nobody waits for it any more.
+ * A link to the subgraph with base URL `url`. A read whose connection breaks is retried over HTTP. A mutation is not,
+ * and runs to completion even if the client no longer waits.
  */
 export function createRemoteLink(options: {
   name: string;
   url: string;
   transport: SubgraphTransport;
   headersFor: (scope: Scope) => Promise<Record<string, string>>;
-  /** Of the gateway itself. */
+  /** The gateway's own identity headers. */
   ownHeaders: () => Promise<Record<string, string>>;
   answerWithinMs: number;
   logger: Logger;
@@ -68,7 +71,7 @@ export function createRemoteLink(options: {
         return { sent: parseJson(text), status };
       }
 
-      // What waits has connections of its own, so that it takes nobody's place.
+      // Requests that wait use connections of their own, so they do not take those of others.
       const overSocket = waits ? undefined : sockets.ask(asked, headers, { withinMs, signal });
       try {
         return overSocket ? { sent: await overSocket } : await overHttp();
@@ -85,7 +88,7 @@ export function createRemoteLink(options: {
   };
 }
 
-/** To a subgraph in this process. */
+/** A link to a subgraph in this process. */
 export function createLocalLink(subgraph: LocalSubgraph, answerWithinMs: number): OperationLink {
   return {
     async ask({ waitMs = 0, heard, ...asked }, { signal, ...scope }) {

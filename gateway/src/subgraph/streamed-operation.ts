@@ -1,7 +1,7 @@
 /**
- * A subscription that its subgraph runs by itself: over graphql-transport-ws, or in this process. Each has a socket of its
- * own, on which nothing of the client's is sent: the signed statement goes with `connection_init`, and a fresh one with
- * every ping, as none is good for longer than a minute.
+ * A subscription that its subgraph executes: over graphql-transport-ws, or in this process. Each has its own socket,
+ * which forwards no client headers: the signed internal identity is sent in `connection_init` and renewed with every
+ * ping, because it is valid for a minute at most.
  */
 import { isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -17,15 +17,18 @@ import {
   UNEXPECTED,
 } from "./subgraph-error.ts";
 
-/** Who hears of it. Never throws. */
+/** Receives the events. Must not throw. */
 export interface EventSink<Sent> {
-  /** An event, which others may hold too. */
+  /** Receives an event, which others may hold too. */
   next(sent: Sent): void;
-  /** The last word. No errors: the subgraph has completed it. `UNAVAILABLE`: it has not begun; `EVENTS_MISSED`: it broke. */
+  /**
+   * Ends the stream. Without errors the subgraph has completed it; `UNAVAILABLE`: it never started; `EVENTS_MISSED`:
+   * the connection broke.
+   */
   end(errors: readonly SubgraphError[]): void;
 }
 
-/** Leaves it: from then on the sink hears nothing. */
+/** Unsubscribes: the sink receives nothing from then on. */
 export type Leave = () => void;
 
 const MAX_EVENT_BYTES = 1024 * 1024;
@@ -33,13 +36,15 @@ const CONNECT_WITHIN_MS = 2_000;
 const ACK_WITHIN_MS = 3_000;
 const PING_EVERY_MS = 12_000;
 
-/** It broke: something may have happened that nobody was told. */
+/** The stream broke: events may have been lost. */
 export const EVENTS_MISSED: SubgraphError = {
   message: "Events may have been missed: read anew what you show, and subscribe again.",
   extensions: { code: "UNAVAILABLE", reason: "EVENTS_MISSED" },
 };
 
-/** Begins it at the subgraph whose base is `url`. `credentials` are asked for when it connects, and for each ping. */
+/**
+ * Starts the subscription at the subgraph with base URL `url`. `credentials` is called at connection and for each ping.
+ */
 export function beginRemote(options: {
   url: string;
   request: SubscribePayload;
@@ -72,7 +77,7 @@ export function beginRemote(options: {
     end([hasBegun ? EVENTS_MISSED : UNAVAILABLE]);
   }
 
-  /** A socket that is silent is not closed by anybody else. */
+  /** Nothing else closes a silent socket. */
   async function ping(socket: WebSocket): Promise<void> {
     if (!isAnswered) return socket.terminate();
     isAnswered = false;
@@ -93,7 +98,7 @@ export function beginRemote(options: {
         pinging = setInterval(() => void ping(socket).catch(broken), pingEveryMs);
       },
       pong: (isReceived) => void (isAnswered ||= isReceived),
-      // The client would quietly begin again where the other side closes in peace (1000), and nobody would hear of the gap.
+      // After a normal close (1000) the client would silently resubscribe, and nobody would learn of the gap.
       closed: broken,
     },
   });
@@ -118,7 +123,7 @@ export function beginRemote(options: {
   };
 }
 
-/** Begins it in this process. */
+/** Starts the subscription in this process. */
 export function beginLocal(options: {
   subgraph: LocalSubgraph;
   request: Parameters<LocalSubgraph["subscribe"]>[0];
@@ -134,7 +139,7 @@ export function beginLocal(options: {
     const begun = await subgraph.subscribe(request, { ...scope, signal });
     if (!(Symbol.asyncIterator in begun)) return end((begun.errors ?? []).map(fromSubgraph));
     const events = begun[Symbol.asyncIterator]();
-    // Whoever waits for the next event is not told by it that nobody wants it.
+    // An iterator waiting for its next event does not notice the abort; `return` ends it.
     const stop = (): void => void events.return?.()?.catch(() => undefined);
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
@@ -155,12 +160,12 @@ export function beginLocal(options: {
   return () => leaving.abort();
 }
 
-/** An answer without data: nothing was begun (GraphQL, section 7.1). */
+/** Whether this is a request error: an answer without data, so nothing started (GraphQL, section 7.1). */
 function isRequestError(sent: unknown): sent is { readonly errors: readonly unknown[] } {
   return isRecord(sent) && !("data" in sent) && Array.isArray(sent["errors"]);
 }
 
-/** What the subgraph says of an operation, in place of how the connection fared. */
+/** Whether this is the subgraph's errors for the operation, rather than a connection failure. */
 function isRefusal(thrown: unknown): thrown is readonly unknown[] {
   return Array.isArray(thrown);
 }
@@ -169,13 +174,13 @@ function isFault({ extensions }: SubgraphError): boolean {
   return extensions.code === "INTERNAL_SERVER_ERROR";
 }
 
-/** Of the events of a socket, what a log can show. */
+/** The loggable part of a socket's event. */
 function causeOf(cause: unknown): unknown {
   if (cause instanceof Error || !isRecord(cause)) return cause;
   return cause["error"] ?? { code: cause["code"], reason: cause["reason"] };
 }
 
-/** With limits: who is at the other side may be anybody. */
+/** A socket with limits, because the other end may be any server. */
 class BoundedSocket extends WebSocket {
   constructor(address: string, protocol: string) {
     super(address, protocol, {

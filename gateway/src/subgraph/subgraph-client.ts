@@ -1,6 +1,6 @@
 /**
- * One subgraph as the gateway asks it: on whose behalf, with two headers of ours and none of the client's, within a deadline.
- * Knows no query plans; the data source and the cursor streams ask through it.
+ * The gateway's client of one subgraph: it sends two headers of ours and none of the client's, names the caller, and
+ * enforces a deadline. Knows nothing of query plans; the data source and the cursor streams use it.
  */
 import { IDENTITY_HEADER, REQUEST_ID_HEADER, type Caller, type IdentitySigner } from "@continuo/access";
 import { AppError, isAppError } from "@continuo/errors";
@@ -23,14 +23,14 @@ import {
 import { beginLocal, beginRemote, type EventSink, type Leave } from "./streamed-operation.ts";
 import type { TransportReply } from "./transport.ts";
 
-/** For whom, and until when, a subgraph is asked. */
+/** The caller a subgraph is called for, and when to stop waiting. */
 export interface Scope {
   readonly caller: Caller;
   readonly requestId: string;
   readonly signal?: AbortSignal;
 }
 
-/** `failed` means that no part of the answer could be had, and `errors` say why, without paths. */
+/** `failed`: there is no data at all, and `errors` say why, without paths. */
 export interface SubgraphAnswer {
   readonly data: Record<string, unknown> | null;
   readonly errors: readonly SubgraphError[];
@@ -41,15 +41,15 @@ export interface SubgraphClient extends AsyncDisposable {
   readonly name: string;
   /** Runs an operation. Never throws: an outage is an answer with UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   graphql(request: Operation, scope: Scope): Promise<SubgraphAnswer>;
-  /** Begins a subscription that the subgraph runs by itself, and returns how to leave it. */
+  /** Starts a subscription that the subgraph executes; returns how to unsubscribe. */
   subscribe(request: Operation, scope: Scope, sink: EventSink<SubgraphAnswer>): Leave;
-  /** Posts JSON as the gateway itself, and returns the JSON answered. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  /** Posts JSON as the gateway itself, and returns the JSON response. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   post(path: string, body: unknown): Promise<unknown>;
   /** Reads a public JSON document. Throws UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   get(path: string): Promise<{ body: string; cacheControl: string | undefined }>;
-  /** Reads what may be long, as it comes. Throws what the subgraph refuses with, or UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
+  /** Streams a response that may be long. Throws the subgraph's refusal, or UNAVAILABLE/SUBGRAPH_UNAVAILABLE. */
   stream(path: string, scope: Scope): Promise<{ body: Readable; contentType: string | undefined }>;
-  /** Whether the subgraph says that it is ready. */
+  /** Whether the subgraph reports itself ready. */
   isReady(): Promise<boolean>;
 }
 
@@ -57,7 +57,10 @@ const ANSWER_WITHIN_MS = 10_000;
 const ANSWER_GATEWAY_WITHIN_MS = 2_000;
 const GATEWAY: Caller = { kind: "service", name: "gateway" };
 
-/** The client of the subgraph `at` a URL (its base), or in this process. Opens no connection before the first request. */
+/**
+ * Creates the client of the subgraph `at` a URL (its base), or in this process. Opens no connection before the first
+ * request.
+ */
 export function createSubgraphClient(options: {
   name: string;
   at: string | LocalSubgraph;

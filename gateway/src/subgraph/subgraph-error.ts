@@ -1,14 +1,16 @@
-/** What of a subgraph's error may reach a client: its code, reason and details when they are of our making, nothing else. */
+/** What clients may see of a subgraph's error: code, reason and details if they have our format, nothing else. */
 import { type AppError, ERROR_CODES, type ErrorCode } from "@continuo/errors";
 
-/** An error as it stands in a GraphQL answer. */
+/** An error in a GraphQL answer. */
 export interface SubgraphError {
   readonly message: string;
   readonly path?: readonly (string | number)[];
   readonly extensions: { readonly code: ErrorCode; readonly reason: string; readonly details?: unknown };
 }
 
-/** Reasons that say the gateway asked wrongly: a fault between us, and none of the client's business. */
+/**
+ * Reasons that mean the gateway's request was at fault, which is a bug between our services and is hidden from clients.
+ */
 const OURS = new Set([
   "INTERNAL_IDENTITY_REQUIRED",
   "DOCUMENT_INVALID",
@@ -18,7 +20,7 @@ const OURS = new Set([
   "BODY_TOO_LARGE",
 ]);
 
-/** In one answer. A subgraph may send, and places multiply, as many as there is memory. */
+/** The most errors in one answer. Otherwise a subgraph could send, and the places of a fetch multiply, any number. */
 export const MOST_ERRORS = 1_000;
 
 export const UNAVAILABLE: SubgraphError = {
@@ -31,7 +33,7 @@ export const UNEXPECTED: SubgraphError = {
   extensions: { code: "INTERNAL_SERVER_ERROR", reason: "UNEXPECTED" },
 };
 
-/** Takes an error as a subgraph sent it. What is not of our shape comes out masked, with its path. */
+/** Converts an error from a subgraph. One that does not have our format is masked and keeps its path. */
 export function fromSubgraph(sent: unknown): SubgraphError {
   if (!isRecord(sent)) return UNEXPECTED;
   const place = isPath(sent["path"]) ? { path: sent["path"] } : {};
@@ -47,12 +49,12 @@ export function fromSubgraph(sent: unknown): SubgraphError {
   };
 }
 
-/** An error of our own in the clothes of a subgraph's. */
+/** Our own error in the format of a subgraph's. */
 export function toSubgraphError({ message, code, reason, details }: AppError): SubgraphError {
   return { message, extensions: { code, reason, ...(details !== undefined && { details }) } };
 }
 
-/** The longest time that one of `errors` asks to wait, by `details.retryAfterMs`; 0 if none does. Milliseconds. */
+/** The longest `details.retryAfterMs` among `errors`; 0 if none has one. Milliseconds. */
 export function longestRetryAfterMs(errors: readonly { readonly extensions?: unknown }[]): number {
   return errors.reduce((longest, { extensions }) => {
     const details = isRecord(extensions) ? extensions["details"] : undefined;

@@ -1,15 +1,15 @@
-/** How a subgraph is reached: over HTTP, or in this process. Knows neither who asks nor what. */
+/** The transport to a subgraph: over HTTP, or in this process. Independent of callers and operations. */
 import type { Readable } from "node:stream";
 
 export interface TransportRequest {
   readonly method: "GET" | "POST";
-  /** From the subgraph's base on. */
+  /** Relative to the subgraph's base URL. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
-  /** How long an answer may take. Milliseconds. */
+  /** The deadline for the whole response. Milliseconds. */
   readonly withinMs: number;
-  /** Whether the subgraph is asked to wait for something to tell. */
+  /** Whether the subgraph is asked to wait for a change. */
   readonly waits?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
@@ -22,9 +22,9 @@ export interface TransportReply {
 }
 
 export interface SubgraphTransport extends AsyncDisposable {
-  /** Rejects when there is no answer; throws RATE_LIMITED/TOO_MANY_WAIT when too many wait already. */
+  /** Rejects if there is no response; throws RATE_LIMITED/TOO_MANY_WAIT if too many requests wait already. */
   send(request: TransportRequest): Promise<TransportReply>;
-  /** Reads what may be long, as it comes. */
+  /** Streams a response that may be long. */
   stream(
     request: Pick<TransportRequest, "path" | "headers">,
   ): Promise<{ readonly status: number; readonly contentType: string | undefined; readonly body: Readable }>;

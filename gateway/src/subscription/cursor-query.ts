@@ -1,27 +1,32 @@
-/** The owner's query that reads after a cursor, and tells how far it came: what a subscription with a cursor is made of. */
+/**
+ * The owner's query behind a subscription with a cursor: it reads what is after a cursor, and returns the position it
+ * reached.
+ */
 import { Kind, valueFromASTUntyped, type ValueNode } from "graphql";
 import { requestFault } from "../errors.ts";
 import { aliased, toOwnerQuery } from "./owner-query.ts";
 import type { Scope } from "./scope.ts";
 import type { Source, Sources } from "./sources.ts";
 
-/** How a subscription's events are read. */
+/** How the events of a subscription with a cursor are read. */
 export interface CursorReads {
   readonly source: Source;
-  /** The owner's query. It takes the cursor as a variable, and all other arguments as the client gave them. */
+  /** The owner's query. The cursor is a variable; all other arguments are the client's. */
   readonly text: string;
   /** The client's variables that the text uses. */
   readonly variableNames: readonly string[];
   readonly cursorVariable: string;
-  /** Where the answer stands, and in it the position reached and whether there is more. */
+  /** Response keys of the answer, and within it of the position reached and of whether there is more. */
   readonly responseKey: string;
   readonly toKey: string;
   readonly hasMoreKey: string;
-  /** The client's variables but for the one that is nothing but its cursor: what answers depend on, beside the position. */
+  /**
+   * The client's variables without one that is only used as the cursor: what an answer depends on besides the position.
+   */
   besides(variables: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
-  /** The cursor that the client gave, by variable or in the text. */
+  /** The cursor that the client gave, as a variable or a literal. */
   cursorOf(variables: Readonly<Record<string, unknown>>): string | null;
-  /** Whom those variables are answered alike. */
+  /** The scope within which these variables get the same answer. */
   scopeOf(variables: Readonly<Record<string, unknown>>): Scope;
 }
 

@@ -1,53 +1,60 @@
 /**
- * Turns reads after a cursor into a stream of events: one read at the start, one after each poke or gap, one every so
- * often in case a poke was lost. While the client is slow nothing is read, and any number of pokes is one read more.
- * While nothing happens it holds little more than its place: there are many more streams than events.
+ * Turns reads after a cursor into a stream of events: one read at the start, one after each poke or gap, and periodic
+ * ones in case a poke was lost. While the client is slow nothing is read, and any number of pokes causes one more read.
+ * An idle stream holds little more than its position, because there are many more streams than events.
  */
 import type { PokeListener } from "@continuo/signals";
 import type { Rounds, Visited } from "../rounds.ts";
 import { countCoalesced } from "../stream-metrics.ts";
 import type { Stream, Subscriber } from "./stream.ts";
 
-/** What a read found. `event` is asked for only when the page is passed on. */
+/** The result of a read. `event` is called only if the page is passed on. */
 export interface CursorPage<Event> {
   readonly to: string;
   readonly hasMore: boolean;
   readonly event: () => Promise<Event>;
 }
 
-/** Who waits for a read. */
+/** The stream that waits for a read. */
 export interface Waiting {
-  /** Nobody does any more. */
+  /** Whether the stream is closed. */
   readonly isClosed: boolean;
-  /** Aborted then. Made when it is first asked for. */
+  /** Aborted when the stream closes. Created at first use. */
   readonly signal: AbortSignal;
 }
 
-/** What one stream reads. */
+/** The source of one stream. */
 export interface CursorSource<Event> {
   /**
-   * Reads after `cursor`, the client's or that of the page passed on last: at least as far as `heard`, the number of the poke
-   * that calls for it; without one, all there is. What it throws ends the stream, unless it is an outage.
+   * Reads after `cursor`, which is the client's or that of the last page passed on. The answer must include the change
+   * of `heard`, the number of the poke that caused the read; without it, everything there is. An error ends the stream,
+   * unless it is an outage.
    */
   read(cursor: string | null, waiting: Waiting, heard?: number): Promise<CursorPage<Event>>;
   /** Starts listening for pokes. */
   listen(listener: PokeListener): Promise<AsyncDisposable>;
 }
 
-/** The same for all streams. */
+/** Options that all streams share. */
 export interface CursorStreamOptions {
   readonly isOutage: (thrown: unknown) => boolean;
-  /** Twice in the time for which to trust silence. */
+  /** Visits each stream twice per recheck interval, the longest time without a read. */
   readonly rechecks: Rounds;
-  /** After a gap, which all streams hear at once, each reads within this time, unless a poke calls it. Milliseconds. */
+  /**
+   * All streams learn of a gap at once; each reads at a random time within this period, unless a poke causes a read
+   * sooner. Milliseconds.
+   */
   readonly gapSpreadMs: number;
-  /** How long to wait after the nth failure in a row, which threw `thrown`. Milliseconds. */
+  /** The delay after the nth consecutive failure, which threw `thrown`. Milliseconds. */
   readonly backoffMs: (failures: number, thrown: unknown) => number;
-  /** 0 to 1. */
+  /** A random number from 0 to 1. */
   readonly random?: () => number;
 }
 
-/** Opens a stream from the client's cursor; null is the beginning. It listens first and reads second, so that nothing falls in between. */
+/**
+ * Opens a stream at the client's cursor; null is the beginning. Subscribes to pokes before the first read, so that no
+ * change is missed.
+ */
 export function openCursorStream<Event>(
   options: CursorStreamOptions,
   source: CursorSource<Event>,
@@ -59,7 +66,7 @@ export function openCursorStream<Event>(
   return stream;
 }
 
-/** A class, as thousands have in common what each would otherwise hold as closures of its own. */
+/** A class, because thousands of streams then share methods that would otherwise be closures for each. */
 class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
   readonly #options: CursorStreamOptions;
   readonly #source: CursorSource<Event>;
@@ -67,17 +74,17 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
   #cursor: string | null;
   #isFirst = true;
   #isDue = true;
-  /** The highest poke of those that the next read is due to; none when it is due to something else. */
+  /** The highest poke number that the next read must include; undefined if something else caused the read. */
   #heard: number | undefined;
   #isReading = false;
-  /** Since it was visited last. */
+  /** Whether it has read since its last visit. */
   #hasRead = false;
   #isClosed = false;
   #listening: AsyncDisposable | undefined;
   #closing: AbortController | undefined;
-  /** After a gap. */
+  /** The delayed read after a gap. */
   #soon: NodeJS.Timeout | undefined;
-  /** After a failure. */
+  /** The backoff after a failure. */
   #retry: NodeJS.Timeout | undefined;
 
   constructor(
@@ -147,7 +154,7 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
     if (!this.#isReading && this.#listening) void this.#read();
   }
 
-  /** Reads and passes on for as long as a read is due. */
+  /** Reads and passes pages on while a read is due. */
   async #read(): Promise<void> {
     this.#isReading = true;
     try {
@@ -183,7 +190,7 @@ class CursorStream<Event> implements Stream, PokeListener, Visited, Waiting {
     }
   }
 
-  /** Not cut short by pokes: a dead owner is not asked faster because much is happening. */
+  /** Pokes do not shorten the backoff: a failing owner must not be called more often because there are many changes. */
   #backOff(ms: number): Promise<void> {
     return new Promise((resolve) => {
       this.#retry = setTimeout(resolve, ms);

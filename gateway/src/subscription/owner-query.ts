@@ -1,5 +1,5 @@
 /**
- * Rewrites what a plan asks of a subscription's owner into a query of the same owner, which takes one more argument:
+ * Rewrites the subscription that a plan sends to its owner into a query of the same owner with one added argument:
  * `subscription { changes: stateChanges(since: $s) { entries } }` becomes
  * `query ($cursor: String) { changes: pullState(since: $cursor) { entries } }`.
  */
@@ -20,26 +20,29 @@ export interface OwnerQuery {
   readonly text: string;
   /** The client's variables that the text uses. */
   readonly variableNames: readonly string[];
-  /** Of the argument that is added. */
+  /** The variable of the added argument. */
   readonly variable: string;
-  /** Where the answer stands. */
+  /** The response key of the answer. */
   readonly responseKey: string;
   /** The subscription's own field. */
   readonly field: FieldNode;
 }
 
 interface Rewriting {
-  /** Name of the query. */
+  /** The query's name. */
   readonly query: string;
-  /** The argument that is added, in place of the client's own of that name. */
+  /** The added argument, which replaces the client's argument of that name. */
   readonly argument: string;
-  /** Its type in GraphQL's words. */
+  /** The argument's type in SDL. */
   readonly type: string;
-  /** What is asked for beside what the client wants. `fresh` is a name that begins no other in the operation. */
+  /** Selections added to the client's. `fresh` is a prefix that no other name in the operation has. */
   readonly more?: (fresh: string) => readonly SelectionNode[];
 }
 
-/** Undefined for a field of which `rewritingOf` knows nothing. `fresh` begins the added names, made longer until nothing has it. */
+/**
+ * Undefined if `rewritingOf` has nothing for the field. `fresh` is the prefix of added names, extended until the
+ * operation does not contain it.
+ */
 export function toOwnerQuery(
   operation: string,
   fresh: string,

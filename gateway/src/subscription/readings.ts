@@ -1,6 +1,6 @@
 /**
- * What the owner is asked for streams of events, in whose name, and what becomes of the answer. Streams that the owner
- * answers alike are one question at a time; where no other subgraph has to add what is the viewer's own, they are one event too.
+ * Reads from the owner for streams of events: as which caller, and how its answer becomes an event. Streams that get
+ * the same answer share one read at a time; if no other subgraph adds viewer-specific data, they share the event too.
  */
 import type { Viewer } from "@continuo/access";
 import type { GatewayContext } from "../context.ts";
@@ -14,46 +14,49 @@ import { type SharedCaller, sharedCallerOf } from "./scope.ts";
 import { createSharedReads, type ShareRead } from "./shared-reads.ts";
 import { StreamError } from "./stream-error.ts";
 
-/** What the owner said. */
+/** The owner's answer. */
 export interface Reading {
-  /** Where the subscription's field stands. */
+  /** The value of the subscription's field. */
   readonly batch: unknown;
-  /** The event as the client asked for it. Others may hold it too. */
+  /** The completed event. Others may hold it too. */
   readonly event: () => Promise<Answer>;
-  /** Where there is a cursor and a batch. */
+  /** Set if the subscription has a cursor and the answer a batch. */
   readonly page: CursorPage<Answer> | undefined;
-  /** Why there is no batch. */
+  /** The error if there is no batch. */
   readonly fault: () => StreamError;
 }
 
-/** A stream of `viewer` on one graph. */
+/** A viewer's stream on one graph. */
 export interface Asking {
   readonly run: Run;
   readonly context: GatewayContext;
   readonly viewer: Viewer;
-  /** As `Readings.alike` says. */
+  /** The result of `Readings.alike`. */
   readonly alike: string | undefined;
 }
 
 export interface Readings {
-  /** What tells those who are answered alike, when they ask from the same position, from others. Undefined: nobody else is. */
+  /**
+   * A key that is equal for streams that get the same answer at the same position. Undefined if the stream shares with
+   * none.
+   */
   alike(run: Run, viewer: Viewer): string | undefined;
-  /** Asks for what is after `position`, or in it; `heard` as in `CursorSource.read`. */
+  /** Reads what is after the cursor `position`, or opens the sealed texts in it; `heard` as in `CursorSource.read`. */
   ask(asking: Asking, position: unknown, waiting: Waiting, heard?: number): Promise<Reading>;
 }
 
 interface SharedReading extends Reading {
   readonly answer: SubgraphAnswer;
-  /** Whose session the owner was told of. */
+  /** The session on whose behalf the owner was called. */
   readonly sessionId: string;
   readonly isRefused: boolean;
 }
 
-/** Whoever asked may not; others may. */
+/** Codes that refuse one caller; others may still be allowed. */
 const REFUSALS: readonly string[] = ["UNAUTHENTICATED", "FORBIDDEN", "STEP_UP_REQUIRED"];
 
 export function createReadings(): Readings {
-  // By what was planned: the same text on the same graph.
+  // By plan: the same text on the same graph.
   const lines = new WeakMap<Run["subscription"], ShareRead<SharedReading>>();
 
   function lineOf(subscription: Run["subscription"]): ShareRead<SharedReading> {
@@ -62,7 +65,7 @@ export function createReadings(): Readings {
     return line;
   }
 
-  /** Begins a read that others who ask alike may share. What they share does not end with this stream. */
+  /** Starts a read that other streams may share, so it does not end with this stream. */
   async function readFor({ run, context, viewer }: Asking, position: unknown, heard?: number): Promise<SharedReading> {
     const shared = sharedBy(run, viewer);
     if (!shared) throw new Error("what is the viewer's own is not shared");
@@ -91,7 +94,8 @@ export function createReadings(): Readings {
       const key = `${alike} ${JSON.stringify([position, heard])}`;
       const read = (): Promise<SharedReading> => readFor(asking, position, heard);
       let reading = await share(key, read);
-      // Whose session has ended meanwhile is refused alone: the others ask as the next of them.
+      // If the session used for the read has ended, only it is refused; the other streams read again in the name of one
+      // of theirs.
       while (reading.isRefused && !waiting.isClosed && reading.sessionId !== viewer.sessionId)
         reading = await share(key, read);
       if (!run.subscription.plan.asksOthers) return reading;

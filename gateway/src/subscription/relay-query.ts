@@ -1,13 +1,13 @@
-/** The owner's query that opens what was relayed: what a subscription without a cursor is made of. */
+/** The owner's query behind a `@relayed` subscription, which has no cursor: it opens relayed texts. */
 import { type OwnerQuery, toOwnerQuery } from "./owner-query.ts";
 import type { Source, Sources } from "./sources.ts";
 
-/** How a subscription's events are opened; `variable` takes what came over the bus. */
+/** How the events of a relayed subscription are opened; `variable` takes the sealed texts from the relay. */
 export interface RelayReads extends OwnerQuery {
   readonly relay: Source;
 }
 
-/** Rewrites the owner's subscription `operation`; undefined for one of which nothing is relayed. */
+/** Rewrites the owner's subscription `operation`; undefined if it is not relayed. */
 export function toRelayReads(operation: string, sources: Sources["relays"]): RelayReads | undefined {
   const query = toOwnerQuery(operation, "sealed", (name) => {
     const source = sources.get(name);

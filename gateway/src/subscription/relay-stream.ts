@@ -1,13 +1,13 @@
 /**
- * Turns texts of a relay into a stream of events: those that came while the last were read are read together. There is
- * nothing to catch up from, so what a slow client or an owner that is away leaves behind is gone.
+ * Turns relayed texts into a stream of events; texts that arrive during a read are read together. Nothing is stored, so
+ * what a slow client or an unavailable owner leaves unread is lost.
  */
 import { countDropped } from "../stream-metrics.ts";
 import type { Waiting } from "./cursor-stream.ts";
 import type { Stream, Subscriber } from "./stream.ts";
 
 export interface RelayPage<Event> {
-  /** Nothing in it is for this client: it is not passed on. */
+  /** Whether it has nothing for this client; such a page is not passed on. */
   readonly isEmpty: boolean;
   event(): Promise<Event>;
 }
@@ -15,17 +15,17 @@ export interface RelayPage<Event> {
 export interface RelayStreamOptions<Event> {
   /** Starts listening. */
   readonly listen: (hear: (text: string) => void) => Promise<AsyncDisposable>;
-  /** Opens texts, in their order. What it throws ends the stream, unless it is an outage. */
+  /** Opens texts in order. An error ends the stream, unless it is an outage. */
   readonly read: (texts: readonly string[], waiting: Waiting) => Promise<RelayPage<Event>>;
   readonly isOutage: (thrown: unknown) => boolean;
 }
 
-/** What the owner opens in one go. */
+/** The most texts that the owner opens in one read. */
 const MAX_AT_ONCE = 50;
-/** Beyond these the oldest are dropped: a newer one makes them stale. */
+/** The most texts that wait; beyond that the oldest are dropped, because newer ones supersede them. */
 const MAX_WAITING = 200;
 
-/** Opens the stream: whatever is sent from when it listens may come. */
+/** Opens the stream, which delivers what is sent from when it starts listening. */
 export function openRelayStream<Event>(options: RelayStreamOptions<Event>, subscriber: Subscriber<Event>): Stream {
   const { read, isOutage } = options;
   const closing = new AbortController();
@@ -49,7 +49,7 @@ export function openRelayStream<Event>(options: RelayStreamOptions<Event>, subsc
     if (!isReading) void readOn();
   }
 
-  /** Reads and passes on for as long as something waits. */
+  /** Reads and passes events on while texts are waiting. */
   async function readOn(): Promise<void> {
     isReading = true;
     try {

@@ -1,4 +1,7 @@
-/** Subscriptions on a graph: checked and planned once per text, reckoned for each client's variables, and again on the next graph. */
+/**
+ * Subscriptions on a graph: validated and planned once per text, coerced and costed per client's variables, and again
+ * on the next graph.
+ */
 import type { Viewer } from "@continuo/access";
 import { AppError, isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -23,25 +26,25 @@ import { type CursorReads, toCursorReads } from "./cursor-query.ts";
 import { type RelayReads, toRelayReads } from "./relay-query.ts";
 import { type StreamedReads, toStreamedReads } from "./streamed-query.ts";
 
-/** An operation as a client sends it over a socket. */
+/** An operation as a client sends it over a socket or an event stream. */
 export interface OperationRequest {
   readonly query: string;
-  /** Instead of a text, its hash, as `TrustedDocuments` takes it. */
+  /** The document's hash instead of its text, as `TrustedDocuments` takes it. */
   readonly documentId?: string | undefined;
   readonly extensions?: unknown;
   readonly operationName?: string | null | undefined;
   readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
 }
 
-/** How the owner is asked, where it is asked again and again. */
+/** How an owner that is queried repeatedly is queried. */
 type Reads = CursorReads | RelayReads;
 type Client = Pick<SubgraphClient, "graphql" | "subscribe">;
 
 interface Planned {
   readonly document: DocumentNode;
-  /** What it was planned for: not each client's own copy of the text. */
+  /** The request that was planned, kept once instead of each client's copy of the text. */
   readonly request: Pick<OperationRequest, "query" | "operationName">;
-  /** Of a subscription that takes no variables. */
+  /** Set for a subscription without variables. */
   run?: Run;
   readonly subscription?: {
     readonly plan: SubscriptionPlan;
@@ -51,7 +54,7 @@ interface Planned {
   };
 }
 
-/** A subscription on one graph: one for all who send the same without variables. */
+/** A subscription on one graph; without variables, the same object for all clients that send it. */
 export interface Run {
   readonly graph: Graph;
   readonly request: Pick<OperationRequest, "query" | "operationName" | "variables">;
@@ -61,20 +64,20 @@ export interface Run {
   readonly cost: number;
 }
 
-/** `run` is of a subscription alone. */
+/** `run` is set only for a subscription. */
 type Prepared = { readonly document: DocumentNode; readonly run?: Run };
 
 export interface Runs {
-  /** On the graph that serves now. Returns what is wrong instead of throwing. */
+  /** Prepares an operation on the current graph. Returns errors instead of throwing. */
   prepare(request: OperationRequest): Prepared | readonly GraphQLError[];
   /**
-   * The same on the graph that serves now. Throws SCHEMA_CHANGED: BAD_USER_INPUT when that has no such subscription,
-   * CONFLICT when its events come from elsewhere.
+   * Returns the same subscription on the current graph. Throws SCHEMA_CHANGED: BAD_USER_INPUT if it is no longer valid
+   * there, CONFLICT if its events come from elsewhere.
    */
   renew(run: Run, viewer: Viewer): Run;
 }
 
-/** Each repeats a whole value. */
+/** The most errors about variables, since each repeats a whole value. */
 const MAX_VARIABLE_ERRORS = 5;
 const CACHED_TEXTS = 1_000;
 const CACHED_CHARACTERS = 4 * 1024 * 1024;
@@ -97,7 +100,7 @@ export function createRuns(options: {
       return [requestFault("OPERATION_UNKNOWN", "The document has no such operation, or several and no name.")];
     const request = { query, operationName };
     if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return { document, request };
-    // graphql-js throws at them instead of reporting them, and the planner has no plan for them.
+    // graphql-js throws instead of reporting an error for these, and the planner has no plan for them.
     if (operation.selectionSet.selections.some(isConditional))
       return [requestFault("SUBSCRIPTION_UNSUPPORTED", "A subscription's own field takes no @skip or @include.")];
     const faults = validate(on.schema, document, undefined, { hideSuggestions, maxErrors: MOST_FAULTS });
@@ -177,13 +180,16 @@ export function createRuns(options: {
   };
 }
 
-/** On which it is told that something is to be read. */
+/** The topic on which its changes are announced. */
 export function topicOf({ subscription: { reads } }: Run, viewer: Viewer): string {
   if ("streamed" in reads) throw new Error("what its owner streams has no topic");
   return ("relay" in reads ? reads.relay : reads.source).topic(viewer);
 }
 
-/** Where its events come from, and of which kind that is. Of what its owner streams: what that was asked. */
+/**
+ * Identifies the source of its events: their topic and whether they are relayed; for a `@streamed` field, the owner and
+ * what it is sent.
+ */
 function originOf(run: Run, viewer: Viewer): string {
   const { reads, plan } = run.subscription;
   if ("streamed" in reads) return `streamed ${plan.source.subgraph} ${reads.text}`;

@@ -1,20 +1,20 @@
 /**
- * Whom a subscription's reads answer alike, when they ask alike. A read that is shared is made in the name of what those who
- * share it have in common: the owner is told no more, so that it cannot put into the answer what is somebody's own. A
- * person alone is asked for as one of their sessions.
+ * Which viewers get the same answer from a subscription's read. A shared read is made as the caller that they have in
+ * common: the owner learns no more, so it cannot put anybody's own data into the answer. Only for scope USER does it
+ * run as one of the user's sessions.
  */
 import type { Caller, Viewer } from "@continuo/access";
 import { z } from "zod";
 
-/** What of the viewer a topic may name. */
+/** The parts of the viewer that a topic may name. */
 export const PLACES = ["userId", "sessionId", "deviceId", "applicationId"] as const;
 type Place = (typeof PLACES)[number];
 
-/** Everybody, all who use an application (the tenant of this house), a person there, the viewer alone. */
+/** Everybody, all users of an application (a tenant here), one user of an application, or the viewer's session only. */
 export const Scope = z.enum(["PUBLIC", "APPLICATION", "USER", "VIEWER"]);
 export type Scope = z.output<typeof Scope>;
 
-/** What those of a scope have in common. */
+/** What the viewers in a scope have in common. */
 export const COMMON: Readonly<Record<Scope, readonly Place[]>> = {
   PUBLIC: [],
   APPLICATION: ["applicationId"],
@@ -22,13 +22,13 @@ export const COMMON: Readonly<Record<Scope, readonly Place[]>> = {
   VIEWER: PLACES,
 };
 
-/** In whose name the owner is asked for a viewer and all others in the scope: callers of the same key are asked for together. */
+/** The caller for a read shared by all viewers in a scope; callers with the same `key` share reads. */
 export interface SharedCaller {
   readonly caller: Caller;
   readonly key: string;
 }
 
-/** Undefined where the viewer shares with nobody. */
+/** Undefined if the viewer shares with nobody. */
 export function sharedCallerOf(scope: Scope, viewer: Viewer): SharedCaller | undefined {
   const { applicationId, userId, acr } = viewer;
   switch (scope) {
@@ -37,7 +37,7 @@ export function sharedCallerOf(scope: Scope, viewer: Viewer): SharedCaller | und
     case "APPLICATION":
       return { caller: { kind: "application", applicationId }, key: JSON.stringify([scope, applicationId]) };
     case "USER":
-      // What a subgraph shows to a strong sign-in alone is for those that are as strong.
+      // A subgraph may show some data only to strong sign-ins, so only equal strengths share.
       return { caller: { kind: "viewer", viewer }, key: JSON.stringify([scope, applicationId, userId, acr]) };
     case "VIEWER":
       return undefined;

@@ -1,17 +1,20 @@
 /**
- * One read for all who ask the same at the same time. Whoever asks is answered by a read that begins afterwards, as one under
- * way may have missed what they have just heard of; and of the same question there are never two under way.
+ * One read for all that ask for the same thing at the same time. A request is answered by a read that starts after it,
+ * because one under way may have missed the change that caused the request. There are never two reads of the same key
+ * under way.
  */
 import { createCounter } from "@continuo/process";
 import { setImmediate as turn } from "node:timers/promises";
 
-/** `key` says all that the answer depends on. Of those who ask together, the `read` of the first is called. */
+/**
+ * `key` covers everything that the answer depends on. Of requests that share a read, the first one's `read` is called.
+ */
 export type ShareRead<Answer> = (key: string, read: () => Promise<Answer>) => Promise<Answer>;
 
 interface Line<Answer> {
-  /** Settles when nothing is under way. */
+  /** Settles when no read is under way. */
   idle: Promise<unknown>;
-  /** Will begin then. */
+  /** The read that starts then. */
   next?: Promise<Answer> | undefined;
 }
 
@@ -36,7 +39,10 @@ export function createSharedReads<Answer>(): ShareRead<Answer> {
     });
     return line.next;
 
-    /** Who hears of the same thing hears in one turn. */
+    /**
+     * All that share an answer receive it within one turn of the event loop, so what they ask for next is shared as
+     * well.
+     */
     async function settle(): Promise<void> {
       await turn();
       if (!line.next) lines.delete(key);
@@ -44,7 +50,7 @@ export function createSharedReads<Answer>(): ShareRead<Answer> {
   };
 }
 
-/** Who hears of the same poke asks before anything else happens. */
+/** Resolves in the next tick, when all listeners of the same poke have asked. */
 function allHaveAsked(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }

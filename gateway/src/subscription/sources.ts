@@ -1,7 +1,8 @@
 /**
- * Where the events of each subscription come from, as its owner's graph says: `@live` names the query of the same owner
- * that reads after a cursor, `@relayed` the one that opens what nobody keeps; both the topic that says when to ask.
- * `@streamed` says that the owner runs it by itself. So a new subscription is a field in a subgraph, and nothing here.
+ * Where each subscription's events come from, as declared in its owner's graph. `@live` names the owner's query that
+ * reads after a cursor, `@relayed` the one that opens relayed changes, which nobody stores; both name the topic that
+ * announces changes. `@streamed` says that the owner executes the subscription itself. A new subscription is therefore
+ * a field in a subgraph, and needs nothing here.
  */
 import type { Viewer } from "@continuo/access";
 import {
@@ -17,36 +18,42 @@ import { z } from "zod";
 import { COMMON, PLACES, Scope } from "./scope.ts";
 
 export interface Source {
-  /** The owner's query: the same result type and arguments, and `since` (`sealed` for what is relayed). */
+  /**
+   * The owner's query. It has the subscription's result type and arguments, and in addition `since` (`sealed` for
+   * `@relayed`).
+   */
   readonly query: string;
-  /** The topic whose pokes say that the viewer's cursor may be behind, or on which it is relayed. */
+  /** The topic whose pokes say that the viewer's cursor may be behind, or on which changes are relayed. */
   readonly topic: (viewer: Viewer) => string;
-  /** Whom a read answers alike, when they ask alike. */
+  /** The viewers that get the same answer to the same request. */
   readonly scope: Scope;
-  /** An argument with which the answer is the asker's own all the same. */
+  /** An argument that, when given, makes the answer the viewer's own regardless of the scope. */
   readonly ownWith: string | undefined;
 }
 
-/** What the owner runs by itself. Not for a person: that is asked as one of their sessions, which may end before the others. */
+/**
+ * A subscription that the owner executes. Scope USER is excluded: such a stream would run as one of the user's
+ * sessions, which may end before the others.
+ */
 const Streamed = z.object({
-  /** Whom it tells the same, when they ask alike. */
+  /** The viewers that get the same events for the same request. */
   scope: Scope.exclude(["USER"]).default("VIEWER"),
-  /** Whether those share one of the owner's: who joins hears from then on. */
+  /** Whether those viewers share one operation at the owner; one that joins gets events from then on. */
   shared: z.boolean().default(true),
 });
 export type Streamed = Readonly<z.output<typeof Streamed>>;
 
-/** All by the name of the subscription's root field. */
+/** All sources, by the name of the subscription's root field. */
 export interface Sources {
-  /** Of those with a cursor. */
+  /** `@live` fields, which have a cursor. */
   readonly cursors: ReadonlyMap<string, Source>;
-  /** Of those of which nothing is kept. */
+  /** `@relayed` fields, of which nothing is stored. */
   readonly relays: ReadonlyMap<string, Source>;
-  /** Of those of which nobody here knows when something happens. */
+  /** `@streamed` fields, for which only the owner knows when something happens. */
   readonly streams: ReadonlyMap<string, Streamed>;
 }
 
-/** A subscription's field does not say, or says wrongly, where its events come from; `message` lists each fault. */
+/** A subscription's field has no valid declaration of where its events come from; `message` lists each fault. */
 export class LiveFieldError extends Error {
   override readonly name = "LiveFieldError";
   readonly code = "E_LIVE_FIELD";
@@ -74,7 +81,7 @@ const Declaration = z.object({
 type Declaration = z.output<typeof Declaration>;
 const NEEDED = { live: "since: String", relayed: "sealed: [String!]!" } as const;
 
-/** Reads a supergraph. Throws LiveFieldError. */
+/** Reads the sources from a supergraph. Throws LiveFieldError. */
 export function readSources(supergraphSdl: string): Sources {
   const types = objectTypesOf(supergraphSdl);
   const queries = types.get("Query");
@@ -129,7 +136,7 @@ export function readSources(supergraphSdl: string): Sources {
     );
     return [
       ...(ownersOf(field, "Subscription") === ownersOf(query, "Query") ? [] : [`Query.${name} is of another subgraph`]),
-      // The plan is the subscription's, what is asked the query's.
+      // The plan is made for the subscription, but the query is what is sent.
       ...(providedBy(field) === providedBy(query) ? [] : [`Query.${name} has to say the same @provides`]),
       ...(print(field.type) === print(query.type) ? [] : [`Query.${name} has to give ${print(field.type)}`]),
       ...wanted
@@ -141,14 +148,17 @@ export function readSources(supergraphSdl: string): Sources {
     ];
   }
 
-  /** The subgraphs of a root field; where one alone has roots, only the type says so. */
+  /** The subgraphs that own a root field; if only one has the root type, only the type says so. */
   function ownersOf(field: FieldDefinitionNode, type: string): string {
     const own = graphsIn("join__field", field.directives);
     return (own.length > 0 ? own : graphsIn("join__type", types.get(type)?.directives)).join(", ");
   }
 }
 
-/** A topic may tell apart only those whom the scope tells apart: whoever listens elsewhere is answered otherwise. */
+/**
+ * A topic may distinguish only viewers that the scope distinguishes; viewers on different topics would otherwise share
+ * reads.
+ */
 function sharingFaultsOf(field: FieldDefinitionNode, { topic, scope, ownWith }: Declaration): string[] {
   const common: readonly string[] = COMMON[scope];
   const own = [...topic.matchAll(PLACE)].flatMap(([place, name = ""]) => (common.includes(name) ? [] : [place]));

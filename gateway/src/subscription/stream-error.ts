@@ -4,13 +4,13 @@ import { GraphQLError } from "graphql";
 import { toGraphQLError } from "../errors.ts";
 import { longestRetryAfterMs, type SubgraphError, UNEXPECTED } from "../subgraph/subgraph-error.ts";
 
-/** The owner could not give a batch. Ends the stream, unless it is an outage that may pass. */
+/** The owner's answer has no batch. Ends the stream, unless it is an outage that may pass. */
 export class StreamError extends Error {
   override readonly name = "StreamError";
   readonly errors: readonly GraphQLError[];
-  /** Whether reading again later may succeed without the client changing anything. */
+  /** Whether a later read may succeed without any action by the client. */
   readonly isOutage: boolean;
-  /** The longest that an error asks to wait; 0 if none does. */
+  /** The longest `retryAfterMs` among the errors; 0 if none has one. */
   readonly retryAfterMs: number;
 
   constructor(errors: readonly SubgraphError[]) {
@@ -24,7 +24,7 @@ export class StreamError extends Error {
   }
 }
 
-/** What a stream threw is its last word to the client; a bug is logged and masked. */
+/** The final errors for the client after `thrown` ended its stream; a bug is logged and masked. */
 export function lastWords(thrown: unknown, logger: Logger): readonly GraphQLError[] {
   if (thrown instanceof StreamError) return thrown.errors;
   if (isAppError(thrown)) return [toGraphQLError(thrown)];

@@ -1,17 +1,20 @@
-/** How events come to whoever asked for them: told one by one, so that nobody has to wait for a next one that may never come. */
+/**
+ * How events reach a subscriber: pushed one by one, so that nothing stays suspended waiting for an event that may never
+ * come.
+ */
 
-/** Who hears of a stream's events, from after it was opened on. Throws nothing. */
+/** Receives a stream's events, from after it was opened. Must not throw. */
 export interface Subscriber<Event> {
-  /** Takes an event. The next follows when what this returns has resolved; at once when it returns nothing. */
+  /** Receives an event. The next one follows when the returned promise resolves, or at once if there is none. */
   next(event: Event): Promise<void> | undefined;
-  /** The last word: there are no more. */
+  /** Ends the stream: there are no more events. */
   complete(): void;
-  /** The last word: why there are no more. */
+  /** Ends the stream with the reason. */
   fail(thrown: unknown): void;
 }
 
-/** A stream that is open, until its last word or its closing. */
+/** An open stream, until its subscriber is told the end or it is closed. */
 export interface Stream {
-  /** From then on its subscriber hears nothing, and it holds nothing. */
+  /** Ends the stream: the subscriber receives nothing more, and the stream holds nothing. */
   close(): void;
 }

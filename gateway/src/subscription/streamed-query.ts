@@ -1,11 +1,11 @@
-/** What the owner of a `@streamed` subscription is asked: its own field, as the plan has it. */
+/** The operation sent to the owner of a `@streamed` subscription: its own field, as planned. */
 import { Kind, parse } from "graphql";
 import type { Sources, Streamed } from "./sources.ts";
 
 export interface StreamedReads {
   readonly streamed: Streamed;
   readonly text: string;
-  /** With those of the client's variables that it uses. */
+  /** The request with the client's variables that the operation uses. */
   questionOf(variables: Readonly<Record<string, unknown>>): Question;
 }
 
@@ -15,7 +15,7 @@ interface Question {
   readonly operationName: string | undefined;
 }
 
-/** Undefined for an `operation` that its owner does not stream. */
+/** Undefined if the owner does not stream `operation`. */
 export function toStreamedReads(operation: string, sources: Sources["streams"]): StreamedReads | undefined {
   const subscription = parse(operation, { noLocation: true }).definitions.find(
     (node) => node.kind === Kind.OPERATION_DEFINITION,

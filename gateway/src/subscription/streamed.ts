@@ -1,6 +1,6 @@
 /**
- * Events of a subscription that its owner streams by itself (`@streamed`): no cursor, nothing to catch up from. So whoever may
- * have missed one (the owner is gone, or the client too slow) is told by EVENTS_MISSED, and begins anew.
+ * Events of a subscription that its owner executes (`@streamed`). There is no cursor to catch up from, so a client that
+ * may have missed an event (the owner is gone, or the client too slow) gets EVENTS_MISSED and starts again.
  */
 import { AppError } from "@continuo/errors";
 import { createCounter } from "@continuo/process";
@@ -12,19 +12,20 @@ import { StreamError } from "./stream-error.ts";
 
 type Sink = EventSink<SubgraphAnswer>;
 
-/** What the owner is asked, and for whom. */
+/** The operation at the owner, and the session it is for. */
 export interface StreamedQuestion {
-  /** Whose it is: each may ask so much. */
+  /** The session that the operation counts against. */
   readonly sessionId: string;
-  /** Who asks and what; those of one key share one operation. Undefined shares nothing. */
+  /** Identifies caller and request; equal keys share one operation. Undefined shares nothing. */
   readonly key: string | undefined;
-  /** Begins the owner's operation. */
+  /** Starts the operation at the owner. */
   readonly begin: (sink: Sink) => Leave;
 }
 
 /**
- * Joins the owner's operation, which is begun for the first and left by the last. Refused is RATE_LIMITED/TOO_MANY_OPERATIONS
- * to a session, UNAVAILABLE/GATEWAY_FULL where nobody may begin another, as its last word.
+ * Joins the owner's operation, which starts for the first sink and ends with the last. Refusals go to the sink as its
+ * end: RATE_LIMITED/TOO_MANY_OPERATIONS if the session has too many, UNAVAILABLE/GATEWAY_FULL if the gateway cannot
+ * start another.
  */
 export type JoinStreamed = (question: StreamedQuestion) => (sink: Sink) => Leave;
 
@@ -33,15 +34,15 @@ interface Operation {
   leave: Leave;
 }
 
-/** Each may be a socket at an owner. */
+/** The limit per session: each operation may be a socket to an owner. */
 const PER_SESSION = 50;
-/** Of all sessions: at owners of all kinds. Who joins one that is there needs none. */
+/** The limit for all sessions and owners together. Joining a shared operation does not count. */
 const PER_GATEWAY = 5_000;
-/** For so long an owner that is away is tried again, before whoever waits is told. */
+/** How long starting at an unavailable owner is retried before its subscribers are told. */
 const BEGIN_WITHIN_MS = 10_000;
-/** Who missed something comes back within this time, each at another. */
+/** Clients that missed events are told to return at random times within this period. */
 const RETURN_WITHIN_MS = 2_000;
-/** Events that wait for a slow client, and how long they are as JSON altogether. */
+/** The most events that wait for a slow client, and their total length as JSON. */
 const MAX_WAITING = 200;
 const MAX_WAITING_CHARACTERS = 4 * 1024 * 1024;
 
@@ -51,7 +52,7 @@ const count = createCounter(
   ["outcome"],
 );
 
-/** `backoffMs`: how long to wait after the nth failure in a row. */
+/** `backoffMs` is the delay after the nth consecutive failure. Milliseconds. */
 export function createStreamedOperations(options: {
   backoffMs: (failures: number) => number;
   beginWithinMs?: number | undefined;
@@ -146,21 +147,21 @@ function missed(): SubgraphError {
   return { message, extensions: { ...extensions, details: { retryAfterMs: soon() } } };
 }
 
-/** For each who is told another time. Milliseconds. */
+/** A random delay, different for each client. Milliseconds. */
 function soon(): number {
   return Math.round(Math.random() * RETURN_WITHIN_MS);
 }
 
 const lengths = new WeakMap<SubgraphAnswer, number>();
 
-/** As JSON; reckoned once for all whom the event waits for. */
+/** The answer's length as JSON, computed once for all clients that it waits for. */
 function lengthOf(answer: SubgraphAnswer): number {
   const length = lengths.get(answer) ?? JSON.stringify(answer).length;
   lengths.set(answer, length);
   return length;
 }
 
-/** Opens a stream of what `join` tells; `complete` makes an event of it. */
+/** Opens a stream of the operation's events; `complete` adds the other subgraphs' data. */
 export function openStreamedEvents<Event>(
   options: {
     join: (sink: Sink) => Leave;
@@ -177,7 +178,7 @@ export function openStreamedEvents<Event>(
 
   const leave = options.join({
     next(answer) {
-      // What can be told at once does not wait.
+      // An event that can be sent at once does not wait.
       const length = isTelling ? lengthOf(answer) : 0;
       characters += length;
       if (waiting.length < MAX_WAITING && characters <= MAX_WAITING_CHARACTERS) waiting.push({ answer, length });
@@ -207,11 +208,11 @@ export function openStreamedEvents<Event>(
     if (!isTelling) void tellAll();
   }
 
-  /** Tells what waits, and the last word after it. */
+  /** Sends the waiting events, then the end. */
   async function tellAll(): Promise<void> {
     isTelling = true;
     try {
-      // Who joins may be told at once, before there is anything to leave.
+      // The owner may send an event during `join`, before `leave` is assigned.
       await Promise.resolve();
       for (let next = waiting.shift(); next && !signal.aborted; next = waiting.shift()) {
         characters -= next.length;
@@ -227,7 +228,7 @@ export function openStreamedEvents<Event>(
     }
   }
 
-  /** Closes, and says the last word. */
+  /** Closes the stream, then sends the end. */
   function end(lastWord: () => void): void {
     if (signal.aborted) return;
     close();

@@ -1,4 +1,4 @@
-/** Live operations: a stream of completed events per subscriber, over whatever graph serves. */
+/** Live operations: a stream of completed events per subscriber, which moves to each new graph. */
 import type { AccessTokenClaims, Viewer } from "@continuo/access";
 import { isAppError } from "@continuo/errors";
 import type { Logger } from "@continuo/process";
@@ -21,20 +21,23 @@ import { StreamError } from "./stream-error.ts";
 import { createStreamedOperations, openStreamedEvents } from "./streamed.ts";
 import type { StreamedReads } from "./streamed-query.ts";
 
-/** An operation that may run: a stream of events, or something for the ordinary server. */
+/** A prepared operation: a stream of events, or a document for the ordinary server. */
 export type PreparedOperation =
   | { readonly document: DocumentNode }
   | {
       readonly document: DocumentNode;
-      /** In which it is valid. */
+      /** The graph on which it was validated. */
       readonly graph: Graph;
-      /** Of an event. */
+      /** The cost of one event. */
       readonly cost: number;
       readonly open: (context: GatewayContext, subscriber: Subscriber<Event>) => Stream;
     };
 
 export interface Subscriptions {
-  /** Reads, and for a subscription validates, plans, reckons and coerces the variables. Returns what is wrong instead of throwing. */
+  /**
+   * Parses an operation; validates, plans and costs a subscription and coerces its variables. Returns errors instead of
+   * throwing.
+   */
   prepare(request: OperationRequest): PreparedOperation | readonly GraphQLError[];
 }
 
@@ -44,7 +47,10 @@ const RECHECK_MS = 20_000;
 const GAP_SPREAD_MS = 2_000;
 const MAX_BACKOFF_MS = 10_000;
 
-/** Before every read it is asked whether the session stands, and whether its sign-in is still recent enough. */
+/**
+ * Before every read, checks that the session is still valid and meets the access policy, for example that its sign-in
+ * is still recent enough.
+ */
 export function createSubscriptions(options: {
   graph: Pick<LiveGraph, "current">;
   clients: ReadonlyMap<string, Pick<SubgraphClient, "graphql" | "subscribe">>;
@@ -97,8 +103,8 @@ export function createSubscriptions(options: {
   }
 
   /**
-   * Opens what reads only when something is told: meanwhile it goes over to the graph that serves all the same, so that no
-   * former one is kept for it.
+   * Opens a stream that reads only when something happens. The rechecks move it to the current graph meanwhile, so that
+   * no former graph is kept in memory for it.
    */
   function openFollowing(
     live: LiveOperation,
@@ -156,7 +162,7 @@ export function createSubscriptions(options: {
     const { plan, client } = run.subscription;
     const { scope, shared } = reads.streamed;
     const alike = sharedCallerOf(scope, viewer) ?? { caller: context.caller, key: JSON.stringify(context.caller) };
-    // Others may have joined it.
+    // Other streams may have joined the operation.
     const lasting = { caller: alike.caller, requestId: context.requestId };
     return openStreamedEvents(
       {
@@ -177,7 +183,7 @@ export function createSubscriptions(options: {
   }
 }
 
-/** What live operations have in common. */
+/** What live operations share. */
 interface Shared {
   readonly graph: Pick<LiveGraph, "current">;
   readonly runs: Runs;
@@ -186,7 +192,7 @@ interface Shared {
   readonly pokes: Pokes;
 }
 
-/** What one client has subscribed to, on whatever graph serves. A class, as `CursorStream` is. */
+/** One client's subscription, on whichever graph is current. A class for the same reason as `CursorStream`. */
 class LiveOperation implements CursorSource<Event>, Asking {
   readonly #shared: Shared;
   readonly #session: AccessTokenClaims;
@@ -216,12 +222,12 @@ class LiveOperation implements CursorSource<Event>, Asking {
     this.alike = shared.readings.alike(run, this.viewer);
   }
 
-  /** Another graph serves now. */
+  /** Whether another graph has become current. */
   get isOfFormer(): boolean {
     return this.run.graph !== this.#shared.graph.current();
   }
 
-  /** Goes over to the graph that serves now. Throws when the viewer may not have this. */
+  /** Moves to the current graph. Throws if the viewer may not have the subscription. */
   async renew(): Promise<void> {
     const { runs, readings, standing } = this.#shared;
     await standing.assert(this.#session, "READ");
@@ -232,7 +238,7 @@ class LiveOperation implements CursorSource<Event>, Asking {
     this.alike = readings.alike(run, this.viewer);
   }
 
-  /** Asks the owner by the plan of the graph that serves now. */
+  /** Reads from the owner by the current graph's plan. */
   async ask(position: unknown, waiting: Waiting, heard?: number): Promise<Reading> {
     await this.renew();
     return this.#shared.readings.ask(this, position, waiting, heard);
@@ -257,7 +263,7 @@ function isOutage(thrown: unknown): boolean {
   return thrown instanceof StreamError ? thrown.isOutage : isAppError(thrown) && thrown.code === "UNAVAILABLE";
 }
 
-/** When an owner that has too much to do asks to be left alone until; else 0. Milliseconds. */
+/** The delay that an overloaded owner asks for; otherwise 0. Milliseconds. */
 function retryAfterMs(thrown: unknown): number {
   return thrown instanceof StreamError ? thrown.retryAfterMs : 0;
 }
