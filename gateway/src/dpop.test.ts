@@ -190,7 +190,7 @@ describe("a caller without a bound token", () => {
     expect(headers.get("dpop-nonce")).toBeNull();
   });
 
-  it("may show a key beside a bearer token, by a proof that is as good as any", async () => {
+  it("may show a key beside a bearer token, by a proof that must be valid", async () => {
     const token = await house.token(house.join());
     const ask = (dpop: string): Promise<Answer> =>
       phone.graphql(QUERY, undefined, { authorization: `Bearer ${token}`, dpop });
