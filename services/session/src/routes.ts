@@ -1,4 +1,4 @@
-/** HTTP beside GraphQL: the public signing keys, and what gateways report and ask. */
+/** HTTP routes beside GraphQL: the public signing keys, and the gateways' feed and activity reports. */
 import { AppError } from "@continuo/errors";
 import { parseInput, requireService, type SubgraphOptions } from "@continuo/subgraph";
 import { ActivityReport } from "./activity/activity.ts";
@@ -11,7 +11,7 @@ type Routes = NonNullable<SubgraphOptions<Context>["routes"]>;
 
 const GATEWAY = "gateway";
 
-/** Wires the routes; all but the keys are for the gateway on its own behalf. */
+/** Wires the routes; all except the keys accept only the gateway itself as the caller. */
 export function createRoutes(options: {
   keys: SigningKeyStore;
   feed: Feed;

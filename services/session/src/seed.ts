@@ -14,7 +14,10 @@ const UNBOUND = {
   posture: "STRICT",
 } as const;
 
-/** Applications, and version 1 of their policies. `bank` is the strict one, with limits short enough to watch. */
+/**
+ * The applications, with version 1 of their policies. `bank` is the strict one, with limits short enough to watch
+ * expire.
+ */
 export const APPLICATIONS = [
   {
     id: "continuo",
@@ -44,7 +47,7 @@ export const APPLICATIONS = [
 
 const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 
-/** Registers what is not there yet. `DATABASE_URL` is session's own. */
+/** Registers the applications that do not exist yet. `DATABASE_URL` is session's own. */
 export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "session-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({

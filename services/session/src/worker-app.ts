@@ -1,4 +1,4 @@
-/** Composition root of session's workers: the jobs it is told to do, each on its queue. */
+/** Composition root of session's workers: runs the configured jobs, each on its queue. */
 import { randomBytes } from "node:crypto";
 import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
@@ -35,16 +35,16 @@ import { createSigningKeyStore } from "./signing-key/signing-key.store.ts";
 import { resealWebhooks } from "./webhook/reseal-webhooks.store.ts";
 import { WEBHOOK_SEAL } from "./webhook/webhook.ts";
 
-/** What may be put in place of a worker's own: pokes where the process is more than this worker, the rest in tests. */
+/** Replacements for a worker's own parts: `pokes` when the process runs more than this worker, the rest in tests. */
 export interface WorkerOverrides {
   readonly pokes?: Pokes;
   readonly now?: () => Date;
   readonly retrySeconds?: readonly number[] | undefined;
-  /** How long a worker may be silent before its jobs are taken from it. Milliseconds. */
+  /** How long a worker may be silent before its jobs are given to another. Milliseconds. */
   readonly lockMs?: number;
 }
 
-/** Works on `env.JOBS` until disposed of, which waits for the handlers under way. */
+/** Works on `env.JOBS` until disposed, which waits for running handlers. */
 export async function startWorkers(
   env: WorkerEnv,
   { now = () => new Date(), pokes: shared, retrySeconds, lockMs }: WorkerOverrides = {},

@@ -1,4 +1,4 @@
-/** `sessions …`: who is signed in where, and ending sessions by a filter, for an operator. */
+/** The operator's commands `sessions …`: list live sessions, and revoke them by a filter. */
 import type { Command } from "commander";
 import { z } from "zod";
 import { parseOptions } from "@continuo/operator";
@@ -63,7 +63,7 @@ const shown = (session: Session): object => ({
   expiresAt: expiryOf(session).at,
 });
 
-/** All that are given must hold. */
+/** Adds the filter options; all that are given must match. */
 function withFilter(command: Command): Command {
   return command
     .option("--user <id>", "of this user")
@@ -76,7 +76,7 @@ function withFilter(command: Command): Command {
     .option("--policy-version-below <version>", "under an older version of the application's policy");
 }
 
-/** The command line says `--user`, everybody else `userId`. */
+/** Maps option names to those of SessionConditions: `--user` is `userId`. */
 const named = ({ user, session, device, application, ...others }: Readonly<Record<string, unknown>>): object => ({
   userId: user,
   sessionId: session,

@@ -2,7 +2,7 @@ import { gather } from "@continuo/database";
 import type { Pool } from "pg";
 import { Session, type SessionStore } from "./session.ts";
 
-/** The columns of a Session, of the table named `table`. */
+/** The columns of a Session in `table`. */
 export const sessionColumns = (table: string): string => `
   ${table}.id, ${table}.user_id AS "userId", ${table}.device_id AS "deviceId",
   ${table}.application_id AS "applicationId", ${table}.parent_id AS "parentId",
@@ -12,9 +12,9 @@ export const sessionColumns = (table: string): string => `
   ${table}.ip_prefix AS "ipPrefix", ${table}.country, ${table}.state, ${table}.ended_at AS "endedAt", ${table}.end_reason AS "endReason"`;
 
 /**
- * The predicate that makes a session live at `now` (a parameter such as `$2`). It stands in every statement that trusts one.
- * Not by `state`, which says the same: partial indexes are on that, and one that Postgres takes for empty (as all live
- * sessions are, when it looked after everybody was signed out) it would rather read whole than ask another.
+ * SQL condition: the session is live at `now` (a parameter such as `$2`). Every statement that trusts a session
+ * contains it. It tests `ended_at` rather than the equivalent `state`, which would match the partial indexes on `state
+ * = 'ACTIVE'`: when statistics taken after a mass sign-out show them as empty, Postgres would scan a whole one of them.
  */
 export const isLive = (table: string, now: string): string =>
   `${table}.ended_at IS NULL AND ${table}.idle_deadline > ${now} AND ${table}.absolute_deadline > ${now}`;
@@ -24,8 +24,8 @@ const SESSIONS_PER_DEVICE = 100;
 const BY_IDS = `SELECT ${sessionColumns("s")} FROM session.sessions AS s WHERE s.id = ANY ($1::uuid[])`;
 
 /**
- * $1 devices, $2 now. A device has few that are live: their order and number are seen to by whoever reads them. OFFSET 0: by
- * the device's index, each; else all that live may be read.
+ * $1 devices, $2 now. A device has few live sessions, so the caller sorts and limits them (`sessionsByDevice`). OFFSET
+ * 0 forces the index by device; otherwise Postgres may read all live sessions.
  */
 const LIVE = `
 SELECT found.* FROM unnest($1::uuid[]) AS device (id)
@@ -33,7 +33,7 @@ SELECT found.* FROM unnest($1::uuid[]) AS device (id)
    SELECT ${sessionColumns("s")} FROM session.sessions AS s
     WHERE s.device_id = device.id AND ${isLive("s", "$2::timestamptz")} OFFSET 0) AS found`;
 
-/** A row a device: $1 ids, $2 nows, $3 since when ended ones are wanted. */
+/** One row of parameters per device: $1 ids, $2 nows, $3 the time since which ended sessions are included. */
 const WITH_ENDED = `
 SELECT device.place, found.*
   FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS device (id, now, ended_since, place)
@@ -45,7 +45,7 @@ SELECT device.place, found.*
     ORDER BY s.started_at DESC, s.id DESC
     LIMIT ${SESSIONS_PER_DEVICE}) AS found`;
 
-/** Sessions in Postgres. What is asked for at once is read together, whoever asks. */
+/** Sessions in Postgres. Concurrent reads, of any request, share a query. */
 export function createSessionStore(pool: Pool): SessionStore {
   const byIds = gather(async (asked: readonly (readonly string[])[]) => {
     const ids = [...new Set(asked.flat())];
@@ -91,7 +91,7 @@ export function createSessionStore(pool: Pool): SessionStore {
   };
 }
 
-/** The sessions of each device among rows that were read without order or limit. */
+/** Groups unordered, unlimited session rows by device; sorts and limits each group. */
 export function sessionsByDevice(rows: readonly Record<string, unknown>[]): (deviceId: string) => Session[] {
   const found = Map.groupBy(
     rows.map((row) => Session.parse(row)),

@@ -1,11 +1,12 @@
 /**
  * A session: a signed-in presence of a person on a device in one application.
- * It is live while its state is ACTIVE and both deadlines are ahead; that is a question of time, never of a job having run.
+ * It is live while its state is ACTIVE and both deadlines are ahead. Time alone decides that, never whether a job has
+ * run.
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
 
-/** Why a session ended, as clients are told. */
+/** Why a session ended, as clients see it. */
 export const EndReason = z.enum([
   "SIGNED_OUT",
   "SIGNED_OUT_REMOTELY",
@@ -26,7 +27,7 @@ export const Session = z.object({
   userId: z.uuid(),
   deviceId: z.uuid(),
   applicationId: z.string(),
-  /** The session in which somebody approved this one. */
+  /** The session in which this one was approved. */
   parentId: z.uuid().nullable(),
   /** The version of the application's policy that it lives under. */
   policyVersion: z.number().int(),
@@ -46,12 +47,12 @@ export const Session = z.object({
 });
 export type Session = z.infer<typeof Session>;
 
-/** How a session stands at a moment. */
+/** The state of a session at a given time. */
 export type Standing =
   | { readonly state: "ACTIVE" }
   | { readonly state: "EXPIRED" | "REVOKED"; readonly endedAt: Date; readonly endReason: EndReason | null };
 
-/** Which limit ends a session first if nothing else does, and when. */
+/** The limit that ends a session first if nothing else does, and when. */
 export interface Expiry {
   readonly at: Date;
   readonly because: "IDLE" | "ABSOLUTE";
@@ -65,7 +66,7 @@ export function expiryOf(session: Pick<Session, "idleDeadline" | "absoluteDeadli
     : { at: absoluteDeadline, because: "ABSOLUTE" };
 }
 
-/** How the session stands at `now`. It expired at its deadline, whenever the row came to say so. */
+/** The state of the session at `now`. An expired session ended at its deadline, whenever the row was updated. */
 export function standingOf(
   session: Pick<Session, "state" | "idleDeadline" | "absoluteDeadline" | "endedAt" | "endReason">,
   now: Date,

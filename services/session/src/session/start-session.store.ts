@@ -14,8 +14,9 @@ import { isLive, sessionColumns } from "./session.store.ts";
  * $22 grant id, $23 key id, $24 salt, $25 thumbprint of the device's key, $26 parent session,
  * $27 address prefix, $28 country, $29 epoch of the sign-in.
  *
- * The device is the one with this key; without it the given one, if it is the user's and has no key; else a new one. A
- * session on the same device in the same application makes room for its successor first, and counts towards no limit.
+ * The device is the user's one with this key; failing that the given one, if it is the user's and has no key; else a
+ * new one.
+ * A session on the same device in the same application is replaced first and does not count towards the limit.
  */
 const START = `
 WITH ${seenHead("$1")},
@@ -113,7 +114,7 @@ interface StartRow extends UserChangeRow {
 
 const Evicted = Logged.nullable();
 
-/** The start of sessions in Postgres. */
+/** Starts sessions in Postgres. */
 export function createStartSessionStore(pool: Pool): StartSessionStore {
   return {
     async start(command) {

@@ -1,6 +1,6 @@
 /**
- * The start of a session: identity's sign-in grant, redeemed once, becomes a device row, a session and its tokens.
- * Who the person is has been settled before; this asks only whether the policy lets them in.
+ * The start of a session: redeems identity's sign-in grant, once, for a device row, a session and its tokens.
+ * Identity has already authenticated the person; this only decides whether the policy lets them in.
  */
 import { AppError } from "@continuo/errors";
 import type { GrantClaims, GrantVerifier } from "@continuo/access";
@@ -13,13 +13,13 @@ import type { AccessTokenMinter, Authorization } from "../token/access-token.ts"
 import type { RefreshTokenCodec } from "../token/refresh-token.ts";
 import { dpopRequired, issueTokens, type SessionTokens } from "../token/rotation.ts";
 
-/** All that a session's rows are made of. */
+/** Everything needed to write a session's rows. */
 export interface StartCommand {
   readonly userId: string;
-  /** The sign-in grant's id and end of life: good once. */
+  /** The sign-in grant's id and expiry; a grant is redeemed once. */
   readonly jti: string;
   readonly jtiExpiresAt: Date;
-  /** The user's, as it was when they signed in: void when identity has raised it since. */
+  /** The user's epoch at sign-in; the grant is void if identity has raised it since. */
   readonly signInEpoch: number;
   readonly policy: Policy;
   readonly sessionId: string;
@@ -31,27 +31,27 @@ export interface StartCommand {
   readonly absoluteDeadline: Date;
   readonly device: DeviceInput;
   readonly place: Place;
-  /** For a device row of its own, when `device.id` is not one of the user's. */
+  /** The id of a new device row, if none of the user's devices matches. */
   readonly newDeviceId: string;
   readonly grantId: string;
   readonly keyId: number;
   readonly salt: Buffer;
-  /** Thumbprint of the key that the device has proved to hold; null when it has none. */
+  /** Thumbprint of the key that the device proved to possess; null when it has none. */
   readonly jkt: string | null;
-  /** The session in which this one was approved: it must be the user's and live, and is not outlived. */
+  /** The session in which this one was approved. It must be the user's and live, and this one does not outlive it. */
   readonly parentId: string | null;
-  /** How many sessions may have to make room at most. */
+  /** The most sessions to evict. */
   readonly evictions: number;
   readonly now: Date;
 }
 
-/** What became of it. */
+/** The outcome of a start. */
 export type StartOutcome =
   | {
       readonly kind: "STARTED";
       readonly authorization: Authorization;
       readonly deviceRev: number;
-      /** When older sessions had to make room. */
+      /** The log entry of evicted or replaced sessions, if there were any. */
       readonly evicted: Logged | null;
     }
   | { readonly kind: "GRANT_USED" }
@@ -60,11 +60,11 @@ export type StartOutcome =
   | { readonly kind: "SESSION_LIMIT_REACHED" };
 
 export interface StartSessionStore {
-  /** Decides and writes in one transaction, exact however many start at once: all of it or nothing. */
+  /** Decides and writes atomically in one transaction; limits hold exactly under concurrent starts. */
   start(command: StartCommand): Promise<StartOutcome>;
 }
 
-/** What a client sends. */
+/** A client's request to start a session. */
 export interface StartSessionRequest {
   readonly grant: string;
   readonly applicationId: string;
@@ -73,18 +73,19 @@ export interface StartSessionRequest {
   readonly device: DeviceInput;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt: string | undefined;
-  /** Where the request came from, coarsely. */
+  /** The network prefix that the request came from. */
   readonly ipPrefix: string | undefined;
 }
 
 const SALT_BYTES = 16;
-/** A start at the limit makes room for itself, and for what a lowered limit has left over, this many at a time. */
+/** The most sessions that one start evicts: to make room for itself, and to shrink what exceeds a lowered limit. */
 const EVICTIONS_AT_ONCE = 100;
 
 /**
- * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID (also when the session that approved it has ended, or the user
- * was disabled since), GRANT_EXPIRED, GRANT_USED, DPOP_REQUIRED; NOT_FOUND/APPLICATION_NOT_FOUND;
- * UNAUTHENTICATED/CLIENT_INVALID; STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A refused start does not use the grant up.
+ * Redeems a grant. Throws UNAUTHENTICATED: GRANT_INVALID (also when the session that approved it has ended, or the
+ * user's epoch was raised since, by disabling or a new password), GRANT_EXPIRED, GRANT_USED, DPOP_REQUIRED,
+ * CLIENT_INVALID; NOT_FOUND/APPLICATION_NOT_FOUND; STEP_UP_REQUIRED/ACR_TOO_LOW; FORBIDDEN/SESSION_LIMIT_REACHED. A
+ * refused start does not consume the grant.
  */
 export function createStartSession(options: {
   grants: GrantVerifier;
@@ -94,7 +95,7 @@ export function createStartSession(options: {
   accessTokens: AccessTokenMinter;
   refreshTokens: RefreshTokenCodec;
   placeOf: PlaceOf;
-  /** Ids in order of time, for rows; `createDeviceId` gives none away. */
+  /** Time-ordered ids for rows; `createDeviceId` returns random ones, which reveal no time. */
   createId: () => string;
   createDeviceId: () => string;
   randomBytes: (count: number) => Buffer;
@@ -156,12 +157,12 @@ export function createStartSession(options: {
   };
 }
 
-/** UNAUTHENTICATED/GRANT_INVALID: of before the user was disabled or deleted. */
+/** UNAUTHENTICATED/GRANT_INVALID: the grant is from before the user's epoch was raised. */
 export function grantVoid(): AppError {
   return new AppError("UNAUTHENTICATED", "GRANT_INVALID", "This sign-in is no longer valid: sign in again.");
 }
 
-/** How the session came about: approved in another one, or by what the person did here. */
+/** The session's origin: approved in another session, or else by the authentication method. */
 function originOf({ amr, parent }: GrantClaims): StartCommand["origin"] {
   if (parent !== undefined) return "TRANSFER";
   return amr.includes("pwd") ? "PASSWORD" : "PASSKEY";

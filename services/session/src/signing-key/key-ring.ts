@@ -1,21 +1,21 @@
 /**
- * The key that this process signs with, as all replicas agree on it: read from the database every few seconds while it
- * is used. It decides nothing: which key is active, and since when it has been published, is the rotation's.
+ * The key that this process signs with, on which all replicas agree: read from the database every few seconds while in
+ * use. It decides nothing; the rotation decides which key is active and when it was published.
  */
 import { createSealedKey, openSealedKey, type SigningKey, type SigningKeyStore } from "./signing-key.ts";
 import type { Seal } from "../master-key/seal.ts";
 
 export interface KeyRing {
-  /** The active key, as it was at most `KEY_FRESH_MS` ago; made on the very first start. Throws SealBroken. */
+  /** The active key, at most `KEY_FRESH_MS` old; created on the very first start. Throws SealBroken. */
   current(): Promise<SigningKey>;
-  /** It may have changed: the next signature looks again. */
+  /** Drops the cached key, so that the next signature reads it again. */
   forget(): void;
 }
 
-/** For so long a process may go on signing with a key that is not the active one any more. Milliseconds. */
+/** How long a process may keep signing with a key that is no longer active. Milliseconds. */
 export const KEY_FRESH_MS = 5_000;
 
-/** Reads nothing yet. `monotonic` is milliseconds of a clock that never goes back. */
+/** Reads nothing until first used. `monotonic` returns the milliseconds of a monotonic clock. */
 export function createKeyRing(options: {
   store: Pick<SigningKeyStore, "activeOr">;
   seal: Seal;

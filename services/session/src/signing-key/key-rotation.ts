@@ -1,31 +1,31 @@
 /**
- * Rotation of the signing key: publish the next one, wait until every verifier's copy of the key set must have it, sign
- * with it, and take the former one back when nothing that it signed can still be good. So no verifier ever meets a key
- * that it could not know. The steps are driven by time, and taken by whoever comes first.
+ * Rotation of the signing key: publish the next key, wait until every verifier's cached key set must contain it, sign
+ * with it, and retire the former key when nothing that it signed can still be valid. So no verifier ever meets an
+ * unknown key. Time makes the steps due; the first process to notice takes them.
  */
 import { AppError } from "@continuo/errors";
 import type { Seal } from "../master-key/seal.ts";
 import { LONGEST_ACCESS_TOKEN_SECONDS } from "../policy/policy.ts";
 import { createSealedKey, type KeyRecord, type SigningKeyStore } from "./signing-key.ts";
 
-/** How long a verifier may keep its copy of the published keys. */
+/** How long a verifier may cache the published keys. */
 export const KEYS_MAX_AGE_SECONDS = 300;
 
 /** How long each stage lasts. Milliseconds. */
 export interface RotationTimes {
   /** From publication until it may sign. */
   readonly publishedMs: number;
-  /** From its last signature until nothing that it signed is good any more. */
+  /** From its last signature until nothing that it signed is valid any more. */
   readonly retiringMs: number;
-  /** How long a key signs before the next one is published by itself; null for never. */
+  /** How long a key is active before the next one is published automatically; null for never. */
   readonly rotateAfterMs: number | null;
 }
 
 const DAY_MS = 24 * 3_600_000;
-/** Clocks of hosts apart, and a process that has not yet looked which key is active. */
+/** Covers clock differences, and processes that have not yet read which key is active. */
 const MARGIN_MS = 60_000;
 
-/** The stages of a rotation; by itself every `days`, 0 for never. */
+/** The times of a rotation, which starts automatically every `days`; 0 for never. */
 export function rotationTimes(days: number): RotationTimes {
   return {
     publishedMs: 2 * KEYS_MAX_AGE_SECONDS * 1_000,
@@ -36,7 +36,7 @@ export function rotationTimes(days: number): RotationTimes {
 
 export type Step = "PUBLISH_NEXT" | "ACTIVATE_NEXT" | "RETIRE_FORMER";
 
-/** What is due at `now`. */
+/** The steps that are due at `now`. */
 function stepsDue(keys: readonly KeyRecord[], now: Date, times: RotationTimes): Step[] {
   const isPast = (since: Date | null | undefined, ms: number | null): boolean =>
     since != null && ms !== null && now.getTime() - since.getTime() >= ms;
@@ -53,18 +53,18 @@ function stepsDue(keys: readonly KeyRecord[], now: Date, times: RotationTimes): 
 }
 
 export interface KeyRotation {
-  /** Takes the steps that are due; returns those that it was the first to take. */
+  /** Takes the steps that are due; returns those that this call took. */
   turn(): Promise<Step[]>;
-  /** Publishes a next key now, whatever the calendar says. False when there is one already. */
+  /** Publishes a next key now, even if none is due. False when there already is one. */
   rotate(): Promise<boolean>;
   /**
-   * Takes a compromised key back at once. Every access token that it signed is refused from now on: clients refresh.
+   * Retires a compromised key at once. Every access token that it signed is refused from now on, so clients refresh.
    * Throws NOT_FOUND/KEY_NOT_FOUND for a key that is not published.
    */
   retireNow(kid: string): Promise<void>;
 }
 
-/** Wires the use cases. `announce` tells signers and verifiers to look again. */
+/** Wires the use cases. `announce` makes signers and verifiers read the keys again. */
 export function createKeyRotation(options: {
   store: SigningKeyStore;
   seal: Seal;

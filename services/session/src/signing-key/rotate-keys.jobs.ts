@@ -1,4 +1,4 @@
-/** Takes the steps of the signing keys' rotation that time has made due. Running it late or twice changes nothing. */
+/** Takes the due steps of the signing key rotation. Running late or twice does no harm. */
 import { defineJob, type JobHandler } from "@continuo/signals";
 import { z } from "zod";
 import type { KeyRotation } from "./key-rotation.ts";

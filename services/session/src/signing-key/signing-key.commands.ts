@@ -1,4 +1,4 @@
-/** `keys …`: the signing keys, for an operator. */
+/** The operator's commands `keys …`: the signing keys. */
 import { randomBytes } from "node:crypto";
 import { AppError } from "@continuo/errors";
 import { z } from "zod";

@@ -20,7 +20,7 @@ const ADD = `
 INSERT INTO session.signing_keys (kid, alg, public_jwk, sealed_private_key, created_at, state, activated_at)
 VALUES ($1, 'ES256', $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`;
 
-/** $1 published by, $2 now. */
+/** $1 latest publication time, $2 now. */
 const ACTIVATE = `
 WITH former AS (
   UPDATE session.signing_keys SET state = 'RETIRING', retiring_at = $2
@@ -30,7 +30,7 @@ WITH former AS (
 UPDATE session.signing_keys SET state = 'ACTIVE', activated_at = $2
  WHERE state = 'NEXT' AND created_at <= $1 AND EXISTS (SELECT FROM former)`;
 
-/** $1 retiring by, $2 now. */
+/** $1 latest `retiring_at`, $2 now. */
 const RETIRE = `
 UPDATE session.signing_keys SET state = 'RETIRED', retired_at = $2, sealed_private_key = ''
  WHERE state = 'RETIRING' AND retiring_at <= $1`;
@@ -47,7 +47,7 @@ const PROMOTE = `UPDATE session.signing_keys SET state = 'ACTIVE', activated_at 
 
 /** Signing keys in Postgres. */
 export function createSigningKeyStore(pool: Pool): SigningKeyStore {
-  /** For what decides which key is active: never none, never two. */
+  /** Serialises changes of the active key, so that there is always exactly one. */
   const alone = <Result>(work: (client: PoolClient) => Promise<Result>): Promise<Result> =>
     inTransaction(pool, async (client) => {
       await client.query("SELECT pg_advisory_xact_lock($1)", [KEY_CHANGE_LOCK]);

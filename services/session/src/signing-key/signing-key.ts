@@ -1,6 +1,6 @@
 /**
- * Keys that sign access tokens, and their life: NEXT (published, not yet used), ACTIVE (signs), RETIRING (verifies what it
- * has signed), RETIRED (its private half is erased). They lie in the database sealed: a copy of the rows signs nothing.
+ * Keys that sign access tokens, and their states: NEXT (published, not yet used), ACTIVE (signs), RETIRING (only
+ * verifies), RETIRED (private key erased). The database stores them sealed, so a copy of the rows cannot sign.
  */
 import { createJwtSigner, generateKey, type JwtSigner } from "@continuo/access";
 import type { JWK } from "jose";
@@ -10,7 +10,7 @@ import type { Seal } from "../master-key/seal.ts";
 /** A key ready to sign. */
 export type SigningKey = JwtSigner;
 
-/** A new key, or the active one, as it lies in the database. */
+/** A new key, or the active one, as stored in the database. */
 export interface SealedSigningKey {
   readonly kid: string;
   readonly publicJwk: JWK;
@@ -18,7 +18,7 @@ export interface SealedSigningKey {
   readonly sealedPrivateKey: Uint8Array;
 }
 
-/** A row of `signing_keys`, without what is sealed. */
+/** A row of `signing_keys`, without the keys themselves. */
 export const KeyRecord = z.object({
   kid: z.string(),
   state: z.enum(["NEXT", "ACTIVE", "RETIRING", "RETIRED"]),
@@ -29,25 +29,25 @@ export const KeyRecord = z.object({
 });
 export type KeyRecord = z.infer<typeof KeyRecord>;
 
-/** Each change compares before it sets, in one statement: false when somebody else was first, or the key is not so far. */
+/** Each change is a compare-and-set: false when another process was first, or the key is not ready for it. */
 export interface SigningKeyStore {
-  /** The active key; made by `create` when there is none, one at a time for all replicas, so that all agree. */
+  /** The active key. If there is none, creates it under a lock that all replicas share, so that all agree on one. */
   activeOr(create: () => Promise<SealedSigningKey>, now: Date): Promise<SealedSigningKey>;
   /** Public keys that a verifier must know: next, active and retiring. */
   published(): Promise<JWK[]>;
-  /** Public keys that ever were: what an old signature is checked with. */
+  /** All public keys there ever were, to verify old signatures. */
   allPublic(): Promise<JWK[]>;
   /** All keys, oldest first. */
   list(): Promise<KeyRecord[]>;
   /** Publishes a next key, unless there is one. */
   addNext(key: SealedSigningKey, now: Date): Promise<boolean>;
-  /** Lets the next key sign when it has been published since `publishedBy`; the active one retires. */
+  /** Activates the next key if it was published by `publishedBy`; the former active key becomes RETIRING. */
   activate(publishedBy: Date, now: Date): Promise<boolean>;
-  /** Takes back keys that have been retiring since `retiringBy`, and erases their private halves. */
+  /** Retires keys that have been RETIRING since `retiringBy` or longer, and erases their private keys. */
   retire(retiringBy: Date, now: Date): Promise<boolean>;
   /**
-   * Takes a published key back at once, whatever that costs. Was it the active one, then the next key, or else
-   * `replacement`, signs from now on.
+   * Retires a published key at once, though tokens that it signed are still in use. If it was the active one, the next
+   * key, or else `replacement`, becomes active.
    */
   retireNow(kid: string, replacement: SealedSigningKey, now: Date): Promise<boolean>;
 }
@@ -57,7 +57,7 @@ class SealBroken extends Error {
   override readonly name = "SealBroken";
 }
 
-/** What signing keys are sealed for. */
+/** The seal's purpose for signing keys. */
 export const SIGNING_KEY_SEAL = "continuo signing key seal 1";
 
 const PrivateJwk = z.looseObject({ kty: z.string(), kid: z.string() });

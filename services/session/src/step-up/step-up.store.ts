@@ -9,7 +9,8 @@ import type { StepUpOutcome, StepUpStore } from "./step-up.ts";
 /**
  * $1 user, $2 now, $3 session, $4 grant id, $5 its generation, $6 jti, $7 its expiry, $8 acr, $9 amr, $10 auth time,
  * $11 policy version, $12 idle seconds, $13 idle and $14 absolute deadline, $15 new grant id, $16 key id, $17 salt,
- * $18 thumbprint of the key proven, or null, $19 epoch of the sign-in. The session keeps the epoch that it began with. The log tells gateways of the grant that is over: its access tokens with it.
+ * $18 thumbprint of the proven key, or null, $19 epoch of the sign-in. The session keeps the epoch that it began with.
+ * The log entry tells gateways that the old grant, and with it its access tokens, is void.
  */
 const STEP_UP = `
 WITH ${seenHead("$1")},
@@ -72,7 +73,7 @@ SELECT CASE WHEN verdict.kind = 'STEPPED_UP' AND stepped.id IS NULL THEN 'CHANGE
        head.device_rev AS "deviceRev", head.epoch, log_head.seq, stepped.*
   FROM verdict LEFT JOIN head ON true LEFT JOIN log_head ON true LEFT JOIN stepped ON true`;
 
-/** $1 jti, $2 session, $3 grant presented, $4 thumbprint of the key proven, or null, $5 now. */
+/** $1 jti, $2 session, $3 presented grant, $4 thumbprint of the proven key, or null, $5 now. */
 const ANSWERED = `
   SELECT ${AUTHORIZATION_COLUMNS}
     FROM session.redeemed_grants AS r JOIN session.grants AS g ON g.id = r.grant_id,

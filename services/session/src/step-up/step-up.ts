@@ -1,7 +1,7 @@
 /**
- * Step-up (RFC 9470): somebody authenticates again, more strongly or just more recently, and goes on in the same session.
- * Refreshing proves nothing about a person, so it never moves what this moves: acr, amr, auth_time and both deadlines. A
- * session that was approved in another one still is not to outlive that one.
+ * Step-up (RFC 9470): a user authenticates again, more strongly or just more recently, and continues the same session.
+ * This updates acr, amr, auth_time and both deadlines, which a refresh never does, as it proves nothing about the
+ * person. A session that was approved in another one still does not outlive that one.
  */
 import type { GrantVerifier } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -22,14 +22,14 @@ import {
 } from "../token/rotation.ts";
 
 export interface StepUpCommand {
-  /** The grant of rotation to be replaced, as it was read. */
+  /** The rotation grant to replace, as it was read. */
   readonly from: Pick<Authorization, "grantId" | "generation" | "jkt">;
   readonly session: Session;
   readonly policy: Policy;
-  /** The sign-in grant's id and end of life: good once. */
+  /** The sign-in grant's id and expiry; a grant is redeemed once. */
   readonly jti: string;
   readonly jtiExpiresAt: Date;
-  /** The user's, as it was when they signed in again. */
+  /** The user's epoch when they signed in again. */
   readonly signInEpoch: number;
   readonly acr: string;
   readonly amr: readonly string[];
@@ -39,7 +39,7 @@ export interface StepUpCommand {
   readonly grantId: string;
   readonly keyId: number;
   readonly salt: Buffer;
-  /** Thumbprint of the key proven, to which an unbound session is bound from now on; null for none. */
+  /** Thumbprint of the proven key, to which an unbound session becomes bound; null for none. */
   readonly jkt: string | null;
   readonly now: Date;
 }
@@ -49,20 +49,23 @@ export type StepUpOutcome =
       readonly kind: "STEPPED_UP";
       readonly authorization: Authorization;
       readonly deviceRev: number;
-      /** Where the log says that the former grant is over. */
+      /** The log entry that voids the old grant. */
       readonly seq: number;
     }
   | { readonly kind: "GRANT_USED" }
   | { readonly kind: "GRANT_VOID" }
-  /** Somebody else rotated or ended it meanwhile. */
+  /** A concurrent request rotated or ended the grant. */
   | { readonly kind: "CHANGED" };
 
 export interface StepUpStore {
-  /** Decides and writes in one transaction: session, new grant of rotation, end of the old one and word of it, security event. */
+  /**
+   * Decides and writes in one transaction: session, new rotation grant, end of the old one with its log entry, security
+   * event.
+   */
   stepUp(command: StepUpCommand): Promise<StepUpOutcome>;
   /**
-   * What the session was given for the sign-in grant `jti` in place of the grant `grantId`, unless it is in use already or
-   * bound to another key than `jkt`.
+   * The authorization that the session already got for the sign-in grant `jti` in place of the rotation grant
+   * `grantId`, unless its tokens are already in use or bound to a key other than `jkt`.
    */
   answered(asked: {
     readonly jti: string;
@@ -73,7 +76,7 @@ export interface StepUpStore {
   }): Promise<Authorization | undefined>;
 }
 
-/** What a client sends: a fresh sign-in grant, and the refresh token of the session that goes on. */
+/** A client's request: a fresh sign-in grant, and the refresh token of the session to continue. */
 export interface StepUpRequest extends RefreshRequest {
   readonly grant: string;
 }
@@ -82,11 +85,11 @@ const SALT_BYTES = 16;
 const ATTEMPTS = 3;
 
 /**
- * Redeems a sign-in grant for a session that exists. The refresh token it was asked with is dead afterwards, and so are
- * the access tokens of before, as soon as gateways have heard of it (ASVS 7.2.4). A session without a key is bound to the
- * one that is proven, and goes on only with one where the application asks for it: DPOP_REQUIRED. Asked the same again, it
- * answers the same until that is known to have arrived: a lost reply signs nobody out.
- * Throws as redeeming and refreshing do, UNAUTHENTICATED/GRANT_FOR_ANOTHER for somebody else's grant, and
+ * Redeems a sign-in grant for an existing session. Afterwards the presented refresh token is void, and so are the
+ * session's earlier access tokens, once gateways have read the log (ASVS 7.2.4). A session without a key becomes bound
+ * to the proven one; where the application requires a key and none is proven, throws DPOP_REQUIRED. The same request
+ * gets the same answer until that is known to have arrived, so a lost reply signs nobody out.
+ * Throws as redeeming and refreshing do, UNAUTHENTICATED/GRANT_FOR_ANOTHER for another user's grant, and
  * STEP_UP_REQUIRED/ACR_TOO_LOW when the new sign-in is too weak for the application.
  */
 export function createStepUp(options: {
@@ -103,7 +106,7 @@ export function createStepUp(options: {
 }): (request: StepUpRequest, logger: Logger) => Promise<SessionTokens> {
   const { grants, policies, rotation, store, announce, refreshTokens, createId, randomBytes, now } = options;
 
-  /** The answer that was given before, or the refusal. */
+  /** Repeats the earlier answer, or throws the refusal. */
   async function repeat(asked: Parameters<StepUpStore["answered"]>[0], refusal: AppError): Promise<SessionTokens> {
     const answered = await store.answered(asked);
     if (answered === undefined) throw refusal;
@@ -170,15 +173,15 @@ export function createStepUp(options: {
   };
 }
 
-/** The policy that a session lives under, of which the age of authentication is asked. */
+/** The part of a session's policy that limits the age of its authentication. */
 export interface StepUpRule {
   readonly stepUpSeconds: number;
   readonly requiredAcr: string | null;
 }
 
 /**
- * For what is sensitive (ASVS 7.5.2): throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD with `details` { maxAge, acrValues }
- * (RFC 9470 section 3) unless the person has authenticated within `stepUpSeconds`.
+ * For sensitive operations (ASVS 7.5.2): throws STEP_UP_REQUIRED/AUTHENTICATION_TOO_OLD with `details` { maxAge,
+ * acrValues } (RFC 9470 section 3) unless the person has authenticated within `stepUpSeconds`.
  */
 export function assertRecentAuthentication(
   session: Pick<Session, "authTime" | "acr">,

@@ -1,9 +1,9 @@
-/** Access tokens (RFC 9068) as this service mints them; what is in them is said in `@continuo/access`. */
+/** Minting of access tokens (RFC 9068); `@continuo/access` defines their claims. */
 import type { AccessTokenClaims, Posture } from "@continuo/access";
 import { expiryOf, type Session } from "../session/session.ts";
 import type { KeyRing } from "../signing-key/key-ring.ts";
 
-/** A session and the rotation state from which it gets its tokens. */
+/** A session and the rotation state that its tokens are made from. */
 export interface Authorization {
   readonly session: Session;
   readonly grantId: string;
@@ -12,9 +12,9 @@ export interface Authorization {
   readonly salt: Buffer;
   /** Life of an access token under the session's policy, in seconds. */
   readonly accessTokenSeconds: number;
-  /** What the policy says of operations while revocations cannot be known. */
+  /** The policy's posture for operations while a gateway cannot know of revocations. */
   readonly posture: Posture;
-  /** How long ago somebody may have signed in for what is sensitive, under the session's policy. */
+  /** The greatest age of a sign-in for sensitive operations under the session's policy, in seconds. */
   readonly stepUpSeconds: number;
   /** The key that its tokens are bound to (RFC 9449); null for bearer tokens. */
   readonly jkt: string | null;
@@ -22,7 +22,7 @@ export interface Authorization {
   readonly epoch: number;
 }
 
-/** What a session gets its first tokens from: a grant that has just been made for it, under `policy`. */
+/** The authorization for a session's first tokens, from a grant that was just created under `policy`. */
 export function firstAuthorization(
   session: Session,
   grant: Pick<Authorization, "grantId" | "keyId" | "salt" | "jkt">,
@@ -38,7 +38,7 @@ export interface AccessTokenMinter {
   mint(authorization: Authorization, now: Date): Promise<{ accessToken: string; expiresIn: number }>;
 }
 
-/** Up to this part of a token's life is taken off at random, so that a fleet does not refresh in step. */
+/** A token's life is shortened by a random fraction of up to this, so that a fleet does not refresh in step. */
 const JITTER = 0.1;
 
 /**

@@ -45,7 +45,7 @@ const RotationRow = z.object({
   deviceBinding: DeviceBinding,
 });
 
-/** Of `g`, `s`, `p` and `u` as AUTHORIZATION_JOINS joins them. */
+/** Columns of `g`, `s`, `p` and `u`, joined by AUTHORIZATION_JOINS. */
 export const AUTHORIZATION_COLUMNS = `
   g.id AS "grantId", g.generation, g.key_id AS "keyId", g.salt, g.jkt,
   p.access_token_seconds AS "accessTokenSeconds", p.posture,
@@ -56,10 +56,10 @@ export const AUTHORIZATION_JOINS = `
   AND u.user_id = s.user_id`;
 
 /**
- * $1 now; then a row a refresh: $2 grant ids, $3 generations presented, $4 salts presented, $5 keys proven, $6 master key ids,
- * $7 applications that ask, null for one that has not authenticated, $8 whether any key will do. $9 when it is rotated, null
- * for now. Grants are locked by id, as everywhere. A caller that waited for one has only `g` checked again, not `s`: so
- * whoever ends a session ends its grants. Of two refreshes with one token, one finds a row.
+ * $1 now; then one row per refresh: $2 grant ids, $3 presented generations, $4 presented salts, $5 proven keys, $6
+ * master key ids, $7 applications, null for one that has not authenticated, $8 whether any key suffices. $9 rotation
+ * time, null for now. Grants are locked by id, as everywhere. After waiting for a lock Postgres checks only `g` again,
+ * not `s`, so ending a session must also update its grants. Of two refreshes with one token, one finds a row.
  */
 const ADVANCE = `
 WITH presented AS MATERIALIZED (
@@ -84,7 +84,7 @@ UPDATE session.grants AS g
    AND (p.device_binding = 'NONE' OR g.jkt IS NOT NULL)
 RETURNING presented.place, ${AUTHORIZATION_COLUMNS}`;
 
-/** $1 grant ids, $2 salts presented, $3 when that is, null for now. */
+/** $1 grant ids, $2 presented salts, $3 the current time, null for the database's. */
 const READ = `
   SELECT presented.place, g.state = 'ACTIVE' AS "isActive", g.confirmed_generation AS "confirmedGeneration",
          coalesce($3::timestamptz, clock_timestamp()) - g.rotated_at <= interval '${CONCURRENT_MS} milliseconds' AS "hasJustRotated",
@@ -106,7 +106,7 @@ const SessionOfRow = Session.extend({ grantId: z.uuid(), isActive: z.boolean() }
   ({ grantId, isActive, ...session }) => ({ grantId, isActive, session }),
 );
 
-/** $1 user, $2 now, $3 session, $4 device, $5 generation presented, $6 generation known. */
+/** $1 user, $2 now, $3 session, $4 device, $5 presented generation, $6 known generation. */
 const NOTE_AHEAD = `
   INSERT INTO session.auth_events (user_id, at, type, session_id, device_id, detail)
   SELECT $1::uuid, $2::timestamptz, 'GRANT_AHEAD', $3::uuid, $4::uuid,
@@ -121,8 +121,8 @@ interface Refresh {
 }
 
 /**
- * Grants in Postgres. Refreshes that come at once share a statement and a commit. When one rotated is told by Postgres'
- * clock, as one process dates it and another asks how long ago that was; in tests by `clock`.
+ * Grants in Postgres. Concurrent refreshes share a statement and a commit. Rotations are dated by Postgres's clock, as
+ * one process writes the time and another compares it; tests pass `clock`.
  */
 export function createRotationStore(pool: Pool, clock?: () => Date): RotationStore {
   const advance = gather(
@@ -180,7 +180,7 @@ export function createRotationStore(pool: Pool, clock?: () => Date): RotationSto
   };
 }
 
-/** `rows` parsed, in the order of what was asked for in `place`, 1 first; undefined where there is none. */
+/** Parses `rows` into the order of their 1-based `place`; undefined where there is none. */
 function placed<Row>(
   count: number,
   rows: readonly Record<string, unknown>[],

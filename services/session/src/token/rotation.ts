@@ -1,7 +1,7 @@
 /**
- * Rotation of refresh tokens (RFC 9700 section 4.14.2): each is exchanged once for its successor, a repeat gets the same
- * successor while its holder may not have received it, and a repeat beyond that is theft and ends this session alone.
- * Not a lock and not a list of tokens: a generation number moved by compare-and-set.
+ * Rotation of refresh tokens (RFC 9700 section 4.14.2): each is exchanged once for its successor. A repeat gets the
+ * same successor as long as the client may not have received it; a later repeat counts as theft and ends this one
+ * session. Needs no lock and no list of tokens: a compare-and-set advances a generation number.
  */
 import { acrSuffices } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -13,30 +13,33 @@ import { sessionEnded, standingOf, type Session } from "../session/session.ts";
 import type { AccessTokenMinter, Authorization } from "./access-token.ts";
 import type { RefreshTokenCodec, RefreshTokenParts } from "./refresh-token.ts";
 
-/** A grant as it is read when its generation could not be advanced. */
+/** A grant as read after its generation could not be advanced. */
 export interface GrantState extends Authorization {
   readonly isActive: boolean;
   /** The highest generation known to have reached the client. */
   readonly confirmedGeneration: number;
-  /** Its generation was advanced within CONCURRENT_MS, by the clock that dates it, whichever process asks. */
+  /** Whether its generation was advanced within the last CONCURRENT_MS, by the clock that dated the rotation. */
   readonly hasJustRotated: boolean;
-  /** The least authentication context class that the session's policy asks for; null for any. */
+  /** The weakest authentication context class that the session's policy accepts; null for any. */
   readonly requiredAcr: string | null;
-  /** Whether its application must authenticate to exchange it. */
+  /** Whether its application must authenticate to refresh. */
   readonly isConfidential: boolean;
-  /** Whether that policy asks for a key. */
+  /** Whether that policy requires a key. */
   readonly deviceBinding: Policy["deviceBinding"];
 }
 
-/** Who presents a refresh token. */
+/** The presenter of a refresh token. */
 export interface Presenter {
   /** Thumbprint of the key whose DPoP proof came with it; null for none. */
   readonly jkt: string | null;
-  /** The client, where it has said who it is: it presents only tokens of its own. Null where none can: those of public ones. */
+  /**
+   * The client, if it identified itself; it may present only its own tokens. Null accepts only tokens of public
+   * clients.
+   */
   readonly client: Pick<AuthenticatedClient, "id" | "isConfidential"> | null;
 }
 
-/** What a session lacks that its policy has asked for since: it goes on with a step-up. */
+/** What a session lacks that its policy now requires; a step-up provides it. */
 type Lack = "ACR_TOO_LOW" | "KEY_REQUIRED";
 
 /** What to do with a token whose generation could not be advanced. */
@@ -50,17 +53,17 @@ export type Judgement =
   | "AHEAD"
   | "ADVANCE_AGAIN";
 
-/** Parallel callers and repeats within this time are one client, also when the successor is already in use. */
+/** Parallel and repeated refreshes within this time count as one client's, even if the successor is already in use. */
 export const CONCURRENT_MS = 10_000;
 
 /**
- * The rule, in the order of its questions. Whoever lacks the key of a bound grant learns nothing and changes nothing:
- * a stolen token must not sign its owner out.
+ * The rule, in the order of its checks. A presenter without the key of a bound grant learns and changes nothing, so a
+ * stolen token cannot sign its owner out.
  */
 export function judge(grant: GrantState, presented: number, by: Presenter, now: Date): Judgement {
   if (grant.jkt !== null && grant.jkt !== by.jkt && !mayUseAnyKey(by)) return "KEY_NOT_PROVEN";
   if (standingOf(grant.session, now).state !== "ACTIVE") return "ENDED";
-  // Whatever ends a session ends its grants: of one that goes on, a step-up has ended this one.
+  // Ending a session revokes its grants; if the session is still live, a step-up revoked this one.
   if (!grant.isActive) return "REPLACED";
   if (presented > grant.generation) return "AHEAD";
   const lack = lackOf(grant);
@@ -72,8 +75,9 @@ export function judge(grant: GrantState, presented: number, by: Presenter, now: 
 }
 
 /**
- * Whether a proof by any key will do. What a confidential client authenticates with is what its refresh tokens are bound to:
- * a key that it has renewed or lost signs nobody out (RFC 9449 section 5). Without a proof no bound token becomes a bearer's.
+ * Whether a proof by any key suffices. A confidential client's refresh tokens are bound to its client authentication,
+ * so a renewed or lost DPoP key signs nobody out (RFC 9449 section 5). Without a proof, a bound token never becomes a
+ * bearer token.
  */
 export function mayUseAnyKey({ jkt, client }: Presenter): boolean {
   return jkt !== null && client !== null && client.isConfidential;
@@ -86,25 +90,28 @@ function lackOf({ session, requiredAcr, deviceBinding, jkt }: GrantState): Lack 
 
 export interface RotationStore {
   /**
-   * Advances the grant if it stands at the presented generation, with the presented salt, is bound to no other key than
-   * the one proven (or `mayUseAnyKey`), and its session is live at `now`, of no other application than the client (null: of any
-   * public one), with an acr that suffices: one statement, one winner. It goes on under the master key `keyId`, and if it is
-   * bound, to the key proven. Undefined when it does not.
+   * Advances the grant if it has the presented generation and salt and is bound to no key other than the proven one (or
+   * `mayUseAnyKey`), and if its session is live at `now`, belongs to the client's application (null: to any public one)
+   * and has the acr and key that its policy requires. One statement, one winner. The grant continues under the master
+   * key `keyId` and, if it is bound, with the proven key. Undefined when it was not advanced.
    */
   advance(
     presented: RefreshTokenParts,
     by: Presenter & { readonly keyId: number },
     now: Date,
   ): Promise<Authorization | undefined>;
-  /** Writes a GRANT_AHEAD event, once for each session however often the token comes. */
+  /** Writes a GRANT_AHEAD event, once per session however often the token is presented. */
   noteAhead(grant: GrantState, presented: number, now: Date): Promise<void>;
-  /** The grant as it stands; undefined when there is none with that id and salt. */
+  /** The grant's current state; undefined when there is none with that id and salt. */
   read(presented: RefreshTokenParts): Promise<GrantState | undefined>;
-  /** The session of a grant, and whether a step-up or its end has replaced it; undefined when there is none with that id. */
+  /**
+   * A grant's session, and whether the grant is active (false after a step-up or the session's end); undefined for an
+   * unknown id.
+   */
   sessionOf(grantId: string): Promise<Pick<GrantState, "session" | "isActive"> | undefined>;
 }
 
-/** What a client keeps to stay signed in. */
+/** The tokens that a client keeps to stay signed in. */
 export interface SessionTokens {
   readonly accessToken: string;
   /** RFC 9449 section 5. */
@@ -115,7 +122,7 @@ export interface SessionTokens {
   readonly session: Session;
 }
 
-/** The tokens of an authorization at its generation. */
+/** The tokens of an authorization's current generation. */
 export async function issueTokens(
   authorization: Authorization,
   now: Date,
@@ -129,27 +136,27 @@ export async function issueTokens(
   };
 }
 
-/** What a client sends to be given fresh tokens. */
+/** A client's request for fresh tokens. */
 export interface RefreshRequest {
   readonly refreshToken: string;
   /** Thumbprint of the key whose DPoP proof came with the request. */
   readonly jkt?: string | undefined;
-  /** As `Presenter` has it. */
+  /** As in `Presenter`. */
   readonly client?: Presenter["client"] | undefined;
 }
 
-/** What can be done with refresh tokens. */
+/** The use cases of refresh tokens. */
 export interface Rotation {
   /**
-   * Exchanges one. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS, CLIENT_INVALID,
-   * GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has been ended),
-   * SESSION_ENDED, TOKEN_REPLACED (by a step-up);
-   * STEP_UP_REQUIRED: ACR_TOO_LOW, KEY_REQUIRED; UNAVAILABLE/REFRESH_UNSETTLED.
+   * Exchanges a refresh token. Throws UNAUTHENTICATED: REFRESH_TOKEN_INVALID (junk, forged, unknown), TOKEN_NOT_YOURS,
+   * CLIENT_INVALID, GRANT_ROLLED_BACK, DPOP_REQUIRED, DPOP_KEY_MISMATCH, REFRESH_TOKEN_REUSED (theft: this session has
+   * been ended), SESSION_ENDED, TOKEN_REPLACED (by a step-up); STEP_UP_REQUIRED: ACR_TOO_LOW, KEY_REQUIRED;
+   * UNAVAILABLE/REFRESH_UNSETTLED.
    */
   refresh(request: RefreshRequest, logger: Logger): Promise<SessionTokens>;
   /**
-   * The grant that one stands for, without exchanging it, also one that a step-up has replaced. Throws as `refresh` does, but
-   * asks for no acr, no key and no authentication of a client.
+   * The grant of a refresh token, without exchanging it; also one that a step-up has replaced. Throws as `refresh`
+   * does, but does not require the policy's acr or key, nor client authentication.
    */
   present(request: RefreshRequest, logger: Logger): Promise<GrantState>;
 }
@@ -161,7 +168,7 @@ export function createRotation(options: {
   store: RotationStore;
   accessTokens: AccessTokenMinter;
   refreshTokens: RefreshTokenCodec;
-  /** Ends one session, for reuse. */
+  /** Ends a session because of reuse. */
   endForReuse: (session: Session) => Promise<void>;
   now: () => Date;
 }): Rotation {
@@ -173,7 +180,7 @@ export function createRotation(options: {
     return presented;
   }
 
-  /** The grant as it stands, and what to do; throws where that is to refuse. */
+  /** Reads and judges the grant; throws if the judgement is a refusal. */
   async function look(
     presented: RefreshTokenParts,
     { by, at, logger }: { by: Presenter; at: Date; logger: Logger },
@@ -248,7 +255,10 @@ export function createRotation(options: {
   };
 }
 
-/** UNAUTHENTICATED/TOKEN_REPLACED: from before a step-up. The session goes on, so nobody is told that it has ended. */
+/**
+ * UNAUTHENTICATED/TOKEN_REPLACED: the token is from before a step-up. The session goes on, so this is not
+ * SESSION_ENDED.
+ */
 export function tokenReplaced(): AppError {
   return new AppError("UNAUTHENTICATED", "TOKEN_REPLACED", "The user has signed in again since: use the new token.");
 }
@@ -258,7 +268,7 @@ export function dpopRequired(): AppError {
   return new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "This needs a DPoP proof by the device's key.");
 }
 
-/** STEP_UP_REQUIRED/KEY_REQUIRED, with what would do in `details.acrValues` (RFC 9470 section 3). */
+/** STEP_UP_REQUIRED/KEY_REQUIRED, with the sufficient values in `details.acrValues` (RFC 9470 section 3). */
 function keyRequired({ session, requiredAcr }: GrantState): AppError {
   const message = "This application asks for a key of the device by now: sign in again, with a proof by it.";
   return new AppError("STEP_UP_REQUIRED", "KEY_REQUIRED", message, {

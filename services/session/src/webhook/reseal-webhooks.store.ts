@@ -1,10 +1,13 @@
 import type { Pool } from "pg";
 import type { Seal } from "../master-key/seal.ts";
 
-/** In the order in which a secret that is replaced meanwhile goes through them. */
+/** A concurrent replacement moves a secret from the first column to the second, so this order misses none. */
 const COLUMNS = ["sealed_secret", "former_sealed_secret"] as const;
 
-/** Seals webhooks' secrets under the current master key, so that a former one can go. What no master key opens stays. */
+/**
+ * Reseals webhooks' secrets under the current master key, so that former ones can be removed. Skips what no master key
+ * opens.
+ */
 export async function resealWebhooks(pool: Pool, seal: Seal): Promise<void> {
   for (const column of COLUMNS) {
     const { rows } = await pool.query<{ id: string; sealed: Uint8Array }>(
@@ -13,7 +16,7 @@ export async function resealWebhooks(pool: Pool, seal: Seal): Promise<void> {
     for (const { id, sealed } of rows) {
       const secret = seal.open(sealed, id);
       if (secret === undefined) continue;
-      // One that was replaced meanwhile stays as it is.
+      // Leaves a concurrently replaced secret unchanged.
       await pool.query(`UPDATE session.webhooks SET ${column} = $3 WHERE id = $1 AND ${column} = $2`, [
         id,
         sealed,

@@ -1,29 +1,29 @@
 /**
- * What a webhook is sent, in the manner of Standard Webhooks 1.0: `webhook-id` stays the same over all attempts, the
- * timestamp and the signature are each attempt's own.
+ * The message to a webhook, as Standard Webhooks 1.0 defines it: `webhook-id` stays the same over all attempts; each
+ * attempt has its own timestamp and signature.
  */
 import { createHmac } from "node:crypto";
 
 const SECRET_PREFIX = "whsec_";
 const SECRET_BYTES = 32;
 
-/** A new secret, and how its owner writes it down. */
+/** A new secret, and its text form for the receiver. */
 export function createWebhookSecret(randomBytes: (count: number) => Buffer): { secret: Buffer; text: string } {
   const secret = randomBytes(SECRET_BYTES);
   return { secret, text: SECRET_PREFIX + secret.toString("base64") };
 }
 
-/** An event as it is sent. */
+/** The body of a message. */
 export interface WebhookEvent {
   readonly type: "session.ended" | "session.restored" | "webhook.test";
-  /** When it happened. */
+  /** When the event happened, ISO 8601. */
   readonly timestamp: string;
   readonly data: unknown;
 }
 
 /**
- * The signed message: HMAC-SHA256 over `id.timestamp.body`, one signature for each secret (a receiver knows one of them
- * while they are being replaced). `id` has no dot.
+ * The signed message: HMAC-SHA256 over `id.timestamp.body`, with one signature per secret, as a receiver knows either
+ * of them during a replacement. `id` must not contain a dot.
  */
 export function signMessage(options: { secrets: readonly Buffer[]; id: string; event: WebhookEvent; now: Date }): {
   headers: Record<string, string>;

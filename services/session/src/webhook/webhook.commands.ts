@@ -1,4 +1,4 @@
-/** `webhooks …`: addresses that are told of ended sessions, for an operator. */
+/** The operator's commands `webhooks …`: addresses notified of ended sessions. */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { parseOptions } from "@continuo/operator";
@@ -13,7 +13,7 @@ const TestOptions = AddOptions.pick({ allowPrivate: true });
 const RotateOptions = z.object({ overlapHours: z.coerce.number().int().min(1).max(720).default(24) });
 const Id = z.tuple([z.uuid()]);
 
-/** Adds them. */
+/** Adds the `webhooks` commands. */
 export const addWebhookCommands: AddCommands = (program, run) => {
   const webhooks = program.command("webhooks").description("Addresses that are told of ended sessions.");
   const allowPrivate = ["--allow-private", "the workers have PRIVATE_RECIPIENTS=allow"] as const;

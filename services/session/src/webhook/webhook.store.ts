@@ -4,7 +4,7 @@ import { Webhook, type WebhookStore } from "./webhook.ts";
 
 const Secrets = z.object({ url: z.string(), sealedSecrets: z.array(z.instanceof(Uint8Array)) });
 
-/** The secrets that messages to webhook `w` are signed with, newest first. */
+/** SQL expression: the sealed secrets that sign messages to webhook `w`, newest first. */
 export const sealedSecrets = (w: string): string =>
   `array_remove(ARRAY[${w}.sealed_secret, CASE WHEN ${w}.former_until > now() THEN ${w}.former_sealed_secret END], NULL)`;
 

@@ -1,4 +1,4 @@
-/** Addresses that are told of ended sessions, of one application or of all. An operator keeps them. */
+/** Webhooks: addresses, managed by operators, that are notified of ended sessions, of one application or of all. */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
 import { faultOfAddress } from "../delivery/address.ts";
@@ -7,12 +7,12 @@ import { applicationNotFound } from "../policy/policy.ts";
 import type { Seal } from "../master-key/seal.ts";
 import { createWebhookSecret, signMessage, type WebhookEvent } from "./webhook-message.ts";
 
-/** What the secrets of webhooks are sealed for. */
+/** The seal's purpose for webhook secrets. */
 export const WEBHOOK_SEAL = "continuo webhook seal 1";
 
 const HOUR_MS = 3_600_000;
 
-/** A row of `webhooks`, without what is sealed. */
+/** A row of `webhooks`, without its secrets. */
 export const Webhook = z.object({
   id: z.uuid(),
   applicationId: z.string().nullable(),
@@ -28,9 +28,9 @@ export interface WebhookStore {
   hasApplication(applicationId: string): Promise<boolean>;
   /** Oldest first. */
   list(): Promise<Webhook[]>;
-  /** The former secret goes on signing too, until then. False when there is none, or it is disabled. */
+  /** The former secret also signs until `formerUntil`. False when the webhook does not exist or is disabled. */
   replaceSecret(id: string, sealedSecret: Buffer, formerUntil: Date): Promise<boolean>;
-  /** Drops what it was still to be told. False when there is none, or it is disabled. */
+  /** Also deletes its undelivered notices. False when the webhook does not exist or is disabled. */
   disable(id: string, now: Date): Promise<boolean>;
   find(id: string): Promise<{ url: string; sealedSecrets: readonly Uint8Array[] } | undefined>;
 }
@@ -52,7 +52,7 @@ export function messageToWebhook(options: {
   return signMessage({ secrets, ...message });
 }
 
-/** The operator's use cases. */
+/** Wires the operator's use cases. */
 export function createWebhooks(options: {
   store: WebhookStore;
   seal: Seal;
@@ -64,19 +64,22 @@ export function createWebhooks(options: {
 }): {
   /** Throws as `add` would. */
   tryAdd(webhook: { url: string; applicationId: string | null }): Promise<void>;
-  /** The secret is shown this once. Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID, NOT_FOUND/APPLICATION_NOT_FOUND. */
+  /**
+   * Returns the secret, which is never shown again. Throws BAD_USER_INPUT/WEBHOOK_URL_INVALID,
+   * NOT_FOUND/APPLICATION_NOT_FOUND.
+   */
   add(webhook: { url: string; applicationId: string | null }): Promise<{ webhook: Webhook; secret: string }>;
   list(): Promise<Webhook[]>;
   /**
-   * The new secret is shown this once. Until the former one is put away, `overlapHours` from now, messages carry a
-   * signature with each; the one before that is put away at once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND.
+   * Returns a new secret, which is never shown again. For `overlapHours`, messages are signed with both the new and the
+   * former secret; any older one is dropped at once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND.
    */
   rotateSecret(id: string, overlapHours: number): Promise<{ secret: string; formerUntil: Date }>;
-  /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND where all that is done with one would. */
+  /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND when the webhook does not exist or is disabled. */
   assertEnabled(id: string): Promise<void>;
   /** Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
   disable(id: string): Promise<void>;
-  /** Sends a `webhook.test` once. Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
+  /** Sends one `webhook.test` event, without retries. Throws NOT_FOUND/WEBHOOK_NOT_FOUND. */
   test(id: string): Promise<PostResult>;
 } {
   const { store, seal, send, allowPrivate, createId, randomBytes, now } = options;
