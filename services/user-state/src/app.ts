@@ -43,16 +43,19 @@ import { syncStatusResolvers } from "./sync-status/sync-status.resolvers.ts";
 import { createSyncStatusStore } from "./sync-status/sync-status.store.ts";
 
 const NAME = "user-state";
-/** Pulls and pushes that may wait for their turn, for each that has it; a page takes a few milliseconds. */
+/** Pulls and pushes that may queue per slot of concurrency; a page takes a few milliseconds. */
 const QUEUE_PER_TURN = 32;
-/** Pushes under way, for each connection that they may take: they share statements, and while some are written others are settled. */
+/**
+ * Concurrent pushes per connection available to them: pushes share statements, and some settle while others are
+ * written.
+ */
 const PUSHES_PER_TURN = 4;
 const PATIENCE_MS = 2_000;
-/** Of all connections, those that exports may hold for as long as they are read. */
+/** The share of connections that exports may hold while they are being read. */
 const SHARE_OF_EXPORTS = 0.2;
-/** Pulls that wait for a change. */
+/** The limits of long polls. */
 const MAX_WAITING = { all: 1_000, ofUser: 8 };
-/** Shorter than the gateway waits for an answer: whoever meets a lock is told to come again. */
+/** Shorter than the gateway's timeout, so a request blocked by a lock is told to retry. */
 const LOCK_TIMEOUT_MS = 5_000;
 
 const waiting = createGauge("continuo_bulkhead_waiting", "Who waits for a turn, by kind of work.", ["work"]);
@@ -79,13 +82,13 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
   const pokes = shared ?? stack.use(await startPokes(bus));
   const relays = stack.use(await openRelays(bus));
 
-  /** Not awaited: the commit is what is acknowledged, and readers look again by themselves. */
+  /** Not awaited: the commit is already acknowledged, and readers poll anyway. */
   const announce = (topic: string, rev: number): void => {
     pokes.publish(topic, rev).catch((cause: unknown) => {
       logger.warn({ err: cause }, "a change was not announced");
     });
   };
-  // Neither reading nor writing takes all connections.
+  // Neither reads nor writes may take all connections.
   const concurrency = Math.ceil(env.DATABASE_POOL_SIZE * 0.75);
   const share = {
     concurrency,
@@ -95,7 +98,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     random: Math.random,
   };
   const pulls = createBulkhead(share);
-  /** What takes a connection; of pushes those that share a statement take one. */
+  /** Limits the work that takes a connection; pushes that share a statement take one. */
   const writes = createBulkhead(share);
   const pushes = createBulkhead({ ...share, concurrency: concurrency * PUSHES_PER_TURN });
   stack.use(
@@ -111,7 +114,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
     send: (userId, sealed) => void relays.publish(relayTopic(userId), sealed).catch(() => undefined),
     now: () => performance.now(),
   });
-  // Who streams in another process does not say what they have heard.
+  // Streams in another process do not say which poke they heard.
   const latest = shared && createLatest();
   const entries = createEntries({
     store: createEntryStore(pool, (work) => writes.run(work)),
@@ -144,7 +147,7 @@ export async function startApp(env: Env, { pokes: shared }: { pokes?: Pokes } = 
   const history = createHistory({ store: createHistoryStore(pool), namespaces });
   const syncStatuses = createSyncStatusStore(pool);
   const activitiesIn = createActivityStore(pool);
-  /** Not the wait for a device that is asked in between: that holds nothing. */
+  /** The wait for a flush is outside the bulkheads, as it holds no connection. */
   const activityStore: typeof activitiesIn = {
     ...activitiesIn,
     decide: (request, decide) => writes.run(() => activitiesIn.decide(request, decide)),

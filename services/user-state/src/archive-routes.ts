@@ -1,4 +1,4 @@
-/** A viewer's own state over HTTP, as a file; for the gateway, which says who asks. */
+/** A viewer's own state as a file over HTTP, for the gateway, which states who is asking. */
 import { Readable } from "node:stream";
 import type { Logger } from "@continuo/process";
 import { requireViewer, type SubgraphOptions } from "@continuo/subgraph";

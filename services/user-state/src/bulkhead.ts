@@ -1,29 +1,29 @@
 /**
- * A bulkhead: so many of a kind of work at once, a short queue before them, and whoever comes beyond that is told when to
- * come again. So an overload costs some of those who ask a little time, and not everybody everything.
+ * A bulkhead: limits the concurrency of one kind of work, with a short queue before it; requests beyond the queue are
+ * told when to retry. An overload then costs some callers a little time instead of failing everybody.
  */
 import { AppError } from "@continuo/errors";
 
 export interface Bulkhead {
   /**
-   * Resolves when it is its turn, to what ends it; that is to be called once. Throws RATE_LIMITED, OVERLOADED with
-   * `details.retryAfterMs`, also for whom nobody waits any more (`gone`) when it is their turn.
+   * Resolves to a release function when a slot is free; call it exactly once. Throws RATE_LIMITED, OVERLOADED with
+   * `details.retryAfterMs`, also when the caller has left (`gone`) by the time the slot is free.
    */
   enter(gone?: AbortSignal): Promise<() => void>;
-  /** Runs `work` when it is its turn. Throws what `enter` throws; then nothing was done. */
+  /** Runs `work` in a slot. Throws what `enter` throws, and then `work` has not run. */
   run<Result>(work: () => Promise<Result>): Promise<Result>;
   /** How many wait for their turn. */
   waiting(): number;
 }
 
 export interface BulkheadOptions {
-  /** How many at once. */
+  /** The maximum concurrency. */
   readonly concurrency: number;
-  /** How many may wait for their turn. */
+  /** The maximum length of the queue. */
   readonly queue: number;
-  /** How long one waits for its turn at most. Milliseconds. */
+  /** The maximum wait for a slot, in milliseconds. */
   readonly patienceMs: number;
-  /** Milliseconds, never going back. */
+  /** Milliseconds, monotonic. */
   readonly now: () => number;
   /** 0 to 1. */
   readonly random: () => number;
@@ -31,7 +31,7 @@ export interface BulkheadOptions {
 
 const MIN_RETRY_AFTER_MS = 500;
 const MAX_RETRY_AFTER_MS = 60_000;
-/** What the latest work counts for in the mean. */
+/** The weight of the latest duration in the moving average. */
 const WEIGHT = 0.1;
 
 export function createBulkhead(options: BulkheadOptions): Bulkhead {
@@ -41,7 +41,10 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
   let meanMs = 10;
   let promised = 0;
 
-  /** Each is promised a later time than the one before, as far apart as work takes: so they do not come back together. */
+  /**
+   * Each rejected caller gets a later retry time than the one before, spaced by the mean duration, so they do not all
+   * return at once.
+   */
   function overloaded(): AppError {
     const each = meanMs / concurrency;
     const free = now() + waiting.size * each;
@@ -52,7 +55,7 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
     });
   }
 
-  /** Resolves when it is its turn, in the order of arrival. */
+  /** Resolves when a slot is free, in arrival order. */
   async function turn(): Promise<void> {
     if (running < concurrency) {
       running += 1;

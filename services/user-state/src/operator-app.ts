@@ -1,4 +1,4 @@
-/** Composition root of the operator's commands. */
+/** The composition root of the operator's commands. */
 import { createOperator } from "@continuo/operator";
 import { activityTopic, stateTopic } from "@continuo/signals";
 import { v7 as uuidv7 } from "uuid";

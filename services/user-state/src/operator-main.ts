@@ -1,4 +1,4 @@
-/** One command of the operator, on the installation that the environment names. */
+/** Runs one operator command against the installation that the environment names. */
 import { interruptible } from "@continuo/operator";
 import { runOperator } from "./operator-app.ts";
 

@@ -1,4 +1,4 @@
-/** The namespaces that every installation starts with. Running it again changes nothing but what a newer release adds. */
+/** The namespaces that every installation starts with. Seeding again only adds what a newer release adds. */
 import { openDatabase } from "@continuo/database";
 import { defineNamespace, max, progress, register } from "@continuo/namespace";
 import { createLogger, loadEnv } from "@continuo/process";
@@ -22,7 +22,7 @@ const NAMESPACES = [
 
 const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 
-/** Publishes each namespace that is not there yet, and fields that are new. One that was since taken further is left as it is. */
+/** Publishes missing namespaces and new fields; leaves a namespace alone if it was changed in any other way since. */
 export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "user-state-seed", level: env.LOG_LEVEL });
   await using database = openDatabase({
@@ -36,7 +36,7 @@ export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promis
   const registered: string[] = [];
   for (const definition of NAMESPACES) {
     const { result, changes } = await publish(store, definition, { dryRun: true });
-    // What an operator has set, a quota say, is theirs.
+    // Settings that an operator changed, such as a quota, are kept.
     if (result !== "PUBLISHED" || changes.some(({ path }) => !Object.hasOwn(definition.fields, path))) continue;
     await publish(store, definition, { dryRun: false });
     registered.push(definition.name);

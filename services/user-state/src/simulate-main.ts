@@ -1,6 +1,6 @@
 /**
- * `npm run simulate [-- --seeds 10000] [--from 1] [--steps 300] [--defect NO_DEDUPE]`: runs worlds and says what broke in
- * which. Ends with 1 when something did.
+ * `npm run simulate [-- --seeds 10000] [--from 1] [--steps 300] [--defect NO_DEDUPE]`: runs simulated worlds and
+ * reports which promises broke in which world. Exits with 1 if any did.
  */
 import { parseArgs } from "node:util";
 import { DEFECTS } from "./simulation/defects.ts";

@@ -1,4 +1,4 @@
-/** The composition root of the user-state worker: what may follow later. */
+/** The composition root of the user-state worker, which runs the background jobs. */
 import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger, startHealthPort } from "@continuo/process";
 import { eraseUserState } from "@continuo/signals";
@@ -15,7 +15,7 @@ import { createRetentionStore } from "./retention/retention.store.ts";
 
 const NAME = "user-state-worker";
 
-/** Works until disposed; any number of these may run. Throws SetupError as `startDatabase` does. */
+/** Runs until disposed; any number of workers may run. Throws SetupError as `startDatabase` does. */
 export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   const logger = createLogger({ name: NAME, level: env.LOG_LEVEL });
   await using stack = new AsyncDisposableStack();
@@ -31,7 +31,7 @@ export async function startWorkers(env: WorkerEnv): Promise<AsyncDisposable> {
   );
   const jobs = stack.use(await startJobs({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL, logger }));
   stack.use(await startRetention(jobs, createRetention(createRetentionStore(pool))));
-  // Nobody is told: whoever could be has been signed out.
+  // Nobody is notified: whoever could be has been signed out.
   const nobody = { state: () => undefined, activities: () => undefined };
   const erase = createErase({ store: createErasureStore(pool), newEpoch: uuidv7, announce: nobody });
   await jobs.work(eraseUserState, createEraseUserState(erase));

@@ -71,7 +71,7 @@ export const activityResolvers = {
   },
 } satisfies Resolvers;
 
-/** What is no id names nothing. */
+/** An invalid id identifies no activity. */
 function idOf(text: string): string {
   const parsed = Id.safeParse(text);
   if (!parsed.success) throw activityNotFound();

@@ -1,4 +1,4 @@
-/** Activities in Postgres, and what their units hold. Changes are decided under the lock of the user's head row. */
+/** Activities in Postgres, and the state of their units. Changes are decided under the lock of the user's head row. */
 import { inTransaction } from "@continuo/database";
 import type { Pool } from "pg";
 import { lockHead } from "../database/user-head.ts";
@@ -15,7 +15,7 @@ import {
 } from "./leased-unit.store.ts";
 import type { ResumeStore } from "./resume.ts";
 
-/** How many a user has at most, over or not; those go first that are published longest ago. */
+/** The maximum number of activities per user, open or ended; the one that expires first goes first. */
 const MAX_KEPT = 50;
 
 const LOCK_HEAD = lockHead("rev::float8, activity_rev::float8, entries, bytes::float8, usage");
@@ -39,7 +39,7 @@ const OF_UNIT = `
   SELECT ${COLUMNS} FROM user_state.activities AS activity
   WHERE user_id = $1 AND namespace = $2 AND key = $3 AND field = $4`;
 
-/** What has expired is as good as deleted. */
+/** An expired unit counts as deleted. */
 const STANDS = "(entry.expires_at IS NULL OR entry.expires_at > statement_timestamp())";
 
 const OPEN_WITH_UNITS = `
@@ -50,7 +50,7 @@ const OPEN_WITH_UNITS = `
       AND entry.key = activity.key AND entry.field = activity.field AND ${STANDS}
   WHERE activity.user_id = $1 AND activity.ended_at IS NULL AND activity.expires_at > statement_timestamp()`;
 
-/** One snapshot: the head is never behind the activities. From the beginning, what is over is not told. */
+/** One snapshot, so the head is never behind the activities. A read from the beginning leaves out what is over. */
 const CHANGES = `
   SELECT head.activity_rev::float8 AS head, head.activities_erased_rev::float8 AS erased, found.*,
          (SELECT max(rev) FROM user_state.activities WHERE user_id = head.user_id)::float8 AS newest

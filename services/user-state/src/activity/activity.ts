@@ -1,6 +1,7 @@
 /**
- * Activities: what each device does in the foreground, and with which unit of the state. One for each device and unit, for
- * a day. What the unit holds is an entry; where to go on is `resume.ts`, who may go on `lease.ts` and `take-over.ts`.
+ * Activities: what each device is doing in the foreground, and with which unit of the state. One activity per device
+ * and unit, for a day. The unit's content is an entry; `resume.ts` says where to resume, `lease.ts` and `take-over.ts`
+ * who may.
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -22,7 +23,7 @@ import {
   type Leased,
 } from "./lease.ts";
 
-/** How long an activity is shown that is not published again. Milliseconds. */
+/** How long an activity lasts without being published again, in milliseconds. */
 export const ACTIVITY_LIFE_MS = 24 * 3_600_000;
 
 interface Content {
@@ -31,70 +32,74 @@ interface Content {
   readonly uris: readonly { readonly platform: string; readonly uri: string }[];
 }
 
-/** As it is stored: `field` is the name that the unit is stored by. */
+/** An activity as stored; `field` is the unit's stored name. */
 export interface Activity extends Content, UnitName, Leased {
   readonly id: string;
-  /** As the device said. */
+  /** By the device's clock. */
   readonly stamp: Instant;
-  /** What the stamp means by our clock. */
+  /** The time of the stamp by the server's clock. */
   readonly at: Date;
   readonly expiresAt: Date;
   readonly endedAt: Date | null;
-  /** In the order of the user's changes of activities. */
+  /** The position in the order of the user's activity changes. */
   readonly rev: number;
 }
 
-/** An activity as it was read. */
+/** An activity as read at one moment. */
 export interface ReadActivity extends Activity {
-  /** The highest of its unit; 0 for none. */
+  /** The unit's highest fence; 0 for none. */
   readonly newestFence: number;
   /** The server's clock. */
   readonly now: Date;
 }
 
-/** A unit as it stands. */
+/** The current state of a unit. */
 export interface StandingUnit extends Unit {
-  /** When it changed last, by its effective stamp, in milliseconds since the epoch. */
+  /** The time of its last change, by effective stamp, in milliseconds since the epoch. */
   readonly ms: number;
-  /** When it is over, in milliseconds since the epoch; null: it stays. */
+  /** When it expires, in milliseconds since the epoch; null: never. */
   readonly expiresAt: number | null;
 }
 
-/** What belongs to one unit. */
+/** The state of one unit and its activities, which a decision is based on. */
 export interface Situation {
   readonly now: Date;
-  /** That a change of activities gets now. */
+  /** The revision that a change of activities gets now. */
   readonly rev: number;
-  /** All activities that are about it, of any device. */
+  /** All activities for this unit, on any device. */
   readonly activities: readonly Activity[];
   readonly unit: StandingUnit | undefined;
 }
 
 export interface Decision<Result> {
-  /** To store. Those under the new `rev` are told to the devices. */
+  /** The activities to store. Those with the new `rev` are announced to the devices. */
   readonly activities: readonly Activity[];
   readonly result: Result;
 }
 
-/** A decision with what follows from it. */
+/** A decision with its consequence for the unit. */
 export interface Settled<Result> extends Decision<Result> {
-  /** The fence below which the unit is closed from now on; null while it stays as it is. */
+  /** The unit is closed to fences below this from now on; null: unchanged. */
   readonly closeTo: number | null;
 }
 
 export interface ActivityStore {
   find(userId: string, id: string): Promise<Activity | undefined>;
-  /** Without a lock. */
+  /** Reads without a lock. */
   look(userId: string, unit: UnitName): Promise<Omit<Situation, "rev">>;
   /**
-   * One transaction under the lock of the user's head row (made with `newEpoch` if there is none): reads, has `decide`
-   * decide, stores. What `decide` throws undoes everything. The revisions are those that moved.
+   * Runs one transaction under the lock of the user's head row (created with `newEpoch` if missing): reads, calls
+   * `decide`, and stores. An exception from `decide` rolls everything back. The returned revisions are those that
+   * advanced, else null.
    */
   decide<Result>(
     request: { userId: string; unit: Closing; newEpoch: string },
     decide: (met: Situation) => Settled<Result>,
   ): Promise<{ result: Result; activityRev: number | null; stateRev: number | null }>;
-  /** Those with a revision above `since`, by revision; those of one revision are never parted. `erased`: when some were last. */
+  /**
+   * Returns the activities with a revision above `since`, by revision; activities of one revision are never split
+   * across pages. `erased` is the revision of the last erasure.
+   */
   changes(
     userId: string,
     since: number,
@@ -102,7 +107,7 @@ export interface ActivityStore {
   ): Promise<{ head: number; erased: number; hasMore: boolean; activities: ReadActivity[] }>;
 }
 
-/** What hears of commits: they are not awaited. */
+/** Announces commits; not awaited. */
 export interface Announce {
   activities(userId: string, rev: number): void;
   state(userId: string, headRev: number): void;
@@ -141,7 +146,7 @@ export interface Activities {
   changes(viewer: Viewer, since: string | null, first: number): Promise<ActivityChanges>;
 }
 
-/** What the use cases of this feature are made of. */
+/** The dependencies of this feature's use cases. */
 export interface ActivityOptions {
   readonly store: ActivityStore;
   readonly namespaces: Namespaces;
@@ -172,8 +177,8 @@ export function createActivities(options: ActivityOptions): Activities {
     async changes({ userId }, since, first) {
       const from = since === null ? 0 : Number(/^\d{1,15}$/.exec(since)?.[0] ?? Number.NaN);
       const { head, erased, hasMore, activities } = await store.changes(userId, Number.isNaN(from) ? 0 : from, first);
-      // Ahead of the head: it is of a database that has been put back to an earlier state. Behind an erasure: what it has
-      // read is no more, and nothing would say so.
+      // Ahead of the head: the cursor comes from a database that was restored to an earlier state. Behind an erasure:
+      // what the reader has was erased, and no change would say so.
       if (Number.isNaN(from) || from > head || (since !== null && from < erased))
         throw new AppError("BAD_USER_INPUT", "CURSOR_INVALID", "The cursor is not valid: start without one.");
       return {
@@ -186,7 +191,7 @@ export function createActivities(options: ActivityOptions): Activities {
   };
 }
 
-/** A decision about a unit, settled and announced. */
+/** Makes a decision about a unit, settles and announces it. */
 export function changing({ store, announce, newId }: ActivityOptions) {
   return async <Result>(
     userId: string,
@@ -211,7 +216,7 @@ function settled<Result>(unit: Closing, met: Situation, { activities, result }: 
   return { activities: [...stored.values()], result, closeTo };
 }
 
-/** What a client names, as it is stored. Throws BAD_USER_INPUT for what is no unit that is kept. */
+/** Resolves a client's unit name to the stored one. Throws BAD_USER_INPUT if no such unit can be stored. */
 async function unitNamed(namespaces: Namespaces, named: UnitName & { schemaVersion: number }): Promise<Closing> {
   const namespace = (await namespaces.find([named.namespace], [named])).get(named.namespace);
   if (namespace === undefined) throw new AppError("BAD_USER_INPUT", "NAMESPACE_UNKNOWN", "There is no such namespace.");
@@ -228,7 +233,7 @@ async function unitNamed(namespaces: Namespaces, named: UnitName & { schemaVersi
   return unitOf(namespaces, { ...named, field: stored.field });
 }
 
-/** A stored name with what a unit of that name is made as. */
+/** A stored unit name, with the kind and version that a new unit of that name gets. */
 export async function unitOf(namespaces: Namespaces, { namespace: name, key, field }: UnitName): Promise<Closing> {
   const namespace = (await namespaces.find([name])).get(name);
   const shown = namespace && shownAs(namespace, field);
@@ -236,7 +241,10 @@ export async function unitOf(namespaces: Namespaces, { namespace: name, key, fie
   return { namespace: name, key, field, kind, schemaVersion: namespace?.version ?? 1 };
 }
 
-/** The name under which the newest version of a namespace shows what is stored as `field`; undefined when it does not. */
+/**
+ * The field's name in the newest namespace version, for the stored name `field`; undefined when that version does not
+ * show it.
+ */
 function shownAs(namespace: Namespace, field: string): string | undefined {
   return liftUnit(namespace, { field, state: null, schemaVersion: namespace.version })?.field;
 }
@@ -260,12 +268,12 @@ export async function view(namespaces: Namespaces, activity: ReadActivity): Prom
   };
 }
 
-/** As it is read right after a decision. */
+/** The activity as a read right after the decision would return it. */
 export function asRead(activity: Activity, { activities, now }: Situation): ReadActivity {
   return { ...activity, newestFence: newestOf([...activities, activity])?.fence ?? 0, now };
 }
 
-/** Open from now on, for ACTIVITY_LIFE_MS; without a lease. */
+/** A new activity, open for ACTIVITY_LIFE_MS, without a lease. */
 export function opened(
   { kind, title, uris, namespace, key, field }: Content & UnitName,
   { now, rev }: Situation,
@@ -284,7 +292,7 @@ export function isOpen({ endedAt, expiresAt }: Activity, now: Date): boolean {
   return endedAt === null && expiresAt > now;
 }
 
-/** NOT_FOUND/ACTIVITY_NOT_FOUND: absent, over, or not yours. */
+/** NOT_FOUND/ACTIVITY_NOT_FOUND: missing, ended, or another user's. */
 export function activityNotFound(): AppError {
   return new AppError("NOT_FOUND", "ACTIVITY_NOT_FOUND", "You have no such activity.");
 }
@@ -297,7 +305,7 @@ function publish(
   const { id, deviceId, stamp, clientNow } = published;
   const own = activities.find((each) => each.deviceId === deviceId);
   const isRepeated = own !== undefined && compareInstants(own.stamp, stamp) === 0;
-  // As old as the device's clock says, and not of the future: `effectiveStamp` has the why.
+  // As old as the device's clock says, and never in the future: see `effectiveStamp`.
   const at = isRepeated ? own.at : new Date(Math.max(0, now.getTime() - Math.max(0, clientNow - stamp.ms)));
   const isLate = own !== undefined && (isRepeated ? own.endedAt !== null : at < own.at);
   if (isLate) return { activities: [], result: asRead(own, met) };

@@ -1,24 +1,24 @@
 /**
- * A lease says that one device is where somebody goes on with a unit. At most one device holds it; each new holder gets a
- * higher fence. Time ends a lease and loses nothing: the unit stays open to its fence until somebody else has a higher one.
- * Pure. What an older fence may still do to a unit is the kind's to say (`fenced` of `@continuo/merge`).
+ * A lease makes one device the place where the person continues a unit. At most one device holds it; each new holder
+ * gets a higher fence. Expiry loses nothing: the unit stays open to the old fence until another device gets a higher
+ * one. Pure. The kind decides what an older fence may still do to a unit (`fenced` of `@continuo/merge`).
  */
 import { fenced, KINDS } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import type { KindName, State } from "@continuo/merge";
 import { bytesOf, isShown, type Unit, type UnitName } from "../entry/unit.ts";
 
-/** How long a lease lasts that is not renewed. Milliseconds. */
+/** How long a lease lasts without renewal, in milliseconds. */
 export const LEASE_MS = 45_000;
-/** How long the device that held it has to send what it has. Milliseconds. */
+/** How long the previous holder has to push its unsent changes, in milliseconds. */
 export const FLUSH_MS = 800;
 
-/** What the device that held a lease was asked for. */
+/** A request to the previous holder to push its unsent changes. */
 export interface Flush {
-  /** Of the lease for which it was asked. */
+  /** The fence of the lease it was asked for. */
   readonly fence: number;
   readonly until: Date;
-  /** When the device said that it has sent everything. */
+  /** When the device confirmed that it has pushed everything. */
   readonly doneAt: Date | null;
 }
 
@@ -36,7 +36,7 @@ export interface Lease {
   readonly expiresAt: Date;
 }
 
-/** The lease of a device, where `newestFence` is the highest of the unit. */
+/** The lease of a device; `newestFence` is the unit's highest fence. */
 export function leaseOf(leased: Leased, newestFence: number, now: Date): Lease | null {
   const { fence, leaseUntil } = leased;
   if (fence === null || leaseUntil === null) return null;
@@ -51,42 +51,42 @@ export function leaseOf(leased: Leased, newestFence: number, now: Date): Lease |
   return { fence, state, expiresAt: leaseUntil };
 }
 
-/** Whether its device is still expected to send what it has. */
+/** Whether the device is still expected to push its unsent changes. */
 export function isAsked({ flush }: Leased, now: Date): boolean {
   return flush !== null && flush.doneAt === null && flush.until > now;
 }
 
-/** Whoever has the highest fence. */
+/** The one with the highest fence. */
 export function newestOf<Each extends Leased>(all: readonly Each[]): Each | undefined {
   return all.filter(({ fence }) => fence !== null).sort((one, other) => (other.fence ?? 0) - (one.fence ?? 0))[0];
 }
 
-/** Whether another device than this holds the lease now. */
+/** Whether another device holds the lease now. */
 export function isHeldElsewhere(newest: Leased | undefined, deviceId: string, now: Date): boolean {
   return newest !== undefined && newest.deviceId !== deviceId && newest.leaseUntil !== null && newest.leaseUntil > now;
 }
 
-/** Higher than any that was given, also than one that is forgotten and still stands in the unit. */
+/** A fence above all others, including that of a forgotten activity, which the unit still records. */
 export function nextFence(newest: Leased | undefined, unit: Unit | undefined): number {
   const ofUnit = unit?.kind === "PROGRESS" ? progressOf(unit).fence : undefined;
   return Math.max(newest?.fence ?? 0, ofUnit ?? 0) + 1;
 }
 
-/** Whether a lease is still the last one, for all that the unit remembers: activities are forgotten before units are. */
+/** Whether a lease is still the latest, by what the unit records too: activities are forgotten before units are. */
 export function isLast(lease: Leased, unit: Unit | undefined): boolean {
   return lease.fence === nextFence(lease, unit) - 1;
 }
 
-/** A unit as it is stored once it is closed; `kind` and `schemaVersion` are those that one gets which nobody has written. */
+/** The unit to close; `kind` and `schemaVersion` are those of a new unit, if nobody has written it yet. */
 export interface Closing extends UnitName {
   readonly kind: KindName | undefined;
   readonly schemaVersion: number;
 }
 
 /**
- * Once nobody is asked any more for what it has, a unit is closed to all but the last fence, whatever was decided: so a
- * take-over that broke off in the middle is finished by whatever its devices say next. `closeTo` is null while there is
- * nothing to do, `late` are those who let their time pass and are to hear of it.
+ * Decides whether to close a unit to all but the latest fence: as soon as no flush is pending, whatever the current
+ * decision is about. So an interrupted take-over is finished by whatever its devices do next. `closeTo` is null when
+ * there is nothing to do; `late` are the devices that missed their deadline and must be told.
  */
 export function closingOf<Each extends Leased>(
   all: readonly Each[],
@@ -99,15 +99,15 @@ export function closingOf<Each extends Leased>(
   return { closeTo: fence, late: all.filter(({ flush }) => flush?.fence === fence && flush.doneAt === null) };
 }
 
-/** Whether what comes under a fence older than `fence` still moves a unit; nothing is older than the first. */
+/** Whether reports under a fence older than `fence` still move the unit; no fence is older than the first. */
 function isOpenBelow(fence: number, unit: Unit | undefined, name: Closing): boolean {
   const kind = unit?.kind ?? name.kind;
   return fence > 1 && kind === "PROGRESS" && fence > ((unit && progressOf(unit).fence) ?? 0);
 }
 
 /**
- * `unit` closed to fences older than `fence`, under the revision `rev`; undefined when there is nothing to change. One that
- * nobody has written becomes one that shows nothing, so that a late change does not find it open.
+ * Returns `unit` closed to fences older than `fence`, at revision `rev`; undefined when there is nothing to change. A
+ * unit that was never written is created without content, so that a late change does not find it open.
  */
 export function closeUnit(
   unit: Unit | undefined,

@@ -1,4 +1,4 @@
-/** The unit of an activity in Postgres: what stands in it, and how it is closed to whoever held it. */
+/** The unit of an activity in Postgres: reading it, and closing it to previous lease holders. */
 import type { Json, KindName } from "@continuo/merge";
 import type { PoolClient } from "pg";
 import { usageAfter, type Usage } from "../entry/quota.ts";
@@ -9,20 +9,20 @@ import { closeUnit, type Closing } from "./lease.ts";
 
 export type Connection = Pick<PoolClient, "query">;
 
-/** Of `state_entries AS entry`. */
+/** The unit's columns, from `state_entries AS entry`. */
 export const UNIT_COLUMNS = `
   entry.kind AS unit_kind, entry.state, entry.rev::float8 AS unit_rev, entry.schema_version, entry.bytes, entry.removed_ms::float8,
   entry.ms::float8, extract(epoch FROM entry.expires_at)::float8 * 1000 AS expires_ms,
   CASE WHEN entry.kind = 'TEXT' THEN ${textUpdatesOf("entry.user_id", "entry")} END AS updates`;
 
-/** One row, also where nobody has written the unit. */
+/** Always returns one row, even when the unit was never written. */
 const UNIT = `
   SELECT statement_timestamp() AS now, ${UNIT_COLUMNS}
   FROM (VALUES ($1::uuid)) AS asked (user_id)
   LEFT JOIN user_state.state_entries AS entry
     ON entry.user_id = asked.user_id AND entry.namespace = $2 AND entry.key = $3 AND entry.field = $4`;
 
-/** A change like every other, so it gets a revision. When a unit expires stays as it was. */
+/** A change like any other, so it gets a revision. It does not move the unit's expiry. */
 const CLOSE = `
   WITH head AS (
     UPDATE user_state.user_heads SET rev = $5, entries = $12, bytes = $13, usage = $14 WHERE user_id = $1
@@ -33,7 +33,7 @@ const CLOSE = `
   ON CONFLICT (user_id, namespace, key, field) DO UPDATE SET
     rev = excluded.rev, state = excluded.state, bytes = excluded.bytes, ms = greatest(state_entries.ms, excluded.ms)`;
 
-/** Of a user, under its lock. */
+/** The head row of a user, locked. */
 export interface Head {
   readonly rev: number;
   readonly entries: number;
@@ -41,7 +41,7 @@ export interface Head {
   readonly usage: Usage["namespaces"];
 }
 
-/** UNIT_COLUMNS, where there may be no unit. */
+/** A row of UNIT_COLUMNS; its columns are null when there is no unit. */
 export interface UnitColumns {
   readonly unit_kind: KindName | null;
   readonly state: Json;
@@ -54,7 +54,7 @@ export interface UnitColumns {
   readonly updates: readonly string[] | null;
 }
 
-/** What stands in a unit; undefined where nobody has written it. `now` is Postgres's. */
+/** The current unit; undefined when it was never written. `now` is Postgres's clock. */
 export async function readUnit(
   connection: Connection,
   userId: string,
@@ -70,7 +70,9 @@ export async function readUnit(
   return { now: row.now, unit: unitOf(row) };
 }
 
-/** Closes a unit to all fences before `fence`, if one is said. The revision that it has then; null when there was nothing to do. */
+/**
+ * Closes a unit to all fences before `fence`, if given. Returns the new revision; null when there was nothing to do.
+ */
 export async function closeUnitTo(
   connection: Connection,
   userId: string,

@@ -1,6 +1,6 @@
 /**
- * Resume: what somebody was doing and may go on with. Activities say with what and how to open it; the state says where,
- * and what is over. Pure over what the store reads in one statement.
+ * Resume: what a person was doing and may continue. The activities say with what, and how to open it; the state says
+ * where, and what is over. Pure over what the store reads in one statement.
  */
 import type { Viewer } from "@continuo/access";
 import { resumeOf, type ResumePoint as Point } from "@continuo/merge";
@@ -13,7 +13,7 @@ import { view, type ActivityView, type ReadActivity, type StandingUnit } from ".
 import { progressOf } from "./lease.ts";
 
 export interface ResumeStore {
-  /** What is open of a user's activities, each with what stands in its unit; by one clock. */
+  /** A user's open activities, each with its unit, all read at the same time. */
   read(
     userId: string,
   ): Promise<readonly { readonly activity: ReadActivity; readonly unit: StandingUnit | undefined }[]>;
@@ -36,12 +36,12 @@ export interface ResumeItem {
   readonly entry: StateEntry | null;
 }
 
-/** The newest intent first, at most MAX_ITEMS. */
+/** Newest intent first, at most MAX_ITEMS. */
 export type ResumeFor = (viewer: Viewer) => Promise<readonly ResumeItem[]>;
 
 const MAX_ITEMS = 10;
 
-/** For one request, which has one viewer: it is read once. */
+/** Per request, which has one viewer: reads once. */
 export function createResumeFor({ store, namespaces }: { store: ResumeStore; namespaces: Namespaces }): ResumeFor {
   let reading: Promise<readonly ResumeItem[]> | undefined;
 
@@ -81,13 +81,13 @@ export function createResumeFor({ store, namespaces }: { store: ResumeStore; nam
 interface Place {
   readonly activity: ReadActivity;
   readonly deviceId: string;
-  /** When somebody acted last. */
+  /** When the person acted last, in milliseconds since the epoch. */
   readonly ms: number;
   readonly point: Point | null;
   readonly alternatives: readonly Point[];
 }
 
-/** Where one unit stands; undefined when it is over. */
+/** Where to resume one unit; undefined when it is over. */
 function placeIn(
   activities: readonly ReadActivity[],
   unit: StandingUnit | undefined,
@@ -112,7 +112,7 @@ function placeIn(
   };
 }
 
-/** Finished, sent, discarded or deleted. */
+/** Whether the unit was finished, submitted, discarded or deleted. */
 function isOver(unit: Unit): boolean {
   if (unit.kind === "PROGRESS") return resumeOf(progressOf(unit)).answer?.intent === "FINISH";
   if (unit.kind !== "DRAFT") return !isShown(unit);
@@ -129,7 +129,7 @@ function shown({ deviceId, stamp, ...point }: Point, now: Date): ResumePoint {
   };
 }
 
-/** A stored unit as of the newest version of its namespace, as the stream tells it. */
+/** A stored unit in the newest version of its namespace, as the stream returns it. */
 export async function entryOf(namespaces: Namespaces, name: UnitName, unit: StandingUnit): Promise<StateEntry | null> {
   const { namespace: called, key, field } = name;
   const namespace = (await namespaces.find([called])).get(called);

@@ -1,9 +1,9 @@
 /**
- * Taking over: somebody goes on here with what another device was doing. In two decisions: the first gives this device the
- * lease and asks the other one for what it has; between them nothing is held but the request; with the second, or whatever
- * else is decided once nobody is asked any more (`changing`), the unit is closed to the older fence. Until then what the
- * other device sends moves the resume point, as it should: it is the latest. Nobody is told a fence without it, but who
- * reads of it while the other is asked.
+ * Taking over: a person continues here what another device was doing. There are two decisions. The first gives this
+ * device the lease and asks the other one to push its unsent changes; between them only the request is held. The second
+ * closes the unit to the older fence; so does any other decision made once no flush is pending (`changing`). Until then
+ * the other device's changes still move the resume point, as they should: they are the latest. A client learns a new
+ * fence only after the unit is closed, unless it reads the activities during the flush.
  */
 import type { Viewer } from "@continuo/access";
 import { setTimeout as pause } from "node:timers/promises";
@@ -39,9 +39,9 @@ export interface TakeOver {
 }
 
 export interface TakeOvers {
-  /** `force`: without waiting for the device that has it. Throws NOT_FOUND: ACTIVITY_NOT_FOUND. */
+  /** `force`: without waiting for the current holder. Throws NOT_FOUND: ACTIVITY_NOT_FOUND. */
   takeOver(viewer: Viewer, activityId: string, options: { force: boolean }): Promise<TakeOver>;
-  /** Throws NOT_FOUND: ACTIVITY_NOT_FOUND, also for another device's. */
+  /** Throws NOT_FOUND: ACTIVITY_NOT_FOUND, also for another device's activity. */
   confirmFlush(viewer: Viewer, activityId: string, fence: number): Promise<ActivityView>;
 }
 
@@ -55,10 +55,10 @@ export function createTakeOvers(
   const { store, namespaces, newId, listen, flushMs = FLUSH_MS } = options;
   const change = changing(options);
 
-  /** Until the flush for `fence` is over: done, out of time, or somebody else's by now. */
+  /** Waits until the flush for `fence` is over: confirmed, timed out, or replaced by another take-over. */
   async function flushed(userId: string, unit: Activity, fence: number): Promise<void> {
     let waking = new AbortController();
-    // It listens first and reads second, so that nothing falls in between.
+    // Subscribes before reading, so that no change is missed in between.
     await using _listening = await listen(userId, () => waking.abort());
     for (;;) {
       waking = new AbortController();
@@ -102,7 +102,7 @@ export function createTakeOvers(
   };
 }
 
-/** The lease goes over; the device that has it, or is being asked already, is asked. */
+/** Transfers the lease, and asks its holder, or the device already being asked, for a flush. */
 function begin(
   met: Situation,
   { activityId, deviceId, id, flushMs }: { activityId: string; deviceId: string; id: string; flushMs: number },
@@ -114,7 +114,7 @@ function begin(
   const own = activities.find((each) => each.deviceId === deviceId);
 
   if (own !== undefined && own === newest && own.fence !== null && isLast(own, met.unit)) {
-    // Again, or nobody else has it.
+    // A repeated request, or nobody else holds it.
     const renewed = { ...own, leaseUntil: later(now, LEASE_MS), expiresAt: later(now, ACTIVITY_LIFE_MS) };
     return { activities: [isOpen(own, now) ? renewed : { ...renewed, endedAt: null, rev }], result: own.fence };
   }
@@ -137,7 +137,10 @@ function begin(
   return { activities: [...told.values()], result: fence };
 }
 
-/** What came of it, also where somebody else has taken over meanwhile. Whoever was asked in vain has no more time. */
+/**
+ * The result of the take-over, even if another device has taken over since. A device that did not answer has no more
+ * time.
+ */
 function finish(
   met: Situation,
   { activityId, deviceId, fence }: { activityId: string; deviceId: string; fence: number },
@@ -164,7 +167,7 @@ function answerOf(asked: Activity | undefined, wasOwn: boolean): Flushed {
   return wasOwn ? "FLUSHED" : "OFFLINE";
 }
 
-/** All that the device had has come: there is nothing more to wait for. */
+/** Records that the device has pushed everything, so nobody waits any longer. */
 function confirm(met: Situation, activityId: string): Decision<ReadActivity> {
   const { now, rev, activities } = met;
   const own = activities.find((each) => each.id === activityId);

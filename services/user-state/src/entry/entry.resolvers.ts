@@ -9,7 +9,7 @@ import { viewOf } from "./unit.ts";
 const id = z.uuid().transform((text) => text.toLowerCase());
 const instant = z.object({ ms: z.number(), counter: z.number().min(0) });
 
-/** `PushRequest` of the protocol, as the graph has it: what may be left out is absent there, and null here. */
+/** The protocol's `PushRequest` in GraphQL: optional members are absent there and null here. */
 const PushInput = z.object({
   protocol: z.literal(PROTOCOL_VERSION),
   clientId: id,
@@ -41,7 +41,7 @@ const PushInput = z.object({
 /** The largest Int of GraphQL, which a quota may exceed. */
 const MAX_INT = 2 ** 31 - 1;
 
-/** Changes come in. */
+/** Resolvers for pushes. */
 export const entryResolvers = {
   Mutation: {
     pushState: (_parent, { input }, context) => {

@@ -1,9 +1,9 @@
 /**
- * Entries in Postgres, two statements a push, whatever its size: one reads what it meets, the other writes if the head row is
- * still the version that was read. Whoever changes anything of a user changes that row, so nothing else has changed either.
- * What this process wrote last itself it need not read: then it is one statement. What loses the race, or would be refused, is
- * settled again upon what stands, at last under the lock of the row. Pushes of several users that come at once share both
- * statements, and so their commit.
+ * Entries in Postgres. A push of any size takes two statements: one reads what the push meets, the other writes if the
+ * head row still has the version that was read. Every change of a user's state changes that row, so nothing else has
+ * changed either. What this process wrote last need not be read again: then one statement is enough. A push that loses
+ * the race, or would be refused, is settled again on fresh state, finally under the lock of the row. Concurrent pushes
+ * of several users share both statements, and so their commit.
  */
 import { gather, inTransaction } from "@continuo/database";
 import { DatabaseError, type Pool } from "pg";
@@ -14,19 +14,22 @@ import { writeSettlements, type Moved, type Settled } from "./settlement.store.t
 import { createStandingMemory } from "./standing-memory.store.ts";
 import { hasExpired, lookAtHead, readStandings, type Connection, type Standing } from "./standing.store.ts";
 
-/** Makes or locks the head row. Until the commit no other push of this user passes, so revisions become visible in order. */
+/**
+ * Creates or locks the head row. No other push of this user passes until the commit, so revisions become visible in
+ * order.
+ */
 const LOCK_HEAD = `
   INSERT INTO user_state.user_heads AS head (user_id, epoch, max_ms)
   VALUES ($1, $2, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)
   ON CONFLICT (user_id) DO UPDATE SET max_ms = greatest(head.max_ms, excluded.max_ms)`;
 
-/** SQLSTATE: serialization failure, deadlock, a lock that was not to be had in time, a statement that took too long. */
+/** SQLSTATE: serialization failure, deadlock, lock not available in time, statement timeout. */
 const PASSING = new Set(["40001", "40P01", "55P03", "57014"]);
 
 type Request = Parameters<EntryStore["settle"]>[0];
 type Decide = Parameters<EntryStore["settle"]>[1];
 
-/** Runs what takes a connection, when there is one for it. */
+/** Runs work that takes a connection once one is free. */
 type InTurn = <Result>(work: () => Promise<Result>) => Promise<Result>;
 
 /** Entries in the `user_state` schema, through `pool`. Throws what `inTurn` throws; then nothing was settled. */
@@ -43,7 +46,10 @@ export function createEntryStore(
     { inHalves: true },
   );
 
-  /** Undefined when that does not stand any more, or the push would be refused by it: somebody else may have been faster. */
+  /**
+   * Returns undefined when that state is no longer current or would refuse the push, as another process may have
+   * written since.
+   */
   async function settleUpon(
     standing: Standing | undefined,
     request: Request,
@@ -87,14 +93,17 @@ function isPassing(cause: unknown): boolean {
 
 type Write = (settled: readonly Settled[]) => Promise<(Moved | undefined)[]>;
 
-/** Of one user the first alone: it moves the head, and what the others settled is upon that before it. */
+/**
+ * Writes only the first push of each user: it moves the head, and the user's other pushes were settled on the head
+ * before that.
+ */
 async function writeTogether(write: Write, settled: readonly Settled[]): Promise<(Moved | undefined | Error)[]> {
   const firsts = [...new Map(settled.toReversed().map((each) => [each.userId, each])).values()];
   const written = await writeEach(write, firsts);
   return settled.map((each) => written[firsts.indexOf(each)]);
 }
 
-/** A fault undoes all of them, and does not say whose it is: then each is written alone, and fails alone. */
+/** A fault rolls all of them back without saying which one caused it, so each is then written, and fails, alone. */
 async function writeEach(write: Write, settled: readonly Settled[]): Promise<(Moved | undefined | Error)[]> {
   try {
     return await write(settled);
@@ -116,7 +125,7 @@ async function settleLocked(pool: Pool, request: Request, decide: Decide): Promi
     const { userId, newEpoch } = request;
     await connection.query({ name: "entry_lock_head", text: LOCK_HEAD, values: [userId, newEpoch()] });
     let standing = await readOne(connection, request);
-    // So that nothing of it is met, and no quota counts it.
+    // Expired units must not be met, nor count towards a quota.
     while (hasExpired(standing)) {
       await buryExpired(connection, request.userId);
       standing = await readOne(connection, request);

@@ -1,6 +1,5 @@
 /**
- * Entries: the units of a person's state, and how a replica's changes become part of them.
- * Reading them back is the stream's.
+ * Entries: the units of a person's state, and how a replica's changes are merged into them. `stream/` reads them back.
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -23,7 +22,7 @@ export interface PushReceipt {
   readonly serverNow: number;
   /** Why not all ops were settled; those that were are committed. */
   readonly stop: StopReason | null;
-  /** Of RETRY. Milliseconds, some at random. */
+  /** For RETRY, in milliseconds, randomised. */
   readonly retryAfterMs: number | null;
   /** Negative when a quota was lowered. */
   readonly quotaRemaining: Amount;
@@ -31,18 +30,19 @@ export interface PushReceipt {
 
 export interface EntryStore {
   /**
-   * Has `decide` decide upon what the push meets, and stores that if it is still what stands; else decides again. A head row is
-   * made with `newEpoch` if there is none. What `decide` throws undoes everything. Throws PassingFault.
+   * Calls `decide` on the state that the push meets, and stores the result if that state is still current; otherwise
+   * decides again. Creates a missing head row with `newEpoch`. An exception from `decide` rolls everything back. Throws
+   * PassingFault.
    */
   settle(
     request: { userId: string; deviceId: string; newEpoch: () => string; push: Push },
     decide: (before: Before) => Settlement,
   ): Promise<Settlement>;
-  /** What a push would meet, without a lock and without its units. */
+  /** What a push would meet, read without a lock and without its units. */
   look(request: { userId: string; clientId: string; newEpoch: () => string }): Promise<Before>;
 }
 
-/** The database could not settle a push now (a deadlock, a lock held too long): it undid it, and the same may pass later. */
+/** A transient database fault (a deadlock, a lock held too long): the push was rolled back, and a retry may succeed. */
 export class PassingFault extends Error {
   override readonly name = "PassingFault";
 }
@@ -58,8 +58,8 @@ export interface Entries {
 const RETRY_AFTER_MS = 500;
 
 /**
- * `quota` is each user's, in all namespaces; `changed` hears of each commit that moved a user's head, and what it met, `faulted` of what
- * stopped a push, and of each unit that could not be computed.
+ * `quota` is each user's, over all namespaces. `changed` is called with each commit that moved a user's head, and the
+ * state that it met; `faulted` with whatever interrupted a push, and each unit that could not be computed.
  */
 export function createEntries(options: {
   store: EntryStore;
@@ -77,7 +77,7 @@ export function createEntries(options: {
 }): Entries {
   const { store, namespaces, quota, newEpoch, changed, faulted, relay, random = Math.random } = options;
 
-  /** Where a push stands of which nothing could be settled now. */
+  /** The settlement of a push of which nothing could be settled now. */
   async function interruptedAt(userId: string, deviceId: string, push: Push, fault: unknown): Promise<Settlement> {
     const before = await store.look({ userId, clientId: push.clientId, newEpoch });
     return { ...settle({ ...push, ops: [] }, deviceId, before, quota), stop: "RETRY", faults: [fault] };
@@ -95,7 +95,7 @@ export function createEntries(options: {
         const isRelayed = "persistence" in judged && judged.persistence === "RELAY";
         return isRelayed && relay?.admits(userId) === false ? refuseForRate(judged) : judged;
       });
-      // A faulty op is refused by itself: it must not make the push too large to be taken.
+      // A faulty op is refused individually: it must not make the push too large.
       const bytes = ops.reduce((sum, judged) => sum + ("fault" in judged ? 0 : judged.bytes), 0);
       if (bytes > MAX_PUSH_BYTES)
         throw new AppError(

@@ -1,4 +1,4 @@
-/** Expiry in Postgres: under the lock of the user's head row, as a push. */
+/** Expiry in Postgres, under the lock of the user's head row like a push. */
 import type { Json, KindName } from "@continuo/merge";
 import type { PoolClient } from "pg";
 import { SERVER_NOW } from "../database/user-head.ts";
@@ -12,7 +12,7 @@ const LOCK_HEAD = `
          ${SERVER_NOW}::float8 AS server_now
   FROM user_state.user_heads AS head WHERE user_id = $1 FOR UPDATE`;
 
-/** A statement of its own: its snapshot must be younger than the lock. */
+/** A separate statement: its snapshot must be younger than the lock. */
 const READ_DUE = `
   SELECT namespace, key, field, kind, state, bytes,
          CASE WHEN kind = 'TEXT' THEN ${textUpdatesOf("$1", "entry")} END AS updates
@@ -20,7 +20,7 @@ const READ_DUE = `
   WHERE user_id = $1 AND expires_at <= to_timestamp($2::float8 / 1000)
   ORDER BY expires_at, rev LIMIT $3`;
 
-/** $7 are the tombstones; they remember a removal from $6 on. */
+/** $7: the tombstones; $6: the removal time that they remember. */
 const BURY = `
   WITH tombstone AS (
     SELECT * FROM jsonb_to_recordset($7::jsonb)
@@ -54,7 +54,7 @@ interface DueRow extends UnitName {
   readonly updates: readonly string[] | null;
 }
 
-/** Makes tombstones of up to `limit` units of a user whose time is up, within a transaction; returns how many there were. */
+/** Turns up to `limit` expired units of a user into tombstones, within a transaction; returns how many. */
 export async function buryExpired(connection: PoolClient, userId: string, limit?: number): Promise<number> {
   const { rows: heads } = await connection.query<HeadRow>(LOCK_HEAD, [userId]);
   const head = heads[0];

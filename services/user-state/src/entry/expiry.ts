@@ -1,6 +1,7 @@
 /**
- * Units whose time is up become tombstones: to every reader they are what was deleted, under a revision of its own, so
- * that no replica keeps what others have dropped. Reads do not wait for it; a push does it first, retention in the end.
+ * Expired units become tombstones: to every reader they are deleted units, each with a revision of its own, so that no
+ * replica keeps what others have dropped. Reads do not wait for this; pushes do it first, and retention does it
+ * eventually.
  */
 import { expire, type Json } from "@continuo/merge";
 import { usageAfter, type Usage } from "./quota.ts";
@@ -9,12 +10,12 @@ import { bytesOf, kindNamed, KINDS_THAT_STAY, type Unit, type UnitName, type Wei
 /** What is left of a unit. */
 export interface Tombstone extends UnitName, Pick<Unit, "kind" | "state" | "rev" | "bytes"> {}
 
-/** The state of a unit whose time is up. */
+/** The state of an expired unit. */
 export function expiredState({ kind, state }: Pick<Unit, "kind" | "state">): Json {
   return expire(kindNamed(kind), state);
 }
 
-/** Tombstones in place of `due`, in order; `rev` and `usage` are those of the user's head, before and after. */
+/** Replaces `due` by tombstones, in order; `rev` and `usage` are the user's head, before and after. */
 export function bury(
   { rev, usage }: { readonly rev: number; readonly usage: Usage },
   due: readonly (UnitName & Weighed)[],
@@ -23,7 +24,7 @@ export function bury(
   const tombstones = due.map((unit, index): Tombstone => {
     const { namespace, key, field, kind } = unit;
     const state = expiredState(unit);
-    // No later number meets one that expired, so that its weight could not be taken off again.
+    // Later numbers are not merged with an expired one, so its weight could never be subtracted again.
     const isMet = !KINDS_THAT_STAY.includes(kind);
     const bytes = isMet ? bytesOf({ kind, state }, unit) : 0;
     left = usageAfter(left, unit, unit, isMet ? { kind, state, bytes } : undefined);

@@ -1,6 +1,6 @@
 /**
- * Fences: what was deleted and forgotten, or erased, does not come back by whoever had not heard of it. Pure, and told from
- * the op and a few numbers alone.
+ * Fences: a replica that missed a deletion or an erasure cannot bring back what was deleted and forgotten, or erased.
+ * Pure, and decided from the op and a few numbers alone.
  */
 import type { Json, Stamp } from "@continuo/merge";
 import type { SoundOp } from "./op.ts";
@@ -9,18 +9,18 @@ import { kindNamed, KINDS_THAT_STAY, KINDS_WITH_GENERATIONS, type Unit } from ".
 /** Tombstones younger than this are never pruned, so only older changes can meet a pruned one. */
 export const TOMBSTONE_LIFE_MS = 90 * 24 * 3_600_000;
 
-/** What is gone of somebody's state. */
+/** What is gone from a person's state. */
 export interface Forgotten {
-  /** Deletions up to here may be forgotten. */
+  /** Deletions up to this revision may be forgotten. */
   readonly prunedRev: number;
-  /** The revision of the last erasure by namespace; `*` for that of all of them. */
+  /** The revision of the last erasure of each namespace; `*` for that of all namespaces. */
   readonly erased: Readonly<Record<string, number>>;
-  /** The server's clock, milliseconds since the epoch; it never goes back. */
+  /** The server's clock in milliseconds since the epoch, monotonic. */
   readonly serverNow: number;
 }
 
 /**
- * Where nothing stands. A replica that has read all there is may know of a unit that was forgotten since: it goes on in
+ * The state of a missing unit. An up-to-date replica may know of a unit that has been forgotten since: it continues in
  * the generation that it knows.
  */
 export function stateOfNothing({ kind, payload }: SoundOp, { prunedRev }: Forgotten): Json {
@@ -39,9 +39,9 @@ export function meetsNothing({ kind, payload }: SoundOp, standing: Unit | undefi
 }
 
 /**
- * The write fence: had a removal not been forgotten, this change might have lost against it. By time, a change younger
- * than any forgotten removal would have won, so that forgetting is invisible to it. A generation does not go by time:
- * there, whoever has not read of its end, and knew of it, comes too late.
+ * The write fence: whether this change might have lost to a removal that has been forgotten. By time, a change younger
+ * than any forgotten removal would have won, so forgetting does not affect it. Generations do not go by time: an author
+ * who knew of a generation but has not read its end is too late.
  */
 export function mayMeetForgotten(
   { kind, payload, op }: SoundOp,
@@ -55,17 +55,17 @@ export function mayMeetForgotten(
   return isOld ? op.seen !== null || isBehind : KINDS_WITH_GENERATIONS.includes(kind) && knew && isBehind;
 }
 
-/** Whether the author had not heard of an erasure: not by time, so that no clock brings anything back. */
+/** Whether the author had not read of an erasure. Not decided by time, so no clock can bring anything back. */
 export function isErased({ namespace, baseRev }: SoundOp["op"], { erased }: Forgotten): boolean {
   return baseRev < Math.max(erased["*"] ?? 0, (Object.hasOwn(erased, namespace) ? erased[namespace] : 0) ?? 0);
 }
 
-/** What an op of its kind does. */
+/** The payload's type. */
 export function typeOf(payload: Json): Json | undefined {
   return isObject(payload) ? payload["type"] : undefined;
 }
 
-/** Which generation of a draft or a text, or epoch of a progress, an op is for. */
+/** The generation of a draft or text, or the epoch of a progress, that an op addresses. */
 function generationOf(payload: Json): number {
   const generation = isObject(payload) ? (payload["generation"] ?? payload["epoch"]) : undefined;
   return typeof generation === "number" ? generation : 0;

@@ -1,7 +1,4 @@
-/**
- * An op: one change that a replica asks for, and whether it may be made at all.
- * What becomes of it beside other changes is `settle.ts`.
- */
+/** An op: one change that a replica requests, and whether it is valid. `settle.ts` merges it with other changes. */
 import {
   isJson,
   isText,
@@ -27,33 +24,33 @@ export interface Fault {
   readonly message: string;
 }
 
-/** An op that may be made. */
+/** A valid op. */
 export interface SoundOp {
-  /** Of the newest version, whichever it was made under; `field` is the name that its unit is stored by. */
+  /** The op in the newest namespace version, whichever it was made under; `field` is the unit's stored name. */
   readonly op: Op;
   readonly kind: KindName;
-  /** What an op of this kind may ask for, and nothing else. */
+  /** The validated payload, without unknown members. */
   readonly payload: Json;
-  /** Of key, field and payload as JSON. */
+  /** The size of key, field and payload as JSON. */
   readonly bytes: number;
-  /** Of its namespace. */
+  /** The namespace's quota. */
   readonly quota: Amount;
   readonly persistence: Exclude<Persistence, "NONE">;
-  /** Of TTL: how long its unit is kept from now on; null for the others. */
+  /** For TTL: how long the unit is kept from now on; null otherwise. */
   readonly ttlSeconds: number | null;
-  /** What stands, under the newest version. */
+  /** Converts the current unit to the newest namespace version. */
   lift<Standing extends Unit>(standing: Standing): Standing;
 }
 
-/** An op, or why it may not be made; `isStored` says whether anything of it may be looked for or kept. */
+/** A valid op, or the fault of an invalid one; `isStored` says whether anything of it may be looked up or stored. */
 export type JudgedOp = (SoundOp | { readonly op: Op; readonly fault: Fault }) & { readonly isStored: boolean };
 
 const MAX_KEY_CHARACTERS = 256;
 const MAX_MESSAGE_CHARACTERS = 1_000;
-/** Of key, field and payload as JSON: with what goes with them and sealed, what a relay carries. */
+/** The size of key, field and payload as JSON; sealed with the rest of the message, this fits into a relay. */
 export const MAX_RELAYED_BYTES = 4 * 1024;
 
-/** Judges an op by itself: by the registered namespaces and the limits. */
+/** Validates a single op against the registered namespaces and the limits. */
 export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): JudgedOp {
   const namespace = namespaces.get(op.namespace);
   if (namespace === undefined)
@@ -64,7 +61,7 @@ export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): Judge
     return { ...refuse(op, "NAMESPACE_NOT_STORED", `${name} is NONE: it stays on the device.`), isStored: false };
   if (persistence !== "RELAY") return { ...judgeIn(namespace, persistence, op), isStored: true };
   const judged = judgeIn(namespace, persistence, op);
-  // Answers are stored, and what is wrong with a value may name it.
+  // Outcomes are stored, and the message could quote the value.
   if ("fault" in judged)
     return {
       ...refuse(op, judged.fault.reason, `This is not for ${name}. As it is RELAY, no more is said.`),
@@ -79,7 +76,7 @@ export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): Judge
   return { ...judged, isStored: false };
 }
 
-/** The op refused because too many were relayed before it. */
+/** The op, refused because too many were relayed before it. */
 export function refuseForRate({ op }: JudgedOp): JudgedOp {
   const message = "Too many changes are relayed at once: send fewer, and only what still matters.";
   return { ...refuse(op, "OVER_QUOTA", message), isStored: false };
@@ -123,20 +120,20 @@ function judgeIn(namespace: Namespace, persistence: SoundOp["persistence"], op: 
   };
 }
 
-/** A payload of another type is an op that this kind has not got. */
+/** An unknown payload type is an op that this kind does not have. */
 function payloadFault(payload: unknown, path: readonly PropertyKey[]): RejectReason {
   if (path.length === 1 && path[0] === "type") return "OP_NOT_ALLOWED";
-  // What is too deep to be a value is too deep to be counted.
+  // A payload that is too deep to be a value is too deep to be measured.
   const isTooLarge = isJson(payload, MAX_VALUE_DEPTH + 1) && jsonBytes(payload) > MAX_VALUE_BYTES;
   return isTooLarge ? "VALUE_TOO_LARGE" : "VALUE_INVALID";
 }
 
-/** A message may name what was sent, and is kept for as long as the answer. */
+/** Truncates the message: it may quote what was sent, and is stored as long as the outcome. */
 function refuse(op: Op, reason: RejectReason, message: string): { readonly op: Op; readonly fault: Fault } {
   return { op, fault: { reason, message: message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed() } };
 }
 
-/** Whether a key or a field, or a namespace, may be called that; Postgres takes no other. */
+/** Whether `text` is a valid key, field or namespace name; Postgres accepts no others. */
 export function isName(text: string): boolean {
   return text.length >= 1 && text.length <= MAX_KEY_CHARACTERS && isText(text);
 }

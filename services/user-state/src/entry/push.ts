@@ -1,4 +1,4 @@
-/** A push: what a replica asks for, what that meets, and what becomes of it. How, is `settle.ts`. */
+/** A push: what a replica requests, what that meets, and the outcome. `settle.ts` decides the outcome. */
 import type { Json, KindName, Loser, Stamp } from "@continuo/merge";
 import type { RejectReason } from "@continuo/merge/protocol";
 import type { Forgotten } from "./fence.ts";
@@ -13,15 +13,17 @@ export interface Push {
   /** Milliseconds since the epoch, by the replica's clock. */
   readonly clientNow: number;
   readonly baseRev: number;
-  /** How many changes wait on the device behind these; undefined when it does not say. */
+  /** How many more changes wait on the device; undefined when the client does not say. */
   readonly pending?: number | undefined;
   readonly ops: readonly JudgedOp[];
 }
 
-/** Of one device; those that are forgotten make room. Each is looked at whenever tombstones are. */
+/**
+ * The maximum number of replicas per device; forgotten replicas make room. Pruning tombstones looks at each of them.
+ */
 export const MAX_REPLICAS = 256;
 
-/** A first answer that a repeated op gets again; none is kept for APPLIED. */
+/** The original outcome that a repeated op gets again; not stored for APPLIED. */
 export interface Answer {
   readonly seq: number;
   readonly status: Exclude<Outcome["status"], "APPLIED" | "DUPLICATE">;
@@ -29,7 +31,7 @@ export interface Answer {
   readonly rev: number | null;
 }
 
-/** What a push meets, as of one version of the user's head row. */
+/** The state that a push meets, at one version of the user's head row. */
 export interface Before extends Forgotten {
   readonly epoch: string;
   readonly rev: number;
@@ -37,7 +39,7 @@ export interface Before extends Forgotten {
   readonly usage: Usage;
   /** Undefined for a replica that never pushed or acknowledged. */
   readonly client: { readonly deviceId: string; readonly lastSeq: number } | undefined;
-  /** How many replicas its device has, where `client` is undefined; else 0. */
+  /** The number of the device's replicas when `client` is undefined; otherwise 0. */
   readonly siblings: number;
   /** By `unitId`. */
   readonly units: ReadonlyMap<string, Unit>;
@@ -48,30 +50,30 @@ export interface Before extends Forgotten {
 export interface Outcome {
   readonly seq: number;
   readonly status: "APPLIED" | "MERGED" | "NOOP" | "SUPERSEDED" | "DUPLICATE" | "REJECTED";
-  /** Of the unit as it stands now; null when nobody has written it. */
+  /** The current revision of the unit; null when it was never written. */
   readonly rev: number | null;
   readonly stamp: Stamp | null;
   readonly reason: RejectReason | null;
   readonly message: string | null;
-  /** What stands instead; null when the change stands itself, or nothing. */
+  /** The state that stands instead; null when the change itself stands, or nothing does. */
   readonly standing: (Pick<Unit, "kind" | "state"> & { readonly namespace: string }) | null;
   readonly losers: readonly Loser[];
-  /** Of DUPLICATE: what it was answered first, if that is still known and was not APPLIED. */
+  /** For DUPLICATE: the original outcome, if it is still known and was not APPLIED. */
   readonly first: Answer | null;
 }
 
 /** A unit to store. */
 export interface Change extends UnitName, Unit {
   readonly deleted: boolean;
-  /** When it was made, by its effective stamp. */
+  /** When the change was made, by its effective stamp, in milliseconds since the epoch. */
   readonly ms: number;
-  /** When its time is up, by the server's clock, milliseconds since the epoch; null: never. */
+  /** When it expires by the server's clock, in milliseconds since the epoch; null: never. */
   readonly expiresAt: number | null;
-  /** Of a TEXT whose stored state stays as it is: the updates to add to it. Null: the state is to be stored. */
+  /** For a TEXT whose stored state stays unchanged: the updates to append. Null: the state itself is stored. */
   readonly appended: readonly { readonly rev: number; readonly update: string }[] | null;
 }
 
-/** A change that stands nowhere: it goes to the devices that are there. */
+/** A change that is not stored, only relayed to connected devices. */
 export interface Relayed extends UnitName {
   readonly kind: KindName;
   readonly payload: Json;
@@ -88,12 +90,12 @@ export interface Settlement {
   readonly rev: number;
   readonly serverNow: number;
   readonly stop: StopReason | null;
-  /** What was thrown where a unit could not be computed: faults of ours. */
+  /** The exceptions of units that could not be computed: server faults. */
   readonly faults: readonly unknown[];
   readonly changes: readonly Change[];
   readonly relayed: readonly Relayed[];
   readonly answers: readonly Answer[];
   readonly usage: Usage;
-  /** By the tightest quota that the push met. */
+  /** The remaining quota, by the tightest one that the push met. */
   readonly quotaRemaining: Amount;
 }
