@@ -1,14 +1,15 @@
 /**
- * The keys of one namespace of one person, and what they seal: AES-256-GCM (NIST SP 800-38D) with random nonces. Keys lie in
- * the state itself, each wrapped with the root key, as elements of a SET: so they reach every device, are there offline, and
- * two that are made at the same moment are both kept. Who stores the state can read neither.
+ * The keys of one namespace of one person, and the values they seal: AES-256-GCM (NIST SP 800-38D) with random nonces.
+ * The keys are part of the state itself, each wrapped with the root key, as elements of a SET: so they reach every
+ * device, are available offline, and two created at the same moment are both kept. Whoever stores the state can read
+ * neither keys nor values.
  */
 import type { Instant, Json, Payload } from "@continuo/merge";
 import { base64, base64urlnopad } from "@scure/base";
 import { EncryptionError } from "./encryption-error.ts";
 import type { RootKey } from "./recovery-code.ts";
 
-/** Where a value stands within the namespace. */
+/** The location of a value within the namespace. */
 export interface Place {
   readonly key: string;
   readonly field: string;
@@ -19,25 +20,25 @@ export type Sealed = Extract<Payload<"OPAQUE">, { type: "SET" }>["value"];
 
 export interface KeyRingOptions {
   readonly root: RootKey;
-  /** As `me { id }` says. */
+  /** The id that `me { id }` returns. */
   readonly userId: string;
   readonly namespace: string;
-  /** What the SET of the namespace's keys holds; none before the first `createKey`. */
+  /** The elements of the SET that holds the namespace's keys; empty before the first `createKey`. */
   readonly elements: readonly string[];
 }
 
 export interface KeyRing {
-  /** Of the key that seals: the latest. Whoever has seen a later one waits for it. */
+  /** The version of the key that seals: the latest. A replica that has seen a later one waits for it. */
   readonly keyVersion: number;
-  /** A value for its place, bound to it and to the stamp of the change that brings it there. */
+  /** Seals a value, bound to its place and to the stamp of the change that writes it. */
   seal(place: Place, value: Json, sealedAt: Instant): Promise<Sealed>;
-  /** What was sealed for this place. Throws KEY_MISSING, VALUE_FORGED. */
+  /** Opens what was sealed for this place. Throws KEY_MISSING, VALUE_FORGED. */
   open(place: Place, sealed: Sealed): Promise<Json>;
 }
 
 type DataKey = Awaited<ReturnType<typeof crypto.subtle.unwrapKey>>;
 
-/** An element of the ring, opened. */
+/** An unwrapped element of the ring. */
 interface Key {
   readonly element: string;
   readonly version: number;
@@ -50,8 +51,8 @@ const NONCE_BYTES = 12;
 const ELEMENT = /^([1-9]\d{0,8})\.([\w-]{80})$/;
 
 /**
- * A new key, as an element to add to the SET: the first one of a namespace, or the next one, long before one has sealed 2^32
- * values. Former ones stay in the ring, for what they sealed. Throws ROOT_KEY_WRONG.
+ * Creates a key, as an element to add to the SET: the namespace's first key, or its next one, well before a key has
+ * sealed 2^32 values. Earlier keys stay in the ring to open what they sealed. Throws ROOT_KEY_WRONG.
  */
 export async function createKey(options: KeyRingOptions): Promise<string> {
   const { elements } = options;
@@ -61,8 +62,8 @@ export async function createKey(options: KeyRingOptions): Promise<string> {
 }
 
 /**
- * The ring for another root key, with a new key: after a device was lost, whose root key opens nothing that is sealed from then
- * on. Add all of `add` to the SET, then remove all of `remove`. Throws ROOT_KEY_WRONG.
+ * Moves the ring to another root key and adds a new key: for use after a device was lost, whose root key opens nothing
+ * that is sealed from then on. Add all of `add` to the SET, then remove all of `remove`. Throws ROOT_KEY_WRONG.
  */
 export async function changeRootKey(
   options: KeyRingOptions,
@@ -74,7 +75,10 @@ export async function changeRootKey(
   return { add, remove: keys.map(({ element }) => element) };
 }
 
-/** Throws KEY_MISSING where there is no key yet, ROOT_KEY_WRONG where there are, and all of another root key. */
+/**
+ * Opens the ring. Throws KEY_MISSING when there is no key yet, ROOT_KEY_WRONG when all keys are wrapped with another
+ * root key.
+ */
 export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
   const { userId, namespace } = options;
   const keys = await keysIn(options);
@@ -115,7 +119,7 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
   };
 }
 
-/** Those that the root key opens, by version; of one version all devices have them in one order. */
+/** The keys that the root key unwraps, by version; keys of one version are in the same order on every device. */
 async function keysIn(options: KeyRingOptions, extractable = false): Promise<readonly Key[]> {
   const { elements } = options;
   const opened = await Promise.all(elements.toSorted().map((element) => unwrap(options, element, extractable)));
@@ -131,7 +135,7 @@ async function wrap(options: KeyRingOptions, version: number, key: DataKey): Pro
   return `${version}.${base64urlnopad.encode(joined(nonce, wrapped))}`;
 }
 
-/** Undefined for what the root key does not open. */
+/** Undefined for an element that the root key does not unwrap. */
 async function unwrap(options: KeyRingOptions, element: string, extractable: boolean): Promise<Key | undefined> {
   const [, text, bytes] = ELEMENT.exec(element) ?? [];
   if (text === undefined || bytes === undefined) return undefined;
@@ -147,12 +151,12 @@ function wrapping({ userId, namespace }: KeyRingOptions, version: number, nonce:
   return aesGcm(nonce, ["key 1", userId, namespace, version]);
 }
 
-/** As JSON, so that no two contexts are the same bytes. */
+/** The context is encoded as JSON, so that no two contexts give the same bytes. */
 function aesGcm(iv: Uint8Array<ArrayBuffer>, context: readonly (string | number)[]) {
   return { name: "AES-GCM", iv, additionalData: new TextEncoder().encode(JSON.stringify(context)) };
 }
 
-/** Empty when it is not base64: nothing opens that. */
+/** Empty for invalid base64, which no key opens. */
 function bytesIn(text: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(base64.decode(text));

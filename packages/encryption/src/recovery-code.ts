@@ -1,22 +1,26 @@
 /**
- * The secret from which everything is opened: 256 random bits, which a person keeps, and carries to another device, as a
- * code in bech32m (BIP 350), whose checksum finds what was mistyped. Nobody else has it, and without it nothing can be read.
+ * The secret from which everything is opened: 256 random bits as a bech32m code (BIP 350), whose checksum detects
+ * typing errors. The person keeps it and carries it to their other devices. Nobody else has it, and without it nothing
+ * can be read.
  */
 import { bech32m } from "@scure/base";
 import { EncryptionError } from "./encryption-error.ts";
 
-/** Wraps and unwraps the keys of rings; not extractable, so a browser may keep it in IndexedDB. */
+/** Wraps and unwraps the keys of a ring; not extractable, so a browser may keep it in IndexedDB. */
 export type RootKey = Awaited<ReturnType<typeof crypto.subtle.deriveKey>>;
 
 const PREFIX = "continuo";
 const SECRET_BYTES = 32;
 
-/** A new one: `continuo1` and 58 letters and digits. Made once a person, before their first key. */
+/** Creates a recovery code: `continuo1` and 58 letters and digits. Done once per person, before their first key. */
 export function createRecoveryCode(): string {
   return bech32m.encodeFromBytes(PREFIX, crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
 }
 
-/** HKDF-SHA-256 (RFC 5869) of the code, in which spaces, hyphens and case do not matter. Throws RECOVERY_CODE_INVALID. */
+/**
+ * Derives the root key from the code by HKDF-SHA-256 (RFC 5869); spaces, hyphens and case are ignored. Throws
+ * RECOVERY_CODE_INVALID.
+ */
 export async function rootKeyOf(recoveryCode: string): Promise<RootKey> {
   const secret = await crypto.subtle.importKey("raw", secretIn(recoveryCode), "HKDF", false, ["deriveKey"]);
   const derivation = {

@@ -1,7 +1,7 @@
 /**
- * Settles the ops of one push against what stands: pure, so that the database and a simulation do the same.
- * Each change gets a revision of its own: a page of one row then never splits a revision, and a unit that a push
- * changes twice keeps the later. Replicas see a push whole all the same, because they reveal pages together.
+ * Settles the ops of one push against the current state. Pure, so that the database and the simulation share it. Each
+ * change gets its own revision: a page of one row then never splits a revision, and of two changes to one unit the
+ * later stays. Replicas still see a push as a whole, because they reveal pages together.
  */
 import { AppError } from "@continuo/errors";
 import { applyOp, effectiveStamp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
@@ -22,14 +22,17 @@ import { grown, growthOf, mayBecome, mayStore, remaining, storable, tighter, typ
 import { bytesOf, isShown, kindNamed, textStateOf, unitId, type Amount, type Unit } from "./unit.ts";
 
 /**
- * Characters of texts that one push meets: whoever changes a text has all of it loaded, and nobody else is served meanwhile.
- * Far more than any text but the largest; what is behind comes with the next push.
+ * The limit on text characters that one push may load: changing a text loads it completely, and blocks everyone else
+ * meanwhile. Far above all but the largest texts; the remaining ops come with the next push.
  */
 const MAX_TEXT_CHARACTERS = 4 * 1024 * 1024;
-/** Of what stands, told beside the outcomes of one push: an answer may not be larger than what carries it. */
+/** The limit on current values returned with one push's outcomes: the answer must fit its transport. */
 const MAX_TOLD_BYTES = 4 * 1024 * 1024;
 
-/** Settles in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN, TOO_MANY_CLIENTS. */
+/**
+ * Settles ops in order; `quota` is the user's. Throws CONFLICT: EPOCH_CHANGED, CLIENT_OF_OTHER_DEVICE, CLIENT_UNKNOWN,
+ * TOO_MANY_CLIENTS.
+ */
 export function settle(push: Push, deviceId: string, before: Before, quota: Amount): Settlement {
   admit(push, deviceId, before);
   const changes = new Map<string, Change>();
@@ -69,7 +72,7 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
           ? refuse(judged.fault)
           : settleOp(judged, standing, { push, deviceId, before, rev, usage, quota });
     } catch (cause) {
-      // Computing it again would come to the same, so that it would block all that is behind it.
+      // A retry would fail in the same way and block every op behind it.
       faults.push(cause);
       standing = undefined;
       verdict = refuse({ reason: "UNIT_BROKEN", message: "What stands here cannot be read: a fault of ours." });
@@ -153,8 +156,8 @@ function admit(push: Push, deviceId: string, before: Before): void {
 }
 
 /**
- * Whether a replica that is not known may be one that was forgotten, and counts again what it counted before that: its
- * first push looks like a new one's. What other kinds do twice is the same as once.
+ * Whether an unknown replica may be a forgotten one about to count again what it counted before: its first push looks
+ * like a new replica's. Repeating ops of other kinds has no further effect.
  */
 function mayHaveCounted({ ops, clientNow }: Push, { clientsPrunedBefore, serverNow }: Before): boolean {
   if (clientsPrunedBefore === null) return false;
@@ -170,7 +173,7 @@ interface Verdict {
   readonly fault?: Fault;
   readonly losers?: readonly Loser[];
   readonly change?: Change;
-  /** After the change. */
+  /** The usage after the change. */
   readonly usage?: Usage;
   readonly relayed?: Relayed;
 }
@@ -247,20 +250,20 @@ function settleOp(
   return { status: outcome, stamp, losers, change, usage: grown(usage, op.namespace, growth) };
 }
 
-/** Nothing stands in its way, and it stands nowhere. */
+/** A relayed op meets no state and is not stored. */
 function relay({ op, kind, payload }: SoundOp, { clientId, clientNow }: Push, { serverNow }: Before): Verdict {
   const stamp = effectiveStamp({ ...op.stamp, clientId }, { clientNow, serverNow, seen: null, standing: [] });
   const { namespace, key, field, schemaVersion } = op;
   return { status: "APPLIED", stamp, relayed: { namespace, key, field, kind, payload, stamp, schemaVersion } };
 }
 
-/** Whether there is something in it that may be forgotten once every replica has heard of it. */
+/** Whether the state holds something that may be forgotten once every replica has seen it. */
 function remembersRemoval({ kind, state }: { kind: KindName; state: Json }, deleted: boolean): boolean {
   const forgotten = kindNamed(kind).prune?.(state, Number.MAX_SAFE_INTEGER) ?? state;
   return deleted || forgotten !== state;
 }
 
-/** The updates that are not stored yet, when all that they build on is. */
+/** The updates still to be stored, when everything they build on is stored. */
 function appendedTo(
   standing: Unit | Change | undefined,
   after: { kind: KindName; state: Json },
@@ -274,7 +277,7 @@ function appendedTo(
   return isSame && stored !== null && update !== undefined ? [...stored, { rev, update }] : null;
 }
 
-/** The answer to a repeated op. */
+/** The outcome of a repeated op. */
 function duplicate(seq: number, first: Answer | undefined): Outcome {
   return {
     seq,

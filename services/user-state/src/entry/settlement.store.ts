@@ -1,4 +1,4 @@
-/** What pushes change, in Postgres: the settlements of many users in one statement, which is one commit. */
+/** The effects of pushes in Postgres: the settlements of many users in one statement, and so one commit. */
 import type { Json, KindName } from "@continuo/merge";
 import type { Change, Push, Settlement } from "./push.ts";
 import type { Connection, Standing } from "./standing.store.ts";
@@ -7,11 +7,14 @@ import { unitId, type UnitName } from "./unit.ts";
 const UNIT_COLUMNS = `user_id uuid, namespace text, key text, field text, kind text, state jsonb, deleted boolean, ms bigint,
        rev bigint, schema_version int, bytes int, removed_ms bigint, expires_ms bigint`;
 
-/** What may be written beside the heads. A statement has only the parts that have a row: each takes time also when it has none. */
+/**
+ * What may be written besides the heads. A statement contains only the parts that have rows, since empty ones cost time
+ * too.
+ */
 const PARTS = ["answers", "added", "changed", "compacted", "appended"] as const;
 type Part = (typeof PARTS)[number];
 
-/** Each part, held back by `head`; `rows`: their parameter. */
+/** The SQL of each part, restricted to the users in `head`; `rows` is its parameter. */
 const WRITES: Readonly<Record<Part, (rows: string) => string>> = {
   answers: (rows) => `
     INSERT INTO user_state.op_outcomes (user_id, client_id, seq, status, code, message, rev, at)
@@ -20,7 +23,7 @@ const WRITES: Readonly<Record<Part, (rows: string) => string>> = {
       (user_id uuid, seq bigint, status text, code text, message text, rev bigint) USING (user_id)
     ON CONFLICT (user_id, client_id, seq) DO NOTHING`,
 
-  // Where nothing was met.
+  // Units that were not met when read.
   added: (rows) => `
     INSERT INTO user_state.state_entries
       (user_id, namespace, key, field, kind, state, deleted, ms, rev, schema_version, bytes, removed_ms, expires_at)
@@ -32,7 +35,7 @@ const WRITES: Readonly<Record<Part, (rows: string) => string>> = {
       schema_version = excluded.schema_version, bytes = excluded.bytes, removed_ms = excluded.removed_ms,
       expires_at = excluded.expires_at`,
 
-  // Upon what was met: to look for a conflict first would cost as much again.
+  // Units that were met: an upsert's conflict check would cost as much again.
   changed: (rows) => `
     UPDATE user_state.state_entries AS entry
     SET kind = change.kind, state = coalesce(change.state, entry.state), deleted = change.deleted, ms = change.ms,
@@ -43,14 +46,14 @@ const WRITES: Readonly<Record<Part, (rows: string) => string>> = {
       AND entry.namespace = change.namespace AND entry.key = change.key AND entry.field = change.field
     RETURNING entry.user_id`,
 
-  // A text whose state is stored anew has no updates beside it any more.
+  // A text whose state is rewritten has no separate updates any more.
   compacted: (rows) => `
     DELETE FROM user_state.text_updates AS stored
     USING head JOIN jsonb_to_recordset(${rows}) AS text (user_id uuid, namespace text, key text, field text) USING (user_id)
     WHERE stored.user_id = text.user_id
       AND stored.namespace = text.namespace AND stored.key = text.key AND stored.field = text.field`,
 
-  // To the others updates are added: their state, which Postgres keeps apart from the row, is not touched.
+  // Other texts get their updates appended: the state, which Postgres stores out of line, stays untouched.
   appended: (rows) => `
     INSERT INTO user_state.text_updates (user_id, namespace, key, field, rev, update)
     SELECT user_id, namespace, key, field, rev, update
@@ -59,8 +62,9 @@ const WRITES: Readonly<Record<Part, (rows: string) => string>> = {
 };
 
 /**
- * Of each user of $1 all of it, if the head row is still of the version that was read, and nobody holds it; else nothing.
- * So whoever holds several heads waits for none. A row that is not there although it was met is a fault of ours, by which nothing is written.
+ * Writes everything of a user in $1 if the head row still has the version that was read and is not locked; otherwise
+ * nothing. So a statement that locks several heads waits for none. If a unit that was met is missing, that is a bug,
+ * and the statement fails without writing anything.
  */
 const writeOf = (parts: readonly Part[]): string => `
   WITH move AS MATERIALIZED (
@@ -93,7 +97,7 @@ const writeOf = (parts: readonly Part[]): string => `
          1 / (upon = ${parts.includes("changed") ? "(SELECT count(*) FROM changed WHERE changed.user_id = head.user_id)" : 0})::int AS is_whole
   FROM head`;
 
-/** A push that is settled upon what it met. */
+/** A settled push, with the state it was settled on. */
 export interface Settled {
   readonly userId: string;
   readonly deviceId: string;
@@ -110,8 +114,8 @@ export interface Moved {
 }
 
 /**
- * Stores settlements, one a user; undefined where the head was not of that version any more, and nothing was written. What is
- * thrown undid all of them.
+ * Stores settlements, one per user; undefined where the head's version had changed and nothing was written. An
+ * exception rolls all of them back.
  */
 export async function writeSettlements(
   connection: Connection,
@@ -136,7 +140,7 @@ export async function writeSettlements(
   return settled.map(({ userId }) => moved.get(userId));
 }
 
-/** The row of the head. */
+/** A user's row of the `move` parameter. */
 function moveOf({ userId, deviceId, push, met, settlement }: Settled): object {
   const { rev, serverNow, usage, lastSeq } = settlement;
   return {
@@ -155,7 +159,7 @@ function moveOf({ userId, deviceId, push, met, settlement }: Settled): object {
   };
 }
 
-/** How many changes still wait on the device: those behind the push, and those of it that were not settled. */
+/** How many changes still wait on the device: those behind the push, and those in it that were not settled. */
 function pendingOn({ pending, ops }: Push, { outcomes }: Settlement): number | null {
   return pending === undefined ? null : pending + ops.length - outcomes.length;
 }
@@ -174,11 +178,11 @@ function answersOf({ userId, settlement: { answers } }: Settled): object[] {
 interface UnitRow extends UnitName {
   readonly user_id: string;
   readonly kind: KindName;
-  /** Null where it stays as it is stored. */
+  /** Null where the stored state stays unchanged. */
   readonly state: Json;
 }
 
-/** Those that were not met, and those that were. */
+/** The units to insert (not met) and to update (met). */
 function unitsOf({ userId, met, settlement }: Settled): { added: UnitRow[]; changed: UnitRow[] } {
   const [added, changed]: [UnitRow[], UnitRow[]] = [[], []];
   for (const change of settlement.changes)

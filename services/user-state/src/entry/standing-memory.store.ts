@@ -1,7 +1,7 @@
 /**
- * What this process has met and written of people whose state it alone changes, kept for a minute: their next push is settled
- * upon it without a read. It is a guess that the write proves: unless the head row is still of that version, nothing is
- * written.
+ * Caches, for a minute, what this process read and wrote for users whose state only this process is changing: their
+ * next push is settled without a read. The cache may be stale, but the write verifies it: unless the head row still has
+ * that version, nothing is written.
  */
 import { LRUCache } from "lru-cache";
 import type { Before, Change, Push, Settlement } from "./push.ts";
@@ -10,42 +10,45 @@ import { namesOf, type Standing } from "./standing.store.ts";
 import { unitId, type Unit } from "./unit.ts";
 
 export interface StandingMemory {
-  /** Undefined when it takes a read: the push meets what is not known here, or repeats what was settled. */
+  /** Returns undefined when a read is needed: the push meets units that are not cached, or repeats settled ops. */
   recall(asked: { userId: string; push: Push }): Standing | undefined;
-  /** Remembers what a push met and made, once it is committed. */
+  /** Caches what a push met and changed, once it is committed. */
   keep(origin: { userId: string; deviceId: string; push: Push }, met: Standing, made: Settlement, moved: Moved): void;
 }
 
 const KEPT_MS = 60_000;
 const MAX_BYTES = 32 * 1024 * 1024;
 const MAX_BYTES_OF_USER = 1024 * 1024;
-/** Of each unit beside its state, of each replica and of each person: names, and the objects that hold them. */
+/** The overhead per unit (besides its state), per replica and per user: names and objects. */
 const BYTES_AROUND = 500;
 
 interface Remembered {
   readonly head: Omit<Before, "client" | "siblings" | "units" | "answers">;
   readonly moved: Moved;
-  /** When that was, by this process's clock. Milliseconds. */
+  /** When it was cached, by this process's clock, in milliseconds. */
   readonly at: number;
   readonly soonestExpiry: number | null;
   /**
-   * Whether the last push met what the one before it had left, and none is under way upon this. Otherwise others write too, and
-   * a guess would often be a statement for nothing.
+   * Whether the last push met what the push before it had left, and none is in progress on this state. Otherwise other
+   * processes write too, and settling from the cache would often waste a statement.
    */
   isOursAlone: boolean;
   readonly clients: Map<string, NonNullable<Before["client"]>>;
-  /** By `unitId`; null where nothing stands. */
+  /** By `unitId`; null where there is no unit. */
   readonly units: Map<string, Unit | null>;
   readonly bytes: number;
 }
 
-/** `now` is monotonic, in milliseconds, and never 0: the cache would take that for no time, and look again each millisecond. */
+/**
+ * `now` is monotonic, in milliseconds, and never 0: the cache treats 0 as unset and would read the clock anew each
+ * millisecond.
+ */
 export function createStandingMemory(now: () => number): StandingMemory {
   const byUser = new LRUCache<string, Remembered>({
     maxSize: MAX_BYTES,
     ttl: KEPT_MS,
     ttlResolution: 0,
-    // Also what nobody asks for again: it may have been erased.
+    // Purges unread entries too: their content may have been erased.
     ttlAutopurge: true,
     perf: { now },
   });
@@ -111,7 +114,10 @@ function standingOf({ kind, state, rev, schemaVersion, bytes, removedMs }: Chang
   return { kind, state, rev, schemaVersion, bytes, removedMs };
 }
 
-/** The loaded document of a text hangs on the object that is its state, and is many times as large: none is kept here. */
+/**
+ * A text's loaded document is attached to its state object and is many times larger, so the cache keeps a copy without
+ * it.
+ */
 function apart(unit: Unit): Unit {
   return unit.kind === "TEXT" ? { ...unit, state: Object.assign({}, unit.state) } : unit;
 }

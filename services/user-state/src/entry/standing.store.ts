@@ -1,4 +1,4 @@
-/** What pushes meet, in Postgres: heads, replicas, units and earlier answers, of many pushes in one statement. */
+/** What pushes meet in Postgres: heads, replicas, units and earlier outcomes, for many pushes in one statement. */
 import type { Json, KindName } from "@continuo/merge";
 import type { ClientBase } from "pg";
 import { SERVER_NOW } from "../database/user-head.ts";
@@ -13,9 +13,10 @@ export type Connection = Pick<ClientBase, "query">;
 const STAYING = KINDS_THAT_STAY.map((kind) => `'${kind}'`).join(", ");
 
 /**
- * A row for each push of $1 whose user has a head, and in it what each op meets. Under a lock a statement of its own, for
- * its snapshot must be younger. A number that expired is nothing: no later one could be held against it.
- * `LIMIT 1` says that a key is of one row: it is looked up, whatever the planner takes for the size of a table.
+ * Returns a row for each push in $1 whose user has a head, with what each of its ops meets. Under a lock this must be a
+ * separate statement, because its snapshot must be younger than the lock. An expired MAX, MIN or COUNTER counts as
+ * missing: it must not be compared with later values. `LIMIT 1` tells the planner that the key identifies one row, so
+ * that it uses the index whatever it estimates the table's size to be.
  */
 export const READ_STANDING = `
   SELECT asked.place, head.*, client.device_id, client.last_seq::float8,
@@ -61,7 +62,7 @@ export const READ_STANDING = `
     LIMIT 1
   ) AS client ON true`;
 
-/** The head of a user that may have none, and a replica's part of it. */
+/** The head of a user who may have none, and the replica's row. */
 const LOOK_AT_HEAD = `
   SELECT coalesce(head.epoch, $2) AS epoch, coalesce(head.rev, 0)::float8 AS rev,
          coalesce(head.pruned_rev, 0)::float8 AS pruned_rev, head.clients_pruned_before,
@@ -85,13 +86,13 @@ interface HeadRow {
   readonly erased: Before["erased"];
 }
 
-/** Of a replica, if it is known. */
+/** The replica's columns; null when it is unknown. */
 interface ClientColumns {
   readonly device_id: string | null;
   readonly last_seq: number | null;
 }
 
-/** In the order in which READ_STANDING tells them. */
+/** In the column order of READ_STANDING. */
 type UnitRow = readonly [
   namespace: string,
   key: string,
@@ -121,12 +122,12 @@ interface StandingRow extends HeadRow, ClientColumns {
   readonly answers: readonly AnswerRow[] | null;
 }
 
-/** What a push meets. */
+/** What a push meets, with the version it was read at. */
 export interface Standing {
   readonly before: Before;
-  /** Of the head row: another one after each change of the user's state. */
+  /** The version (xmin) of the head row, which every change of the user's state replaces. */
   readonly version: string;
-  /** When the next unit's time is up, milliseconds since the epoch; null: none has one. */
+  /** When the next unit expires, in milliseconds since the epoch; null: none does. */
   readonly soonestExpiry: number | null;
 }
 
@@ -136,7 +137,7 @@ interface AskedPush {
   readonly push: Push;
 }
 
-/** All of one snapshot, in the order of `asked`; undefined for a user without a head. */
+/** Reads everything in one snapshot, in the order of `asked`; undefined for a user without a head. */
 export async function readStandings(
   connection: Connection,
   asked: readonly AskedPush[],
@@ -158,7 +159,7 @@ export async function readStandings(
   return asked.map((_, place) => found.get(place));
 }
 
-/** What a push would meet, without its units. */
+/** Reads what a push would meet, without its units. */
 export async function lookAtHead(
   connection: Connection,
   { userId, clientId, newEpoch }: { userId: string; clientId: string; newEpoch: () => string },
@@ -184,7 +185,7 @@ function standingOf(row: StandingRow): Standing {
   return { before, version: row.version, soonestExpiry: row.soonest_expiry };
 }
 
-/** Whether there is something whose time is up. */
+/** Whether any unit has expired. */
 export function hasExpired({ before, soonestExpiry }: Standing): boolean {
   return soonestExpiry !== null && soonestExpiry <= before.serverNow;
 }
@@ -206,8 +207,8 @@ function clientOf({ device_id: deviceId, last_seq: lastSeq }: ClientColumns): Be
 }
 
 /**
- * Each unit once, by `unitId`. The names of a faulty op may be such as Postgres does not take, and those of what is not stored
- * are not shown to it.
+ * Each unit once, by `unitId`. A faulty op's names may be invalid in Postgres, and the names of ops that are not stored
+ * must not be sent to it.
  */
 export function namesOf(ops: readonly JudgedOp[]): Map<string, UnitName> {
   const met = new Map<string, UnitName>();

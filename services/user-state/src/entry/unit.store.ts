@@ -1,8 +1,8 @@
-/** A unit as Postgres keeps it: a row, and of a text the updates beside it. */
+/** A unit in Postgres: a row, and for a TEXT its updates in rows beside it. */
 import type { Json } from "@continuo/merge";
 import { textStateOf } from "./unit.ts";
 
-/** The updates of a text that its state lacks, in the order of their revisions; null when there are none. */
+/** The updates of a text that are not in its stored state, in revision order; null when there are none. */
 export function textUpdatesOf(userId: string, entry: string): string {
   return `(
     SELECT array_agg(stored.update ORDER BY stored.rev) FROM user_state.text_updates AS stored

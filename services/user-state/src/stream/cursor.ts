@@ -1,28 +1,28 @@
 /**
- * A cursor: how far a replica has read, in a form that only we can make and only its person can use.
- * Not an authorisation: every read asks who is calling.
+ * A cursor: how far a replica has read, authenticated so that only the server can create it and only its user can use
+ * it. It is not an authorisation: every read checks the caller.
  */
 import { createHash, createHmac, createSecretKey, timingSafeEqual } from "node:crypto";
 import { AppError } from "@continuo/errors";
 
 export interface Cursor {
-  /** UUID in lower case: the epoch in which it was made. */
+  /** The epoch in which it was made, a UUID in lower case. */
   readonly epoch: string;
-  /** Everything up to here has been read. */
+  /** Everything up to this revision has been read. */
   readonly rev: number;
   /**
-   * The head when reading from the start began: deletions up to here need not be told, because what they deleted never
-   * was. 0 once the reader has come past it.
+   * The head when reading from the start began: deletions up to this revision need not be sent, because the reader
+   * never received what they deleted. 0 once the reader has passed it.
    */
   readonly floor: number;
-  /** Which namespaces are read, as `namespaceSet` says. */
+  /** The namespaces being read, as `namespaceSet` encodes them. */
   readonly namespaces: string;
 }
 
 export interface Cursors {
-  /** The same cursor of the same user is always the same text. */
+  /** Deterministic: the same cursor of the same user always gives the same text. */
   encode(userId: string, cursor: Cursor): string;
-  /** Throws BAD_USER_INPUT, CURSOR_INVALID for what is not ours, or another user's. */
+  /** Throws BAD_USER_INPUT, CURSOR_INVALID for a cursor that is forged or another user's. */
   decode(userId: string, text: string): Cursor;
 }
 
@@ -31,7 +31,7 @@ const SET_BYTES = 8;
 const PAYLOAD_BYTES = 1 + 16 + 8 + 8 + SET_BYTES;
 const MAC_BYTES = 16;
 
-/** Names a set of namespaces; `undefined` is all of them. */
+/** Identifies a set of namespaces; `undefined` means all. */
 export function namespaceSet(names: readonly string[] | undefined): string {
   if (names === undefined) return "0".repeat(SET_BYTES * 2);
   const sorted = [...new Set(names)].sort();
@@ -41,7 +41,7 @@ export function namespaceSet(names: readonly string[] | undefined): string {
     .slice(0, SET_BYTES * 2);
 }
 
-/** `key` is 32 secret bytes, the same in every replica. */
+/** `key` is 32 secret bytes, shared by all replicas of the service. */
 export function createCursors(key: Buffer): Cursors {
   const secret = createSecretKey(key);
 

@@ -1,20 +1,20 @@
 /**
- * The latest change that this process committed of each person, for a moment: streams that stood right before it are told of
- * it without a read. What they are told is what a read at its commit would have found, so it is only for those to whom
- * that is new enough; not a cache of what stands.
+ * Holds the latest change that this process committed for each user, briefly: streams that were positioned right before
+ * it get it without a read. They get what a read at its commit would have returned, so it is only for readers that
+ * accept that; it is not a cache of the current state.
  */
 import type { Before, Settlement } from "../entry/push.ts";
 import type { Cursor } from "./cursor.ts";
 import { PAGE_BYTES, type Page, type PullRequest, type StateEntry } from "./stream.ts";
 
 export interface Latest {
-  /** Remembers what a push met and made, once it is committed. */
+  /** Keeps what a push met and changed, once it is committed. */
   keep(userId: string, before: Before, settlement: Settlement): void;
-  /** All after the cursor, which is at least as new as `heard`; undefined when that is not known here. */
+  /** Everything after the cursor, at least as new as `heard`; undefined when this process does not have it. */
   after(userId: string, cursor: Pick<Cursor, "rev">, heard: number, request: PullRequest): Page | undefined;
 }
 
-/** The streams of this process hear of it at once. Milliseconds. */
+/** The streams of this process are notified at once. Milliseconds. */
 const KEPT_MS = 100;
 
 interface Kept {
@@ -29,7 +29,7 @@ export function createLatest(): Latest {
 
   return {
     keep(userId, { epoch, rev: from, prunedRev }, { rev, serverNow, changes }) {
-      // It may be over before it is told.
+      // It may expire before it is read.
       if (changes.some(({ expiresAt }) => expiresAt !== null)) return;
       const kept = {
         from,

@@ -1,6 +1,6 @@
 /**
- * Long-polling: a pull that finds nothing waits for the next change, for those who cannot keep a stream open. While it waits
- * it holds nothing but its own request; and only so many wait at once.
+ * Long polling, for clients that cannot keep a stream open: a pull that finds nothing waits for the next change. While
+ * waiting it holds nothing but its own request, and the number of waiting pulls is limited.
  */
 import type { Viewer } from "@continuo/access";
 import { setTimeout as pause } from "node:timers/promises";
@@ -8,21 +8,21 @@ import type { PullRequest, StateBatch, Stream } from "./stream.ts";
 
 export interface LongPoll {
   /**
-   * Answers at once when there is something to tell, otherwise when there is, at the latest after `waitMs`. At once too when
-   * as many wait as may. Throws what `Stream.pull` and `enter` throw.
+   * Answers at once if there is anything new, otherwise as soon as there is, at the latest after `waitMs`. Also answers
+   * at once when too many pulls are waiting. Throws what `Stream.pull` and `enter` throw.
    */
   pull(viewer: Viewer, request: PullRequest & { readonly waitMs: number }, asker?: Asker): Promise<StateBatch>;
-  /** Answers whoever waits; from now on nobody does. */
+  /** Answers all waiting pulls; from now on none waits. */
   close(): void;
 }
 
-/** Whoever waits for the answer. */
+/** The client waiting for the answer. */
 interface Asker {
-  /** Aborted when they leave. */
+  /** Aborted when the client disconnects. */
   readonly signal?: AbortSignal;
-  /** Resolves when they have it, or have left. */
+  /** Resolves when the client has received the answer or disconnected. */
   readonly answered?: Promise<void>;
-  /** As `Stream.pull` takes it. */
+  /** As for `Stream.pull`. */
   readonly heard?: number | undefined;
 }
 
@@ -34,19 +34,19 @@ interface Listener {
 
 export interface LongPollOptions {
   readonly pull: Stream["pull"];
-  /** Resolves when there may be read, to what ends it. */
+  /** Resolves to a release function when a read may start. */
   readonly enter: (gone?: AbortSignal) => Promise<() => void>;
-  /** Hears of the changes of a user's state. */
+  /** Subscribes to the changes of a user's state. */
   readonly subscribe: (userId: string, listener: Listener) => Promise<AsyncDisposable>;
-  /** How many pulls wait at once: of all users, and of one. */
+  /** The maximum number of waiting pulls: in total, and per user. */
   readonly limits: { readonly all: number; readonly ofUser: number };
-  /** Milliseconds, never going back. */
+  /** Milliseconds, monotonic. */
   readonly now: () => number;
   /** 0 to 1. */
   readonly random: () => number;
 }
 
-/** A gap wakes everybody: each reads at a time of its own. Milliseconds. */
+/** A gap wakes every waiting pull, so their reads are spread over this time. Milliseconds. */
 const GAP_SPREAD_MS = 2_000;
 
 export function createLongPoll(options: LongPollOptions): LongPoll {
@@ -55,7 +55,7 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
   let count = 0;
   let isClosed = false;
 
-  /** Undefined when as many wait as may. */
+  /** Returns undefined when too many pulls are waiting. */
   function takePlace(userId: string, wake: () => void): Disposable | undefined {
     const ofUser = waiting.get(userId) ?? new Set();
     if (isClosed || count >= limits.all || ofUser.size >= limits.ofUser) return undefined;
@@ -70,7 +70,9 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
     };
   }
 
-  /** What is answered counts as being read until it is sent: to put a page into words takes longer than to find it. */
+  /**
+   * A read that is answered holds its slot until the answer is sent: serialising a page takes longer than reading it.
+   */
   async function read(
     viewer: Viewer,
     request: PullRequest,
@@ -101,7 +103,7 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
       const until = now() + waitMs;
       const { signal: gone } = asker;
       gone?.addEventListener("abort", wake, { once: true });
-      // It listens first and reads second, so that nothing falls in between.
+      // Subscribes before reading, so that no change is missed in between.
       await using _listening = await subscribe(userId, {
         onPoke: wake,
         onGap: () => void setTimeout(wake, random() * GAP_SPREAD_MS).unref(),
@@ -126,7 +128,7 @@ export function createLongPoll(options: LongPollOptions): LongPoll {
   };
 }
 
-/** A change of namespaces that were not asked for moves the cursor, and is no reason to answer. */
+/** A change in namespaces that were not requested moves the cursor, but is no reason to answer. */
 function isNews({ entries, reset, hasMore }: StateBatch): boolean {
   return entries.length > 0 || reset !== null || hasMore;
 }

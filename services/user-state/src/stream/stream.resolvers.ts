@@ -17,7 +17,7 @@ const PullInput = z.object({
   waitMs: z.number().min(0).max(MAX_WAIT_MS),
 });
 
-/** Changes go out. */
+/** Resolvers for pulls and entries. */
 export const streamResolvers = {
   Query: {
     pullState: (_parent, args, context) => {

@@ -1,4 +1,4 @@
-/** The stream in Postgres: pages along the index (user_id, rev), those that are asked for at once by one statement. */
+/** The stream in Postgres: pages along the index (user_id, rev); concurrent requests share one statement. */
 import { gather } from "@continuo/database";
 import type { Json, KindName } from "@continuo/merge";
 import type { Pool } from "pg";
@@ -8,7 +8,7 @@ import { MAX_REPLICAS } from "../entry/push.ts";
 import { KINDS_WITH_GENERATIONS } from "../entry/unit.ts";
 import { PAGE_BYTES, type Page, type StateEntry, type StreamStore } from "./stream.ts";
 
-/** Pages that are read together: what each may be, a process must hold so many times. */
+/** How many pages one statement reads: a process must hold all of them at full size. */
 const PAGES_AT_ONCE = 16;
 
 const WITH_GENERATIONS = KINDS_WITH_GENERATIONS.map((kind) => `'${kind}'`).join(", ");
@@ -16,9 +16,9 @@ const WITH_GENERATIONS = KINDS_WITH_GENERATIONS.map((kind) => `'${kind}'`).join(
 const IS_EXPIRED = "(entry.expires_at IS NOT NULL AND entry.expires_at <= to_timestamp(head.server_now / 1000))";
 
 /**
- * A row for each page of $1 whose user has a head: one snapshot, as head, replica and entries belong together. What has
- * expired is told as what was deleted. `LIMIT 1` says that a key is of one row: it is looked up, whatever the planner takes
- * for the size of a table.
+ * Returns a row for each page in $1 whose user has a head, in one snapshot, since head, replica and entries belong
+ * together. An expired unit is returned as deleted. `LIMIT 1` tells the planner that the key identifies one row, so
+ * that it uses the index whatever it estimates the table's size to be.
  */
 export const READ_PAGES = `
   SELECT asked.place, head.*, client.*, page.*
@@ -70,7 +70,7 @@ const ACKNOWLEDGE = `
   ON CONFLICT (user_id, client_id) DO UPDATE
   SET acked_rev = greatest(client.acked_rev, excluded.acked_rev), seen_at = excluded.seen_at`;
 
-/** In the order in which READ_PAGES tells them. */
+/** In the column order of READ_PAGES. */
 type EntryRow = readonly [
   namespace: string,
   key: string,
@@ -91,12 +91,12 @@ interface Row {
   readonly head_rev: number;
   readonly pruned_rev: number;
   readonly server_now: number;
-  /** Of a replica that is known. */
+  /** The replica's columns; null when it is unknown. */
   readonly device_id: string | null;
   readonly acked_rev: number | null;
   readonly last_seq: number | null;
   readonly stale: boolean | null;
-  /** One more than were asked for, if there is more. */
+  /** One more than requested, if there is more. */
   readonly found: number;
   readonly entries: readonly EntryRow[] | null;
 }
@@ -109,7 +109,9 @@ export function createStreamStore(pool: Pool): StreamStore {
     atMost: PAGES_AT_ONCE,
   });
 
-  /** Whoever reads from the start may be told all there is: they hold up nobody who asks for what is new. */
+  /**
+   * A read from the start may return the whole state, so it does not share a statement with reads of recent changes.
+   */
   async function read(asked: AskedPage): Promise<Page | undefined> {
     const isFromStart = asked.floor === undefined || asked.floor > asked.after;
     return isFromStart ? (await readPages(pool, [asked]))[0] : readTogether(asked);

@@ -1,6 +1,6 @@
 /**
- * The stream: a person's state, oldest change first, from any point a replica has reached.
- * Each unit appears once, as it stands; so it is neither a log nor a snapshot, but both by where one starts.
+ * The stream: a person's state, oldest change first, from any position that a replica has reached. Each unit appears
+ * once, in its current state; so it acts as a log or as a snapshot, depending on where the reader starts.
  */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
@@ -14,7 +14,8 @@ import type { Latest } from "./latest.ts";
 export const PAGE_BYTES = 512 * 1024;
 
 /**
- * A unit as it stands; its view is made when somebody asks for it.
+ * The current state of a unit; its view is computed on request.
+ *
  * @public for the generated resolver types
  */
 export interface StateEntry {
@@ -26,7 +27,7 @@ export interface StateEntry {
   readonly deleted: boolean;
   readonly rev: number;
   readonly schemaVersion: number;
-  /** When its time is up, by the server's clock, milliseconds since the epoch; null: never. */
+  /** When it expires by the server's clock, in milliseconds since the epoch; null: never. */
   readonly expiresAt: number | null;
 }
 
@@ -38,25 +39,25 @@ interface Head {
   readonly serverNow: number;
 }
 
-/** A replica as it was last heard of. */
+/** What is known of a replica. */
 interface Replica {
   readonly deviceId: string;
   readonly ackedRev: number;
   readonly lastSeq: number;
-  /** Not heard of for a while. */
+  /** Not seen for a minute. */
   readonly stale: boolean;
 }
 
 export interface Page {
   readonly head: Head;
   readonly replica: Replica | undefined;
-  /** In order of rev, at most `first` and at most about PAGE_BYTES. */
+  /** In order of rev; at most `first`, and about PAGE_BYTES. */
   readonly entries: readonly StateEntry[];
   readonly hasMore: boolean;
 }
 
 export interface StreamStore {
-  /** One snapshot. `floor` undefined: the head. Makes the user's head row with `newEpoch` if there is none. */
+  /** Reads one snapshot. `floor` undefined: the head. Creates the user's head row with `newEpoch` if there is none. */
   read(request: {
     userId: string;
     after: number;
@@ -66,7 +67,10 @@ export interface StreamStore {
     clientId: string | undefined;
     newEpoch: () => string;
   }): Promise<Page>;
-  /** Remembers how far a replica has come; never back. Nothing of a new one whose device has MAX_REPLICAS. */
+  /**
+   * Records how far a replica has read; never moves it back. Ignores a new replica whose device already has
+   * MAX_REPLICAS.
+   */
   acknowledge(replica: { userId: string; clientId: string; deviceId: string; ackedRev: number }): Promise<void>;
 }
 
@@ -93,7 +97,7 @@ export interface PullRequest {
 
 export interface Stream {
   /**
-   * `heard`: it is enough to answer with what stood at this revision, or any later one. Throws BAD_USER_INPUT: CURSOR_INVALID,
+   * `heard`: state as of this revision, or any later one, is new enough. Throws BAD_USER_INPUT: CURSOR_INVALID,
    * NAMESPACE_UNKNOWN; CONFLICT: CLIENT_OF_OTHER_DEVICE.
    */
   pull(viewer: Viewer, request: PullRequest, heard?: number): Promise<StateBatch>;
@@ -159,7 +163,7 @@ export function createStream(options: {
   };
 }
 
-/** Entries as the newest versions of their namespaces have them; without what those show no more. */
+/** Converts entries to the newest versions of their namespaces, leaving out what those no longer show. */
 async function asOfNow(namespaces: Namespaces, entries: readonly StateEntry[]): Promise<readonly StateEntry[]> {
   const known = await namespaces.find(entries.map(({ namespace }) => namespace));
   return entries.flatMap((entry) => {
@@ -170,16 +174,16 @@ async function asOfNow(namespaces: Namespaces, entries: readonly StateEntry[]): 
   });
 }
 
-/** Why a reader must start over; null when it may go on. */
+/** Why the reader must start over; null when it may continue. */
 function resetOf(cursor: Cursor | undefined, head: Head, wanted: string): ResetReason | null {
   if (cursor === undefined) return "INITIAL";
-  // A cursor beyond the head is of a history that this database has lost.
+  // A cursor beyond the head belongs to a history that this database has lost.
   if (cursor.epoch !== head.epoch || cursor.rev > head.rev) return "EPOCH_CHANGED";
   if (cursor.namespaces !== wanted) return "NAMESPACES_CHANGED";
   return Math.max(cursor.rev, cursor.floor) < head.prunedRev ? "PRUNED" : null;
 }
 
-/** Throws BAD_USER_INPUT, NAMESPACE_UNKNOWN unless there are all of `names`. */
+/** Throws BAD_USER_INPUT, NAMESPACE_UNKNOWN unless all of `names` exist. */
 export async function assertKnown(namespaces: Namespaces, names: readonly string[]): Promise<void> {
   const known = await namespaces.find(names);
   const unknown = names.filter((name) => !known.has(name));
@@ -188,14 +192,15 @@ export async function assertKnown(namespaces: Namespaces, names: readonly string
 }
 
 /**
- * A person as the gateway names them.
+ * A user as the gateway references it.
+ *
  * @public for the generated resolver types
  */
 export interface UserReference {
   readonly id: string;
 }
 
-/** Throws NOT_FOUND, USER_NOT_FOUND unless the viewer asks for themself. */
+/** Throws NOT_FOUND, USER_NOT_FOUND unless the viewer asks for themselves. */
 export function assertSelf({ userId }: Viewer, id: string): void {
   if (id !== userId) throw new AppError("NOT_FOUND", "USER_NOT_FOUND", "There is no such person here.");
 }
