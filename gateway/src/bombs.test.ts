@@ -1,4 +1,7 @@
-/** Operations made to exhaust: refused before any subgraph is asked, on every transport, while others are served. */
+/**
+ * Operations designed to exhaust the gateway: refused before any subgraph is called, on every transport, while other
+ * clients are served.
+ */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -70,7 +73,7 @@ describe("a bomb", () => {
     if ((await served) === 0) throw new Error("nobody else was served");
   });
 
-  /** Somebody honest goes on asking, of identity alone, and is answered each time. */
+  /** An honest client keeps sending, to identity only, and is answered each time. */
   async function serveMeanwhile(): Promise<number> {
     const honest = await house.token(house.join());
     let answered = 0;
@@ -145,7 +148,8 @@ describe("a bomb", () => {
     expect(refused.status).toBe(400);
     expect(await refused.text()).toContain(`"reason":"NESTED_TOO_DEEPLY"`);
     expect(calls()).toEqual([]);
-    // What can be passed on, its owner judges: one change too deep must not keep those behind it.
+    // Anything that can be forwarded is left to the owner: one change that is too deep must not hold back those behind
+    // it.
     expect(await (await push(900)).text()).not.toContain("NESTED_TOO_DEEPLY");
     expect(calls()).toMatchObject([{ subgraph: "user-state" }]);
   });

@@ -1,4 +1,6 @@
-/** Whoever comes and goes, by whatever transport and at whatever moment, leaves nothing behind. What is left is counted. */
+/**
+ * Clients that connect and leave, over any transport and at any moment, leave nothing behind. What remains is counted.
+ */
 import { once } from "node:events";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -6,10 +8,10 @@ import { WebSocket } from "ws";
 import { eventually } from "./fixtures/eventually.ts";
 import { type House, startHouse } from "./fixtures/house.ts";
 
-/** Of each way. */
+/** Per way of connecting and leaving. */
 const CYCLES = 200;
 const AT_ONCE = 16;
-/** Each may have 32 streams: those that were not let go of would keep others out. */
+/** A session may have 32 streams, so streams that leak would soon keep new ones out. */
 const SESSIONS = 4;
 /** A gateway listens for revocations and for changes of the signing keys. */
 const IDLE_LISTENERS = 2;
@@ -136,7 +138,7 @@ const count = (kind: string): number => process.getActiveResourcesInfo().filter(
 const idle = (): Promise<void> => eventually(() => expect(house.pokes.listeners).toBe(IDLE_LISTENERS));
 
 it("clients of every transport that come and go at any moment leave no listener, timer, socket or place taken", async () => {
-  // What is kept for later, such as connections to subgraphs, is there from now on.
+  // Warms up whatever is kept, such as connections to subgraphs.
   await comeAndGo(5);
   await idle();
   const [timers, sockets] = [count("Timeout"), count("TCPSocketWrap")];

@@ -50,7 +50,7 @@ describe("a caller whose session is bound to a key", () => {
   });
 
   describe("is not who holds the token alone:", () => {
-    /** What is said of a request that reached no subgraph. */
+    /** The error of a request that reached no subgraph. */
     const refusalOf = ({ status, headers, extensions }: Answer): object => ({
       status,
       challenge: /^DPoP error="(\w+)".*, algs="ES256 Ed25519 EdDSA"$/.exec(headers.get("www-authenticate") ?? "")?.[1],

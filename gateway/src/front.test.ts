@@ -109,7 +109,7 @@ describe("the gateway over HTTP", () => {
 
   it("passes nothing of the client's headers on, and its own request id to everybody", async () => {
     const token = await house.token(house.join());
-    // What went over sockets goes over HTTP.
+    // Cut sockets, so that operations go over HTTP.
     for (const proxy of Object.values(house.proxies)) proxy.cut();
     house.state.headers.length = 0;
     const { headers } = await house.graphql(DEVICES, {
@@ -295,7 +295,7 @@ describe("the gateway over HTTP", () => {
     await house.graphql(`{ me { id } }`, { token });
     await house.graphql(`{ me { id } }`, { token });
     const seenOf = (sessionId: string): object[] => house.state.seen.filter((seen) => seen.sessionId === sessionId);
-    // A report that was due may go between the two: then there are two of them.
+    // A report may be sent between the two operations; then there are two.
     await eventually(() => expect([1, 2]).toContain(seenOf(ada.sessionId).length));
     for (const seen of seenOf(ada.sessionId)) expect(seen).toMatchObject({ generation: 1 });
   });
@@ -388,7 +388,7 @@ describe("the gateway in production", () => {
   });
 });
 
-// Each has a gateway of its own, and mostly waits for it.
+// Concurrent, because each test has its own gateway and mostly waits for it.
 describe.concurrent("a gateway that cannot read the revocation log", () => {
   it("stops trusting tokens within seconds, and starts again when it can", async () => {
     await using house = await startHouse();

@@ -1,4 +1,6 @@
-/** The audits of `graphql-http` for the GraphQL over HTTP specification: what is not as it says stands here, with the reason. */
+/**
+ * The audits of `graphql-http` for the GraphQL over HTTP specification. Deviations are listed here, with the reason.
+ */
 import { createIdentitySigner, createIdentityVerifier, generateKey, IDENTITY_HEADER } from "@continuo/access";
 import { createHealth, createLogger } from "@continuo/process";
 import { startSubgraph } from "@continuo/subgraph";
@@ -13,7 +15,7 @@ const NO_SIMPLE_GET =
   "a GET that a browser sends to anybody unasked is refused, lest it act for whoever sits before it (CSRF)";
 const POSTS_ONLY = "the gateway is its only client, and posts";
 
-/** The audits that warn (SHOULD) or take notice (MAY), and why that stays so. */
+/** The audits that report a warning (SHOULD) or a notice (MAY), and why that is intended. */
 const OF_A_SUBGRAPH: Readonly<Record<string, string>> = {
   "572B": ALWAYS_400,
   FDE2: ALWAYS_400,
@@ -62,7 +64,7 @@ beforeAll(async () => {
       fetch(input, {
         ...init,
         headers: { ...Object(init?.headers), [IDENTITY_HEADER]: statement },
-        // Some ask by introspection, which no subgraph answers: it is given a field of the same form.
+        // Some audits send introspection, which subgraphs refuse; it is replaced by a field of the same form.
         ...(typeof init?.body === "string" && { body: init.body.replace("__type(", "type(") }),
       }),
   });

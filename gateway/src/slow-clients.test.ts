@@ -1,6 +1,6 @@
 /**
- * A client that does not read for a while, at a socket and over HTTP (multipart differs in framing alone): nothing is read for
- * it meanwhile, and nothing is lost.
+ * A client that does not read for a while, on a socket and over HTTP (multipart differs only in framing): meanwhile
+ * nothing is read for it, and nothing is lost.
  */
 import { generateKey } from "@continuo/access";
 import { createHealth, createLogger, metrics } from "@continuo/process";
@@ -16,7 +16,7 @@ import { type House, type Person, startHouse } from "./fixtures/house.ts";
 
 const STATE = "subscription { stateChanges { from to entries { key value } } }";
 const BIG = "x".repeat(1024 * 1024);
-/** What is told later than this has not been told. */
+/** An event that has not arrived within this time counts as not sent. Milliseconds. */
 const A_WHILE_MS = 250;
 const MISSED = 20;
 
@@ -29,7 +29,7 @@ afterAll(() => house[Symbol.asyncDispose]());
 interface Reader {
   /** What has come, as text. */
   readonly text: () => string;
-  /** Whether it was reset: what the machine had taken over is not sent then. */
+  /** Whether the connection was reset, so that the kernel's buffered data is not sent. */
   readonly wasReset: Promise<boolean>;
   pause(): void;
   resume(): void;
@@ -142,7 +142,7 @@ it.each([
       await new Promise((resolve) => setTimeout(resolve, 10));
     return reads() > before;
   };
-  // As far as the machine's own buffers reach.
+  // Fill the kernel's buffers.
   while (await isReadFor(BIG));
   const before = reads();
   for (let missed = 0; missed < MISSED; missed += 1) await house.write(person, `k${written++}`, "small");

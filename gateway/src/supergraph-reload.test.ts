@@ -1,4 +1,4 @@
-/** A gateway whose supergraph is replaced while it is asked. */
+/** A gateway whose supergraph is replaced while it serves. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ const Ready = z.object({
 
 let made = 0;
 
-/** A text that was not there before: of the same graph, or of what `change` makes of it. */
+/** A new text of the same graph, or of what `change` returns for it. */
 function other(change: (sdl: string) => string = (sdl) => sdl): string {
   made += 1;
   return `${change(SUPERGRAPH)}\n# ${made}\n`;
@@ -28,7 +28,7 @@ function other(change: (sdl: string) => string = (sdl) => sdl): string {
 /** A state's batches have no `serverNow` any more. */
 const withoutClock = (sdl: string): string => sdl.replace(/(?<=type StateBatch[^}]*) {2}serverNow: SafeInt!\n/, "");
 
-/** Whoever asks for `serverNow` asks for too much. */
+/** Operations with `serverNow` exceed the cost limit. */
 const withDearClock = (sdl: string): string =>
   sdl.replace(/(?<=type StateBatch[^}]* {2}serverNow: SafeInt!)/, " @cost(weight: 1000000)");
 

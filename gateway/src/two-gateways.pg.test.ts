@@ -14,7 +14,7 @@ let house: House;
 let second: string;
 beforeAll(async () => {
   database = await createTestDatabase();
-  // So long that what arrives in time arrived by a poke.
+  // So long that anything that arrives in time was caused by a poke.
   const waits = { readEveryMs: 60_000, recheckMs: 60_000 };
   house = await startHouse({ databaseUrl: database.url.gateway, env: { PUBLIC_URL }, waits });
   second = await house.startGateway("gateway-2");

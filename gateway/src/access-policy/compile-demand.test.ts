@@ -39,7 +39,7 @@ const counted = (document: DocumentNode, name?: string): string[] => {
   return [...new Set(demand?.scopes.flat(2))].sort();
 };
 
-/** All that is written where the operation leads, found step by step. */
+/** Finds the declarations along the operation's fields by a naive walk, to compare with. */
 function walk(document: DocumentNode): string[] {
   const found = new Set<string>();
   const fragments = new Map<string, FragmentDefinitionNode>();
@@ -66,7 +66,7 @@ function walk(document: DocumentNode): string[] {
       const fields = isObjectType(type) || isInterfaceType(type) ? type.getFields() : {};
       const returned = fields[name] && getNamedType(fields[name].type);
       if (!returned) continue;
-      // Of what implements an interface, federation puts it on the interface too.
+      // Federation copies an implementation's declarations to its interface.
       for (const each of isInterfaceType(returned) ? objects(returned) : [returned]) note(each.name);
       if (node.selectionSet) go(node.selectionSet, returned);
     }

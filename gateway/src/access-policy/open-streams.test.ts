@@ -1,4 +1,4 @@
-/** A stream that is open is judged again before each read: what was recent enough once is not so for ever. */
+/** An open stream is authorized again before each read, because a sign-in does not stay recent. */
 import { createLogger } from "@continuo/process";
 import { devicesTopic } from "@continuo/signals";
 import { buildSchema, graphqlSync, parse } from "graphql";

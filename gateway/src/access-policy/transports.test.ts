@@ -92,7 +92,7 @@ it("no subgraph hears of what a token may not ask for, whatever is asked", async
       const { status, body } = await house.graphql(text, { token, variables });
       expect(status).toBeGreaterThanOrEqual(400);
       expect(body.data).toBeUndefined();
-      // Others are too much, or have no plan.
+      // Other operations exceed a limit or cannot be planned.
       if (body.errors?.[0]?.extensions["reason"] === "INSUFFICIENT_SCOPE") lacking += 1;
       expect(house.state.calls).toEqual([]);
     }),
@@ -121,7 +121,7 @@ describe("over HTTP, RFC 6750 and RFC 9470 name the header", () => {
       };
       expect(await get({ scope: "" })).toEqual([403, expect.stringMatching(/insufficient_scope.*scope="account"/)]);
       expect(await get({ age: 301 })).toEqual([401, expect.stringMatching(/max_age="300"/)]);
-      // The small subgraphs of a house have no such route: so it was asked.
+      // The house's subgraphs lack this route, so an error from it shows that the subgraph was called.
       expect(await get({})).toEqual([500, null]);
     },
   );

@@ -9,7 +9,7 @@ const START = 1_790_000_040_000;
 const PUBLIC_URL = "https://api.example.com";
 const [gateway, device] = await Promise.all([generateKey("Ed25519"), generateKey("ES256")]);
 
-/** Somebody's proof, made at START, and what it comes to. */
+/** A proof made at START, and everything to check it with. */
 async function proven(claims: { iat?: number; isNonced?: boolean } = {}) {
   const clock = { at: START };
   const nonces = createNonces(gateway.privateJwk, () => clock.at);

@@ -22,7 +22,7 @@ let clients: ReadonlyMap<string, SubgraphClient>;
 beforeAll(async () => {
   const signer = createIdentitySigner((await generateKey("Ed25519")).privateJwk);
   const logger = createLogger({ name: "test", level: "silent" });
-  // Nobody asks them.
+  // Never called.
   clients = new Map(
     ["identity", "session", "user-state"].map((name) => [
       name,
@@ -31,7 +31,7 @@ beforeAll(async () => {
   );
 });
 
-/** The nth of graphs that differ in nothing but their text; or without the field `detectedName`. */
+/** The nth of several graphs that differ only in their text, or lack the lines that contain `without`. */
 function graph(nth: number, { without = "" } = {}): Graph {
   const supergraphSdl = SUPERGRAPH.split("\n")
     .filter((line) => without === "" || !line.includes(without))

@@ -1,4 +1,4 @@
-/** What our own graph says of the size of its lists, so that costs are those of what it has, not guesses. */
+/** Checks that our own graph declares the size of its lists, so that costs do not rest on guesses. */
 import {
   getNamedType,
   getNullableType,

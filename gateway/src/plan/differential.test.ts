@@ -1,4 +1,4 @@
-/** Our executor against Apollo's: the same plans over the same subgraphs, for operations that nobody thought of. */
+/** Our executor against Apollo's: the same plans over the same subgraphs, for generated operations. */
 import type { PlanNode, QueryPlanSelectionNode } from "@apollo/query-planner";
 import fc from "fast-check";
 import { buildSchema, type GraphQLError, isAbstractType, OperationTypeNode, parse } from "graphql";
@@ -41,7 +41,7 @@ describe.each([
     return answerByApollo({ document, variables, plan: node, sources, supergraph, apiSchema });
   }
 
-  /** There is none for introspection within conditional fragments. */
+  /** The planner fails for introspection within conditional fragments. */
   function hasPlan({ document }: SentOperation): boolean {
     try {
       plan(document, undefined);
@@ -68,7 +68,7 @@ describe.each([
         const answers = await Promise.all([ours(operation, weather), theirs(operation, weather)]);
         const own = comparable(answers[0], operation);
         const apollo = comparable(answers[1], operation);
-        // Where nothing is left of the answer, Apollo says the first reason alone.
+        // If nothing is left of the answer, Apollo reports only the first reason.
         const isNothingLeft = own.data === null && apollo.data === null;
         const errors = isNothingLeft ? own.errors.filter((error) => apollo.errors.includes(error)) : own.errors;
         expect({ ...own, errors }).toEqual(apollo);
@@ -79,7 +79,7 @@ describe.each([
   });
 });
 
-/** Spares Apollo's executor what it stumbles over: see below. */
+/** Removes what Apollo's executor cannot handle; see below. */
 function withoutInterfaceNames(sources: Sources, isAbstract: (typename: unknown) => boolean): Sources {
   const spared = [...sources].map(([name, source]): [string, DataSource] => [
     name,
@@ -95,9 +95,9 @@ function withoutInterfaceNames(sources: Sources, isAbstract: (typename: unknown)
 }
 
 /**
- * Errors by path and message. Of neither the order: Apollo puts fields of fragments together. Where a list may have objects
- * of several types, without the index: see below. Of what is beneath a null, that something is: which of its parts is at fault
- * may be said of one or of all (GraphQL section 6.4.4).
+ * Makes answers comparable: errors by path and message, and neither data nor errors by order, because Apollo groups the
+ * fields of fragments. Where a list may have objects of several types, paths lack the index; see below. Errors beneath
+ * a null count only as that something failed there: one or all of them may be reported (GraphQL section 6.4.4).
  */
 function comparable({ data, errors = [] }: Answer, { text }: SentOperation): { data: unknown; errors: string[] } {
   const place = (path: GraphQLError["path"] = []): string => {
@@ -110,10 +110,10 @@ function comparable({ data, errors = [] }: Answer, { text }: SentOperation): { d
   };
 }
 
-/** Of a list, whichever. */
+/** Any index of a list. */
 const ANY = "@";
 
-/** How much of a path there is in `data` before a null. */
+/** The depth at which a path in `data` meets a null. */
 function depthOfNull(data: unknown, path: readonly (string | number)[]): number {
   let values = [data];
   for (const [depth, key] of path.entries()) {
@@ -126,7 +126,7 @@ function depthOfNull(data: unknown, path: readonly (string | number)[]): number 
   return path.length;
 }
 
-/** Where ours is another answer on purpose. */
+/** Cases where our answer differs on purpose. */
 describe("Apollo's executor", () => {
   const schema = buildSchema(`
     type Query { item: Item items: [Item] device: Device }

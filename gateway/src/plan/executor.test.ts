@@ -33,7 +33,7 @@ interface Bench {
   readonly run: (query: string, variables?: Record<string, unknown>) => Promise<Answer>;
 }
 
-/** An executor over one subgraph, with a plan that somebody else would have made. */
+/** An executor over one subgraph, with a given plan in place of the planner's. */
 function setUp(
   node: PlanNode | SubscriptionNode | undefined,
   reply: (request: Request) => Reply | Promise<Reply>,
@@ -78,7 +78,7 @@ function fetch(operation: string, rest: Partial<FetchNode> = {}): FetchNode {
   };
 }
 
-/** Runs `node` on what `path` leads to. */
+/** Runs `node` on the objects that `path` leads to. */
 function at(path: string, node: PlanNode): PlanNode {
   return { kind: "Flatten", path: path.split("."), node };
 }
@@ -88,7 +88,7 @@ const KEY: QueryPlanSelectionNode[] = [
   { kind: "Field", name: "id" },
 ];
 
-/** Fetches more of objects of `type`. */
+/** Fetches more fields of objects of `type`. */
 function entities(type = "Device", rest: Partial<FetchNode> = {}): FetchNode {
   return fetch("more", { requires: [{ kind: "InlineFragment", typeCondition: type, selections: KEY }], ...rest });
 }
@@ -444,7 +444,8 @@ describe("an answer", () => {
       { device: { owner: null, id: "1" } },
       ["device.owner.sure"],
     ],
-    // Which implementation it is, nobody said: as good as nothing, and the fetch that would have said so has failed.
+    // Only the interface is known, which is as good as nothing, and no error: the fetch that would have told the type
+    // has failed.
     ["{ item { __typename } }", { item: { __typename: "Item" } }, { item: null }, []],
   ])("%s of %j is %j", async (query, data, answered, faults) => {
     const { run, logged } = setUp(fetch("a"), () => ({ data }));

@@ -146,7 +146,7 @@ describe("a gateway behind a proxy", () => {
     const late = await headers();
     const { status, extensions } = await client.graphql("{ me { id } }", undefined, late);
     expect([status, extensions]).toMatchObject([429, { reason: "NETWORK_RATE" }]);
-    // It was not remembered: elsewhere it is good.
+    // The proof was not marked as used: from another network it is accepted.
     const elsewhere = { ...late, "x-forwarded-for": "10.7.2.1" };
     expect((await client.graphql("{ me { id } }", undefined, elsewhere)).status).toBe(200);
   });
@@ -207,7 +207,7 @@ describe("a gateway behind a proxy", () => {
     expect(await Promise.all([1, 2, 3, 4].map((host) => open(`10.4.1.${host}`)))).toEqual([101, 101, 101, 101]);
     expect(await open("10.4.1.5")).toBe(429);
     expect(await open("10.4.2.5")).toBe(101);
-    // They never said who they are.
+    // They never authenticated.
     await eventually(async () => expect(await open("10.4.1.6")).toBe(101));
   });
 });

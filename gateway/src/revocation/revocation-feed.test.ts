@@ -291,7 +291,7 @@ describe("the revocation feed", () => {
     log.entries = [1, 2, 3].map(entry);
     await log.feed.read();
     expect(log.applied).toEqual(["s7", "s8", "s1", "s2", "s3"]);
-    // It has passed the old one by: there is nothing after the place that was read last.
+    // The new log has no entry after the position that was read last.
     log.entries = [1, 2, 3].map((seq) => ({ ...entry(seq), at: "later", sessionIds: [`later${seq}`] }));
     log.now = 50;
     await log.feed.read();
@@ -326,7 +326,7 @@ describe("the revocation feed", () => {
   });
 });
 
-/** The sessions that a gateway holds for ended, which starts with this log. */
+/** The sessions that a gateway starting with this log considers ended. */
 async function endedAfter(entries: readonly Revocation[]): Promise<Set<string>> {
   const revocations = createRevocationSet(() => 0);
   const feed = createRevocationFeed({

@@ -1,4 +1,4 @@
-/** What becomes of a client that does not read, at a real socket. */
+/** What happens to a client that does not read, on a real socket. */
 import { createLogger } from "@continuo/process";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
@@ -8,7 +8,7 @@ import { type Server, WebSocket, WebSocketServer } from "ws";
 import { ConnectedSocket, Connection, type Keeping, keepConnections, type Speaker } from "./connection.ts";
 
 const MiB = 1024 * 1024;
-/** Messages of a MiB: more than the machine's own buffers hold, and than may wait. */
+/** Messages of 1 MiB: more than the kernel buffers, and than may wait. */
 const MOST = 50;
 const PING_EVERY_MS = 12_000;
 
@@ -49,7 +49,7 @@ function accept(limits: Limits = {}, speaker: Speaker = nobody): Connection {
   return new Connection({ socket, stream, requestId: "of-the-upgrade" }, keeping, () => speaker);
 }
 
-/** Whoever has said who it is has as much time as it takes. */
+/** A connection after `introduced`, which therefore has no deadline. */
 function connect(limits: Limits = {}, speaker: Speaker = nobody): Connection {
   const connection = accept({ closeWithinMs: 60_000, ...limits }, speaker);
   connection.introduced();
@@ -62,7 +62,7 @@ const isStill = (sending: Promise<unknown> | undefined): Promise<boolean> =>
     new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 100)),
   ]);
 
-/** Sends one message after the other until one does not go out: that one. */
+/** Sends messages until one stalls, and returns that one. */
 async function sendUntilStalled(connection: Connection): Promise<{ last: Promise<void> | undefined }> {
   for (let sent = 0; sent < MOST; sent += 1) {
     const last = connection.send("x".repeat(MiB));
@@ -82,7 +82,7 @@ it("a client that does not read holds up its own messages, and is closed with a 
   const connection = connect();
   client.pause();
   await sendUntilStalled(connection);
-  // What waits here is the one message that is under way.
+  // Only the message in flight waits here.
   expect(socket.bufferedAmount).toBeLessThan(2 * MiB);
   vi.advanceTimersByTime(PING_EVERY_MS);
   expect(connection.isOpen).toBe(true);

@@ -72,7 +72,7 @@ it("an operation's last message is why its session ended, for each that is open,
   const client = await door.connect("s1");
   await eventually(() => expect(isAcknowledged(client)).toBe(true));
   for (const id of ["a", "b", "c"]) subscribe(client, id);
-  // Operations are taken up in turn: the answer to a ping says that they have been.
+  // Operations start in turn; once each has had a tick, all of them have.
   await eventually(() => {
     door.tick();
     expect(new Set(client.messages.flatMap(({ id }) => id ?? [])).size).toBe(3);
@@ -185,7 +185,7 @@ it("whatever is interleaved, no event is written to a socket once its session's 
       door.tick();
       door.elapse(1_000);
       await door.read();
-      // All that was said has arrived once everybody is closed or has been answered.
+      // Everything sent has arrived once each client is closed or acknowledged.
       await eventually(() =>
         expect(clients.every((client) => client.closed !== undefined || isAcknowledged(client))).toBe(true),
       );
@@ -206,7 +206,7 @@ it("whatever is interleaved, no event is written to a socket once its session's 
       const counted = ends.reduce((sum, seq) => sum + (door.closed.get(seq) ?? Number.NaN), 0);
       const acknowledged = clients.filter((client) => isEnded(client) && isAcknowledged(client)).length;
       const unanswered = clients.filter((client) => isEnded(client) && !isAcknowledged(client)).length;
-      // One that is ended between its registration and the sending of its acknowledgement is counted, and sees none.
+      // A socket that ends between its registration and its acknowledgement is counted, although it sees none.
       expect(counted).toBeGreaterThanOrEqual(acknowledged);
       expect(counted).toBeLessThanOrEqual(acknowledged + unanswered);
       seen = {
@@ -218,6 +218,6 @@ it("whatever is interleaved, no event is written to a socket once its session's 
     }),
     { numRuns: 300 },
   );
-  // It would hold just as well if nothing ever happened.
+  // The property would also hold if nothing ever happened.
   expect(Math.min(seen.closed, seen.refused, seen.ticks)).toBeGreaterThan(0);
 });

@@ -178,7 +178,7 @@ describe("the gateway over WebSocket", () => {
     await using phone = createTestClient(house.socketUrl, await house.token(ada));
     const keep = phone.run(STATE);
     await eventually(() => expect(keep.results).toHaveLength(1));
-    // The gateway's own and this client's, once those of the tests before have gone.
+    // The gateway's own listeners and this client's, once those of earlier tests are gone.
     const idle = GATEWAY_LISTENERS + 1;
     await eventually(() => expect(house.pokes.listeners).toBe(idle));
     for (let round = 0; round < 20; round += 1) {

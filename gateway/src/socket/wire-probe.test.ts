@@ -1,4 +1,4 @@
-/** What no client library would send, frame by frame: each ends its own socket with the code that says why, and no other. */
+/** Frames that no client library would send: each closes its own socket with the right code, and no other socket. */
 import fc from "fast-check";
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -39,7 +39,7 @@ afterEach(unharmed);
 
 const heard = (events: number): Promise<void> => eventually(() => expect(live.results).toHaveLength(events));
 
-/** It has seen all that happened, and hears of what happens next. */
+/** The other socket received every event so far, and receives the next. */
 async function unharmed(): Promise<void> {
   await house.write(ada, `after-${before}`, 1);
   await heard(before + 1);
@@ -54,7 +54,7 @@ interface Probe {
   /** Code and reason, once it is closed. */
   closed: string | undefined;
   send(frame: Frame, options?: Send): void;
-  /** Resolves when all that was sent has been taken up, or the socket is closed. */
+  /** Resolves when everything sent has been handled, or the socket is closed. */
   settled(): Promise<void>;
   leave(): void;
 }

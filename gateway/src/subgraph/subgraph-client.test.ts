@@ -25,7 +25,7 @@ async function serve(
 ): Promise<{ client: SubgraphClient; server: Server; asked: () => number }> {
   let asked = 0;
   const server = createServer((request, response) => {
-    // It takes no sockets.
+    // It accepts no WebSockets.
     if (request.headers.upgrade !== undefined) return response.writeHead(404).end();
     asked += 1;
     answer(request, response);
@@ -123,7 +123,7 @@ it("waits no longer than that for a connection either, while others hold them al
   const { client, asked } = await serve(() => undefined, 1_000);
   const answers = await Promise.all(Array.from({ length: 200 }, () => client.graphql({ query: "{ a }" }, SCOPE)));
   for (const answer of answers) expect(answer).toMatchObject(unavailable);
-  // The others were told before they had one.
+  // The other requests failed before they got a connection.
   expect(asked()).toBeLessThan(200);
 });
 

@@ -7,19 +7,19 @@ import { createRounds } from "../rounds.ts";
 import { type CursorSource, openCursorStream } from "./cursor-stream.ts";
 
 interface Owner {
-  /** How many changes there are; a cursor is how many of them were read. */
+  /** The number of changes so far; a cursor is how many of them have been read. */
   head: number;
   pageSize: number;
   /** What the next reads throw, one after the other. */
   failures: unknown[];
   readonly reads: (string | null)[];
-  /** What each read was told that the stream had heard. */
+  /** The `heard` of each read. */
   readonly heard: (number | undefined)[];
-  /** Until when no event is complete. */
+  /** Holds events back until it resolves. */
   completed?: Promise<void>;
-  /** Why nobody can listen. */
+  /** Thrown by `listen`. */
   deafness?: Error;
-  /** The failures that it was waited after. */
+  /** The arguments of each backoff. */
   readonly waits: [number, unknown][];
   readonly listeners: Set<PokeListener>;
   poke(): void;
@@ -149,12 +149,12 @@ describe("a stream by cursor", () => {
     await news(7);
     await news(8, 10, 9);
     expect(owner.heard).toEqual([undefined, 7, 10]);
-    // A gap is still to be read after, whatever a poke has found.
+    // A poke's read does not replace the one due after a gap.
     listener?.onGap();
     await news(11);
     await news();
     expect(owner.heard.slice(3)).toEqual([11, undefined]);
-    // Nor does a poke stand for what an outage has held up.
+    // Nor the one that is due after an outage.
     owner.failures = [OUTAGE];
     await news(12);
     expect(owner.heard.slice(5)).toEqual([12, undefined]);

@@ -1,4 +1,4 @@
-/** An event that has what is asked of it (`@provides`) needs nobody but its owner, wherever it comes from. */
+/** An event that already has the selected fields (`@provides`) is completed by its owner alone, whatever its source. */
 import { createIdentitySigner, generateKey } from "@continuo/access";
 import { createLogger } from "@continuo/process";
 import { buildSchema, graphqlSync, parse } from "graphql";

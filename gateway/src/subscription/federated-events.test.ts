@@ -1,4 +1,7 @@
-/** What a subscription's event holds is what the same selection gives as a query, whatever of federation it uses and whatever fails. */
+/**
+ * A subscription's event has what the same selection returns as a query, with any feature of federation and any
+ * failure.
+ */
 import fc from "fast-check";
 import {
   type DocumentNode,
@@ -23,7 +26,7 @@ const FAIR: Weather = { seed: 1, errors: 0, nulls: 0, broken: 0 };
 const ADA = personOf("ada");
 
 interface Sky {
-  /** Of the next answers. */
+  /** The failures of the next answers. */
   weather: Weather;
   /** The subgraphs that were asked. */
   readonly asked: Set<string>;
@@ -36,7 +39,7 @@ function open(): Sky & LiveGraph {
     sky.asked.add(name);
     const source = mock(sky.weather).get(name);
     if (!source) throw new Error(`there is no ${name}`);
-    // What is read does not depend on the cursor here, and is news each time.
+    // Here a read's content does not depend on the cursor, and every read counts as new.
     const { cursor: _cursor = null, ...variables } = request.variables;
     const isRead = "cursor" in request.variables;
     const answer = await source({ ...request, variables: isRead ? { ...variables, cursor: null } : variables }, scope);
@@ -134,7 +137,7 @@ describe.each(features)("an event with %s", (_feature, selection, subgraphs, { h
       live.weather = { ...FAIR, ...weather, seed };
       if (!(await isTold(live))) continue;
       const expected = await live.answer(parse(print(asQuery(selection, head)) + told), variables, ADA);
-      // With nothing of the owner's there is no event.
+      // Without data from the owner there is no event.
       if (!expected.data) continue;
       await live.poke(ADA);
       const event = await events.next();
@@ -143,7 +146,7 @@ describe.each(features)("an event with %s", (_feature, selection, subgraphs, { h
     }
     await events.return?.();
     expect(compared).toBeGreaterThan(0);
-    // Behind what is away nobody is asked.
+    // Subgraphs that depend on one that is down are not called.
     const unasked = ["catalog", ...subgraphs].filter((name) => !live.asked.has(name));
     expect(weather.down ?? unasked).toEqual(weather.down ?? []);
     expect(live.pokes.listeners).toBe(0);
@@ -177,7 +180,7 @@ describe("whatever is selected", () => {
   const { query: _query, mutation: _mutation, subscription: _subscription, ...types } = live.schema.toConfig();
   const rooted = new GraphQLSchema({ ...types, query: isObjectType(changes) ? changes : null });
 
-  /** What was selected of the batch, within a field of `kind`. */
+  /** The operation's selection of the batch, within a field of an operation of `kind`. */
   function within(kind: OperationTypeNode, field: string, document: DocumentNode): DocumentNode {
     return visit(document, {
       OperationDefinition: (operation) => {
@@ -198,7 +201,7 @@ describe("whatever is selected", () => {
         live.weather = { ...FAIR, ...weather, seed };
         fc.pre(await isTold(live));
         const expected = await live.answer(query, variables, ADA).catch(() => undefined);
-        // The planner has no plan for some, and with nothing of the owner's there is no event.
+        // Some cannot be planned, and without data from the owner there is no event.
         fc.pre(expected?.data != null);
         const text = print(within(OperationTypeNode.SUBSCRIPTION, "changed", document));
         const events = await live.subscribe(text, variables, ADA);

@@ -1,4 +1,4 @@
-/** No subscriber ever receives what is another's, whatever is selected, shared and interleaved. */
+/** No subscriber ever receives another's data, whatever is selected, shared and interleaved. */
 import type { Caller, Viewer } from "@continuo/access";
 import fc from "fast-check";
 import { setImmediate as turn } from "node:timers/promises";
@@ -13,7 +13,7 @@ import { COMMON, Scope } from "./scope.ts";
 
 const mock = createMockSubgraphs(LIVE_SUPERGRAPH);
 const ADA = personOf("ada");
-/** Of the same application, of the same person there, and of neither. */
+/** Two sessions of one person in an application, another person there, and the first person in another application. */
 const VIEWERS = [
   ADA,
   personOf("ada", { session: "ada2" }),
@@ -21,7 +21,7 @@ const VIEWERS = [
   personOf("ada", { session: "ada3", applicationId: "b" }),
 ];
 
-/** Several share a text, and with it a plan; one alias is one field here and another there. */
+/** Some share a text, and so a plan; an alias stands for different fields in different selections. */
 const SELECTIONS = [
   "{ to products { id x: sku y: name reviews { x: text author { name email } } } }",
   "{ to products { id x: name y: sku computedShipping computedRisk } }",
@@ -33,12 +33,12 @@ const FIELDS = Object.keys(LIVE_FIELDS);
 const subscriptionOf = (selection: string, field = "changed"): string =>
   `subscription ($since: String) { live: ${field}(since: $since) ${selection} }`;
 
-/** Who may be told what is marked so. */
+/** Marks data with those who may receive it. */
 const markOf = (scope: Scope, viewer: Viewer): string =>
   [scope, ...COMMON[scope].map((place) => viewer[place])].join("-");
 const marksFor = (viewer: Viewer): string[] => Scope.options.map((scope) => markOf(scope, viewer));
 
-/** What whoever asks makes an answer: theirs alone, unless what is asked for is the same for more. */
+/** The mark of an answer to `caller`: the viewer's own, unless the field's answers are shared by scope. */
 function ownerOf(caller: Caller, query: string): string {
   switch (caller.kind) {
     case "viewer":
@@ -74,7 +74,7 @@ interface World {
   readonly head: () => number;
   /** Sessions that subgraphs refuse. */
   readonly ended: ReadonlySet<string>;
-  /** By which code. */
+  /** The error code they refuse with. */
   readonly refusal?: "UNAUTHENTICATED" | "FORBIDDEN" | "STEP_UP_REQUIRED";
   readonly mixedUp: string[];
 }
@@ -92,7 +92,7 @@ function open({ pass, head, ended, refusal: code = "UNAUTHENTICATED", mixedUp }:
       const others = ownersIn(request.variables["representations"]).filter((mark) => !own.includes(mark));
       mixedUp.push(...others.map((other) => `keys of ${other} were sent as ${owner}`));
       const isRead = "cursor" in request.variables;
-      // Nobody has said of others' fields whom they answer alike.
+      // The fields that complete an event declare no scope, so they must be fetched as the viewer.
       if (!isRead && caller.kind !== "viewer") mixedUp.push(`what completes an event was asked as ${owner}`);
       const variables = isRead ? { cursor: null } : request.variables;
       const weather = { seed: seedOf(owner), errors: 0, nulls: 10, broken: 0 };
@@ -101,7 +101,7 @@ function open({ pass, head, ended, refusal: code = "UNAUTHENTICATED", mixedUp }:
       const data = answer?.data ? marked(answer.data, owner) : null;
       if (isRead && isRecord(data?.["live"])) {
         Object.assign(data["live"], { cursor_to: `${head()}`, cursor_hasMore: false });
-        // An event may be held by others; what completes it is the asker's own.
+        // An event may be shared; what completes it belongs to one viewer.
         freeze(data);
       }
       return { data, errors: answer?.errors ?? [] };
@@ -193,7 +193,7 @@ it("every event is its subscriber's own, whatever is selected, shared by whom, a
         for (const event of events) for (const owner of ownersIn(event.data)) expect(allowed).toContain(owner);
         received.set(field, (received.get(field) ?? 0) + events.length);
         if (ended.has(viewer.sessionId)) continue;
-        // That the session of somebody else has ended is nothing to them.
+        // The end of another session must not affect this one.
         expect(failed).toBeUndefined();
         const key = JSON.stringify([viewer, field, selection]);
         const expected = told.get(key) ?? toldAlone(subscriber);

@@ -1,4 +1,4 @@
-/** Streams of a subgraph of anybody's (graphql-ws's own server), and of ours over a socket and in process. */
+/** Streams of a third-party subgraph (graphql-ws's own server), and of our own over a socket and in process. */
 import {
   createIdentitySigner,
   createIdentityVerifier,
@@ -71,17 +71,17 @@ const supergraphs = new Map([
   [MOVED, compose({ exchange: PRICES, products: PRODUCTS })],
 ]);
 
-/** Who listens to prices, and is sent what a test says. */
+/** A listener to prices; the test decides what it is sent. */
 interface Listener {
   readonly who: string;
   send(amount: number): void;
-  /** The last word: why, if it is a failure. */
+  /** Ends it, with the reason if it is a failure. */
   end(why?: Error): void;
 }
 
 interface Market {
   readonly listeners: Set<Listener>;
-  /** How many there ever were. */
+  /** How many listeners there have been in total. */
   begun: number;
   refusal: Error | undefined;
   listen(who: string): AsyncIterableIterator<Price, undefined>;
@@ -244,7 +244,7 @@ function createLive(prices: SubgraphClient) {
       const context = { caller: { kind: "viewer", viewer }, session, requestId: "r1", logger } as const;
       return iterate<Answer>((subscriber) => prepared.open(context, subscriber));
     },
-    /** Returns the former graph, for as long as anybody has it. */
+    /** Returns the former graph while anything still holds it. */
     replace(prices: string): WeakRef<Graph> {
       const former = new WeakRef(graph);
       graph = build(prices);
@@ -420,7 +420,7 @@ describe.each(kinds)("what %s streams", (_kind, start, refused) => {
     const collect: () => void = runInNewContext("gc");
     await eventually(() => {
       collect();
-      // Not the graph: who fails would keep it.
+      // Not the graph itself, because a failed expectation would hold it.
       expect(former.deref() === undefined).toBe(true);
     });
     live.replace(WITHOUT);
@@ -476,7 +476,7 @@ describe("when the owner's socket is gone", () => {
     const exited = once(child, "exit");
     child.kill("SIGKILL");
     const ended = await failureOf(events);
-    // Its port is free only then.
+    // Its port is free only after the exit.
     await exited;
     expect(ended instanceof StreamError && ended.errors).toMatchObject([
       { extensions: { code: "UNAVAILABLE", reason: "EVENTS_MISSED", details: { retryAfterMs: expect.any(Number) } } },
@@ -564,7 +564,7 @@ it("what waits for a slow client is bounded by its length, not by how many event
   };
   const complete = async ({ data }: SubgraphAnswer): Promise<Answer> => ({ data: data ?? {} });
   const events = iterate<Answer>((subscriber) => openStreamedEvents({ join, complete }, subscriber));
-  // Three at a time, as often as one likes.
+  // Three events at a time fit, however often.
   for (let round = 0; round < 5; round += 1) {
     for (let event = 0; event < 3; event += 1) sink?.next(answer());
     for (let event = 0; event < 3; event += 1) expect((await events.next()).done).toBe(false);

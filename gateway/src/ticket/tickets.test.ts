@@ -197,10 +197,10 @@ describe("a socket", () => {
       expect([type, payload]).toEqual(["pong", { expiresIn: expect.any(Number) }]);
       expect(payload.expiresIn).toBeGreaterThan(200);
     }
-    // The one that was not renewed says when the token's time is over.
+    // The socket that was not renewed closes when its token expires.
     expect(String((await others.closed)[1])).toBe("TOKEN_EXPIRED");
     for (const { socket } of renewed) {
-      // What it may do is what the fresh one says.
+      // Its permissions are those of the fresh token.
       socket.send(JSON.stringify({ ...ME, payload: { query: "{ deviceChanges { to } }" } }));
       const [answer]: RawData[] = await once(socket, "message");
       expect(answer && read(answer)).toMatchObject({
@@ -260,7 +260,7 @@ describe("a socket", () => {
     const [code, reason] = await closing;
     expect([code, String(reason)]).toEqual([1013, "REVOCATION_UNKNOWN"]);
     expect(second.readyState).toBe(WebSocket.OPEN);
-    // Nobody is asked for them either.
+    // Its operations are refused before any subgraph is called.
     second.send(JSON.stringify(ME));
     const [answer]: RawData[] = await once(second, "message");
     expect(answer && read(answer)).toMatchObject({
