@@ -1,4 +1,4 @@
-/** The id of a request in answers and logs: the client's own if it sends one, otherwise a random one. */
+/** The id of a request in answers and logs: the client's own if it sends a valid one, otherwise a random one. */
 import { REQUEST_ID_HEADER } from "@continuo/access";
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";

@@ -43,8 +43,8 @@ export function readDeclarations(supergraph: Supergraph): Declarations {
     for (const { coordinate, element, given } of directive.applications) {
       const demand = shape.safeParse(given);
       if (!demand.success) throw new SupergraphError(`${coordinate} @${name}: ${z.prettifyError(demand.error)}`);
-      // Federation allows its own directives on objects only and copies their demands to the interface itself. Ours on
-      // an interface is copied to each implementation here.
+      // Federation allows its own directives on objects only, and copies them to the interfaces that the objects
+      // implement. Ours on an interface is copied to each implementation here.
       const others = identity === REQUIRES_AUTH ? implementationsOf(element) : [];
       for (const place of [coordinate, ...others]) found.set(place, [...(found.get(place) ?? []), demand.data]);
     }

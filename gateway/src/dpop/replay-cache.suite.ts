@@ -1,4 +1,4 @@
-/** What a replay cache promises, whatever carries it. */
+/** The tests that every backend of the replay cache must pass. */
 import { createLogger } from "@continuo/process";
 import type { FaultProxy } from "@continuo/testkit";
 import { randomUUID } from "node:crypto";

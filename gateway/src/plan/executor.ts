@@ -27,7 +27,7 @@ export interface Executor {
    * planned.
    */
   answer(document: DocumentNode, name: Name, variables: Readonly<Data>, context: GatewayContext): Promise<Answer>;
-  /** Throws GraphQLError when there is no plan for it. */
+  /** Plans a subscription. Throws GraphQLError if it cannot be planned. */
   planSubscription(document: DocumentNode, name: Name): SubscriptionPlan;
   /**
    * Does in advance what the first `answer` or `planSubscription` would. Throws GraphQLError if it cannot be planned.

@@ -19,7 +19,9 @@ export interface PerDocument<Made> {
   known(): readonly KnownOperation[];
 }
 
-/** Caches what `make` returns for an operation, by the document's printed text; the latest 1,000 documents. */
+/**
+ * Caches what `make` returns for an operation, by the document's printed text; at most the 1,000 documents used last.
+ */
 export function perDocument<Made>(make: Make<Made>): PerDocument<Made> {
   // `Documents` returns the same node for a text for as long as it caches it.
   const texts = new WeakMap<DocumentNode, string>();

@@ -124,8 +124,8 @@ function apiOf(supergraph: string): GraphQLSchema {
 }
 
 /**
- * The schema that the gateway queries a subgraph by. During a rollout the gateway may be older or newer than the
- * subgraph, and query fields that are gone.
+ * The subgraph's own schema. During a rollout, a gateway older or newer than the subgraph may query fields that are
+ * gone.
  */
 function ownSchemaOf({ name, typeDefs }: SubgraphDefinition): GraphQLSchema {
   return buildSubgraph(name, `http://${name}`, typeDefs).schema.toGraphQLJSSchema();

@@ -34,7 +34,7 @@ export function createSocketServer(
     maxPayload: MAX_MESSAGE_BYTES,
     perMessageDeflate: false,
     handleProtocols,
-    // It would add a close listener with a closure per socket.
+    // Client tracking would add a close listener with a closure per socket.
     clientTracking: false,
   });
   const keeping = keepConnections({ pingEveryMs, logger });

@@ -36,7 +36,7 @@ export interface OperationRequest {
   readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
 }
 
-/** How an owner that is queried repeatedly is queried. */
+/** The query for an owner that is read again and again. */
 type Reads = CursorReads | RelayReads;
 type Client = Pick<SubgraphClient, "graphql" | "subscribe">;
 
