@@ -1,4 +1,7 @@
-/** Deliveries on a system of their own: applications and webhooks that tests make, the workers, and what became of each. */
+/**
+ * A system for delivery tests: applications and webhooks that tests create, the workers, and the state of each
+ * delivery.
+ */
 import { randomBytes } from "node:crypto";
 import { createLogger } from "@continuo/process";
 import { outboxTopic, startPokes } from "@continuo/signals";
@@ -22,9 +25,9 @@ import type { Received } from "./delivery/receiver.fixture.ts";
 export const soon = { timeout: 60_000, interval: 50 };
 /** A schedule of retries that tests can wait for. Seconds. */
 export const QUICKLY: readonly number[] = [0.1, 0.1, 0.1];
-/** A worker that is killed is soon missed. */
+/** Short, so that a killed worker is missed soon. */
 const LOCK_MS = 2_000;
-/** How often workers are told to look for what has fallen due: they would by themselves, every 5 s. */
+/** How often workers are poked to look for due rows, which they otherwise do every 5 s. */
 const POKE_EVERY_MS = 100;
 
 const Logout = z.object({ jti: z.string(), sid: z.string(), sub: z.string(), exp: z.number(), iat: z.number() });
@@ -42,17 +45,17 @@ export interface Deliveries extends AsyncDisposable {
   readonly pool: Pool;
   /** A worker's environment; `jobs` are fan-out and deliveries unless told. */
   environment(jobs?: string): Record<string, string>;
-  /** Workers, until disposed of; poked all the time, so that no test waits for their own look at what is due. */
+  /** Workers, until disposed; poked continually, so that no test waits for their own polling. */
   work(retrySeconds?: readonly number[], jobs?: string): Promise<AsyncDisposable>;
-  /** The same, left to find by themselves what is due. */
+  /** The same without pokes: they find due rows by their own polling. */
   workUnpoked(retrySeconds?: readonly number[], jobs?: string): Promise<AsyncDisposable>;
-  /** A new application, so that no test is told of another's sessions. */
+  /** A new application, so that no test gets notices of another's sessions. */
   application(logoutUri?: string | null): Promise<string>;
   addWebhook(applicationId: string, url: string): Promise<{ id: string; secret: string }>;
   signInAndOut(applicationId: string): Promise<{ sessionId: string; userId: string }>;
-  /** What is noted about a recipient, oldest first. */
+  /** The delivery rows of a recipient, oldest first. */
   deliveryTo(recipient: string): Promise<Told[]>;
-  /** Waits until a recipient has been told of as many entries. */
+  /** Waits until a recipient has received this many entries. */
   delivered(recipient: string, entries?: number): Promise<void>;
   /** The claims of a logout token, verified as an application would. */
   verifyLogout(received: Received, audience: string): Promise<z.infer<typeof Logout>>;

@@ -1,4 +1,7 @@
-/** What Postgres reads for a request, when it takes all sessions for ended: what is asked for, and never all that live. */
+/**
+ * What Postgres reads for a request when its statistics say that all sessions have ended: only what is asked for, never
+ * all live ones.
+ */
 import { inTransaction } from "@continuo/database";
 import { Pool, type PoolClient, type QueryConfig } from "pg";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -10,7 +13,7 @@ import { startSystem } from "./system.fixture.ts";
 
 const TABLES = ["sessions", "devices", "grants", "user_heads"];
 const PEOPLE = 1_000;
-/** More rows than any request below is about, each counted as often as it is read. */
+/** More row reads than any request below needs; a row counts each time that it is read. */
 const FEW = 100;
 
 /** $1 tables: how many of their rows this transaction has read. */
@@ -19,8 +22,8 @@ SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS read FROM pg_stat_
  WHERE schemaname = 'session' AND relname = ANY ($1::text[])`;
 
 /**
- * How many rows each statement has read, by its name, from now on: with the plan that Postgres makes once for all values,
- * and not of whole tables just because there are few rows here.
+ * Counts from now on the rows that each named statement reads, with generic plans, and with sequential scans
+ * discouraged, which small tables would otherwise get.
  */
 function countRowsRead(): ReadonlyMap<string, number> {
   const counted = new Map<string, number>();
@@ -61,7 +64,7 @@ it.each([
       Array.from({ length: PEOPLE }, (_, each) => ({ ...sketch, user: user(each) })),
       clock.now,
     );
-  // Nor is it to look again meanwhile.
+  // Keep autovacuum from refreshing the statistics meanwhile.
   for (const table of TABLES) await admin.query(`ALTER TABLE session.${table} SET (autovacuum_enabled = off)`);
   await populateWith(userOf);
   await admin.query("UPDATE session.sessions SET state = 'REVOKED', ended_at = now(), end_reason = 'SIGNED_OUT'");

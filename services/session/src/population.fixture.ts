@@ -1,4 +1,4 @@
-/** Sessions as they may stand under a policy, made of nothing but their rows: for trying policies on. */
+/** Sessions in various states under a policy, written directly as rows, to try policies on. */
 import fc from "fast-check";
 import type { Pool } from "pg";
 import { v4 as newId } from "uuid";
@@ -35,7 +35,7 @@ export const sketches: fc.Arbitrary<Sketch[]> = fc.array(
   { minLength: 1, maxLength: 16 },
 );
 
-/** Rules of the size of the sketches' times. */
+/** Rules on the same time scale as the sketches. */
 export const draftRules = (): fc.Arbitrary<
   Pick<PolicyRules, "idleSeconds" | "absoluteSeconds" | "maxSessions" | "requiredAcr">
 > =>
@@ -48,7 +48,7 @@ export const draftRules = (): fc.Arbitrary<
     })
     .map((rules) => ({ ...rules, idleSeconds: Math.min(rules.idleSeconds, rules.absoluteSeconds) }));
 
-/** An application with its version 1 in force; every other rule is as loose as may be. */
+/** An application with version 1 active; the rules not given are as loose as allowed. */
 export async function newApplication(
   admin: Pool,
   rules: Pick<PolicyRules, "idleSeconds" | "absoluteSeconds">,
@@ -92,7 +92,7 @@ export async function populate(
     parents,
     sessions.map(({ approved }) => (approved === undefined ? null : ago(-approved))),
   ];
-  // Those who approved are of another application: they have ended long ago, and count nowhere.
+  // The approving sessions belong to another application and ended long ago, so they count nowhere.
   await admin.query(
     `INSERT INTO session.sessions (id, user_id, device_id, application_id, origin, acr, amr, auth_time, policy_version,
             idle_seconds, started_at, idle_deadline, absolute_deadline, last_active_at, state, ended_at)

@@ -40,7 +40,7 @@ async function person(): Promise<{ userId: string; authenticatorId: string; emai
   return made;
 }
 
-/** What was posted about somebody: topic, epoch and reason, and how many seconds after now it goes. */
+/** What was posted about a user: topic, epoch and reason, and the delays in seconds. */
 async function posted(userId: string): Promise<unknown[]> {
   const { rows } = await pool.query(
     `SELECT topic, payload ->> 'epoch' AS epoch, payload ->> 'because' AS because,

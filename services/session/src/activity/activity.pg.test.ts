@@ -18,7 +18,7 @@ interface Stands {
   readonly idleDeadline: number;
 }
 
-/** Milliseconds from the clock's now. */
+/** Milliseconds after the clock's current time. */
 async function standOf({ viewer }: SignedIn): Promise<Stands> {
   const { rows } = await system.admin.query<{ last: Date; idle: Date }>(
     "SELECT last_active_at AS last, idle_deadline AS idle FROM session.sessions WHERE id = $1",
@@ -164,7 +164,7 @@ describe("activity", () => {
       system.clock.advance(wait);
       const idOf = (each: SignedIn): string => (key === "id" ? seen(each).grantId : each.viewer.userId);
       const [lowest, ...others] = people.map(idOf).toSorted();
-      // A row's new version lies behind all others: who goes by what lies first comes to it last.
+      // The update moves the row behind all others in the heap, so a scan in physical order reaches it last.
       await system.admin.query(`UPDATE ${table} SET ${key} = ${key} WHERE ${key} = $1`, [lowest]);
       const held = await hold(system.admin, `SELECT FROM ${table} WHERE ${key} = $1 FOR UPDATE`, [lowest]);
       await using _ = held;

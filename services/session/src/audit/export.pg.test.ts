@@ -56,7 +56,7 @@ const Judged = z.object({
   firstProblem: z.looseObject({ problem: z.string() }).nullable(),
   database: z.string(),
 });
-/** What `audit verify --file` says of these lines, by the public keys alone. */
+/** The result of `audit verify --file` on these lines, with only the public keys. */
 async function judge(lines: readonly string[]): Promise<unknown[]> {
   const { code, value } = await operate(
     system,
@@ -72,7 +72,7 @@ async function judge(lines: readonly string[]): Promise<unknown[]> {
   return firstProblem === null ? [] : [firstProblem.problem, firstProblem["seq"] ?? firstProblem["line"]];
 }
 
-/** As the owner of the database could: past every trigger. */
+/** Changes rows as a database owner could, bypassing every trigger. */
 async function tamper(...statements: readonly [sql: string, values: unknown[]][]): Promise<void> {
   const client = await system.admin.connect();
   await client.query("SET session_replication_role = replica");
@@ -145,7 +145,7 @@ describe("an export", () => {
     await rename(session, "Four");
     expect(await compare()).toEqual([0, "SAME"]);
 
-    // The last two events are taken away, and what happens next is chained to what is left: the chain itself is whole.
+    // Removes the last two events and chains the next ones to the remainder, so the chain itself is intact.
     await tamper(
       ["DELETE FROM session.auth_events WHERE user_id = $1 AND seq > 3", [person.userId]],
       [

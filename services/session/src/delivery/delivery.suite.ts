@@ -1,4 +1,4 @@
-/** What telling other systems promises, over real HTTP, Postgres and whatever carries the jobs. */
+/** The promises of delivery to other systems, over real HTTP, Postgres and either job backend. */
 import type { Pool } from "pg";
 import { Webhook as Verifier } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";

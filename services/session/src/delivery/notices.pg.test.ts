@@ -1,4 +1,4 @@
-/** Who is told what of the ends of sessions, whatever ended them. */
+/** Which recipients get which notices when sessions end, whatever ended them. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { operate } from "../operator.fixture.ts";
@@ -154,7 +154,7 @@ it("an attempt that comes late changes nothing of what was noted after it", asyn
   expect(await deliveries.deliveryTo(first.recipient)).toEqual([
     { attempts: 1, error: "HTTP_500", delivered: false, failed: false },
   ]);
-  // One that waits for others to the same address is no attempt.
+  // Postponing because the address is busy does not count as an attempt.
   await store.postpone({ ...first, attempts: 1 }, 1_000);
   expect(await store.pending({ ...first, attempts: 1 })).toMatchObject({ attempts: 1 });
 });

@@ -37,7 +37,7 @@ it("a name that has changed its mind is judged again at each connection", async 
   const url = receiver.url.replace("127.0.0.1", "hooks.example.com");
   const told = (): Promise<PostResult> => post.send(url, { headers: {}, body: "" }, new AbortController().signal);
   expect(await told()).toMatchObject({ status: 204 });
-  // Public by now, and without TLS nothing public is told.
+  // The name now resolves to a public address, which requires TLS.
   expect(await told()).toEqual({ fault: "ADDRESS_REFUSED" });
 });
 
@@ -48,7 +48,7 @@ it("a name that leads to a public and a private address is not told at the priva
     socket.destroy();
   }).listen(0, "127.0.0.1");
   await once(listening, "listening");
-  // No host has that public one.
+  // No host has that public address.
   const url = `https://hooks.example.com:${Object(listening.address()).port}/`;
   expect(await send(at("127.0.0.1", "2000::1"), false, url)).toHaveProperty("fault");
   expect(connections).toBe(0);

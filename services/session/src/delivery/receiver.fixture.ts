@@ -1,4 +1,4 @@
-/** Somebody who is told: an HTTP server that answers as it is bidden and remembers what it got. */
+/** A receiver of notices: an HTTP server that gives configured answers and records its requests. */
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 
@@ -11,11 +11,11 @@ export interface Received {
 export interface Receiver extends AsyncDisposable {
   readonly url: string;
   readonly received: Received[];
-  /** How it answers from now on; 204 unless told. */
+  /** Sets how it answers from now on; 204 by default. */
   answer: (response: ServerResponse, received: Received) => void;
 }
 
-/** On a loopback port of its own; disposal cuts what is open. */
+/** Listens on a loopback port of its own; disposal closes open connections. */
 export async function startReceiver(): Promise<Receiver> {
   const server = createServer((request, response) => {
     let body = "";

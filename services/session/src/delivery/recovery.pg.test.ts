@@ -1,4 +1,4 @@
-/** What counts as lost: nobody is told twice for being late, and nobody is forgotten. */
+/** What counts as a lost job: a late one is not posted twice, and a lost one is not forgotten. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Deliveries, startDeliveries } from "../delivery.fixture.ts";
 import { createRecoveryStore } from "./recovery.store.ts";
@@ -17,7 +17,7 @@ const AFTER = "2020-01-01T13:00:00Z";
 const recover = (): ReturnType<ReturnType<typeof createRecoveryStore>["recover"]> =>
   createRecoveryStore(deliveries.pool).recover(OVERDUE);
 
-/** All that is posted, as handed over then; null: not yet. */
+/** Sets when all outbox rows were handed over; null: not yet. */
 async function handedOver(at: string | null): Promise<void> {
   await deliveries.pool.query("UPDATE session.outbox SET enqueued_at = $1::timestamptz", [at]);
 }
@@ -36,7 +36,7 @@ it("a log entry is lost that is overdue, and was not handed over since", async (
   expect(await recover()).toEqual(NOTHING);
   await handedOver(BEFORE);
   expect(await recover()).toEqual({ revocations: 1, deliveries: 0 });
-  // What was posted just now waits.
+  // A row posted just now still waits for its hand-over.
   expect(await recover()).toEqual(NOTHING);
   await handedOver(BEFORE);
   await system.admin.query("UPDATE session.revocations SET told_at = now()");

@@ -1,4 +1,4 @@
-/** The master key is replaced while people are signed in: processes of before, between and after, side by side. */
+/** Replacing the master key while people are signed in, with processes from before, during and after side by side. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { faultOf, SignedIn, tokensIn, type Graph } from "../person.fixture.ts";
@@ -10,7 +10,7 @@ import { createSeal } from "./seal.ts";
 import { createRefreshTokenCodec } from "../token/refresh-token.ts";
 
 let system: System;
-/** A process that knows the new key only as the second one, and one that makes everything under it. */
+/** `between` has the new key only as its second; `after` uses it as its current key. */
 let between: Graph;
 let after: Graph;
 let former: Buffer<ArrayBuffer>;

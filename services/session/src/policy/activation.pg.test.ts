@@ -532,7 +532,7 @@ describe("an activation that is cut short", () => {
     const { version } = await activation.draft(applicationId, rules);
     await store.flip(applicationId, version, system.clock.now);
     const [lowest, ...others] = people.map(({ userId }) => userId).toSorted();
-    // A row's new version lies behind all others: who goes by what lies first comes to it last.
+    // The update moves the row behind all others in the heap, so a scan in physical order reaches it last.
     await system.admin.query("UPDATE session.user_heads SET user_id = user_id WHERE user_id = $1", [lowest]);
     const held = await hold(system.admin, "SELECT FROM session.user_heads WHERE user_id = $1 FOR UPDATE", [lowest]);
     await using _ = held;

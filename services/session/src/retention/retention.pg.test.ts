@@ -34,7 +34,7 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   const store = createRetentionStore(pool);
   const inDays = (days: number): Date => new Date(system.clock.now.getTime() + days * DAY_MS);
 
-  // However old: nobody has it yet.
+  // Kept however old, as it has not been handed over yet.
   await pool.query(
     "INSERT INTO session.outbox (id, topic, payload, created_at) VALUES (gen_random_uuid(), 'fan-out-revocation', '{}', $1)",
     [inDays(-30)],
@@ -54,7 +54,7 @@ it("what is past its time is forgotten, what is not stays, and doing it again ch
   expect(await store.forget(inDays(31))).toEqual({ ...nothing, revocations: 1 });
   expect(await store.forget(inDays(91))).toEqual({ ...nothing, endedSessions: 1 });
   expect(await store.forget(inDays(91))).toEqual(nothing);
-  // That of the session which is still there stays, however long ago it was used.
+  // The device of the remaining session stays, however long ago it was used.
   expect(await store.forget(inDays(401))).toMatchObject({ devices: 1 });
   expect((await pool.query("SELECT id FROM session.devices")).rows).toEqual([{ id: alive.viewer.deviceId }]);
 
@@ -78,7 +78,7 @@ it("finds what is past by index among the many that are not, and goes on after i
   const { indexes } = await costOf(system.admin, { text: forgetSql("endedSessions"), values: [before] });
   expect(indexes).toContain("sessions_ended_idx");
 
-  // In the second of three batches: the row's deletion waits for its grant's.
+  // In the second of three batches: deleting the session row waits for the deletion of its grant.
   const left = async (): Promise<number> =>
     (
       await system.admin.query("SELECT FROM session.sessions WHERE application_id = $1 AND state <> 'ACTIVE'", [

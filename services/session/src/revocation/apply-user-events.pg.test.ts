@@ -1,4 +1,4 @@
-/** Identity's word that a user was disabled or deleted, as it comes: late, twice, out of order, in the middle of sign-ins. */
+/** Identity's user events as they may arrive: late, twice, out of order, in the middle of sign-ins. */
 import { createLogger } from "@continuo/process";
 import type { UserEvent } from "@continuo/signals";
 import { decodeJwt } from "jose";
@@ -13,7 +13,7 @@ import { createApplyUserEventsStore } from "./apply-user-events.store.ts";
 
 const opened = new AsyncDisposableStack();
 let system: System;
-/** Does the job, as a worker would; resolves to the places in the log that were announced. */
+/** Runs the job as a worker would; resolves to the announced log entries. */
 let hear: (userId: string, epoch: number, because?: UserEvent["because"]) => Promise<number[]>;
 beforeAll(async () => {
   system = opened.use(await startSystem());
@@ -35,7 +35,7 @@ afterAll(() => opened.disposeAsync());
 
 const grantOf = ({ userId }: Person, epoch: number): Promise<string> => system.grant({ sub: userId, epoch });
 const rows = async (sql: string, userId: string): Promise<unknown[]> => (await system.admin.query(sql, [userId])).rows;
-/** As access tokens have it: raised whenever all sessions of before ended. */
+/** The user's epoch as in access tokens: raised whenever all earlier sessions were ended. */
 const epochOf = ({ tokens }: SignedIn): unknown => decodeJwt(tokens.accessToken)["uep"];
 const live = (userId: string): Promise<unknown[]> =>
   rows("SELECT sign_in_epoch FROM session.sessions WHERE user_id = $1 AND state = 'ACTIVE'", userId);
@@ -53,7 +53,7 @@ describe("a user whose password was changed", () => {
     expect(epochOf(again)).toBe(0);
     const recorded = "SELECT actor_id FROM session.auth_events WHERE user_id = $1 AND type = 'PASSWORD_CHANGED'";
     expect(await rows(recorded, person.userId)).toEqual([{ actor_id: person.userId }]);
-    // Disabled, they are out with both.
+    // Disabling ends both sessions.
     await hear(person.userId, 2);
     expect(await live(person.userId)).toEqual([]);
   });
@@ -116,7 +116,7 @@ describe("a user who was disabled", () => {
       expect(faultOf(await person.startSession({ grant: early }))).toBe("UNAUTHENTICATED GRANT_INVALID");
       const back = await person.signIn({ grant: await grantOf(person, 1) });
       expect(epochOf(back)).toBe(1);
-      // A sign-in of before is too old for a step-up, too.
+      // An earlier sign-in is void for a step-up, too.
       expect(faultOf(await back.tryStepUp(await grantOf(person, 0)))).toBe("UNAUTHENTICATED GRANT_INVALID");
       expect(await live(person.userId)).toEqual([{ sign_in_epoch: 1 }]);
     }
@@ -125,7 +125,7 @@ describe("a user who was disabled", () => {
   it("stays out and stays in as it is, when the event comes twice, late or behind a newer one", async () => {
     const person = system.person();
     await person.signIn({ grant: await grantOf(person, 0) });
-    // Enabled again, they sign in before anybody here has heard that they were disabled.
+    // After being enabled again, they sign in before either event has arrived here.
     const back = await person.signIn({ grant: await grantOf(person, 2) });
     expect(await hear(person.userId, 2)).toHaveLength(1);
     for (const epoch of [2, 1]) expect(await hear(person.userId, epoch)).toEqual([]);
@@ -148,7 +148,7 @@ describe("a user who was disabled", () => {
     const [told, untold] = [system.person(), system.person()];
     await hear(told.userId, 1);
     const early = await untold.signIn();
-    // They come back before anybody here has heard.
+    // They sign in again before any event has arrived here.
     const back = await told.signIn({ grant: await grantOf(told, 2) });
     for (const person of [told, untold]) for (const _ of ["once", "again"]) await hear(person.userId, 2, "ENABLED");
     await back.refresh();

@@ -105,7 +105,7 @@ describe("the expiry of sessions", () => {
       lapsed.push((await system.person().signIn({ applicationId: "bank" })).viewer.sessionId);
       system.clock.advance(1_000);
     }
-    // A row's new version lies behind all others.
+    // The update moves the row behind all others in the heap.
     await system.admin.query("UPDATE session.sessions SET country = country WHERE id = $1", [lapsed[0]]);
     system.clock.advance(6_001);
     const store = createRevocationJobsStore(pool);
@@ -138,7 +138,7 @@ describe("the fan-out of a revocation", () => {
     const users = people.map(({ viewer }) => viewer.userId);
     const told = (): Promise<unknown[]> =>
       rowsOf("SELECT FROM session.revocations WHERE user_id = ANY ($1) AND told_at IS NOT NULL", [users]);
-    // Two of the ten cannot be told: whoever tells them with others waits, when the worker dies.
+    // Two of the ten rows are locked, so the worker waits on a batch that contains them when it is killed.
     const blocked = await hold(system.admin, "SELECT FROM session.revocations WHERE user_id = ANY ($1) FOR UPDATE", [
       users.slice(0, 2),
     ]);
@@ -206,7 +206,7 @@ describe("the fan-out of a revocation", () => {
       seqs.push(Number(SignOut.parse(signOut).receipt.seq));
     }
     const [first, ...others] = seqs;
-    // A row's new version lies behind all others: who goes by what lies first comes to it last.
+    // The update moves the row behind all others in the heap, so a scan in physical order reaches it last.
     await system.admin.query("UPDATE session.revocations SET told_at = told_at WHERE seq = $1", [first]);
     const held = await hold(system.admin, "SELECT FROM session.revocations WHERE seq = $1 FOR UPDATE", [first]);
     await using _ = held;
@@ -235,7 +235,7 @@ describe("the fan-out of a revocation", () => {
       );
     await laptop.data("mutation { signOut { receipt { seq } } }");
     expect(await traces(laptop)).toEqual([{ isTold: true, posted: 0 }]);
-    // An application that wants back-channel logout is somebody.
+    // An application with back-channel logout counts as a recipient.
     await system.admin.query(
       "UPDATE session.applications SET backchannel_logout_uri = 'https://bank.test' WHERE id = 'bank'",
     );

@@ -69,7 +69,7 @@ describe("two revocations at once", () => {
       person.userId,
     ]);
     await using _ = head;
-    // Both have been let in, by two processes; only their commits are still to come.
+    // Two processes have decided to start both; only their commits are pending.
     const replica = await system.replica({});
     const answers = [
       one.graphql(SIGN_OUT_OTHERS),
@@ -146,7 +146,7 @@ describe("the order of the log", () => {
     const slow = await hold(system.admin, "INSERT INTO public.bare_log DEFAULT VALUES");
     await using _ = slow;
     await system.admin.query("INSERT INTO public.bare_log DEFAULT VALUES");
-    // Whoever goes on after 2 never sees 1.
+    // A reader that continues after 2 never sees 1.
     expect(await rowsOf("SELECT seq FROM public.bare_log ORDER BY seq")).toEqual([{ seq: "2" }]);
     await slow[Symbol.asyncDispose]();
     await system.admin.query("DROP TABLE public.bare_log");
@@ -176,7 +176,7 @@ describe("the order of the log", () => {
   });
 });
 
-/** Somebody with many sessions, whose grants lie in no order: the lowest last of all. */
+/** A person with many sessions, whose grants lie unordered in the heap, the lowest id last. */
 async function crowd(count: number): Promise<{ laptop: SignedIn; userId: string; grantIds: [string, ...string[]] }> {
   const person = system.person();
   const [laptop, phone] = [await person.signIn(), await person.signIn({ applicationId: "bank" })];

@@ -1,4 +1,4 @@
-/** Whom a receipt waits for: whoever may still let in what it ended. */
+/** Which replicas a receipt waits for: those that may still accept the sessions that it ended. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import { startSystem, type System } from "../system.fixture.ts";

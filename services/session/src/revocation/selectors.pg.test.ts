@@ -230,7 +230,7 @@ describe("an operator's filter", () => {
     const later: SignedIn[] = [];
     const told: string[] = [];
     const revoke = createRevokeWhere({
-      // A batch at a time of one session.
+      // Batches of one session.
       store: { ...store, revoke: (filter, _count, ...times) => store.revoke(filter, 1, ...times) },
       announce: {
         revoked: async () => {
@@ -249,7 +249,7 @@ describe("an operator's filter", () => {
     system.clock.advance(1);
     expect(await revoke({ applicationId: "bank" })).toMatchObject({ sessionsEnded: 3, isComplete: true });
     expect(await areLive(later)).toEqual([false, true, true, true]);
-    // Each hears of it, whose it was.
+    // Every affected user is notified.
     expect(new Set(told)).toEqual(new Set([...people.map(({ userId }) => userId), later[0]?.viewer.userId]));
   });
 

@@ -146,7 +146,7 @@ describe("a sign-out", () => {
     const person = system.person();
     const [phone, laptop] = [await person.signIn(), await person.signIn()];
     const { sessionId } = phone.viewer;
-    // Who reads the phone's session has long taken their snapshot, and waits.
+    // Readers of the phone's session wait after they have taken their snapshot.
     await system.admin.query(`
       CREATE FUNCTION session.hold_reader() RETURNS boolean LANGUAGE plpgsql AS $$
       BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END $$;
@@ -324,7 +324,7 @@ describe("the revocation log", () => {
 
   it("completes a receipt once the last gateway that is there has confirmed, and waits for none that fell silent", async () => {
     const [phone, watcher] = await (async (person) => [await person.signIn(), await person.signIn()])(system.person());
-    // Whoever was heard of before this is silent by now; these two ask every second, as gateways do.
+    // Silences every replica heard of before; these two poll every second, as gateways do.
     for (let second = 0; second <= 10; second += 1) {
       system.clock.advance(1_001);
       for (const replica of ["slow", "quick"]) await readLog(null, [], replica);
@@ -449,7 +449,7 @@ describe("the revocation log", () => {
   it("shows no number before all lower ones, however slow their transactions are", async () => {
     const [slow, quick] = [await system.person().signIn(), await system.person().signIn()];
     const { head } = await readLog(null);
-    // The slow one has written its row, and has yet to commit.
+    // The slow one has written its row but not committed.
     const committing = await hold(
       system.admin,
       `WITH head AS (UPDATE session.revocation_head SET seq = seq + 1 RETURNING seq)

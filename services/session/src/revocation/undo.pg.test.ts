@@ -48,7 +48,7 @@ describe("a sign-out of other devices", () => {
     const { person, laptop, phone, jkt } = await signedIn();
     const seq = await signOutOthers(laptop);
     expect(faultOf(await phone.tryRefresh(phone.tokens.refreshToken, jkt))).toBe("UNAUTHENTICATED SESSION_ENDED");
-    // In another application, which is nothing to this one.
+    // In another application, which does not affect this one.
     await person.signIn({ jkt, applicationId: "bank" });
     const undone = await undo(laptop, seq);
     expect(undone).toMatchObject({

@@ -37,7 +37,7 @@ afterEach(async () => {
   await system[Symbol.asyncDispose]();
 });
 
-/** A key set of jose whose copy grows older when we say so: it is made anew with an earlier time of its last look. */
+/** A jose key set whose cache ages on demand: it is recreated with an earlier time of the last fetch. */
 function agingKeySet(url: URL, options: RemoteJWKSetOptions): { keys: JWTVerifyGetKey; age(ms: number): void } {
   const cache: JWKSCacheInput = {};
   const make = (): JWTVerifyGetKey => createRemoteJWKSet(url, { ...options, [jwksCache]: cache });
@@ -51,7 +51,9 @@ function agingKeySet(url: URL, options: RemoteJWKSetOptions): { keys: JWTVerifyG
   };
 }
 
-/** Refreshes all the while a key is replaced; returns which steps were taken, and which tokens a stock verifier refused. */
+/**
+ * Refreshes continually while a key is replaced; returns the steps taken and the tokens that a stock verifier refused.
+ */
 async function rotateUnderLoad(times: RotationTimes): Promise<{ steps: Step[]; kids: number; refused: string[] }> {
   const rotation = createKeyRotation({
     store: createSigningKeyStore(pool),
@@ -62,9 +64,9 @@ async function rotateUnderLoad(times: RotationTimes): Promise<{ steps: Step[]; k
   });
   const url = new URL("/.well-known/jwks.json", system.url);
   const verifiers = [
-    // As it comes: a copy is kept for ten minutes, and looked up again no sooner than 30 s after the last time.
+    // jose's defaults: cached for ten minutes, fetched again at the earliest 30 s after the last fetch.
     agingKeySet(url, {}),
-    // As the endpoint's Cache-Control says, and in no hurry to ask again.
+    // Cached as the endpoint's Cache-Control says, with a long cooldown between fetches.
     agingKeySet(url, { cacheMaxAge: 300_000, cooldownDuration: 300_000 }),
   ];
   const sessions = await Promise.all(Array.from({ length: CLIENTS }, () => system.person().signIn()));

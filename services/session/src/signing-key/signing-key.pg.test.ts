@@ -80,7 +80,7 @@ describe("a rotation", () => {
     expect((await states()).sort()).toEqual(["ACTIVE", "NEXT"]);
     later(times.publishedMs - 1);
     expect(await rotation.turn()).toEqual([]);
-    // Nor for a process that took another key for the next one.
+    // Nor by a direct call of the store, as from a process that judged by another next key.
     expect(await createSigningKeyStore(pool).activate(new Date(at.getTime() - times.publishedMs), at)).toBe(false);
     expect((await states()).sort()).toEqual(["ACTIVE", "NEXT"]);
     expect((await ringWith().current()).kid).toBe(former);
@@ -154,7 +154,7 @@ describe("a key ring", () => {
     expect(await ring.current()).toBe(former);
     monotonic += KEY_FRESH_MS;
     expect((await ring.current()).kid).not.toBe(former.kid);
-    // What it signs last is good for no longer than the key can be found.
+    // The last token that it signs expires before the key is retired.
     expect(KEY_FRESH_MS + LONGEST_ACCESS_TOKEN_SECONDS * 1_000).toBeLessThan(times.retiringMs);
   });
 

@@ -1,4 +1,7 @@
-/** What the graph declares of recent sign-ins, which the gateway goes by, against what this service itself asks for. */
+/**
+ * Compares what the graph declares about recent sign-ins, which the gateway enforces, with what this service itself
+ * requires.
+ */
 import { loadTypeDefs } from "@continuo/subgraph";
 import { type FieldDefinitionNode, Kind, valueFromASTUntyped } from "graphql";
 import { join } from "node:path";
@@ -7,8 +10,8 @@ import { faultOf, type SignedIn } from "../person.fixture.ts";
 import { startSystem, type System } from "../system.fixture.ts";
 
 /**
- * What a signed-in caller sends. `signOutDevice` and `signOutSession` ask by what they are given: here the caller's own, for
- * which they ask nothing; of others, `selectors.pg.test.ts` says.
+ * The mutations of a signed-in caller. `signOutDevice` and `signOutSession` require a recent sign-in depending on their
+ * argument: here it is the caller's own, which needs none; `selectors.pg.test.ts` covers others.
  */
 const OPERATIONS: Readonly<Record<string, (own: SignedIn) => string>> = {
   renameDevice: (own) => `renameDevice(id: "${own.viewer.deviceId}", name: "Phone") { id }`,
@@ -19,10 +22,10 @@ const OPERATIONS: Readonly<Record<string, (own: SignedIn) => string>> = {
   undoSignOut: () => `undoSignOut(seq: "1") { receipt { seq } }`,
   signOutEverywhere: () => "signOutEverywhere { receipt { seq } }",
 };
-/** Nobody need be signed in. */
+/** Mutations that need no signed-in caller. */
 const BEGINS_SESSIONS = ["startSession", "refreshSession", "stepUp"];
 
-/** Those that clients see. */
+/** The mutations that clients see. */
 const mutations = loadTypeDefs(join(import.meta.dirname, ".."))
   .definitions.flatMap((definition) =>
     definition.kind === Kind.OBJECT_TYPE_EXTENSION && definition.name.value === "Mutation"

@@ -107,7 +107,7 @@ describe("a refresh", () => {
       const one = await phone.refresh(copy);
       await reportUse(phone, 2);
       system.clock.advance(60_000);
-      // Whoever has the copy comes second now; who that is makes no difference to the rule.
+      // The other holder of the copy comes second; the rule is the same whichever it is.
       expect(faultOf(await phone.tryRefresh(thiefFirst ? copy : phone.tokens.refreshToken))).toBe(
         "UNAUTHENTICATED REFRESH_TOKEN_REUSED",
       );
@@ -228,7 +228,7 @@ describe("refreshes that share a statement", () => {
       .flatMap(({ tokens }) => codec.decode(tokens.refreshToken) ?? [])
       .toSorted((one, other) => (one.grantId < other.grantId ? -1 : 1));
     if (lowest === undefined) throw new Error("the tokens are good");
-    // A row's new version lies behind all others: who goes by what lies first comes to it last.
+    // The update moves the row behind all others in the heap, so a scan in physical order reaches it last.
     await system.admin.query("UPDATE session.grants SET salt = salt WHERE id = $1", [lowest.grantId]);
     const held = await hold(system.admin, "SELECT FROM session.grants WHERE id = $1 FOR UPDATE", [lowest.grantId]);
     await using _ = held;

@@ -1,6 +1,6 @@
 /**
- * The rules of rotation, played out over the real endpoint: whoever is honest is never signed out, whatever replies are
- * lost and however many tabs act at once; a thief is found at the second use, and costs that one session.
+ * The rules of rotation, exercised over the real endpoint: an honest client is never signed out, whatever replies are
+ * lost and however many tabs act at once; a thief is detected at the second use, which costs that one session.
  */
 import fc from "fast-check";
 import { decodeJwt } from "jose";
@@ -30,7 +30,7 @@ async function isLive({ viewer }: SignedIn): Promise<boolean> {
   return (await system.admin.query<{ live: boolean }>(sql, [viewer.sessionId])).rows[0]?.live === true;
 }
 
-/** Of one browser: all its tabs read the same store, and write a reply only over what they had read. */
+/** The token store of one browser: all tabs read it, and store a reply only if it still holds what they read. */
 class Store {
   current: Tokens;
   constructor(tokens: Tokens) {
@@ -116,7 +116,7 @@ describe("an honest browser", () => {
 });
 
 describe("a thief with a copy of the refresh token", () => {
-  /** Both hold the same token, so it is the same whoever comes first; and whoever refreshes uses what was got. */
+  /** Both hold the same token, so the order does not matter; whoever refreshes also uses the result. */
   const inUse = fc.record({
     before: fc.integer({ min: 0, max: 3 }),
     gap: fc.oneof(fc.integer({ min: 10 * SECOND + 1, max: 20 * MINUTE }), fc.integer({ min: MINUTE, max: 8 * HOUR })),
@@ -154,7 +154,7 @@ describe("a thief with a copy of the refresh token", () => {
           system.clock.advance(within);
           const copy = tokensIn(await victim.tryRefresh(stolen));
           expect(copy.refreshToken).toBe(own.refreshToken);
-          // From here on there is one chain again, and two who hold its end.
+          // From here on there is one chain again, whose latest token both hold.
           const goesOn = await victim.refresh(thiefGoesOn ? copy.refreshToken : own.refreshToken);
           await useAccessToken(goesOn);
           system.clock.advance(11 * SECOND);
