@@ -38,7 +38,7 @@ export interface LocalSubgraph {
   stream: SubgraphTransport["stream"];
 }
 
-/** A transport to its routes, with deadlines. */
+/** A transport to its routes; only `send` has a deadline. */
 export function createLocalTransport(subgraph: LocalSubgraph): SubgraphTransport {
   return {
     send: ({ method, path, headers, body, withinMs }) =>

@@ -41,8 +41,8 @@ export interface CursorStreamOptions {
   /** Visits each stream twice per recheck interval, the longest time without a read. */
   readonly rechecks: Rounds;
   /**
-   * All streams learn of a gap at once; each reads at a random time within this period, unless a poke causes a read
-   * sooner. Milliseconds.
+   * All streams learn of a gap at once; each reads at a random time within this period, unless it reads sooner for a
+   * reason other than a poke. Milliseconds.
    */
   readonly gapSpreadMs: number;
   /** The delay after the nth consecutive failure, which threw `thrown`. Milliseconds. */
