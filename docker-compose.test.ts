@@ -194,7 +194,7 @@ test("the gateways find the subgraphs where these listen, and agree with them on
     expect([env.TOKEN_ISSUER, env.TOKEN_AUDIENCE]).toEqual([session.TOKEN_ISSUER, session.TOKEN_AUDIENCE]);
     const statement = await createIdentitySigner(env.GATEWAY_PRIVATE_KEY).sign({ kind: "anonymous" });
     for (const name of SUBGRAPHS) {
-      const { GATEWAY_PUBLIC_KEY } = loadEnv(z.object({ GATEWAY_PUBLIC_KEY: envTypes.jwk }), environmentOf(name));
+      const { GATEWAY_PUBLIC_KEY } = loadEnv(z.object({ GATEWAY_PUBLIC_KEY: envTypes.publicJwk }), environmentOf(name));
       expect(await createIdentityVerifier(GATEWAY_PUBLIC_KEY).verify(statement)).toEqual({ kind: "anonymous" });
     }
   }

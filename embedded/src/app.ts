@@ -2,8 +2,8 @@
  * The whole of Continuo in this process: Postgres, subgraphs, workers and gateway, through the composition roots that
  * production processes use. For one machine; to scale, run many processes instead.
  */
-import { migrate, SetupError, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
-import { createLogger, type Logger } from "@continuo/process";
+import { migrate, startEmbeddedPostgres, type EmbeddedPostgres } from "@continuo/database";
+import { createLogger, type Logger, SetupError } from "@continuo/process";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Env } from "./env.ts";

@@ -1,6 +1,5 @@
 /** What `npm start` runs. The terminal is for a person; logs go to a file. */
-import { SetupError } from "@continuo/database";
-import { createLogger, EnvError, runProcess, sendLogsTo } from "@continuo/process";
+import { createLogger, EnvError, runProcess, sendLogsTo, SetupError } from "@continuo/process";
 import { renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";

@@ -3,7 +3,8 @@
  * gives everything else; otherwise it is the one that `npm start` runs on this folder, whose environment is built from
  * its secrets.
  */
-import { findEmbeddedPostgres, ROLES, SetupError } from "@continuo/database";
+import { findEmbeddedPostgres, ROLES } from "@continuo/database";
+import { SetupError } from "@continuo/process";
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { loadEnv } from "./env.ts";

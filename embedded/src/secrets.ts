@@ -1,6 +1,6 @@
 /** The keys and passwords of one embedded system: generated once, kept in a file that only its owner can read. */
 import { generateKey } from "@continuo/access";
-import { SetupError } from "@continuo/database";
+import { SetupError } from "@continuo/process";
 import { randomBytes } from "node:crypto";
 import { chmod, link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";

@@ -1,5 +1,5 @@
 /** Tries the main use case on a system that has just started: sign in, watch, push, see the change arrive, sign out. */
-import { SetupError } from "@continuo/database";
+import { SetupError } from "@continuo/process";
 import { createClient } from "graphql-ws";
 import { randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";

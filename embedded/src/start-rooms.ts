@@ -1,5 +1,5 @@
 /** Starts every room on a migrated database: seeds, subgraphs and workers at once, then the gateway in front. */
-import { SetupError, type RoleOwner } from "@continuo/database";
+import type { RoleOwner } from "@continuo/database";
 import { startApp as startGateway } from "@continuo/gateway/app";
 import { Env as GatewayEnv, urlVariable } from "@continuo/gateway/env";
 import { startApp as startIdentity } from "@continuo/identity/app";
@@ -68,13 +68,5 @@ export async function startRooms(options: {
     HEALTH_PORT: healthPort?.toString(),
     ...Object.fromEntries(Object.entries(subgraphs).map(([name, { url }]) => [urlVariable(name), new URL(url).origin])),
   });
-  return open("gateway", () => startGateway(gatewayEnv, { local, pokes }).catch(explainPort(port)));
-}
-
-function explainPort(port: number): (cause: NodeJS.ErrnoException) => never {
-  return (cause) => {
-    if (cause.code !== "EADDRINUSE") throw cause;
-    const fix = "Stop the program that holds it, or run: PORT=0 npm start (any free port).";
-    throw new SetupError("E_PORT_BUSY", `Port ${port} is busy: another program holds it.`, fix, cause);
-  };
+  return open("gateway", () => startGateway(gatewayEnv, { local, pokes }));
 }

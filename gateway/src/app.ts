@@ -1,6 +1,7 @@
 /** The gateway's composition root. */
 import { createDpopVerifier, createIdentitySigner } from "@continuo/access";
 import {
+  cannotListen,
   createGauge,
   createHealth,
   createLogger,
@@ -244,7 +245,10 @@ export async function startApp(env: Env, overrides: Overrides = {}): Promise<App
     stack.use(await startHealthPort({ host: env.HOST, port: env.HEALTH_PORT, health }));
   stack.defer(() => health.drain());
 
-  const url = await http.listen({ host: env.HOST, port: env.PORT });
+  const at = { host: env.HOST, port: env.PORT };
+  const url = await http.listen(at).catch((cause: unknown) => {
+    throw cannotListen(at, cause);
+  });
   publicUrl ||= url;
   logger.info({ url }, "gateway is listening");
   const opened = stack.move();

@@ -1,9 +1,10 @@
+import { generateKey } from "@continuo/access";
 import { describe, expect, it } from "vitest";
 import { loadEnv, subgraphUrlsOf, subgraphUrlVariables, supergraphFilesOf } from "./env.ts";
 
-const JWK = JSON.stringify({ kty: "OKP", crv: "Ed25519", x: "x", kid: "k" });
+const { privateJwk } = await generateKey("Ed25519");
 const complete = {
-  GATEWAY_PRIVATE_KEY: JWK,
+  GATEWAY_PRIVATE_KEY: JSON.stringify(privateJwk),
   ...subgraphUrlVariables((name) => `http://${name}.test`),
   TOKEN_ISSUER: "https://api.example.com",
   REDIS_URL: "redis://127.0.0.1:6379",

@@ -40,7 +40,9 @@ export const Env = z
     HEALTH_PORT: envTypes.healthPort,
     LOG_LEVEL: envTypes.logLevel,
     MODE: envTypes.mode,
-    GATEWAY_PRIVATE_KEY: envTypes.jwk.describe("Signs the internal identity; the subgraphs hold its public half."),
+    GATEWAY_PRIVATE_KEY: envTypes.privateJwk.describe(
+      "Signs the internal identity; the subgraphs hold its public half.",
+    ),
     // Always required: the gateway calls session for more than the graph.
     SESSION_URL: baseUrl,
     ...subgraphUrls,

@@ -40,3 +40,19 @@ test("a replay cache over Postgres clears what has expired in passing, and nothi
   await vi.waitFor(async () => expect(await kept()).toEqual([{ count: 300, inTime: true }]), 60_000);
   await client.end();
 });
+
+test("a replay cache does not open on a database that refuses it, and says how", async () => {
+  await using database = await createTestDatabase();
+  const opening = (databaseUrl: string): Promise<unknown> =>
+    startReplayCache({ databaseUrl, logger: createLogger({ name: "replay-cache", level: "silent" }) });
+  const changed = (change: Partial<URL>): string => Object.assign(new URL(database.url.gateway), change).href;
+  await expect(opening(changed({ password: "wrong" }))).rejects.toMatchObject({ code: "E_DB_UNREACHABLE" });
+  await expect(opening(changed({ pathname: "/elsewhere" }))).rejects.toMatchObject({ code: "E_DB_UNREACHABLE" });
+  await expect(opening(database.url.session)).rejects.toMatchObject({ code: "E_DB_ROLE" });
+
+  const client = new Client({ connectionString: database.adminUrl });
+  await client.connect();
+  await client.query("ALTER SCHEMA gateway RENAME TO elsewhere");
+  await client.end();
+  await expect(opening(database.url.gateway)).rejects.toMatchObject({ code: "E_DB_NOT_MIGRATED" });
+});

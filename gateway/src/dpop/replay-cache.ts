@@ -15,7 +15,7 @@ export interface ReplayCache {
 
 /**
  * Opens the cache in Redis if `redisUrl` is set, otherwise in Postgres as continuo_gateway. Starts even if the store is
- * down.
+ * down, but not if the database refuses: SetupError E_DB_UNREACHABLE, E_DB_ROLE or E_DB_NOT_MIGRATED.
  */
 export async function startReplayCache(options: {
   databaseUrl: string;

@@ -1,4 +1,5 @@
 /** Every operation that this repository's own clients send stays well below what is allowed. */
+import { generateKey } from "@continuo/access";
 import { parse, validate } from "graphql";
 import { describe, expect, it } from "vitest";
 import * as bench from "../../../bench/operations.ts";
@@ -12,7 +13,7 @@ import { createDocuments } from "./documents.ts";
 import { readWeights } from "./weights.ts";
 
 const env = Env.parse({
-  GATEWAY_PRIVATE_KEY: JSON.stringify({ kty: "OKP", kid: "k" }),
+  GATEWAY_PRIVATE_KEY: JSON.stringify((await generateKey("Ed25519")).privateJwk),
   ...subgraphUrlVariables((name) => `http://${name}.test`),
   PUBLIC_URL: "http://a.test",
   TOKEN_ISSUER: "http://a.test",

@@ -9,6 +9,5 @@ export { migrate, type MigrateOptions } from "./migrations/migrate.ts";
 export { ROLES, roleUrl, type Role, type RoleOwner, type RolePasswords } from "./migrations/roles.ts";
 export { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
 export { MigrateEnv } from "./env.ts";
-export { runCommand, SetupError } from "./setup-error.ts";
 export { startDatabase, type StartOptions } from "./start-database.ts";
 export { inTransaction } from "./transaction.ts";

@@ -1,8 +1,7 @@
 /** `npm run migrate`: brings the database of DATABASE_URL up to date, and exits. */
-import { createLogger } from "@continuo/process";
+import { createLogger, runCommand } from "@continuo/process";
 import { loadMigrateEnv } from "./env.ts";
 import { migrate } from "./migrations/migrate.ts";
-import { runCommand } from "./setup-error.ts";
 
 await runCommand(async () => {
   const env = loadMigrateEnv();

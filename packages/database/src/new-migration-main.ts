@@ -2,7 +2,7 @@
  * For developers: `node packages/database/src/new-migration-main.ts <name>` writes the migration that takes a migrated
  * database to the schema files. Read it before you commit it: the engine cannot tell a rename from a drop and an add.
  */
-import { createLogger } from "@continuo/process";
+import { createLogger, runCommand, SetupError } from "@continuo/process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,7 +11,6 @@ import { startEmbeddedPostgres } from "./embedded/embedded-postgres.ts";
 import { loadSchemaFiles, migrationsDirectory } from "./migrations/history.ts";
 import { migrate } from "./migrations/migrate.ts";
 import { openSchemaEngine } from "./migrations/schema-engine.ts";
-import { runCommand, SetupError } from "./setup-error.ts";
 
 await runCommand(async () => {
   const name = process.argv[2] ?? "";

@@ -1,8 +1,7 @@
 import type { Pool } from "pg";
 import { assertMigrated } from "./migrations/history.ts";
 import { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
-import { SetupError } from "./setup-error.ts";
-import { databaseUnreachable } from "./unreachable.ts";
+import { databaseUnreachable, SetupError } from "@continuo/process";
 
 export interface StartOptions<Client> extends DatabaseOptions<Client> {
   /** The Postgres schema that the process keeps its tables in. */

@@ -1,4 +1,5 @@
 /** Types of environment variables that several processes share. */
+import { createPrivateKey, createPublicKey } from "node:crypto";
 import { z } from "zod";
 
 /** A TCP port; 0 asks the operating system for a free one. */
@@ -49,33 +50,48 @@ export const issuer = z
   )
   .pipe(z.url());
 
+const POSTGRES_URL = "expected postgresql://user:password@host:port/database";
+
 /** A Postgres connection string. */
 export const postgresUrl = z
   .string()
-  .regex(/^postgres(ql)?:\/\/\S+$/, "expected postgresql://user:password@host:port/database");
+  .regex(/^postgres(ql)?:\/\/\S+$/, POSTGRES_URL)
+  .refine((text) => URL.canParse(text), POSTGRES_URL);
+
+const REDIS_URL = "expected redis://host:port[,redis://host:port …] or redis-cluster://host:port";
 
 /** Redis or Valkey: one URL; several joined by commas, or redis-cluster://, for a cluster. Unset: everything runs over Postgres. */
 export const redisUrl = z
   .string()
-  .regex(
-    /^rediss?(-cluster)?:\/\/\S+$/,
-    "expected redis://host:port[,redis://host:port …] or redis-cluster://host:port",
-  )
+  .regex(/^rediss?(-cluster)?:\/\/\S+$/, REDIS_URL)
+  .refine((text) => text.split(",").every((part) => /^rediss?(-cluster)?:/.test(part) && URL.canParse(part)), REDIS_URL)
   .optional()
   .describe("Redis or Valkey, several URLs joined by commas for a cluster. Unset: pokes and jobs run over Postgres.");
 
-/** A public JWK or JWK Set, or a private JWK, as JSON text. */
-export const jwk = z.string().transform((text, context) => {
-  try {
-    const parsed: unknown = JSON.parse(text);
-    const checked = z.looseObject({ kty: z.string(), kid: z.string() }).safeParse(parsed);
-    if (checked.success) return checked.data;
-  } catch {
-    // Falls through to the single message below.
-  }
-  context.addIssue({ code: "custom", message: "expected a JSON Web Key with kty and kid, as JSON" });
-  return z.NEVER;
+/** A JWK as JSON text, for signing. */
+export const privateJwk = jwk("a private", (key) => createPrivateKey({ key, format: "jwk" }));
+
+/** A JWK as JSON text, for verifying; one with a private half has been put in the wrong place. */
+export const publicJwk = jwk("a public", (key) => {
+  if (key["d"] !== undefined) throw new TypeError("a private key");
+  createPublicKey({ key, format: "jwk" });
 });
+
+function jwk(which: string, read: (key: Jwk) => unknown) {
+  return z.string().transform((text, context) => {
+    try {
+      const key = z.looseObject({ kty: z.string(), kid: z.string() }).parse(JSON.parse(text));
+      read(key);
+      return key;
+    } catch {
+      // Nothing of the text: it may be a secret.
+      context.addIssue({ code: "custom", message: `expected ${which} JSON Web Key with kty and kid, as JSON` });
+      return z.NEVER;
+    }
+  });
+}
+
+type Jwk = Record<string, unknown> & { kty: string; kid: string };
 
 /** A 256-bit secret in base64url. */
 export const secret256 = z

@@ -1,3 +1,4 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { envTypes, EnvError, loadEnv } from "./index.ts";
@@ -6,15 +7,16 @@ const Env = z.object({
   PORT: envTypes.port.default(4000),
   DATABASE_URL: envTypes.postgresUrl,
   MASTER_KEY: envTypes.secret256,
-  GATEWAY_PUBLIC_KEY: envTypes.jwk,
+  GATEWAY_PUBLIC_KEY: envTypes.publicJwk,
   REDIS_URL: envTypes.redisUrl,
   LOG_LEVEL: envTypes.logLevel,
   MODE: envTypes.mode,
 });
+const pair = generateKeyPairSync("ed25519");
 const complete = {
   DATABASE_URL: "postgresql://continuo_session:secret-word@127.0.0.1:5432/continuo",
   MASTER_KEY: Buffer.alloc(32, 7).toString("base64url"),
-  GATEWAY_PUBLIC_KEY: JSON.stringify({ kty: "OKP", crv: "Ed25519", x: "abc", kid: "one" }),
+  GATEWAY_PUBLIC_KEY: JSON.stringify({ ...pair.publicKey.export({ format: "jwk" }), kid: "one" }),
 };
 
 describe("an environment", () => {
@@ -46,8 +48,29 @@ describe("an environment", () => {
     ["redis://a:6379,redis://b:6379", true],
     ["http://a:6379", false],
     ["redis://a b", false],
+    ["redis://a:99999", false],
+    ["redis://a:6379,redis://b:99999", false],
+    ["redis://a:6379,b:6379", false],
   ])("takes %j for Redis: %s", (url, ok) => {
     expect(envTypes.redisUrl.safeParse(url).success).toBe(ok);
+  });
+
+  test.each([
+    ["postgresql://ada:pw@db:5432/continuo", true],
+    ["postgresql://ada:pw@db:99999/continuo", false],
+  ])("takes %j for Postgres: %s", (url, ok) => {
+    expect(envTypes.postgresUrl.safeParse(url).success).toBe(ok);
+  });
+
+  test("takes a private key where one signs, a public one where one verifies, and neither in the other's place", () => {
+    const text = (key: KeyObject): string => JSON.stringify({ ...key.export({ format: "jwk" }), kid: "one" });
+    const [ofPublic, ofPrivate] = [text(pair.publicKey), text(pair.privateKey)];
+    const takes = (type: typeof envTypes.publicJwk): boolean[] =>
+      [ofPublic, ofPrivate, '{"kty":"OKP","kid":"one"}', ofPrivate.slice(0, -1)].map(
+        (key) => type.safeParse(key).success,
+      );
+    expect(takes(envTypes.publicJwk)).toEqual([true, false, false, false]);
+    expect(takes(envTypes.privateJwk)).toEqual([false, true, false, false]);
   });
 
   test.each([

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { Health } from "./health.ts";
+import { cannotListen } from "./listening.ts";
 import { metrics } from "./metrics.ts";
 
 /** Listens until disposed, which first makes `health` unready. `port` 0 takes a free one, given as `port` of the result. */
@@ -24,7 +25,9 @@ export async function startHealthPort(options: {
       response.writeHead(status, { "content-type": contentType }).end(text),
     );
   }).listen(options.port, options.host);
-  await once(server, "listening");
+  await once(server, "listening").catch((cause: unknown) => {
+    throw cannotListen(options, cause);
+  });
 
   const address = server.address();
   return {

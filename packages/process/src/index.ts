@@ -5,4 +5,7 @@ export { startHealthPort } from "./health-port.ts";
 export { runProcess } from "./lifecycle.ts";
 export { createLogger, sendLogsTo, type LogLevel, type Logger } from "./log.ts";
 export { createCounter, createGauge, metrics, type Labels, type LiveGauge, type Readings } from "./metrics.ts";
+export { cannotListen } from "./listening.ts";
+export { runCommand, SetupError } from "./setup-error.ts";
+export { databaseUnreachable, redisUnreachable } from "./unreachable.ts";
 export { measureOperations, type OperationMetrics } from "./operation-metrics.ts";

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 
 const PREAMBLE = `
-  import { createLogger, runProcess } from ${JSON.stringify(new URL("index.ts", import.meta.url).href)};
+  import { createLogger, runProcess, SetupError } from ${JSON.stringify(new URL("index.ts", import.meta.url).href)};
   const logger = createLogger({ name: "sample", level: "info" });
   const say = (text) => process.stdout.write(text + "\\n");
   const keepAlive = setInterval(() => {}, 1_000);
@@ -87,6 +87,15 @@ describe("a process", () => {
     );
     expect(code).toBe(1);
     expect(out).toContain("no such database");
+  });
+
+  test("that cannot start for a reason that can be mended says code, sentence and fix in one line, and no stack", async () => {
+    const { code, out } = await run(
+      `await runProcess(async () => { throw new SetupError("E_SAMPLE", "It is so.", "Do that."); }, { logger });`,
+    );
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({ code: "E_SAMPLE", fix: "Do that.", msg: "E_SAMPLE  It is so." });
+    expect(out).not.toContain("    at ");
   });
 
   test.each([

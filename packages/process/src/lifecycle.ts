@@ -41,8 +41,14 @@ export async function runProcess(
     logger.info("stopped");
     process.exit(0);
   } catch (cause) {
-    logger.fatal({ err: cause }, "could not start or stop");
+    if (explainsItself(cause)) logger.fatal({ code: cause.code, fix: cause.fix }, `${cause.code}  ${cause.message}`);
+    else logger.fatal({ err: cause }, "could not start or stop");
     process.exitCode = 1;
     setTimeout(() => process.exit(1), 100).unref();
   }
+}
+
+/** Something that whoever runs the process can mend: where in our code it was noticed does not help them. */
+function explainsItself(cause: unknown): cause is Error & { readonly code: string; readonly fix?: string } {
+  return cause instanceof Error && "code" in cause && typeof cause.code === "string" && cause.code.startsWith("E_");
 }

@@ -47,7 +47,7 @@ test("a schedule that another process holds for ever is waited for no longer tha
   await other.connect();
   try {
     await other.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`jobs:${job.name}`]);
-    await expect(jobs.every(job, { everyMs: 60_000 })).rejects.toMatchObject({ reason: "JOBS_UNREACHABLE" });
+    await expect(jobs.every(job, { everyMs: 60_000 })).rejects.toMatchObject({ code: "E_DB_UNREACHABLE" });
     await vi.waitFor(
       async () => {
         const { rows } = await other.query(

@@ -6,7 +6,7 @@
 import { EventEmitter } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 import { PostgresConnection, type PostgresConnectionOptions, PostgresQueueBackend } from "bullmq";
-import type { Logger } from "@continuo/process";
+import { databaseUnreachable, type Logger } from "@continuo/process";
 import { Client } from "pg";
 import type { JobsBackend } from "./jobs.backend.ts";
 
@@ -141,6 +141,7 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
       drainDelay: LONGEST_WAIT_SECONDS,
     },
     // BullMQ's upsert of a schedule reads before it writes: two in the same millisecond would end the schedule.
+    unreachable: (cause) => databaseUnreachable(databaseUrl, cause),
     alone: async (name, work) => {
       const client = new Client({
         connectionString: databaseUrl,

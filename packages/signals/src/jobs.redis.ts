@@ -2,7 +2,7 @@
  * BullMQ on Redis or Valkey, one server or a cluster. All keys share one hash slot, as BullMQ's scripts require.
  * The server needs `maxmemory-policy noeviction` and an append-only file, because jobs live there.
  */
-import type { Logger } from "@continuo/process";
+import { type Logger, redisUnreachable } from "@continuo/process";
 import { createRedisBackend } from "bullmq";
 import type { JobsBackend } from "./jobs.backend.ts";
 import { createRedis, parseRedisUrl } from "./redis.ts";
@@ -31,6 +31,7 @@ export function openRedisBackend(options: { redisUrl: string; logger: Logger }):
   return {
     queue: { factory: createRedisBackend, connection: producer },
     worker: { factory: createRedisBackend, connection: consumer, drainDelay: 5 },
+    unreachable: (cause) => redisUnreachable(target.urls[0], cause),
     // BullMQ's scripts are atomic in Redis.
     alone: (_, work) => work(),
     [Symbol.asyncDispose]: async () => {

@@ -320,6 +320,17 @@ export function describeJobs(name: string, openBus: OpenBus): void {
       await vi.waitFor(() => jobs.enqueue(job, { subject: "after" }), soon);
     });
 
+    test("a schedule that cannot be had, as the queue cannot be reached, says which server and what to do", async () => {
+      await using jobs = await start();
+      const job = someJob();
+      await jobs.enqueue(job, { subject: "before" });
+      bus.proxy.down();
+      await expect(jobs.every(job, { everyMs: 60_000, payload: { subject: "later" } })).rejects.toMatchObject({
+        code: name === "Redis" ? "E_REDIS_UNREACHABLE" : "E_DB_UNREACHABLE",
+      });
+      bus.proxy.heal();
+    });
+
     test("closing ends while the queue cannot be reached", async () => {
       const jobs = await start();
       const job = someJob();

@@ -166,9 +166,15 @@ export function describePokes(name: string, openBus: OpenBus): void {
       expect(told.mock.calls.filter(([, message]) => /not published/.test(String(message)))).toHaveLength(1);
     });
 
-    test("a process that starts while the bus is down starts, and is told of the gap when it is up", async () => {
+    test("a process that starts while the bus is down starts, says which server is away, and is told of the gap when it is up", async () => {
+      const told = vi.spyOn(silent, "warn");
       bus.proxy.down();
       await using pokes = await start();
+      const code = name === "Redis" ? "E_REDIS_UNREACHABLE" : "E_DB_UNREACHABLE";
+      expect(told).toHaveBeenCalledWith(
+        expect.objectContaining({ err: expect.objectContaining({ code, fix: expect.any(String) }) }),
+        expect.any(String),
+      );
       const topic = randomUUID();
       const listener = ear();
       await pokes.subscribe(topic, listener);

@@ -1,10 +1,11 @@
 /** A connection that listens on one channel. Needs a session of its own: not a pooler in transaction mode. */
+import { databaseUnreachable } from "@continuo/process";
 import { Client, type ClientConfig } from "pg";
 import type { OpenLine } from "./line.ts";
 
 /** Opens the connection; `hear` gets each payload. Rejects when the server cannot be reached. */
 export async function listen(
-  config: ClientConfig,
+  config: ClientConfig & { connectionString: string },
   channel: string,
   hear: (payload: string) => void,
 ): Promise<OpenLine> {
@@ -20,7 +21,7 @@ export async function listen(
     await client.query(`LISTEN ${channel}`);
   } catch (cause) {
     await client.end().catch(() => undefined);
-    throw cause;
+    throw databaseUnreachable(config.connectionString, cause);
   }
   return {
     closed: closed.promise,

@@ -2,7 +2,7 @@
  * Listens to topics over Redis pub/sub, a channel per topic, on one connection at a time. Any node will do, since in a
  * cluster every node receives every PUBLISH. When the connection is lost, a line (`line.ts`) opens the next.
  */
-import type { Logger } from "@continuo/process";
+import { type Logger, redisUnreachable } from "@continuo/process";
 import { Redis } from "ioredis";
 import type { OpenLine } from "./line.ts";
 import type { RedisTarget } from "./redis.ts";
@@ -32,7 +32,8 @@ export function createRedisListener(options: {
 
   return {
     async open() {
-      const redis = new Redis(target.urls[attempts++ % target.urls.length] ?? target.urls[0], {
+      const url = target.urls[attempts++ % target.urls.length] ?? target.urls[0];
+      const redis = new Redis(url, {
         lazyConnect: true,
         retryStrategy: null,
         enableOfflineQueue: false,
@@ -60,7 +61,7 @@ export function createRedisListener(options: {
       } catch (cause) {
         await close();
         // ioredis rejects saying only that there is no connection.
-        throw trouble ?? cause;
+        throw redisUnreachable(url, trouble ?? cause);
       }
       return { closed: gone.promise, probe: async () => void (await redis.ping()), [Symbol.asyncDispose]: close };
     },

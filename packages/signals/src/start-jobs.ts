@@ -172,7 +172,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
 
     every: async (definition, { everyMs, payload }) => {
       const parsed = definition.schema.parse(payload ?? {});
-      await reach(assertSchedule(definition, everyMs, parsed));
+      await reach(assertSchedule(definition, everyMs, parsed), backend.unreachable);
       const timer = setInterval(() => {
         assertSchedule(definition, everyMs, parsed).catch((cause: unknown) => {
           logger.warn({ err: cause, queue: definition.name }, "a schedule was not asserted");
@@ -195,7 +195,11 @@ async function openBackend(databaseUrl: string, redisUrl: string | undefined, lo
   return openRedisBackend({ redisUrl, logger });
 }
 
-async function reach(work: Promise<unknown>): Promise<void> {
+function jobsUnreachable(cause: unknown): Error {
+  return new AppError("UNAVAILABLE", "JOBS_UNREACHABLE", "The job queue cannot be reached.", { cause });
+}
+
+async function reach(work: Promise<unknown>, fault = jobsUnreachable): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${ENQUEUE_TIMEOUT_MS} ms`)), ENQUEUE_TIMEOUT_MS);
@@ -203,7 +207,7 @@ async function reach(work: Promise<unknown>): Promise<void> {
   try {
     await Promise.race([work, late]);
   } catch (cause) {
-    throw new AppError("UNAVAILABLE", "JOBS_UNREACHABLE", "The job queue cannot be reached.", { cause });
+    throw fault(cause);
   } finally {
     clearTimeout(timer);
   }

@@ -425,7 +425,7 @@ describe("starting and stopping", () => {
     await new Promise((resolve) => blocker.once("listening", resolve));
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a listening TCP server has one
     const { port } = blocker.address() as AddressInfo;
-    await expect(start(createGate(), port)).rejects.toMatchObject({ code: "EADDRINUSE" });
+    await expect(start(createGate(), port)).rejects.toMatchObject({ code: "E_PORT_BUSY" });
     await new Promise((resolve) => blocker.close(resolve));
     const { subgraph } = await start(createGate(), port);
     await subgraph[Symbol.asyncDispose]();

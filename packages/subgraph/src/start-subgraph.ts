@@ -5,7 +5,7 @@
 import { fastifyApolloHandler } from "@as-integrations/fastify";
 import type { Caller, IdentityVerifier } from "@continuo/access";
 import { HTTP_STATUS, isAppError } from "@continuo/errors";
-import { measureOperations, metrics, type Health, type Logger } from "@continuo/process";
+import { cannotListen, measureOperations, metrics, type Health, type Logger } from "@continuo/process";
 import Fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -148,7 +148,9 @@ export async function startSubgraph<Context extends SubgraphContext>(
     health.drain();
   });
   options.routes?.(http, ({ headers }) => callerOf(identity, headers));
-  const address = await http.listen({ host, port });
+  const address = await http.listen({ host, port }).catch((cause: unknown) => {
+    throw cannotListen({ host, port }, cause);
+  });
   logger.info({ address }, `${name} is listening`);
 
   const local = createLocal({ http, answer, streams });

@@ -13,8 +13,8 @@ export const Env = z.object({
   HOST: envTypes.host,
   PORT: envTypes.port.default(4101).describe("Port to listen on."),
   ...shared,
-  GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
-  GRANT_PRIVATE_KEY: envTypes.jwk.describe("Signs sign-in grants; the session subgraph holds its public half."),
+  GATEWAY_PUBLIC_KEY: envTypes.publicJwk.describe("Verifies the internal identity that the gateway signs."),
+  GRANT_PRIVATE_KEY: envTypes.privateJwk.describe("Signs sign-in grants; the session subgraph holds its public half."),
 });
 export type Env = z.output<typeof Env>;
 

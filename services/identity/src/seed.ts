@@ -1,6 +1,6 @@
 /** Demo people. Running it again changes nothing. */
-import { openDatabase } from "@continuo/database";
-import { createLogger, loadEnv } from "@continuo/process";
+import { startDatabase } from "@continuo/database";
+import { createLogger, loadEnv, runCommand } from "@continuo/process";
 import { v7 as newId } from "uuid";
 import { PrismaClient } from "./database/generated/client.ts";
 import { Env } from "./env.ts";
@@ -20,8 +20,9 @@ const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 /** Signs up the demo people. `DATABASE_URL` is identity's own. */
 export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "identity-seed", level: env.LOG_LEVEL });
-  await using database = openDatabase({
+  await using database = await startDatabase({
     url: env.DATABASE_URL,
+    schema: "identity",
     PrismaClient,
     applicationName: "continuo-identity-seed",
     poolSize: 2,
@@ -38,4 +39,4 @@ export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promis
   log.info({ people: DEMO_PEOPLE.length }, "seeded");
 }
 
-if (import.meta.main) await seed(loadEnv(SeedEnv));
+if (import.meta.main) await runCommand(() => seed(loadEnv(SeedEnv)));

@@ -1,6 +1,6 @@
 /** The applications that every installation starts with. Running it again changes nothing. */
-import { openDatabase } from "@continuo/database";
-import { createLogger, loadEnv } from "@continuo/process";
+import { startDatabase } from "@continuo/database";
+import { createLogger, loadEnv, runCommand } from "@continuo/process";
 import { PrismaClient } from "./database/generated/client.ts";
 import { Env } from "./env.ts";
 
@@ -50,8 +50,9 @@ const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 /** Registers the applications that do not exist yet. `DATABASE_URL` is session's own. */
 export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "session-seed", level: env.LOG_LEVEL });
-  await using database = openDatabase({
+  await using database = await startDatabase({
     url: env.DATABASE_URL,
+    schema: "session",
     PrismaClient,
     applicationName: "continuo-session-seed",
     poolSize: 1,
@@ -76,4 +77,4 @@ export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promis
   log.info({ registered: count }, "applications are there");
 }
 
-if (import.meta.main) await seed(loadEnv(SeedEnv));
+if (import.meta.main) await runCommand(() => seed(loadEnv(SeedEnv)));

@@ -68,6 +68,14 @@ export async function startWorkers(
   const jobs = opening.use(await startJobs({ ...bus, ...(lockMs !== undefined && { lockMs }) }));
   const announce = createAnnouncer(pokes);
   const store = createRevocationJobsStore(pool);
+  const signingKeys = {
+    store: createSigningKeyStore(pool),
+    seal: createSeal({ masterKeys: env.MASTER_KEY, purpose: SIGNING_KEY_SEAL, randomBytes }),
+    now,
+  };
+  const keys = createKeyRing(signingKeys);
+  // A wrong MASTER_KEY is no start.
+  await keys.current();
 
   const start = {
     "apply-policies": async () => {
@@ -77,11 +85,6 @@ export async function startWorkers(
     },
     "deliver-notices": async () => {
       const { MASTER_KEY: masterKeys, TOKEN_ISSUER: issuer = "" } = env;
-      const keys = createKeyRing({
-        store: createSigningKeyStore(pool),
-        seal: createSeal({ masterKeys, purpose: SIGNING_KEY_SEAL, randomBytes }),
-        now,
-      });
       const seal = createSeal({ masterKeys, purpose: WEBHOOK_SEAL, randomBytes });
       if (masterKeys.length > 1) await resealWebhooks(pool, seal);
       const delivery = createDelivery({
@@ -122,11 +125,9 @@ export async function startWorkers(
     },
     "rotate-keys": async () => {
       const rotation = createKeyRotation({
-        store: createSigningKeyStore(pool),
-        seal: createSeal({ masterKeys: env.MASTER_KEY, purpose: SIGNING_KEY_SEAL, randomBytes }),
+        ...signingKeys,
         times: rotationTimes(env.KEY_ROTATION_DAYS),
         announce: announceKeys(pokes),
-        now,
       });
       await jobs.work(rotateKeys, createRotateKeys(rotation), { concurrency: 1 });
       await jobs.every(rotateKeys, { everyMs: ROTATE_EVERY_MS });

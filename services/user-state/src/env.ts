@@ -24,7 +24,7 @@ const quotas = {
 export const Env = z.object({
   ...shared,
   PORT: envTypes.port.default(4103).describe("Port to listen on."),
-  GATEWAY_PUBLIC_KEY: envTypes.jwk.describe("Verifies the internal identity that the gateway signs."),
+  GATEWAY_PUBLIC_KEY: envTypes.publicJwk.describe("Verifies the internal identity that the gateway signs."),
   ...quotas,
   CURSOR_KEY: envTypes.secret256.describe(
     "Signs the cursors of pullState and seals what is relayed; with another key, replicas start over.",

@@ -1,7 +1,7 @@
 /** The namespaces that every installation starts with. Seeding again only adds what a newer release adds. */
-import { openDatabase } from "@continuo/database";
+import { startDatabase } from "@continuo/database";
 import { defineNamespace, max, progress, register } from "@continuo/namespace";
-import { createLogger, loadEnv } from "@continuo/process";
+import { createLogger, loadEnv, runCommand } from "@continuo/process";
 import { z } from "zod";
 import { PrismaClient } from "./database/generated/client.ts";
 import { Env } from "./env.ts";
@@ -25,8 +25,9 @@ const SeedEnv = Env.pick({ DATABASE_URL: true, LOG_LEVEL: true });
 /** Publishes missing namespaces and new fields; leaves a namespace alone if it was changed in any other way since. */
 export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promise<void> {
   const log = createLogger({ name: "user-state-seed", level: env.LOG_LEVEL });
-  await using database = openDatabase({
+  await using database = await startDatabase({
     url: env.DATABASE_URL,
+    schema: "user_state",
     PrismaClient,
     applicationName: "continuo-user-state-seed",
     poolSize: 1,
@@ -44,4 +45,4 @@ export async function seed(env: Pick<Env, "DATABASE_URL" | "LOG_LEVEL">): Promis
   log.info({ registered }, "namespaces are there");
 }
 
-if (import.meta.main) await seed(loadEnv(SeedEnv));
+if (import.meta.main) await runCommand(() => seed(loadEnv(SeedEnv)));

@@ -3,7 +3,7 @@
  * Never creates an account.
  */
 import { readFile } from "node:fs/promises";
-import { SetupError } from "../setup-error.ts";
+import { SetupError } from "@continuo/process";
 
 export interface Account {
   readonly uid: number;

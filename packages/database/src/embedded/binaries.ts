@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { z } from "zod";
-import { SetupError } from "../setup-error.ts";
+import { SetupError } from "@continuo/process";
 import type { Account } from "./account.ts";
 
 /** Absolute paths of the programs. */

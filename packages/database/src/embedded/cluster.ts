@@ -21,7 +21,7 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { SetupError } from "../setup-error.ts";
+import { SetupError } from "@continuo/process";
 import type { Account } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
 import { launch } from "./launch.ts";

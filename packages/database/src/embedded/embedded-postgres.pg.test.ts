@@ -1,4 +1,4 @@
-import { createLogger } from "@continuo/process";
+import { createLogger, SetupError } from "@continuo/process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
@@ -9,9 +9,8 @@ import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { SetupError } from "../setup-error.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from "./embedded-postgres.ts";
-import { disownPid } from "./postmaster.ts";
+import { disownPid, stopPostmaster } from "./postmaster.ts";
 import { isRunning, programOf } from "./process-table.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
@@ -210,6 +209,13 @@ describe("an embedded Postgres", () => {
     await writeFile(join(old, "cluster/PG_VERSION"), "17\n");
     expect(await refusal(start({ dataDirectory: old }))).toBe("E_PG_DATA_VERSION");
     expect(await readdir(join(old, "cluster"))).toEqual(["PG_VERSION"]);
+  });
+
+  it("sends no signal to another program that has come by the number of its postmaster", async () => {
+    const kill = vi.spyOn(process, "kill").mockReturnValue(true);
+    await stopPostmaster(process.pid);
+    expect(kill).not.toHaveBeenCalled();
+    kill.mockRestore();
   });
 
   it("leaves nothing behind when it is a throwaway", async () => {

@@ -2,11 +2,10 @@
  * A Postgres server of our own, from npm binaries, for development and tests where no other is installed.
  * It comes back on the same port after a crash. Not for production: there, DATABASE_URL names a real server.
  */
-import type { Logger } from "@continuo/process";
+import { type Logger, SetupError } from "@continuo/process";
 import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { SetupError } from "../setup-error.ts";
 import { loadAccount } from "./account.ts";
 import { loadBinaries } from "./binaries.ts";
 import { openCluster, readSettings, rememberPort, type Cluster } from "./cluster.ts";

@@ -4,7 +4,7 @@
  */
 import { realpath } from "node:fs/promises";
 import { Client, DatabaseError } from "pg";
-import { SetupError } from "../setup-error.ts";
+import { SetupError } from "@continuo/process";
 import type { Cluster } from "./cluster.ts";
 
 /** "Continuo" in ASCII, as a number. */

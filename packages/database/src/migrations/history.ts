@@ -6,7 +6,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ClientBase, Pool } from "pg";
-import { SetupError } from "../setup-error.ts";
+import { SetupError } from "@continuo/process";
 
 /** The repository's `prisma/`: schema files, migrations, grants. */
 export const prismaDirectory = fileURLToPath(new URL("../../../../prisma/", import.meta.url));

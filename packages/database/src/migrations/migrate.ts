@@ -2,12 +2,10 @@
  * Brings a database to what this version of the code expects: roles, tables, queues, grants. Idempotent.
  * The only code that connects as administrator.
  */
-import type { Logger } from "@continuo/process";
+import { databaseUnreachable, type Logger, SetupError } from "@continuo/process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Client, DatabaseError } from "pg";
-import { SetupError } from "../setup-error.ts";
-import { databaseUnreachable } from "../unreachable.ts";
 import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
 import { ensureRoles, type RolePasswords } from "./roles.ts";
 

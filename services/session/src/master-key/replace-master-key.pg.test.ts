@@ -83,10 +83,18 @@ describe("the master key", () => {
     expect(rows[0]?.sealed.map((sealed) => sealOf(fresh).open(sealed, id))).toEqual(secrets);
   });
 
-  it("is no longer good once it is not among them, and a process that cannot open its signing key does not start", async () => {
+  it("is no longer good once it is not among them, and neither process nor worker starts that cannot open the signing key", async () => {
     const laptop = await system.person().signIn();
     const { refreshToken } = await new SignedIn(after, laptop.tokens).refresh();
     expect(faultOf(await laptop.tryRefresh(refreshToken))).toBe("UNAUTHENTICATED REFRESH_TOKEN_INVALID");
-    await expect(system.replica({ MASTER_KEY: [fresh] })).rejects.toThrow("MASTER_KEY does not open");
+    const refusal = { code: "E_MASTER_KEY", message: expect.stringContaining("MASTER_KEY does not open") };
+    await expect(system.replica({ MASTER_KEY: [fresh] })).rejects.toMatchObject(refusal);
+    const env = WorkerEnv.parse({
+      JOBS: "retain",
+      LOG_LEVEL: "silent",
+      DATABASE_URL: system.env.DATABASE_URL,
+      MASTER_KEY: fresh.toString("base64url"),
+    });
+    await expect(startWorkers(env)).rejects.toMatchObject(refusal);
   });
 });

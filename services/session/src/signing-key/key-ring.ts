@@ -6,7 +6,7 @@ import { createSealedKey, openSealedKey, type SigningKey, type SigningKeyStore }
 import type { Seal } from "../master-key/seal.ts";
 
 export interface KeyRing {
-  /** The active key, at most `KEY_FRESH_MS` old; created on the very first start. Throws SealBroken. */
+  /** The active key, at most `KEY_FRESH_MS` old; created on the very first start. Throws SetupError E_MASTER_KEY. */
   current(): Promise<SigningKey>;
   /** Drops the cached key, so that the next signature reads it again. */
   forget(): void;

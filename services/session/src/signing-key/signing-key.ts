@@ -3,6 +3,7 @@
  * verifies), RETIRED (private key erased). The database stores them sealed, so a copy of the rows cannot sign.
  */
 import { createJwtSigner, generateKey, type JwtSigner } from "@continuo/access";
+import { SetupError } from "@continuo/process";
 import type { JWK } from "jose";
 import { z } from "zod";
 import type { Seal } from "../master-key/seal.ts";
@@ -52,11 +53,6 @@ export interface SigningKeyStore {
   retireNow(kid: string, replacement: SealedSigningKey, now: Date): Promise<boolean>;
 }
 
-/** A key that the master key does not open. */
-class SealBroken extends Error {
-  override readonly name = "SealBroken";
-}
-
 /** The seal's purpose for signing keys. */
 export const SIGNING_KEY_SEAL = "continuo signing key seal 1";
 
@@ -73,12 +69,14 @@ export async function createSealedKey(seal: Seal): Promise<SealedSigningKey> {
   };
 }
 
-/** Opens a key. Throws SealBroken, naming MASTER_KEY, when it was sealed under another one, or tampered with. */
+/** Opens a key. Throws SetupError E_MASTER_KEY when it was sealed under another one, or tampered with. */
 export function openSealedKey({ kid, sealedPrivateKey }: SealedSigningKey, seal: Seal): SigningKey {
   const opened = seal.open(sealedPrivateKey, kid);
   if (opened === undefined) {
-    throw new SealBroken(
-      `MASTER_KEY does not open the signing key ${kid}: it is not the one the database was set up with`,
+    throw new SetupError(
+      "E_MASTER_KEY",
+      `MASTER_KEY does not open the signing key ${kid}: it is not the one that this database was set up with.`,
+      "Set MASTER_KEY to that one; while it is replaced, to both, joined by a comma. If it is lost: docs/operations.md#keys-and-secrets.",
     );
   }
   return createJwtSigner(PrivateJwk.parse(JSON.parse(opened.toString())));

@@ -1,4 +1,4 @@
-import { EnvError } from "@continuo/process";
+import { EnvError } from "./env.ts";
 
 /**
  * Something is wrong with this machine or its configuration: a code, one sentence, and what to do.
@@ -6,7 +6,7 @@ import { EnvError } from "@continuo/process";
  */
 export class SetupError extends Error {
   override readonly name = "SetupError";
-  /** `E_PG_…` for the embedded Postgres, `E_DB_…` for any database. */
+  /** `E_…`, with a section in docs/errors.md. */
   readonly code: string;
   /** What the reader can do about it, as an instruction. */
   readonly fix: string;
