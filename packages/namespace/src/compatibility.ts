@@ -1,4 +1,4 @@
-/** What a further definition of a namespace changes, and whether what was valid stays valid. */
+/** What a new definition of a namespace changes, and whether what was valid stays valid. */
 import type { Json } from "@continuo/merge";
 import { fieldOf, OTHERS, type FieldDefinition, type NamespaceDefinition } from "./definition.ts";
 import { canonical, type JsonSchema } from "./json-schema.ts";
@@ -8,19 +8,19 @@ import { narrowings, type Fits } from "./narrowing.ts";
 export type { Fits } from "./narrowing.ts";
 
 export interface Change {
-  /** `theme`, `address.street`, `tags[]`; without a dot also what is said of the whole: `persistence`. */
+  /** `theme`, `address.street`, `tags[]`; or a setting of the whole namespace, such as `persistence`. */
   readonly path: string;
   readonly why: string;
   /**
-   * ADDITIVE: free. LENS: of a new version, whose lens covers it. BREAKING: needs a new version and a lens.
-   * IMPOSSIBLE: not by any version; see `why`.
+   * ADDITIVE: allowed in the same version. LENS: covered by the lens of a new version. BREAKING: needs a new version
+   * and a lens. IMPOSSIBLE: in no version; see `why`.
    */
   readonly effect: "ADDITIVE" | "LENS" | "BREAKING" | "IMPOSSIBLE";
 }
 
 /**
- * Every difference between `next` and the last of `lineage`: the newest definition of each version, oldest first, never
- * empty. Nothing that is BREAKING or IMPOSSIBLE may be published.
+ * Every difference between `next` and the last of `lineage` (the newest definition of each version, oldest first, never
+ * empty). A definition with BREAKING or IMPOSSIBLE changes must not be published.
  */
 export function compareDefinitions(
   lineage: readonly NamespaceDefinition[],
@@ -63,7 +63,7 @@ function settings(last: NamespaceDefinition, next: NamespaceDefinition, isNew: b
   return changes;
 }
 
-/** Why a step of a lens cannot be taken. */
+/** Why a lens step cannot be applied. */
 function misstep(
   step: LensStep,
   lineage: readonly NamespaceDefinition[],
@@ -91,7 +91,7 @@ function misstep(
   return [];
 }
 
-/** The names that a field has while the steps of a lens are taken. */
+/** The names that a field has in turn as the lens steps apply. */
 function namesOf(lens: readonly LensStep[], field: string): readonly string[] {
   const names = [field];
   for (const step of lens)
@@ -119,7 +119,7 @@ function fieldChanges(
   return [...renamed, ...schemaChanges(name, field, after, ofField, fits)];
 }
 
-/** Whether `after` takes what `before` took, as `lens` shows it. */
+/** Whether `after` accepts, through `lens`, what `before` accepted. */
 function schemaChanges(
   path: string,
   before: FieldDefinition,
@@ -170,7 +170,7 @@ function additions(
     [...used].some((name) => !kept.has(name)) || lens.some(({ step, path }) => step !== "DEFAULT" && path.length === 0);
   return Object.entries(next.fields).flatMap(([name, field]): readonly Change[] => {
     if (known.has(name)) {
-      // A field that took the place of another keeps its own name only.
+      // A field that replaced another keeps only its own name.
       const origins = Object.keys(last.fields).filter((each) => lensFor(lens, each).field === name);
       if (origins.length > 1)
         return [{ path: name, why: `would be ${origins.join(" and ")} at once`, effect: "IMPOSSIBLE" }];
@@ -192,7 +192,7 @@ function additions(
   });
 }
 
-/** JSON that is the same, whatever the order of members. */
+/** Whether two definitions are equal JSON, whatever the order of members. */
 export function isSameDefinition(one: NamespaceDefinition, other: NamespaceDefinition): boolean {
   const [left, right]: readonly Json[] = [one, other];
   return left !== undefined && right !== undefined && canonical(left) === canonical(right);

@@ -1,4 +1,4 @@
-/** For authors of applications: a namespace in code, with zod, and out comes what is published. */
+/** For application authors: defines a namespace in code, with zod, and returns the JSON to publish. */
 import type { Json, KindName, ResumePolicy } from "@continuo/merge";
 import * as z from "zod/mini";
 import { NamespaceDefinition, type FieldDefinition, type Persistence } from "./definition.ts";
@@ -12,23 +12,23 @@ export interface NamespaceOptions {
   readonly version: number;
   /** By name; `*` stands for all others. */
   readonly fields: Readonly<Record<string, FieldDefinition>>;
-  /** Whose word counts when devices disagree about progress. LATEST_INTENT unless said otherwise. */
+  /** Which report wins when devices disagree about progress; LATEST_INTENT by default. */
   readonly policy?: { readonly resume?: ResumePolicy };
-  /** DURABLE unless said otherwise. */
+  /** DURABLE by default. */
   readonly persistence?: Persistence;
-  /** Of TTL: how long a unit lives after its last change. */
+  /** For TTL: how long a unit lives after its last change. */
   readonly ttlSeconds?: number;
-  /** Of each person. 5 MiB and 5,000 entries unless said otherwise. */
+  /** Per person; 5 MiB and 5,000 entries by default. */
   readonly quota?: { readonly bytes?: number; readonly entries?: number };
-  /** The oldest version whose clients may still push; 1 unless said otherwise. */
+  /** The oldest version whose clients may still push; 1 by default. */
   readonly minClientVersion?: number;
-  /** How what was written under the version before is read. */
+  /** How entries of the previous version are read. */
   readonly lens?: readonly z.input<typeof LensStep>[];
 }
 
 /**
- * The definition, as JSON to publish: `npm run continuo-state -- namespaces publish <file>`. Throws ZodError for what no
- * definition may say.
+ * Returns the definition as JSON to publish: `npm run continuo-state -- namespaces publish <file>`. Throws ZodError if
+ * it is invalid.
  */
 export function defineNamespace(options: NamespaceOptions): NamespaceDefinition {
   const { policy, quota, persistence = "DURABLE", ttlSeconds = null, minClientVersion = 1, lens = [] } = options;
@@ -49,26 +49,29 @@ export const register = (value: Schema): FieldDefinition => described("REGISTER"
 export const max = (value: Schema = z.number()): FieldDefinition => described("MAX", value);
 /** The smallest number wins. */
 export const min = (value: Schema = z.number()): FieldDefinition => described("MIN", value);
-/** A sum of steps. */
+/** A sum of deltas. */
 export const counter = (): FieldDefinition => ({ kind: "COUNTER", schema: {} });
-/** Elements are texts. */
+/** A set of strings. */
 export const set = (element: Schema = z.string()): FieldDefinition => described("SET", element);
-/** Members by name, a register each: an object, or a record, of what they hold. Any of them may be missing. */
+/** Members by name, each a register, described by an object or a record. Any member may be missing. */
 export const map = (members: Schema): FieldDefinition => ofMembers("MAP", members);
-/** Elements in an order. */
+/** An ordered list of elements. */
 export const list = (element: Schema): FieldDefinition => described("LIST", element);
-/** Where somebody is in a film or a book, device by device. */
+/** Progress through a film or a book, per device. */
 export const progress = (): FieldDefinition => ({ kind: "PROGRESS", schema: {} });
-/** What is written and then sent or discarded: an object of its fields, any of which may be missing. */
+/**
+ * Work that is edited and then submitted or discarded, described by an object of its fields, any of which may be
+ * missing.
+ */
 export const draft = (fields: Schema): FieldDefinition => ofMembers("DRAFT", fields);
-/** Long text that several write at once. */
+/** Long text that several devices edit concurrently. */
 export const text = (): FieldDefinition => ({ kind: "TEXT", schema: {} });
-/** Sealed by a device (`packages/encryption`, or an application's own way): nobody here can look into it. */
+/** Sealed by a device (with `packages/encryption`, or the application's own way): the server cannot read it. */
 export const opaque = (): FieldDefinition => ({ kind: "OPAQUE", schema: {} });
 
 /**
- * As JSON Schema. Throws for what it cannot say (transforms, dates, bigints). It cannot say refinements either: those
- * hold in the application alone.
+ * Converts a zod schema to JSON Schema. Throws for what JSON Schema cannot express (transforms, dates, bigints).
+ * Refinements are lost silently: they hold only in the application.
  */
 function described(kind: KindName, schema: Schema): FieldDefinition {
   const {
@@ -77,7 +80,7 @@ function described(kind: KindName, schema: Schema): FieldDefinition {
     ...made
   } = z.toJSONSchema(schema, {
     override: ({ jsonSchema }) => {
-      // A value is one of these by its discriminator, so that it never is two.
+      // The discriminator already makes the alternatives exclusive.
       if (jsonSchema.oneOf === undefined) return;
       jsonSchema.anyOf = jsonSchema.oneOf;
       delete jsonSchema.oneOf;
@@ -93,7 +96,7 @@ function ofMembers(kind: KindName, schema: Schema): FieldDefinition {
   return { kind, schema: members };
 }
 
-/** What `z.json()` becomes. Whatever comes in is JSON. */
+/** The schema of `z.json()`, which constrains nothing: every incoming value is JSON. */
 function anyJson(): JsonSchema {
   const { $schema: _, "~standard": __, ...made } = z.toJSONSchema(z.json());
   return JSON.parse(JSON.stringify(made));

@@ -1,6 +1,7 @@
 /**
- * The definition of a namespace: plain JSON that says how each of its fields merges, which values it takes, how long and
- * how much is kept. Applications publish it; once published it never changes, and what changes is a further one.
+ * The definition of a namespace: plain JSON that declares how each of its fields merges, which values it takes, and how
+ * long and how much is stored. Applications publish it. A published definition never changes; a change is a new
+ * definition.
  */
 import { isJson, isText, jsonBytes, KIND_NAMES, MAX_NAME_CHARACTERS, type KindName } from "@continuo/merge";
 import * as z from "zod/mini";
@@ -31,8 +32,8 @@ const Schema = z.custom<JsonSchema>((value) => isJson(value) && isSchema(value),
 const FieldDefinition = z.strictObject({
   kind: z.enum(KIND_NAMES),
   /**
-   * Of a value (REGISTER, MAX, MIN), of an element (SET, LIST), of the object of all members, each of which may be
-   * missing (MAP, DRAFT). Other kinds take what they take: {}.
+   * The schema of a value (REGISTER, MAX, MIN), of an element (SET, LIST), or of the object of all members, each of
+   * which may be missing (MAP, DRAFT). Other kinds have a fixed shape: {}.
    */
   schema: Schema,
 });
@@ -44,23 +45,23 @@ const DESCRIBED: readonly KindName[] = ["REGISTER", "MAX", "MIN", "SET", "LIST",
 export const NamespaceDefinition = z
   .strictObject({
     name: z.string().check(z.regex(/^[a-z][a-z0-9._-]{0,63}$/, "expected a name in lower case, at most 64 characters")),
-    /** Raised when what old clients wrote, or would write, is no longer valid as it is. */
+    /** Raised when what old clients wrote, or would write, is no longer valid unchanged. */
     version: Version,
     fields: z
       .record(FieldName, FieldDefinition)
       .check(z.refine((fields) => Object.keys(fields).length > 0, "expected a field")),
     policy: z.strictObject({ resume: z.enum(RESUME_POLICIES) }),
     persistence: z.enum(PERSISTENCES),
-    /** Of TTL: from the last change of a unit on; null for the others. */
+    /** For TTL: counted from a unit's last change; null otherwise. */
     ttlSeconds: z.nullable(z.int().check(z.gte(1), z.lte(MAX_TTL_SECONDS))),
-    /** What each person may keep in it. */
+    /** What each person may store in it. */
     quota: z.strictObject({
       bytes: z.int().check(z.gte(1)),
       entries: z.int().check(z.gte(1), z.lte(2_147_483_647)),
     }),
     /** The oldest version whose clients may still push. */
     minClientVersion: Version,
-    /** How what was written under the version before is read under this one. */
+    /** How entries of the previous version are read under this one. */
     lens: z.array(LensStep).check(z.maxLength(256)),
   })
   .check(
@@ -86,7 +87,7 @@ export const NamespaceDefinition = z
   );
 export type NamespaceDefinition = z.infer<typeof NamespaceDefinition>;
 
-/** What `fields` say about one of them; undefined where there is no such field. */
+/** The definition of one field; undefined when there is no such field. */
 export function fieldOf({ fields }: Pick<NamespaceDefinition, "fields">, field: string): FieldDefinition | undefined {
   if (field === OTHERS) return undefined;
   if (Object.hasOwn(fields, field)) return fields[field];

@@ -1,4 +1,4 @@
-/** For tests: a validator's word. */
+/** For tests: a JSON Schema validator. */
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { Fits } from "./narrowing.ts";
 

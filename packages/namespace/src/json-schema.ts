@@ -1,10 +1,10 @@
-/** JSON Schema as data: what of it we look into, and how. Judging values by it is a validator's. */
+/** JSON Schema as data: the parts that this package inspects. Validating values is the validator's job. */
 import type { Json } from "@continuo/merge";
 
-/** Draft 2020-12, without the boolean form at the top. */
+/** Draft 2020-12, without boolean schemas at the top level. */
 export type JsonSchema = { readonly [keyword: string]: Json };
 
-/** Keywords that say nothing about which values are valid. */
+/** Keywords that do not affect which values are valid. */
 const ANNOTATIONS = new Set([
   "$schema",
   "$id",
@@ -24,12 +24,12 @@ export function isSchema(value: Json | undefined): value is JsonSchema {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What decides: a schema without its annotations. */
+/** The constraints of a schema: everything but its annotations. */
 export function constraintsOf(schema: JsonSchema): JsonSchema {
   return Object.fromEntries(Object.entries(schema).filter(([keyword]) => !ANNOTATIONS.has(keyword)));
 }
 
-/** The members of an object that must be there. */
+/** The required members of an object. */
 export function requiredOf(schema: JsonSchema): readonly string[] {
   const { required } = schema;
   return Array.isArray(required) ? required.filter((name): name is string => typeof name === "string") : [];
@@ -40,7 +40,7 @@ export function propertiesOf(schema: JsonSchema): JsonSchema {
   return isSchema(schema["properties"]) ? schema["properties"] : {};
 }
 
-/** What `$ref` stands for within `root`; undefined for what is not in it. */
+/** Resolves `$ref` within `root`; undefined when it is not found there. */
 export function resolveReference(root: JsonSchema, reference: Json): Json | undefined {
   if (typeof reference !== "string" || !/^#(\/|$)/.test(reference)) return undefined;
   let found: Json | undefined = root;
@@ -51,7 +51,7 @@ export function resolveReference(root: JsonSchema, reference: Json): Json | unde
   return found;
 }
 
-/** The same whatever the order of members. */
+/** JSON with sorted members, so that equal values give the same text. */
 export function canonical(value: Json): string {
   return JSON.stringify(value, (_, member: Json) =>
     isSchema(member) ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1))) : member,

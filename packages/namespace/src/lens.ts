@@ -1,6 +1,6 @@
 /**
- * A lens: how what was written under one version of a namespace is read under the next, said as data. No code of an
- * application runs for it, and reading changes nothing that is stored.
+ * A lens: declares, as data, how entries of one namespace version are read under the next. It runs no application code,
+ * and reading changes nothing stored.
  */
 import { isJson, MAX_NAME_CHARACTERS, type Json, type KindName, type Payload } from "@continuo/merge";
 import { PAYLOADS, STATES } from "@continuo/merge/protocol";
@@ -8,17 +8,23 @@ import * as z from "zod/mini";
 import { isSchema, propertiesOf, requiredOf, type JsonSchema } from "./json-schema.ts";
 
 const Name = z.string().check(z.minLength(1), z.maxLength(MAX_NAME_CHARACTERS));
-/** Members of members of a field's values; of each element of a LIST; of the members of a MAP or DRAFT. [] is the field. */
+/**
+ * The path of a member within a field's value (REGISTER), each element (LIST), or the object of all members (MAP,
+ * DRAFT); [] is the field itself.
+ */
 const Path = z._default(z.array(Name).check(z.maxLength(32)), []);
 const Value = z.custom<Json>((value) => isJson(value), { error: "expected JSON" });
 
-/** Steps are taken in their order; `field` is the name at that point. */
+/** Steps apply in order; `field` is the field's name at that point. */
 export const LensStep = z.discriminatedUnion("step", [
-  /** Has another name. What is stored stays where it is. */
+  /** Renames a field or member. What is stored stays where it is. */
   z.strictObject({ step: z.literal("RENAME"), field: Name, path: Path, to: Name }),
-  /** Is not shown any more. */
+  /** Hides a field or member. */
   z.strictObject({ step: z.literal("DROP"), field: Name, path: Path }),
-  /** Of a member: its value where it is missing. Of a field: what is shown for a value that the new version does not take. */
+  /**
+   * For a member: its value where it is missing. For a field: the value shown in place of one that the new version does
+   * not take.
+   */
   z.strictObject({ step: z.literal("DEFAULT"), field: Name, path: Path, value: Value }),
 ]);
 export type LensStep = z.infer<typeof LensStep>;
@@ -27,13 +33,13 @@ export type LensStep = z.infer<typeof LensStep>;
 export interface FieldLens {
   /** Its name under the new version; undefined when it is dropped. */
   readonly field: string | undefined;
-  /** Of its values, in their order. */
+  /** The steps for the field's values, in order. */
   readonly steps: readonly LensStep[];
-  /** Shown for what the new version does not take. */
+  /** The value shown in place of one that the new version does not take. */
   readonly fallback: { readonly value: Json } | undefined;
 }
 
-/** What `lens` does with what was `field`. */
+/** The part of `lens` that applies to the field previously called `field`. */
 export function lensFor(lens: readonly LensStep[], field: string): FieldLens {
   let name: string | undefined = field;
   let fallback: FieldLens["fallback"];
@@ -48,7 +54,7 @@ export function lensFor(lens: readonly LensStep[], field: string): FieldLens {
   return { field: name, steps, fallback };
 }
 
-/** One value under the new version, which `takes` it; undefined when there is none. */
+/** Lifts one value to the new version, which accepts it if `takes` does; undefined when nothing is left. */
 export function liftValue(lens: FieldLens, value: Json, takes: (value: Json) => boolean): Json | undefined {
   const lifted = lens.steps.reduce(
     (held, step) => along(held, step.path, (parent, name) => take(step, parent, name)),
@@ -57,7 +63,10 @@ export function liftValue(lens: FieldLens, value: Json, takes: (value: Json) => 
   return takes(lifted) ? lifted : lens.fallback?.value;
 }
 
-/** A unit's state under the new version: each value that it holds is lifted, what is no longer taken is left out. */
+/**
+ * Lifts a unit's state to the new version: every value in it is lifted, and values that are no longer taken are left
+ * out.
+ */
 export function liftState(kind: KindName, state: Json, lens: FieldLens, takes: (value: Json) => boolean): Json {
   const lift = (value: Json): Json | undefined => liftValue(lens, value, takes);
   const liftMember = (name: string, write: { readonly value: Json; readonly deleted: boolean }) =>
@@ -103,7 +112,7 @@ export function liftState(kind: KindName, state: Json, lens: FieldLens, takes: (
   }
 }
 
-/** A change under the new version; undefined when nothing is left of it. `payload` has passed `parsePayload`. */
+/** Lifts a change to the new version; undefined when nothing is left of it. `payload` has passed `parsePayload`. */
 export function liftPayload(
   kind: KindName,
   payload: Json,
@@ -160,7 +169,7 @@ function liftRegisters<One extends Register>(
   });
 }
 
-/** What becomes of a member that holds nothing: it is there, or it is dropped. */
+/** Lifts a member without a value: it stays or is dropped. */
 function withoutTaking(lens: FieldLens, name: string): Json | undefined {
   return liftValue(lens, { [name]: null }, () => true);
 }
@@ -171,7 +180,7 @@ function memberOf(object: Json | undefined, name: string): Json | undefined {
 
 type Members = { readonly [name: string]: Json };
 
-/** Changes the object that holds the last member of `path`, if there is one. */
+/** Applies `change` to the object that holds the last member of `path`, if there is one. */
 function along(value: Json, path: readonly string[], change: (parent: Members, name: string) => Members): Json {
   const [name, ...rest] = path;
   if (name === undefined || !isSchema(value)) return value;
@@ -188,7 +197,7 @@ function take(step: LensStep, parent: Members, name: string): Members {
   return step.step === "RENAME" ? { ...others, [step.to]: moved } : others;
 }
 
-/** What is valid under `schema`, once `step` was taken: a schema of it, or why the step cannot be taken. */
+/** The schema of values valid under `schema` after `step`, or why the step cannot be applied. */
 export function liftSchema(schema: JsonSchema, step: LensStep, path = step.path): JsonSchema | string {
   const [name, ...rest] = path;
   if (name === undefined) return schema;

@@ -1,6 +1,6 @@
 /**
- * Whether one JSON Schema takes all that another took, as far as that can be shown. What cannot be shown counts as
- * narrower, so nothing valid ever becomes invalid unannounced.
+ * Whether one JSON Schema accepts everything that another accepted, as far as that can be proven. What cannot be proven
+ * counts as narrower, so valid data never becomes invalid unnoticed.
  */
 import type { Json } from "@continuo/merge";
 import {
@@ -13,7 +13,7 @@ import {
   type JsonSchema,
 } from "./json-schema.ts";
 
-/** Whether `value` is valid under `schema`: a validator's word. */
+/** Whether `value` is valid under `schema`, as a validator says. */
 export type Fits = (schema: JsonSchema, value: Json) => boolean;
 
 export interface Narrowing {
@@ -27,11 +27,11 @@ interface Comparison {
   readonly before: JsonSchema;
   readonly after: JsonSchema;
   readonly fits: Fits;
-  /** Pairs that are being compared further out: schemas may hold themselves. */
+  /** Pairs being compared in an enclosing call: schemas may be recursive. */
   readonly assumed: ReadonlySet<string>;
 }
 
-/** Every way in which `after` takes less than `before`; `path` is where they stand. */
+/** Every way in which `after` accepts less than `before`; `path` is their location. */
 export function narrowings(before: JsonSchema, after: JsonSchema, path: string, fits: Fits): readonly Narrowing[] {
   return compare(before, after, path, { before, after, fits, assumed: new Set() });
 }
@@ -63,7 +63,7 @@ function compare(old: Json, next: Json, path: string, within: Comparison): reado
       .filter((value) => !fitsWithin(is, value, within))
       .map((value) => ({ path, why: `no longer takes ${JSON.stringify(value)}` }));
 
-  // Each of these alone is at least what was taken, so one that is covered is enough.
+  // Each part alone accepts at least what `was` did, so covering one of them is enough.
   const wholes = partsOf(was, within.before);
   if (wholes !== undefined) {
     const found = wholes.map((branches) => branches.flatMap((branch) => compare(branch, is, path, inner)));
@@ -76,13 +76,13 @@ function compare(old: Json, next: Json, path: string, within: Comparison): reado
   return Object.keys(is).flatMap((keyword) => byKeyword(keyword, was, is, path, inner));
 }
 
-/** A list of types is a choice. */
+/** Turns a list of types into a choice of schemas. */
 function split(schema: JsonSchema): JsonSchema {
   const { type, ...rest } = schema;
   return Array.isArray(type) ? { allOf: [{ anyOf: type.map((one) => ({ ...rest, type: one })) }] } : schema;
 }
 
-/** Ways to see a schema as a choice of simpler ones; undefined for one that is simple. */
+/** The parts of a schema as choices of simpler ones; undefined for a simple schema. */
 function partsOf(was: JsonSchema, root: JsonSchema): readonly (readonly Json[])[] | undefined {
   const { $ref, allOf, anyOf, ...rest } = was;
   if ($ref === undefined && allOf === undefined && anyOf === undefined) return undefined;
@@ -165,9 +165,9 @@ function isBound(keywords: readonly string[], keyword: string, old: Json | undef
   return keywords.includes(keyword) && typeof old === "number" && typeof next === "number";
 }
 
-/** What an object took as a member. */
+/** The schema of an object's member `name`. */
 function memberOf(was: JsonSchema, name: string): Json {
-  // Patterns may take what neither names nor the rest do.
+  // Patterns may accept members that neither `properties` nor `additionalProperties` does.
   if (was["patternProperties"] !== undefined) return true;
   const properties = propertiesOf(was);
   return (Object.hasOwn(properties, name) ? properties[name] : was["additionalProperties"]) ?? true;

@@ -1,4 +1,4 @@
-/** `state …`: a person's state as a file, taken in from one, and erased, for an operator. */
+/** `state …`: an operator's commands to export, import and erase a person's state. */
 import { createWriteStream } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -133,7 +133,7 @@ Example: state import --user 0199… --file ada.ndjson --dry-run`,
     );
 };
 
-/** A file that can be read twice; what comes over standard input is put aside first. */
+/** Opens a file that can be read twice; standard input is first copied to a temporary file. */
 async function openArchive(
   operator: Operator,
   path: string,

@@ -1,4 +1,7 @@
-/** Archives in Postgres: out in one snapshot, by the index that pulls use; in under the lock of the user's head row. */
+/**
+ * Archives in Postgres: exported from one snapshot along the index that pulls use, imported under the lock of the
+ * user's head row.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 import { inTransaction } from "@continuo/database";
 import { AppError } from "@continuo/errors";
@@ -16,7 +19,10 @@ import type { IntakeStore, Met, StandingUnit } from "./intake.ts";
 /** A part ends after the unit that passes this many bytes. */
 const PART_BYTES = 512 * 1024;
 const PART_ROWS = 1_000;
-/** How long a part may be left untaken, and all of it take: a snapshot holds a connection, and rows from being vacuumed. */
+/**
+ * How long a part may wait to be consumed, and how long the whole export may take: a snapshot holds a connection and
+ * delays vacuum.
+ */
 const PART_WITHIN_MS = 20_000;
 const ALL_WITHIN_MS = 10 * 60_000;
 
@@ -34,7 +40,7 @@ const HEADER = `
   ) AS found
   WHERE head.user_id = $1`;
 
-/** $2 the last revision that was read, $3 the server's clock, $4 how many. */
+/** $2: the last revision read, $3: the server's clock, $4: how many. */
 const UNITS = `
   SELECT page.*, CASE WHEN kind = 'TEXT' THEN ${textUpdatesOf("$1", "page")} END AS updates
   FROM (
@@ -84,7 +90,7 @@ export function createArchiveStore(
         if (isHeld) connection.release(cause);
         isHeld = false;
       };
-      // The connection goes when its time is up, also while nobody comes for the next part.
+      // Releases the connection at the deadline, even while nobody asks for the next part.
       const giveUp = (): void => {
         slow.abort();
         release(new Error("an export was too slow"));
@@ -153,7 +159,7 @@ async function* partsOf(connection: PoolClient, userId: string): AsyncIterable<P
   }
 }
 
-/** What has expired is what was deleted, and a text is whole. */
+/** Archives an expired unit as deleted, and a text as one compacted document. */
 function archived(row: UnitRow): ArchivedUnit {
   const { namespace, key, field, kind, deleted, rev, schemaVersion, ms, removedMs, expiresAt, expired } = row;
   const stored = stateOf(row);
@@ -173,7 +179,7 @@ function archived(row: UnitRow): ArchivedUnit {
 
 const LOCK_HEAD = lockHead(`epoch, rev::float8, ${SERVER_NOW}::float8 AS server_now, entries, bytes::float8, usage`);
 
-/** A statement of its own: its snapshot must be younger than the lock. $2 to $4 are one element a unit. */
+/** A separate statement: its snapshot must be younger than the lock. $2 to $4 have one element per unit. */
 const READ_STANDING = `
   SELECT entry.namespace, entry.key, entry.field, entry.kind, entry.state, entry.rev::float8, entry.schema_version,
          entry.bytes, entry.removed_ms::float8, entry.ms::float8,

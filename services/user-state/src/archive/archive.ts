@@ -1,7 +1,7 @@
 /**
- * A person's state as a file of their own (NDJSON): a header, a line for each unit with all that merges in it, for what
- * their devices were doing, for each answer and each replica that is remembered, and an end that counts and sums up the
- * lines before it, so that a file that was cut short shows. Taking one in is `intake.ts`.
+ * A person's state as a file of their own (NDJSON): a header; a line for each unit with its full merge state, for each
+ * activity, each stored outcome and each known replica; and an end line with counts and a checksum of the lines before
+ * it, so that truncation shows. `intake.ts` imports one.
  */
 import { createHash } from "node:crypto";
 import { AppError } from "@continuo/errors";
@@ -9,16 +9,16 @@ import { KIND_NAMES, type Json, type KindName } from "@continuo/merge";
 import { z } from "zod";
 import type { UnitName } from "../entry/unit.ts";
 
-/** Over HTTP. */
+/** The media type of an archive over HTTP. */
 export const ARCHIVE_TYPE = "application/x-ndjson";
 const FORMAT = 1;
 
-/** The header: where in its history the state was, and by which versions of namespaces it is to be read. */
+/** The header: the state's position in its history, and the namespace versions to read it by. */
 export interface ArchiveHeader {
   readonly userId: string;
   readonly epoch: string;
   readonly rev: number;
-  /** Deletions up to here may have been forgotten. */
+  /** Deletions up to this revision may have been forgotten. */
   readonly prunedRev: number;
   /** The server's clock, milliseconds since the epoch. */
   readonly at: number;
@@ -27,15 +27,18 @@ export interface ArchiveHeader {
 
 export interface ArchivedUnit extends UnitName {
   readonly kind: KindName;
-  /** Whole: of a text the compacted document. */
+  /** Complete; for a TEXT the compacted document. */
   readonly state: Json;
   readonly deleted: boolean;
   readonly rev: number;
   readonly schemaVersion: number;
-  /** When it changed last, by effective stamps; when the oldest removal was made that it remembers. Milliseconds. */
+  /**
+   * The time of its last change by effective stamp, and (`removedMs`) of the oldest removal it remembers, in
+   * milliseconds since the epoch.
+   */
   readonly ms: number;
   readonly removedMs: number | null;
-  /** When its time is up, milliseconds since the epoch; null: never. */
+  /** When it expires, in milliseconds since the epoch; null: never. */
   readonly expiresAt: number | null;
 }
 
@@ -49,13 +52,16 @@ export type Part =
 
 export interface ArchiveStore {
   /**
-   * All that is kept of a user at one moment, in parts of bounded size. Whoever leaves a part untaken for long loses it:
-   * throws UNAVAILABLE, EXPORT_TOO_SLOW. Empty for whom nothing was ever kept of.
+   * A user's whole stored state at one moment, in parts of bounded size; empty for a user without any. Throws
+   * UNAVAILABLE, EXPORT_TOO_SLOW when the consumer leaves a part unread for too long.
    */
   snapshot(userId: string): AsyncIterable<Part>;
 }
 
-/** The lines of a user's archive, a part at a time, read as they are taken. `told` hears how many units of how many there are. */
+/**
+ * The lines of a user's archive, one part at a time, read as they are consumed. `told` is called with the number of
+ * units done, and in total.
+ */
 export async function* archiveOf(
   store: ArchiveStore,
   userId: string,
@@ -92,7 +98,7 @@ export async function* archiveOf(
 }
 
 const Count = z.int().min(0);
-/** More than any history has: taken in, they are added to those of another. */
+/** Above any real history: imported revisions are added to those of another history. */
 const Rev = z.int().min(0).max(1e12);
 const Header = z
   .object({
@@ -103,7 +109,7 @@ const Header = z
     at: Count,
     namespaces: z.array(z.object({ name: z.string(), version: z.int().min(1) })),
   })
-  // A fence beyond all there is would have every reader start over, each time.
+  // A fence beyond the head would make every reader start over, each time.
   .refine(({ rev, prunedRev }) => prunedRev <= rev);
 const HeaderLine = z.strictObject({ archive: z.looseObject({ format: z.int().min(1) }) });
 const UnitLine = z.strictObject({
@@ -137,8 +143,8 @@ const EndLine = z.strictObject({
 });
 
 /**
- * The header and the counts of a whole file, by its lines alone. Throws BAD_USER_INPUT: ARCHIVE_FOREIGN, ARCHIVE_TOO_NEW,
- * ARCHIVE_TRUNCATED, ARCHIVE_DAMAGED (`details.line`).
+ * The header and counts of a complete file, checked by its lines alone. Throws BAD_USER_INPUT: ARCHIVE_FOREIGN,
+ * ARCHIVE_TOO_NEW, ARCHIVE_TRUNCATED, ARCHIVE_DAMAGED (`details.line`).
  */
 export async function inspectArchive(
   lines: AsyncIterable<string>,
@@ -168,7 +174,7 @@ export async function inspectArchive(
       continue;
     }
     const other = OtherLine.safeParse(value);
-    // The last line of a file that was cut short is half of one.
+    // The last line of a truncated file is incomplete.
     if (value === undefined) continue;
     if (!other.success) throw damaged(number);
     if ("activity" in other.data) counted.activities += 1;
@@ -184,7 +190,7 @@ export async function inspectArchive(
   return { header, counts: end };
 }
 
-/** The units of a file that was inspected. */
+/** The units of a file that has passed `inspectArchive`. */
 export async function* unitsIn(lines: AsyncIterable<string>): AsyncIterable<ArchivedUnit> {
   for await (const line of lines) {
     const parsed = UnitLine.safeParse(parse(line));

@@ -1,7 +1,7 @@
 /**
- * Taking an archive in: each unit is joined with what stands by its kind, as two replicas' states that know nothing of each
- * other. What its changes were called in their own history, revisions, moves behind all that anybody here has seen. Taken
- * in twice is the same as once. Answers, replicas and activities are of devices and their moment: they are left out.
+ * Imports an archive: each unit is joined with the current one by its kind, as the independent states of two replicas.
+ * The revisions of its own history are shifted beyond everything that replicas here have seen. Importing twice has the
+ * same effect as once. Outcomes, replicas and activities belong to devices and a moment, and are left out.
  */
 import { AppError } from "@continuo/errors";
 import { expire, type Json } from "@continuo/merge";
@@ -23,13 +23,13 @@ import { liftUnit } from "../namespace/versions.ts";
 import type { ArchivedUnit, ArchiveHeader } from "./archive.ts";
 import { isPlausible } from "./plausible.ts";
 
-/** A unit as it stands here. */
+/** The current unit here. */
 export interface StandingUnit extends Unit {
   readonly ms: number;
   readonly expiresAt: number | null;
 }
 
-/** What a batch meets, read under the lock of the user's head row. */
+/** What a batch of units meets, read under the lock of the user's head row. */
 export interface Met {
   readonly epoch: string;
   readonly rev: number;
@@ -47,7 +47,7 @@ export interface TakenIn extends UnitName, StandingUnit {
 
 export interface Decision {
   readonly rev: number;
-  /** At least; 0 leaves it. */
+  /** The minimum; 0 leaves it unchanged. */
   readonly prunedRev: number;
   readonly usage: Usage;
   readonly changes: readonly TakenIn[];
@@ -55,8 +55,8 @@ export interface Decision {
 
 export interface IntakeStore {
   /**
-   * One transaction under the lock of the user's head row (made with `newEpoch` if there is none): reads, has `decide`
-   * decide, stores unless `dryRun`.
+   * Runs one transaction under the lock of the user's head row (created with `newEpoch` if missing): reads, calls
+   * `decide`, and stores unless `dryRun`.
    */
   take(
     request: { userId: string; newEpoch: string; units: readonly UnitName[]; dryRun: boolean },
@@ -79,11 +79,11 @@ type Reason = (typeof REASONS)[number];
 
 /** What became of the units of an archive. */
 export interface IntakeCounts {
-  /** Those that changed something. */
+  /** Units that changed something. */
   readonly merged: number;
-  /** Everything in them stood already. */
+  /** Units whose content was already there. */
   readonly unchanged: number;
-  /** Their time was up. */
+  /** Units that had expired. */
   readonly expired: number;
   readonly refused: number;
   readonly reasons: Readonly<Partial<Record<Reason, number>>>;
@@ -93,8 +93,8 @@ export interface IntakeCounts {
 const BATCH = 200;
 
 /**
- * Takes an inspected archive in for `userId`, batch by batch; `signal` stops it between two. Resolves to what was done, and
- * whether that was all. Throws BAD_USER_INPUT: ARCHIVE_FROM_FUTURE.
+ * Imports an inspected archive for `userId`, batch by batch; `signal` stops it between two. Resolves to what was done,
+ * and whether that was everything. Throws BAD_USER_INPUT: ARCHIVE_FROM_FUTURE.
  */
 export async function takeIn(
   options: { store: IntakeStore; namespaces: Namespaces; newEpoch: () => string; quota: Amount | undefined },
@@ -111,15 +111,15 @@ export async function takeIn(
   const { userId, header, units, dryRun, signal, progress } = request;
   const counts = { merged: 0, unchanged: 0, expired: 0, refused: 0 };
   const reasons: Partial<Record<Reason, number>> = {};
-  /** How far revisions move; null when what comes is of this very history. */
+  /** How far revisions are shifted; null when the archive is from this very history. */
   let shift: number | null | undefined;
   let rev = 0;
   let done = 0;
-  /** Of a dry run: what the batches before would have made of it. */
+  /** In a dry run: the usage after the previous batches. */
   let usage: Usage | undefined;
 
   function decide(batch: readonly ArchivedUnit[], known: ReadonlyMap<string, Namespace>, met: Met): Decision {
-    // What is in it would win over all that is written until then.
+    // Its content would win over everything written until then.
     if (header.at > met.serverNow)
       throw new AppError(
         "BAD_USER_INPUT",
@@ -134,7 +134,7 @@ export async function takeIn(
     let held = (dryRun ? usage : undefined) ?? met.usage;
     const changes: TakenIn[] = [];
     if (shift === null) {
-      // It is in what stands, or was removed from it since.
+      // The current state already contains it, or it was removed since.
       counts.unchanged += batch.length;
       return { rev: met.rev, prunedRev: 0, usage: held, changes };
     }
@@ -217,7 +217,7 @@ function join(
 
   const kind = kindNamed(kindName);
   const [version, stands, comes] = sameVersion(namespace, unit, standing);
-  /** Nothing comes back of what is over, here or there. */
+  /** The state, or what remains of it if it has expired, here or in the archive. */
   const leftOf = (held: Json, expiresAt: number | null): Json =>
     expiresAt !== null && expiresAt <= serverNow ? expire(kind, held) : held;
   let state: Json;
@@ -257,7 +257,7 @@ function join(
   };
 }
 
-/** Both states under one version: their own where it is the same, else the newest. */
+/** Brings both states to one version: their own if it is the same, otherwise the newest. */
 function sameVersion(
   namespace: Namespace,
   unit: ArchivedUnit,

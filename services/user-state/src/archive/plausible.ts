@@ -1,9 +1,9 @@
-/** Whether what a file says of a unit's history may be so: a state that no history has would stand here for ever. */
+/** Whether a unit's archived history is possible: a state that no history could produce would stand here for ever. */
 import type { Json, KindName, Stamp } from "@continuo/merge";
 import { MAX_GENERATION, STATES } from "@continuo/merge/protocol";
 import * as z from "zod/mini";
 
-/** What a state says of its history. */
+/** What a state records of its history. */
 interface History {
   readonly writes: readonly (Written | null)[];
   readonly generation?: number;
@@ -15,7 +15,7 @@ interface Written {
   readonly baseRev?: number;
 }
 
-/** Undefined for what is no state of the kind. */
+/** Reads the history of a state; undefined for a state that is invalid for the kind. */
 const reader =
   <State>(schema: z.ZodMiniType<State>, read: (state: State) => History) =>
   (state: Json): History | undefined => {
@@ -48,7 +48,7 @@ const READERS: Readonly<Record<KindName, (state: Json) => History | undefined>> 
   TEXT: reader(STATES.TEXT, ({ generation }) => ({ writes: [], generation })),
 };
 
-/** A state of this kind that can have been made by revision `rev` and the moment `at`. */
+/** Whether a state of this kind can have been produced by revision `rev` and time `at`. */
 export function isPlausible(
   kind: KindName,
   state: Json,

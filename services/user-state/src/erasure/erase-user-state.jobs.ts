@@ -1,8 +1,8 @@
-/** Identity says that a user was deleted: nothing of theirs is kept. Said again, it erases what may have come meanwhile. */
+/** Erases all state of a user whom identity reports as deleted. A repeated event erases what may have arrived since. */
 import type { JobHandler, UserEvent } from "@continuo/signals";
 import type { Erase } from "./erasure.ts";
 
-/** The handler; the receipt goes to the log. */
+/** The job handler; it logs the receipt. */
 export function createEraseUserState(erase: Erase): JobHandler<UserEvent> {
   return async ({ userId }, { logger }) => {
     const { at, namespaces, outcomes, replicas } = await erase({ userId, namespaces: undefined });

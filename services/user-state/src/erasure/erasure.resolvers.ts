@@ -11,7 +11,7 @@ const EraseInput = z.object({
     .transform((names) => names ?? undefined),
 });
 
-/** What is to be gone. */
+/** Resolvers for erasure. */
 export const erasureResolvers = {
   Mutation: {
     eraseState: (_parent, args, context) => {

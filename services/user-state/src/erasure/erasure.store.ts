@@ -1,10 +1,10 @@
-/** Erasure in Postgres: rows are deleted, and the head row that is left says only when. */
+/** Erasure in Postgres: rows are deleted; the remaining head row records only when. */
 import { inTransaction } from "@continuo/database";
 import type { Pool, PoolClient } from "pg";
 import { lockHead } from "../database/user-head.ts";
 import type { ErasureReceipt, ErasureStore } from "./erasure.ts";
 
-/** $2 are namespaces, or null for all. */
+/** $2: namespaces, or null for all. */
 const deleteFrom = (table: string): string => `
   WITH erased AS (
     DELETE FROM user_state.${table} WHERE user_id = $1 AND ($2::text[] IS NULL OR namespace = ANY ($2)) RETURNING namespace
@@ -13,10 +13,10 @@ const deleteFrom = (table: string): string => `
 
 const ERASE_OUTCOMES = "DELETE FROM user_state.op_outcomes WHERE user_id = $1";
 const ERASE_REPLICAS = "DELETE FROM user_state.sync_clients WHERE user_id = $1";
-/** The texts may name what was written; which namespace they are of, they do not say. */
+/** Messages may quote erased values, and do not say which namespace they belong to. */
 const EMPTY_OUTCOMES = "UPDATE user_state.op_outcomes SET message = NULL WHERE user_id = $1 AND message IS NOT NULL";
 
-/** A revision of its own, so that whoever is told of it looks again. */
+/** Takes its own revision, so that readers who are poked read again. */
 const RENEW_HEAD = `
   UPDATE user_state.user_heads
   SET epoch = $3, rev = rev + 1, activity_rev = activity_rev + 1, activities_erased_rev = activity_rev + 1,
@@ -32,7 +32,7 @@ const RENEW_HEAD = `
   WHERE user_id = $1
   RETURNING rev::float8, activity_rev::float8, statement_timestamp() AS at`;
 
-/** Carries the receipt of what is to be undone. */
+/** Rolls back a dry run, and carries its receipt. */
 class DryRun extends Error {
   readonly receipt: ErasureReceipt;
   constructor(receipt: ErasureReceipt) {
@@ -41,7 +41,7 @@ class DryRun extends Error {
   }
 }
 
-/** Erasure of what the `user_state` schema keeps, through `pool`. */
+/** Erases rows of the `user_state` schema, through `pool`. */
 export function createErasureStore(pool: Pool): ErasureStore {
   return {
     erase: ({ userId, namespaces, newEpoch, dryRun }) =>

@@ -1,6 +1,6 @@
 /**
- * Erasure: what is kept of a person is deleted for good, and stays away. A new epoch makes every replica start over; the
- * head row remembers at which revision it was, so that nothing comes back that was made without knowing of it.
+ * Erasure: a person's stored state is deleted permanently, and stays away. A new epoch makes every replica start over;
+ * the head row records the revision of the erasure, so that changes made without knowing of it cannot return.
  */
 import type { Viewer } from "@continuo/access";
 import type { Announce } from "../activity/activity.ts";
@@ -8,10 +8,10 @@ import type { Namespaces } from "../namespace/namespace.ts";
 import { assertRecentSignIn } from "../recent-sign-in.ts";
 import { assertKnown } from "../stream/stream.ts";
 
-/** What was erased: counts, and nothing of what it was. */
+/** What was erased: counts only, none of the content. */
 export interface ErasureReceipt {
   readonly at: Date;
-  /** The epoch that begins with it. */
+  /** The epoch that starts with this erasure. */
   readonly epoch: string;
   readonly rev: number;
   readonly activityRev: number;
@@ -28,25 +28,25 @@ export interface ErasedNamespace {
   readonly activities: number;
 }
 
-/** Whose state, and how much of it. */
+/** Whose state to erase, and how much of it. */
 export interface ErasureRequest {
   readonly userId: string;
-  /** Undefined: all there is, also in namespaces that are no more, and the replicas with it. */
+  /** Undefined: everything, including namespaces that no longer exist, and the replicas. */
   readonly namespaces: readonly string[] | undefined;
 }
 
 export interface ErasureStore {
   /**
-   * One transaction under the lock of the user's head row: a push is before it, and erased, or behind it, and refused.
-   * `dryRun` undoes it.
+   * Runs one transaction under the lock of the user's head row: a concurrent push either commits before it and is
+   * erased, or comes after it and is refused. `dryRun` rolls it back.
    */
   erase(request: ErasureRequest & { newEpoch: string; dryRun: boolean }): Promise<ErasureReceipt>;
 }
 
-/** Erases: for the person, for an operator, and for whoever hears that a user was deleted. Resolved means committed. */
+/** Erases state: for the person, for an operator, and when a user was deleted. Resolved means committed. */
 export type Erase = (request: ErasureRequest) => Promise<ErasureReceipt>;
 
-/** `announce` hears of it after the commit, so that live streams look again at once. */
+/** `announce` is called after the commit, so that live streams read again at once. */
 export function createErase(options: {
   store: ErasureStore;
   newEpoch: () => string;

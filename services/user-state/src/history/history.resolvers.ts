@@ -1,7 +1,7 @@
 import { requireViewer } from "@continuo/subgraph";
 import type { Resolvers } from "../generated/graphql.ts";
 
-/** What gave way. */
+/** Resolvers for lost writes. */
 export const historyResolvers = {
   Query: {
     stateHistory: async (_parent, unit, context) => [...(await context.history.of(requireViewer(context), unit))],

@@ -10,7 +10,7 @@ const READ = `
   WHERE user_id = $1 AND namespace = $2 AND key = $3 AND field = $4 AND kind IN ('REGISTER', 'OPAQUE')
     AND (expires_at IS NULL OR expires_at > statement_timestamp())`;
 
-/** One statement. */
+/** Reads histories through `pool`, in one statement. */
 export function createHistoryStore(pool: Pool): HistoryStore {
   return {
     async load(userId, { namespace, key, field }) {

@@ -1,6 +1,6 @@
 /**
- * History: the writes that lost unseen. To undo a merge is to write such a value again, by an op like every other; so nothing
- * here changes anything.
+ * History: the writes that lost unseen. A client undoes a merge by writing such a value again with a normal op, so this
+ * feature only reads.
  */
 import type { Viewer } from "@continuo/access";
 import { isText, type Stamp, type Json } from "@continuo/merge";
@@ -19,19 +19,19 @@ export interface StateWrite {
 }
 
 export interface HistoryStore {
-  /** Of a register by the name that it is stored by; undefined for what is none. */
+  /** Loads a register by its stored name; undefined when there is none. */
   load(userId: string, unit: UnitName): Promise<StoredHistory | undefined>;
 }
 
 interface StoredHistory {
   readonly state: Json;
   readonly schemaVersion: number;
-  /** The devices of its user's replicas, by the replicas' ids. */
+  /** The device of each of the user's replicas, by clientId. */
   readonly devices: Readonly<Record<string, string>>;
 }
 
 export interface History {
-  /** Latest first, as the newest version of the namespace has them. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
+  /** Latest first, in the newest namespace version. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
   of(viewer: Viewer, unit: UnitName): Promise<readonly StateWrite[]>;
 }
 
@@ -41,12 +41,12 @@ export function createHistory(options: { store: HistoryStore; namespaces: Namesp
     async of({ userId }, unit) {
       await assertKnown(namespaces, [unit.namespace]);
       const namespace = (await namespaces.find([unit.namespace])).get(unit.namespace);
-      // Names that Postgres does not take are names of nothing.
+      // Names that Postgres rejects cannot exist.
       if (namespace === undefined || !isText(unit.key) || !isText(unit.field)) return [];
       const field = storedName(namespace, unit.field, namespace.version);
       const known = await store.load(userId, { ...unit, field });
       const lifted = known && liftUnit(namespace, { ...known, field });
-      // A name that the field had in an older version is none any more.
+      // A former name of the field no longer identifies it.
       if (known === undefined || lifted?.field !== unit.field) return [];
       return STATES.REGISTER.parse(lifted.state).history.map(({ value, deleted, stamp }) => {
         const deviceId = known.devices[stamp.clientId];

@@ -1,4 +1,4 @@
-/** `namespaces …`: what applications publish, for an operator. */
+/** `namespaces …`: an operator's commands for what applications publish. */
 import { NamespaceDefinition } from "@continuo/namespace";
 import { OperatorFault, readJson } from "@continuo/operator";
 import { z } from "zod";

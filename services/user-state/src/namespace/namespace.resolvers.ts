@@ -1,7 +1,7 @@
 import { requireViewer } from "@continuo/subgraph";
 import type { Resolvers } from "../generated/graphql.ts";
 
-/** What may be stored. */
+/** Resolvers for the registered namespaces. */
 export const namespaceResolvers = {
   Query: {
     stateNamespaces: (_parent, _args, context) => {

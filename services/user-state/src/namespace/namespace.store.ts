@@ -1,11 +1,11 @@
-/** Namespaces in Postgres: a row for each definition that was published. */
+/** Namespaces in Postgres: a row for each published definition. */
 import { inTransaction } from "@continuo/database";
 import { NamespaceDefinition } from "@continuo/namespace";
 import type { Pool, PoolClient } from "pg";
 import type { NamespaceStore, Revision } from "./namespace.ts";
 import type { PublicationStore } from "./publication.ts";
 
-/** $1 is a name, or null for all. */
+/** $1: a name, or null for all. */
 const NEWEST_OF_EACH_VERSION = `
   SELECT DISTINCT ON (name, version) name, version, revision, kinds, schema, policy, lens, persistence, ttl_seconds,
          quota_bytes::float8, quota_entries, min_client_version
@@ -40,7 +40,7 @@ export function createNamespaceStore(pool: Pool): NamespaceStore & PublicationSt
     load: () => read(pool, null),
     publish: (name, decide) =>
       inTransaction(pool, async (connection) => {
-        // Held until the end of the transaction; the statement after it sees what the publisher before has committed.
+        // Held until the transaction ends; the next statement then sees what the previous publisher committed.
         await connection.query("SELECT pg_advisory_xact_lock(hashtextextended('namespace ' || $1, 0))", [name]);
         const decision = decide(await read(connection, name));
         if (decision.add !== undefined) await connection.query(ADD, valuesOf(decision.add));

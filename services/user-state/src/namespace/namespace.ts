@@ -1,15 +1,15 @@
 /**
- * A namespace: a registered part of a person's state, which says how each of its fields merges and which values it takes.
- * What people keep in it are entries; how old versions are read is `versions.ts`; how it is registered `publication.ts`.
+ * A namespace: a registered part of a person's state that declares how each of its fields merges and which values it
+ * takes. Its contents are entries; `versions.ts` reads old versions; `publication.ts` registers definitions.
  */
 import { AppError } from "@continuo/errors";
 import type { Json, KindName } from "@continuo/merge";
 import { fieldOf, type NamespaceDefinition } from "@continuo/namespace";
 import { viewOf, type Unit } from "../entry/unit.ts";
 
-/** A definition as it was published; never changed since. */
+/** A published definition; immutable. */
 export interface Revision {
-  /** 1 for the first of its version; additive changes count it up. */
+  /** 1 for the first definition of a version; each additive change increments it. */
   readonly revision: number;
   readonly definition: NamespaceDefinition;
 }
@@ -19,7 +19,7 @@ export interface Namespace extends Revision {
   readonly version: number;
   /** The kind of each field; `*` stands for all others. */
   readonly kinds: ReadonlyMap<string, KindName>;
-  /** The newest revision of each version, the oldest first; the last is this one. */
+  /** The newest revision of each version, oldest version first; the last is this one. */
   readonly lineage: readonly Revision[];
 }
 
@@ -29,27 +29,27 @@ export interface NamespaceStore {
 }
 
 export interface Namespaces {
-  /** All of them, by name. */
+  /** All namespaces, in order of name. */
   all(): Promise<Namespace[]>;
-  /** Those of `names` that exist; looks again where a change was made under a version that is not known yet. */
+  /** The existing namespaces among `names`; reloads when a name or a change's version is not known yet. */
   find(
     names: Iterable<string>,
     changes?: Iterable<{ readonly namespace: string; readonly schemaVersion: number }>,
   ): Promise<ReadonlyMap<string, Namespace>>;
 }
 
-/** How long a replica may not know of a new version. */
+/** How long a process may be unaware of a new version. */
 const FRESH_MS = 10_000;
-/** How soon a name that is not known is looked for again. */
+/** How soon an unknown name is looked up again. */
 const LOOK_AGAIN_MS = 1_000;
 
-/** How `field` merges; undefined when the namespace has no such field. Of the newest version unless said otherwise. */
+/** The kind of `field`; undefined when the namespace has no such field. `version` defaults to the newest. */
 export function kindOf(namespace: Namespace, field: string, version = namespace.version): KindName | undefined {
   const revision = namespace.lineage.find(({ definition }) => definition.version === version);
   return revision && fieldOf(revision.definition, field)?.kind;
 }
 
-/** Whether what is pushed to it is kept. */
+/** Whether pushed changes are stored. */
 export function isStored({ definition }: Namespace): boolean {
   return definition.persistence === "DURABLE" || definition.persistence === "TTL";
 }
@@ -63,7 +63,10 @@ export async function viewByPolicy(
   return viewOf(unit, namespace?.definition.policy.resume) ?? null;
 }
 
-/** A namespace of its newest revisions, the oldest version first. Throws RangeError for none. */
+/**
+ * Builds a namespace from the newest revision of each version, oldest version first. Throws RangeError if there is
+ * none.
+ */
 export function namespaceOf(lineage: readonly Revision[]): Namespace {
   const newest = lineage.at(-1);
   if (newest === undefined) throw new RangeError("a namespace has a definition");
@@ -89,12 +92,12 @@ export function assertUpgraded(
   }
 }
 
-/** Namespaces change rarely and every push needs them: kept in memory for FRESH_MS. `now` in milliseconds. */
+/** Caches namespaces for FRESH_MS: they change rarely, and every push needs them. `now` is in milliseconds. */
 export function createNamespaces(options: { store: NamespaceStore; now: () => number }): Namespaces {
   const { store, now } = options;
   let known: Promise<ReadonlyMap<string, Namespace>> | undefined;
   let loadedAt = 0;
-  /** What was published is the same object ever after: compiled schemas hang on it. */
+  /** A published revision keeps its object identity across loads: compiled schemas are attached to it. */
   let revisions = new Map<string, Revision>();
 
   async function load(): Promise<ReadonlyMap<string, Namespace>> {
@@ -126,7 +129,7 @@ export function createNamespaces(options: { store: NamespaceStore; now: () => nu
     find: async (names, changes = []) => {
       const wanted = [...new Set(names)];
       let namespaces = await current(FRESH_MS);
-      // It may have been registered a moment ago, and a refused change is refused for good.
+      // It may have been registered a moment ago, and a refusal is final.
       const isNew =
         wanted.some((name) => !namespaces.has(name)) ||
         [...changes].some((change) => change.schemaVersion > (namespaces.get(change.namespace)?.version ?? 0));

@@ -1,6 +1,6 @@
 /**
- * Publishing a definition: compared with what was published before it, refused when that would make something invalid
- * that was valid, else added. What is published never changes.
+ * Publishes a definition: compares it with what was published before, refuses it if valid data would become invalid,
+ * and otherwise adds it. A published definition never changes.
  */
 import { AppError } from "@continuo/errors";
 import { compareDefinitions, isSameDefinition, type Change, type NamespaceDefinition } from "@continuo/namespace";
@@ -10,18 +10,18 @@ import { compile, fits } from "./schema.ts";
 export interface Publication {
   readonly name: string;
   readonly version: number;
-  /** The one published; of UNCHANGED the one that stands; of REFUSED the one that it would have been. */
+  /** The published revision; for UNCHANGED the existing one; for REFUSED the one it would have been. */
   readonly revision: number;
-  /** With a dry run PUBLISHED means that it would be. */
+  /** In a dry run, PUBLISHED means that it would be. */
   readonly result: "PUBLISHED" | "UNCHANGED" | "REFUSED";
-  /** Against the newest definition; none of a first one. */
+  /** The differences from the newest definition; empty for the first one. */
   readonly changes: readonly Change[];
 }
 
 export interface PublicationStore {
   /**
-   * One publisher of a namespace at a time: reads its lineage (the newest revision of each version, oldest first), has
-   * `decide` decide, and adds the revision that it wants added, in one transaction.
+   * Serialises the publishers of a namespace, and in one transaction reads its lineage (the newest revision of each
+   * version, oldest first), calls `decide` and adds the revision it returns in `add`.
    */
   publish<Decision extends { readonly add: Revision | undefined }>(
     name: string,
@@ -30,7 +30,8 @@ export interface PublicationStore {
 }
 
 /**
- * Publishes `definition`, or says what it would do. Throws BAD_USER_INPUT/SCHEMA_INVALID for a field whose schema is none.
+ * Publishes `definition`, or reports what would happen. Throws BAD_USER_INPUT/SCHEMA_INVALID for an invalid field
+ * schema.
  */
 export async function publish(
   store: PublicationStore,
@@ -46,7 +47,7 @@ export async function publish(
   return publication;
 }
 
-/** What would come of publishing `definition` after `lineage`. */
+/** The result of publishing `definition` after `lineage`. */
 function judge(lineage: readonly Revision[], definition: NamespaceDefinition): Publication {
   const { name, version } = definition;
   if (lineage.length === 0) {

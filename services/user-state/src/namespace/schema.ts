@@ -1,10 +1,10 @@
-/** Values judged by JSON Schema: compiled once for each field of a definition, told apart by path. */
+/** Validates values by JSON Schema: compiled once per field of a definition, with the paths of faults. */
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import formatsPlugin from "ajv-formats";
 import type { Json } from "@continuo/merge";
 import type { FieldDefinition, Fits, JsonSchema } from "@continuo/namespace";
 
-/** What keeps a value from being valid. */
+/** Why a value is invalid. */
 export interface SchemaFault {
   /** `.address.street`, `.tags[0]`; empty for the value itself. */
   readonly path: string;
@@ -17,26 +17,26 @@ formatsPlugin.default(ajv);
 
 const compiled = new WeakMap<FieldDefinition, ValidateFunction>();
 
-/** Why `value` is not what the field takes; undefined when it is. */
+/** Why the field does not take `value`; undefined when it does. */
 export function faultIn(field: FieldDefinition, value: Json): SchemaFault | undefined {
   let takes = compiled.get(field);
   if (takes === undefined) compiled.set(field, (takes = compile(field.schema)));
   return takes(value) ? undefined : faultOf(takes.errors ?? []);
 }
 
-/** Whether `value` is valid under a schema that is looked at once. */
+/** Whether `value` is valid under a schema that is used only once. */
 export const fits: Fits = (schema, value) => compile(schema)(value);
 
-/** Throws Error for what is no JSON Schema of draft 2020-12, or refers to another document. */
+/** Compiles a schema. Throws Error for anything but JSON Schema draft 2020-12 without references to other documents. */
 export function compile(schema: JsonSchema): ValidateFunction {
   const own = { ...schema };
   const validate = ajv.compile(own);
-  // It would keep whatever it compiled as long as it lives.
+  // Ajv would otherwise keep every compiled schema as long as it lives.
   ajv.removeSchema(own);
   return validate;
 }
 
-/** The deepest of them: of several alternatives, the one that came furthest. */
+/** The deepest error: among several alternatives, the one that matched furthest. */
 function faultOf(errors: readonly ErrorObject[]): SchemaFault {
   const depth = ({ instancePath }: ErrorObject): number => instancePath.split("/").length;
   const [error] = errors.toSorted((one, other) => depth(other) - depth(one));

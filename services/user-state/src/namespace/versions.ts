@@ -1,6 +1,6 @@
 /**
- * Versions of a namespace side by side. A unit is stored under the name that its field had first, so that it stays one
- * unit whatever it is called; what was written under an older version is lifted to the newest when it is read or met.
+ * Versions of a namespace side by side. A unit is stored under its field's first name, so it remains one unit whatever
+ * the field is called later; what was written under an older version is lifted to the newest when it is read or merged.
  */
 import type { Json, KindName } from "@continuo/merge";
 import { fieldOf, lensFor, liftPayload, liftState, type FieldDefinition } from "@continuo/namespace";
@@ -13,7 +13,7 @@ export interface Fault {
   readonly message: string;
 }
 
-/** What an op asks for, parsed by `parsePayload`. */
+/** A payload parsed by `parsePayload`. */
 interface Payload {
   readonly type: string;
   readonly name?: string;
@@ -22,8 +22,8 @@ interface Payload {
 }
 
 /**
- * Why `payload` is not for `field` of that version, with the path of what is wrong in it; undefined when it is.
- * `version` is the newest unless said otherwise.
+ * Why `field` of that version does not take `payload`, with the path of the fault; undefined when it does. `version`
+ * defaults to the newest.
  */
 export function validate(
   namespace: Namespace,
@@ -46,8 +46,8 @@ export function validate(
 }
 
 /**
- * A change as it is to be made: of the newest version, under the name that its unit is stored by; undefined when that
- * version has no place for it. `change` was valid under its own.
+ * Lifts a change to the newest version and to its unit's stored name; undefined when that version has no place for it.
+ * `change` was valid under its own version.
  */
 export function liftChange<
   Made extends { readonly field: string; readonly payload: Json; readonly schemaVersion: number },
@@ -65,13 +65,16 @@ export function liftChange<
 
 /** A unit as it is stored. */
 export interface StoredUnit {
-  /** The name it is stored by. */
+  /** The stored name of the field. */
   readonly field: string;
   readonly state: Json;
   readonly schemaVersion: number;
 }
 
-/** A unit under the newest version: its name there and its state; undefined when it is shown no more. */
+/**
+ * Lifts a unit to the newest version: its field's name there, and its state; undefined when that version does not show
+ * it.
+ */
 export function liftUnit(namespace: Namespace, unit: StoredUnit): { field: string; state: Json } | undefined {
   const way = wayOf(namespace, unit.field, unit.schemaVersion);
   if (way === undefined) return undefined;
@@ -88,7 +91,9 @@ interface Step {
   readonly after: FieldDefinition;
 }
 
-/** What lies between a version and the newest, for the field that is stored as `stored`; undefined when it leads nowhere. */
+/**
+ * The lens steps from a version to the newest for the field stored as `stored`; undefined when the field was dropped.
+ */
 function wayOf(
   namespace: Namespace,
   stored: string,
@@ -110,7 +115,7 @@ function wayOf(
   return fieldOf(namespace.definition, name) === undefined ? undefined : { name, steps };
 }
 
-/** The name that the unit of `field` is stored by: the first one of what was called that in `version`. */
+/** The stored name of `field`: the first name of the field that was called `field` in `version`. */
 export function storedName({ lineage }: Namespace, field: string, version: number): string {
   let name = field;
   for (const { definition } of lineage.toReversed()) {
@@ -129,7 +134,7 @@ function takenBy(field: FieldDefinition): (value: Json) => boolean {
   return (value) => faultIn(field, value) === undefined;
 }
 
-/** What the field's schema speaks of; undefined when the change brings nothing of the kind. */
+/** The part of a payload that the field's schema describes; undefined when the change carries none. */
 function describedIn(kind: KindName, { type, name, value, element }: Payload): Json | undefined {
   switch (kind) {
     case "REGISTER":
@@ -141,7 +146,7 @@ function describedIn(kind: KindName, { type, name, value, element }: Payload): J
     case "DRAFT":
       return name === undefined || value === undefined ? undefined : { [name]: value };
     case "SET":
-      // What was taken once can be taken away for ever.
+      // An element that was once accepted can always be removed.
       return type === "ADD" ? element : undefined;
     case "COUNTER":
     case "PROGRESS":

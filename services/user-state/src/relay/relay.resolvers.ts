@@ -14,7 +14,7 @@ const Input = z.object({
     .transform((given) => given ?? undefined),
 });
 
-/** What devices tell each other. */
+/** Resolvers for relayed changes. */
 export const relayResolvers = {
   Query: {
     relayedChanges: async (_parent, args, context) => {

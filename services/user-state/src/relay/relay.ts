@@ -1,6 +1,6 @@
 /**
- * Relay: changes of RELAY namespaces, passed on between the devices of one person that are there. They are settled like any
- * other, so that each counts once and has its effective stamp, and then stand nowhere.
+ * Relay: changes of RELAY namespaces, passed between a person's connected devices. They are settled like any other
+ * change, so that each counts once and has its effective stamp, but are not stored.
  */
 import type { Viewer } from "@continuo/access";
 import type { Relayed } from "../entry/push.ts";
@@ -8,27 +8,29 @@ import type { Namespaces } from "../namespace/namespace.ts";
 import { assertKnown } from "../stream/stream.ts";
 import type { Seals } from "./seal.ts";
 
-/** As devices hear of it. */
+/** A relayed change as devices receive it. */
 export interface RelayedChange extends Relayed {
   readonly device: { readonly id: string };
 }
 
-/** How many changes of a person are relayed in a second, by each process. What is more is refused: it would be stale. */
+/**
+ * The maximum number of changes relayed per person and second, in each process. More are refused: they would be stale.
+ */
 export const MAX_A_SECOND = 200;
 
 export interface Relay {
   /** Whether one more change of a user may be relayed now; counts it. */
   admits(userId: string): boolean;
-  /** Hands changes to whoever listens, in their order; not awaited by those who make them. */
+  /** Sends changes to the listening devices, in order; not awaited. */
   pass(origin: { readonly userId: string; readonly deviceId: string }, changes: readonly Relayed[]): void;
-  /** What is for the viewer among what was sealed. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
+  /** Opens those sealed messages that are meant for the viewer. Throws BAD_USER_INPUT: NAMESPACE_UNKNOWN. */
   open(
     viewer: Viewer,
     request: { readonly sealed: readonly string[]; readonly namespaces: readonly string[] | undefined },
   ): Promise<readonly RelayedChange[]>;
 }
 
-/** `send` tells every gateway; `now` is a clock in milliseconds. */
+/** `send` reaches every gateway; `now` is in milliseconds. */
 export function createRelay(options: {
   seals: Seals;
   namespaces: Namespaces;

@@ -1,17 +1,17 @@
 /**
- * A seal on what goes over the bus: only this service can open it, only for the person it was made for, and not for long.
- * A bus is not ours alone: others subscribe to it, and Postgres may spill its notifications to disk.
+ * Seals the messages on the bus: only this service can open them, only for the user they are meant for, and only for a
+ * short time. The bus is not private: others may subscribe, and Postgres may spill its notifications to disk.
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 import type { RelayedChange } from "./relay.ts";
 
 export interface Seals {
   seal(userId: string, change: RelayedChange): string;
-  /** Undefined for what is not ours, another user's, or too old. */
+  /** Undefined for a message that is forged, another user's, or too old. */
   open(userId: string, sealed: string): RelayedChange | undefined;
 }
 
-/** How long what was sealed may be on its way. Milliseconds. */
+/** How long a sealed message may be in transit, in milliseconds. */
 export const SEAL_LIFE_MS = 30_000;
 const VERSION = 1;
 const HEAD_BYTES = 1 + 8;
@@ -35,7 +35,7 @@ export function createSeals(secret: Buffer, now: () => number): Seals {
     open(userId, text) {
       const bytes = Buffer.from(text, "base64url");
       if (bytes.length < HEAD_BYTES + NONCE_BYTES + TAG_BYTES || bytes.readUInt8(0) !== VERSION) return undefined;
-      // Processes' clocks differ.
+      // Tolerates clock differences between processes.
       if (Math.abs(now() - Number(bytes.readBigUInt64BE(1))) > SEAL_LIFE_MS) return undefined;
       const [nonceAt, tagAt, sealedAt] = [HEAD_BYTES, HEAD_BYTES + NONCE_BYTES, HEAD_BYTES + NONCE_BYTES + TAG_BYTES];
       const decipher = createDecipheriv("aes-256-gcm", keyOf(userId), bytes.subarray(nonceAt, tagAt), {

@@ -2,12 +2,15 @@ import { defineJob, type Jobs } from "@continuo/signals";
 import { z } from "zod";
 import type { createRetention } from "./retention.ts";
 
-/** Forgets what is due. Its name is the queue's, which all services share: hence whose state it retains. */
+/**
+ * The job that forgets what is due. Its name is the queue's, which all services share, so it says whose data it
+ * retains.
+ */
 export const retainState = defineJob({ name: "retain-state", schema: z.object({}), attempts: 5, backoffMs: 10_000 });
 
 const EVERY_MS = 3_600_000;
 
-/** Runs retention once an hour, in one of the workers there are. */
+/** Runs retention once an hour, in one of the workers. */
 export async function startRetention(jobs: Jobs, retain: ReturnType<typeof createRetention>): Promise<AsyncDisposable> {
   const worker = await jobs.work(
     retainState,

@@ -1,4 +1,4 @@
-/** Retention in Postgres. Whatever it takes from a user it takes under the lock of their head row, as a push does. */
+/** Retention in Postgres. What changes a user's state takes the lock of their head row, as a push does. */
 import type { Json } from "@continuo/merge";
 import type { Pool, PoolClient } from "pg";
 import { inTransaction } from "@continuo/database";
@@ -6,7 +6,7 @@ import { buryExpired } from "../entry/expiry.store.ts";
 import { bytesOf } from "../entry/unit.ts";
 import { forgetInMap, type RetentionStore } from "./retention.ts";
 
-/** Rows by their place: joined by their keys, the table would be read from end to end. */
+/** Deletes rows by ctid: a join on their keys would scan the whole table. */
 const FORGET_ANSWERS = `
   DELETE FROM user_state.op_outcomes
   WHERE ctid = ANY (ARRAY(
@@ -19,7 +19,7 @@ const FORGET_ACTIVITIES = `
     SELECT ctid FROM user_state.activities WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ))`;
 
-/** Skips users with a push under way: the next round finds them. */
+/** Skips users with a push in progress: the next run finds them. */
 const LOCK_USERS_WITH_IDLE_REPLICAS = `
   SELECT user_id FROM user_state.user_heads
   WHERE user_id IN (
@@ -59,7 +59,7 @@ const PRUNE_TOMBSTONES = `
   )
   SELECT count(*)::int AS count FROM pruned`;
 
-/** What is stored is less: counted anew, by which it also is right whatever was counted before. */
+/** Less is stored now: recounted from the rows, which also corrects any earlier miscount. */
 const RECOUNT = `
   UPDATE user_state.user_heads
   SET usage = (
@@ -70,14 +70,14 @@ const RECOUNT = `
   )
   WHERE user_id = $1`;
 
-/** Maps that may have members to forget, and how far every replica has come. */
+/** Maps that may have members to forget, and the lowest revision acknowledged by every replica. */
 const MAPS_WITH_REMOVALS = `
   SELECT namespace, key, field, state, bytes,
          (SELECT min(acked_rev) FROM user_state.sync_clients WHERE user_id = $1)::float8 AS acked_rev
   FROM user_state.state_entries
   WHERE user_id = $1 AND kind = 'MAP' AND NOT deleted AND removed_ms < $2`;
 
-/** A map with less in it is a change like every other, so it gets a revision; $7 is the fence that forgetting raises. */
+/** A pruned map is a change like any other, so it gets a revision; $7 is the fence, which pruning raises. */
 const STORE_MAP = `
   WITH head AS (
     UPDATE user_state.user_heads

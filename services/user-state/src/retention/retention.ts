@@ -1,5 +1,5 @@
 /**
- * Retention: what is forgotten, and when. Nothing depends on it having run; it may stop anywhere and start over.
+ * Retention: what is forgotten, and when. Nothing depends on it having run; it may stop at any point and start over.
  * Forgetting a deletion raises a fence (`pruned_rev`), behind which readers start over and old writes are refused.
  */
 import { KINDS, type Json } from "@continuo/merge";
@@ -7,9 +7,9 @@ import { STATES } from "@continuo/merge/protocol";
 import { TOMBSTONE_LIFE_MS } from "../entry/fence.ts";
 
 export interface RetentionStore {
-  /** By the clock that what is kept was dated by: another one that is ahead would forget what fences count on. */
+  /** The database's clock, which dated the stored rows: a clock ahead of it would forget what fences rely on. */
   now(): Promise<Date>;
-  /** Deletes answers kept since before `cutoff`, at most `limit`; returns how many. */
+  /** Deletes outcomes stored before `cutoff`, at most `limit`; returns how many. */
   forgetAnswers(cutoff: Date, limit: number): Promise<number>;
   /** Deletes replicas not seen since `cutoff` of at most `limit` users; returns how many. */
   forgetReplicas(cutoff: Date, limit: number): Promise<number>;
@@ -19,11 +19,11 @@ export interface RetentionStore {
   usersWithRemovals(cutoff: Date, afterUserId: string, limit: number): Promise<readonly string[]>;
   /** Deletes a user's tombstones older than `cutoff` that every replica has acknowledged, and raises the fence; returns how many. */
   pruneTombstones(userId: string, cutoff: Date): Promise<number>;
-  /** Up to `limit` users after `afterUserId` (in order) who have what has expired, by the database's clock. */
+  /** Up to `limit` users after `afterUserId` (in order) who have expired units, by the database's clock. */
   usersWithExpired(afterUserId: string, limit: number): Promise<readonly string[]>;
-  /** Makes tombstones of up to `limit` expired units of a user; returns how many there were. */
+  /** Turns up to `limit` expired units of a user into tombstones; returns how many. */
   buryExpired(userId: string, limit: number): Promise<number>;
-  /** Makes a user's maps forget what `forgetInMap` says, and raises the fence; returns how many did. */
+  /** Prunes a user's maps by `forgetInMap` and raises the fence; returns how many changed. */
   pruneMaps(userId: string, cutoff: Date): Promise<number>;
 }
 
@@ -39,12 +39,15 @@ export interface Forgotten {
 const DAY_MS = 24 * 3_600_000;
 const ANSWER_LIFE_MS = 30 * DAY_MS;
 const REPLICA_LIFE_MS = 180 * DAY_MS;
-/** Long enough that whoever follows them has heard that they are over, or has dropped them as too old. */
+/** Long enough that subscribers have learned that an activity is over, or have dropped it as expired. */
 const ACTIVITY_MEMORY_MS = DAY_MS;
 const BATCH = 500;
 const FIRST_USER = "00000000-0000-0000-0000-000000000000";
 
-/** Forgets everything that is due, in batches; `signal` stops it between two. Replicas first: they hold tombstones back. */
+/**
+ * Forgets everything that is due, in batches; `signal` stops it between two. Replicas go before tombstones, which they
+ * hold back.
+ */
 export function createRetention(store: RetentionStore): (signal: AbortSignal) => Promise<Forgotten> {
   return async (signal) => {
     signal.throwIfAborted();
@@ -91,8 +94,8 @@ export function createRetention(store: RetentionStore): (signal: AbortSignal) =>
 }
 
 /**
- * A map without the removals of members that every replica has acknowledged and that were made before `cutoffMs`;
- * undefined when it has none. `fence` is a revision that none of the forgotten writes is beyond.
+ * The map without the member removals that every replica has acknowledged and that were made before `cutoffMs`;
+ * undefined when there are none. `fence` is a revision at or above every forgotten write.
  */
 export function forgetInMap(
   stored: Json,

@@ -1,6 +1,6 @@
 /**
- * Mistakes that others have made, each to be switched on alone: a simulation that does not find them finds nothing. Those
- * of the merge itself are broken and found in the package's own laws.
+ * Known mistakes of sync engines, each of which can be switched on alone: a simulation that does not detect them
+ * detects nothing. Defects of merging itself are covered by the laws in `@continuo/merge`.
  */
 import type { KindName } from "@continuo/merge";
 import type { OpMessage, PushRequest, PushResponse } from "@continuo/merge/protocol";
@@ -14,65 +14,65 @@ import type { Random } from "./random.ts";
 export const DEFECTS = [
   /** The server takes a repeated op for a new one. */
   "NO_DEDUPE",
-  /** A refused op is tried again until it passes, and holds up all behind it. */
+  /** A rejected op is retried until it passes, and blocks everything behind it. */
   "POISON_BLOCKS",
-  /** Stamps count as the device's clock said. */
+  /** Stamps are used as the device's clock gave them. */
   "SKEW_NOT_REPAIRED",
   /** A change gets a new stamp each time it is sent. */
   "STAMP_REREAD_AT_REPLAY",
   /** Clocks ahead of the server's are believed. */
   "CLAMP_MISSING",
-  /** A removal takes what its author had never seen. */
+  /** A removal takes away additions its author had never seen. */
   "REMOVE_IGNORES_BASE",
-  /** A device that has not read its own addition back yet cannot take it away. */
+  /** A device cannot remove its own addition before it has read it back. */
   "OWN_WRITES_UNKNOWN",
-  /** A late autosave goes into whatever generation there is. */
+  /** A late autosave is applied to the current generation, whichever that is. */
   "NO_DRAFT_FENCE",
-  /** What a device does under a lease that it has lost counts as if it held it. */
+  /** Actions under a lost lease count as if the device still held it. */
   "STALE_HOLDER_MOVES_RESUME",
-  /** A message of the stream is applied although one before it was lost. */
+  /** A stream message is applied although one before it was lost. */
   "BATCH_OVER_A_GAP",
   /** Deletions are forgotten without a fence. */
   "GC_WITHOUT_FENCE",
-  /** A reader passes over what commits late. */
+  /** A reader misses changes that commit late. */
   "CURSOR_FROM_SEQUENCE",
   /** Changes are acknowledged and may still be lost. */
   "ACK_BEFORE_COMMIT",
-  /** A restored database goes by its old epoch. */
+  /** A restored database keeps its old epoch. */
   "RESET_TOKEN_REUSED",
-  /** What is over is read on until something has put it away. */
+  /** Expired units are read until something has cleaned them up. */
   "DEADLINE_UNREAD",
-  /** A device without a network goes on showing what is over. */
+  /** An offline device keeps showing expired units. */
   "DEADLINE_UNHEARD",
-  /** What is over leaves nothing behind, so that what was written before it comes back. */
+  /** Expiry leaves no tombstone, so older writes come back. */
   "EXPIRY_WITHOUT_TOMBSTONE",
-  /** Devices are not told that something was erased. */
+  /** Devices do not learn of an erasure. */
   "ERASURE_WITHOUT_EPOCH",
-  /** What waited on a device when everything was erased is taken afterwards. */
+  /** Changes that waited on a device during an erasure are accepted afterwards. */
   "ERASURE_WITHOUT_FENCE",
-  /** Being signed out counts as a refusal of what was sent. */
+  /** A signed-out device treats what it sent as rejected. */
   "UNAUTHENTICATED_IS_REFUSAL",
-  /** What was taken is answered as refused. */
+  /** Accepted changes are answered as rejected. */
   "TAKEN_IS_REFUSED",
-  /** Of two pushes at once the later one writes over the earlier: the head row is not locked. Of one kind each. */
+  /** Of two concurrent pushes the later overwrites the earlier: the head row is not locked. One defect per kind. */
   "COUNT_LOST",
   "LARGEST_LOST",
   "ELEMENT_LOST",
   "WORD_LOST",
-  /** Where nobody has acted yet a device that only reports moves where one goes on. */
+  /** Where nobody has acted yet, a merely reporting device moves the resume point. */
   "REPORT_MOVES_RESUME",
-  /** The time of what is brief is up too early. */
+  /** Units of the TTL namespace expire too early. */
   "DEADLINE_TOO_EARLY",
-  /** What is counted after the end of a number is added to what there was before. */
+  /** A count after a counter expired is added to its former value. */
   "COUNT_GOES_ON",
-  /** What is deleted goes on counting against the quota. */
+  /** Deleted units keep counting towards the quota. */
   "QUOTA_NOT_GIVEN_BACK",
-  /** What was erased stands again. */
+  /** Erased state reappears. */
   "ERASURE_UNDONE",
 ] as const;
 export type Defect = (typeof DEFECTS)[number];
 
-/** Whose changes are lost. */
+/** The kind whose changes are lost. */
 const LOST: Readonly<Partial<Record<Defect, KindName>>> = {
   COUNT_LOST: "COUNTER",
   LARGEST_LOST: "MAX",
@@ -82,7 +82,7 @@ const LOST: Readonly<Partial<Record<Defect, KindName>>> = {
 
 const DAY_MS = 24 * 3_600_000;
 
-/** The server's store, with what may be wrong with it. */
+/** The server's entry store, with the defect. */
 export function brokenStore(store: EntryStore, defect: Defect | undefined): EntryStore {
   if (defect === "NO_DEDUPE")
     return {
@@ -159,7 +159,7 @@ export function brokenStore(store: EntryStore, defect: Defect | undefined): Entr
   return store;
 }
 
-/** What the server reads for those who pull. */
+/** The server's pages, with the defect. */
 export function brokenPages({ stream, stored }: Memory, defect: Defect | undefined): StreamStore {
   if (defect !== "DEADLINE_UNREAD") return stream;
   return {
@@ -171,15 +171,15 @@ export function brokenPages({ stream, stored }: Memory, defect: Defect | undefin
   };
 }
 
-/** Somebody without a device. */
+/** A client that no device has. */
 const STRANGER = "00000000-0000-4000-8000-000000000000";
 
-/** The unit as if what one replica wrote were another's. */
+/** The unit with one replica's writes attributed to another. */
 function renamed<Renamed extends Unit>(unit: Renamed, from: string, to: string): Renamed {
   return { ...unit, state: JSON.parse(JSON.stringify(unit.state).replaceAll(from, to)) };
 }
 
-/** A push as the server understands it; `stored` is what it meets, `now` the true time. */
+/** The push as the defective server reads it; `stored` is what it meets, `now` the true time. */
 export function brokenRequest(
   request: PushRequest,
   { defect, stored, now }: { defect: Defect | undefined; stored: Stored; now: () => number },
@@ -210,7 +210,7 @@ function withoutFence(payload: unknown): unknown {
   return rest;
 }
 
-/** A late edit of a draft, as a server without a fence takes it. */
+/** A late edit of a draft, as a server without a fence accepts it. */
 function intoGeneration(op: OpMessage, { units }: Stored): OpMessage {
   const { payload } = op;
   const state: unknown = units.get(unitId(op))?.state;
@@ -219,7 +219,7 @@ function intoGeneration(op: OpMessage, { units }: Stored): OpMessage {
   return { ...op, payload: { ...payload, generation: state.generation } };
 }
 
-/** What the server lets a reader see. */
+/** The batch that a reader receives, with the defect. */
 export function brokenBatch<Batch extends { readonly entries: readonly unknown[] }>(
   batch: Batch,
   { defect, random }: { defect: Defect | undefined; random: Random },
@@ -228,14 +228,14 @@ export function brokenBatch<Batch extends { readonly entries: readonly unknown[]
   return isBroken ? { ...batch, entries: batch.entries.slice(1) } : batch;
 }
 
-/** What a device sends; `clientNow` is its clock. */
+/** The push that a device sends, with the defect; `clientNow` is the device's clock. */
 export function brokenPush(request: PushRequest, defect: Defect | undefined): PushRequest {
   if (defect !== "STAMP_REREAD_AT_REPLAY") return request;
   const ms = request.clientNow;
   return { ...request, ops: request.ops.map((op) => ({ ...op, stamp: { ...op.stamp, ms } })) };
 }
 
-/** What a device hears of an answer. */
+/** The answer that a device receives, with the defect. */
 export function brokenAnswer(answer: PushResponse, defect: Defect | undefined): PushResponse {
   if (defect === "TAKEN_IS_REFUSED") {
     const fault = { status: "REJECTED", reason: "VALUE_INVALID", message: "No." } as const;

@@ -1,4 +1,4 @@
-/** A device: its copy of the state, its clock, and how it deals with a server over a network. */
+/** A device: its replica, its clock, and its dealings with a server over a network. */
 import { isAppError } from "@continuo/errors";
 import type { Json } from "@continuo/merge";
 import type { PullRequest, PushRequest, PushResponse, StateBatch } from "@continuo/merge/protocol";
@@ -27,25 +27,25 @@ export interface Device {
   readonly id: string;
   readonly replica: Replica;
   isOffline: boolean;
-  /** Its person does something, to a `key` and `field` if they are said. */
+  /** The person changes something; `key` and `field` are random unless given. */
   act(where?: { readonly key?: string; readonly field?: Field }): void;
   push(): void;
   pull(): void;
-  /** Somebody goes on with the film of a key here, and whatever comes of it, this device does not hear when it loses it. */
+  /** The person continues the film of `key` here. A device that loses its lease is not told. */
   takeOver(key: string): void;
-  /** Its person erases these namespaces, or everything. */
+  /** The person erases these namespaces, or everything. */
   erase(namespaces: readonly string[] | undefined): void;
-  /** What its person sees of a field right now. */
+  /** What the device shows of a field right now. */
   shows(key: string, field: Field): Json | undefined;
-  /** The server tells it what has changed since it told it last, if it listens. */
+  /** Receives what changed since the last stream message, if the device is subscribed. */
   listen(): void;
-  /** The server forgets that it listens. */
+  /** Ends the subscription on the server. */
   hangUp(): void;
-  /** Somebody sets the clock, and the device notices. */
+  /** The device's clock is set, and the device notices. */
   setClock(byMs: number): void;
 }
 
-/** Whom and what a device has to do with. */
+/** What a device interacts with. */
 export interface Surroundings {
   readonly random: Random;
   /** The true time, milliseconds since the epoch. */
@@ -58,7 +58,7 @@ export interface Surroundings {
   readonly network: Network;
   readonly oracle: Oracle;
   readonly defect: Defect | undefined;
-  /** Counted up. */
+  /** Incremented by the device. */
   readonly counts: { changes: number; settled: number; refused: number };
 }
 
@@ -72,7 +72,7 @@ export const KEYS = ["a", "b"];
 const COUNTERS = Object.entries(FIELDS).flatMap(([field, kind]) => (kind === "COUNTER" ? [field] : []));
 const REFUSED = 0.05;
 
-/** A new one, whose clock is as much before the true time as `skewOf` says; the `id` is its own where nobody else gives one. */
+/** Creates a device whose clock is ahead of the true time by `skewOf()`; `id` is random unless given. */
 export function createDevice(
   surroundings: Surroundings,
   skewOf: () => number,
@@ -81,9 +81,9 @@ export function createDevice(
   const { random, now, server, erase, leases, network, oracle, defect, counts } = surroundings;
   let replica = createReplica({ clientId: random.uuid(), deviceId: id });
   let skewMs = skewOf();
-  /** Where the server has got to in telling it what changes; null: it is not listening. */
+  /** The cursor of the subscription; null: not subscribed. */
   let streamAt: string | null = null;
-  /** Of the leases that it was given, by key. */
+  /** The fences of the leases it was granted, by key. */
   const fences = new Map<string, number>();
   const clock = (): number => now() + skewMs;
 
@@ -215,7 +215,7 @@ export function createDevice(
   return device;
 }
 
-/** What the server said instead of an answer. Throws `cause` when it said nothing, or that this device is at fault. */
+/** The server's refusal. Rethrows `cause` when it is not an AppError, or blames the device (BAD_USER_INPUT). */
 function refusalOf(cause: unknown): Refusal {
   if (!isAppError(cause) || cause.code === "BAD_USER_INPUT") throw cause;
   const { code, reason, details } = cause;

@@ -1,4 +1,4 @@
-/** What a world is made of, for one whose server is a real one. */
+/** The parts of a simulated world, for tests against a real server. */
 export { createDevice, type Device } from "./device.ts";
 export { ALL_FIELDS, BRIEF, BRIEF_FIELDS, DEFINITION } from "./life.ts";
 export type { Network } from "./network.ts";

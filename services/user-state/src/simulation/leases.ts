@@ -1,4 +1,4 @@
-/** Who goes on with the film: leases given and taken over by the real use cases, over activities in memory. */
+/** Leases of the film, granted and taken over by the real use cases over activities in memory. */
 import { createActivities, type Activity, type ActivityStore, type Situation } from "../activity/activity.ts";
 import { closeUnit, newestOf } from "../activity/lease.ts";
 import { createTakeOvers } from "../activity/take-over.ts";
@@ -11,11 +11,11 @@ import type { Random } from "./random.ts";
 import { viewerOn } from "./server.ts";
 
 export interface Leases {
-  /** From now on somebody goes on with the film of `key` on this device. Returns the fence of its lease. */
+  /** Continues the film of `key` on this device. Returns the fence of its lease. */
   takeOver(deviceId: string, key: string): Promise<number>;
 }
 
-/** Tells `oracle` whenever a unit is closed to older fences. */
+/** Reports to `oracle` whenever a unit is closed to older fences. */
 export function createLeases(options: { memory: Memory; random: Random; oracle: Oracle; now: () => number }): Leases {
   const { memory, random, oracle, now } = options;
   const activities = new Map<string, Activity>();
@@ -78,7 +78,7 @@ export function createLeases(options: { memory: Memory; random: Random; oracle: 
     async takeOver(deviceId, key) {
       const unit = unitOf(key, "position");
       const holder = newestOf(look(unit).activities);
-      // Nobody is waited for: time is not real here.
+      // Does not wait for a flush: time is virtual here.
       if (holder !== undefined) return (await takeOvers.takeOver(viewerOn(deviceId), holder.id, { force: true })).fence;
       const stamp = { ms: now(), counter: 0 };
       const film = { kind: "watch", title: "A film", uris: [], schemaVersion: DEFINITION.version };

@@ -1,4 +1,4 @@
-/** What the person of a simulation keeps, a field of each kind, and what they do to it. */
+/** What the simulated person stores, with fields of several kinds, and how they change it. */
 import { KINDS as LIGHT_KINDS, positionAt, type Json, type KindName } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import { load, text, TEXT_NAME } from "@continuo/merge/text";
@@ -21,9 +21,9 @@ export const FIELDS = {
   streak: "COUNTER",
 } as const satisfies Record<string, KindName>;
 export type Field = keyof typeof FIELDS;
-/** What is kept for a while. */
+/** The fields of the TTL namespace. */
 export const BRIEF_FIELDS: readonly Field[] = ["flash", "streak"];
-/** All that stays but texts, which need Yjs. */
+/** All durable fields except the text, which needs Yjs. */
 export const PLAIN_FIELDS: readonly Field[] = [
   "title",
   "plays",
@@ -35,7 +35,7 @@ export const PLAIN_FIELDS: readonly Field[] = [
   "info",
 ];
 export const ALL_FIELDS: readonly Field[] = [...PLAIN_FIELDS, "letter"];
-/** Some of what stays, and what does not. */
+/** Some durable fields, and the fields that expire. */
 export const PASSING_FIELDS: readonly Field[] = ["title", "info", "note", ...BRIEF_FIELDS];
 type SimulatedKind = (typeof FIELDS)[Field];
 export const KINDS = { ...LIGHT_KINDS, TEXT: text };
@@ -52,7 +52,7 @@ export const BRIEF = defineNamespace({
   persistence: "TTL",
   ttlSeconds: 10,
 });
-/** How long something of a brief field is kept after its last change. */
+/** How long a unit of a brief field is kept after its last change. */
 export const BRIEF_MS = (BRIEF.ttlSeconds ?? 0) * 1_000;
 const published = [DEFINITION, BRIEF].map((definition) => namespaceOf([{ revision: 1, definition }]));
 export const NAMES: readonly string[] = published.map(({ name }) => name);
@@ -76,7 +76,7 @@ const MEMBERS = ["m0", "m1", "m2"];
 
 type Payload = { readonly type: string } & { readonly [name: string]: Json };
 
-/** Something that can be done to a unit whose author sees it as `stateOf` says; `token` is not used twice. */
+/** A random payload for a unit that its author sees as `stateOf()`; each `token` is used once. */
 export function payloadOf(random: Random, kind: SimulatedKind, token: number, stateOf: () => Json): Payload {
   switch (kind) {
     case "COUNTER":
@@ -112,7 +112,7 @@ export function payloadOf(random: Random, kind: SimulatedKind, token: number, st
   }
 }
 
-/** A word more or less somewhere in a text, or its end. */
+/** Inserts or removes a word somewhere in a text, or ends the text. */
 function writing(random: Random, token: number, state: Json): Payload {
   const { generation } = STATES.TEXT.parse(state);
   if (random.chance(0.05)) return { type: "RESET", generation };
@@ -132,7 +132,7 @@ function writing(random: Random, token: number, state: Json): Payload {
   return { type: "UPDATE", generation, update, inserts: token };
 }
 
-/** The words of a text, each the token of its author. */
+/** The words of a text; each is the token of the change that wrote it. */
 export function wordsOf(state: Json): { readonly token: number; readonly from: number; readonly length: number }[] {
   const written = text.view(STATES.TEXT.parse(state))?.text ?? "";
   return [...written.matchAll(/\[(\d+)\]/g)].map(({ 0: word, 1: token, index }) => ({

@@ -1,4 +1,4 @@
-/** One person's state in memory, behind the interfaces that Postgres stands behind: the use cases run on it as they are. */
+/** One person's state in memory, behind the same store interfaces as Postgres: the use cases run on it unchanged. */
 import type { EntryStore } from "../entry/entry.ts";
 import { bury, expiredState } from "../entry/expiry.ts";
 import { usageAfter, type Usage } from "../entry/quota.ts";
@@ -15,7 +15,7 @@ interface Client {
   readonly seenAt: number;
 }
 
-/** Everything, as one value: a copy of it is a backup. */
+/** Everything as one immutable value, so keeping a reference is a backup. */
 export interface Stored {
   readonly head: Omit<Before, "client" | "siblings" | "units" | "answers" | "serverNow"> & { readonly maxMs: number };
   readonly units: ReadonlyMap<string, Change>;
@@ -33,7 +33,7 @@ export interface Memory {
   readonly restore: (stored: Stored) => void;
 }
 
-/** Empty; `now` is the server's clock, `counts` are counted up. */
+/** Starts empty; `now` is the server's clock, and `counts` are incremented. */
 export function createMemory(
   epoch: string,
   { now, counts }: { now: () => number; counts: { expired: number } },
@@ -251,17 +251,17 @@ export function createMemory(
   };
 }
 
-/** A number that expired counts for nothing already. */
+/** Expired numbers no longer count. */
 function usageWithout(usage: Usage, gone: readonly Change[]): Usage {
   return gone
     .filter(({ deleted, kind }) => !deleted || !KINDS_THAT_STAY.includes(kind))
     .reduce((left, unit) => usageAfter(left, unit, unit, undefined), usage);
 }
 
-/** What an op may meet: a number that expired is nothing. */
+/** The units that an op may meet: an expired number counts as missing. */
 function met(units: Stored["units"]): Stored["units"] {
   return new Map([...units].filter(([, { kind, deleted }]) => !deleted || !KINDS_THAT_STAY.includes(kind)));
 }
 
-/** Whose state it is. */
+/** The user whose state this is. */
 export const USER = "99999999-9999-4999-8999-999999999999";

@@ -1,31 +1,31 @@
-/** Between devices and a server: whatever is sent may be lost, late, doubled or overtaken. */
+/** The network between devices and server: messages may be lost, delayed, doubled or reordered. */
 import type { Random } from "./random.ts";
 
-/** What a network has to know of a sender. */
+/** What a network needs to know of a sender. */
 interface Sender {
   readonly isOffline: boolean;
 }
 
 export interface Network {
-  /** Sends `ask` on its way; what it resolves to takes another one, to `answer`. Neither need ever arrive. */
+  /** Sends `ask`; its result travels back in another message to `answer`. Neither need ever arrive. */
   send<Answer>(sender: Sender, ask: () => Promise<Answer>, answer: (answer: Answer) => void): void;
 }
 
-/** One in virtual time: a message arrives when it is its turn. */
+/** A network in virtual time: messages arrive when the world delivers them. */
 export interface VirtualNetwork extends Network {
-  /** Whether nothing is lost, late or doubled any more. */
+  /** Whether messages are no longer lost. */
   readonly isHealed: boolean;
   heal(): void;
-  /** One message arrives, whichever. */
+  /** Delivers one random message. */
   deliverOne(): Promise<void>;
   deliverAll(): Promise<void>;
-  /** Whatever takes longer than TIMEOUT_MS is given up. */
+  /** Drops messages older than TIMEOUT_MS. */
   expire(): void;
-  /** Whatever is under way is given up. */
+  /** Drops all messages in transit. */
   clear(): void;
 }
 
-/** A request that is under way for longer is given up. */
+/** How long a message may be in transit before it is given up, in milliseconds. */
 export const TIMEOUT_MS = 2_000;
 const LOST_REQUESTS = 0.2;
 const LOST_ANSWERS = 0.25;
@@ -37,7 +37,7 @@ interface Message {
   deliver(): Promise<void>;
 }
 
-/** `counts` are counted up; `now` in milliseconds. */
+/** `counts` are incremented; `now` is in milliseconds. */
 export function createVirtualNetwork(options: {
   random: Random;
   now: () => number;

@@ -1,6 +1,6 @@
 /**
- * The truth about a simulated world, and what was promised about it. It knows when each change was really made, and what
- * the server said of it; it knows nothing of how changes merge.
+ * The truth about a simulated world, and the promises made about it. The oracle knows when each change was really made,
+ * and what the server answered; it does not know how changes merge.
  */
 import { resumeOf, type Json, type KindName, type Stamp } from "@continuo/merge";
 import { STATES, type PushRequest } from "@continuo/merge/protocol";
@@ -19,18 +19,18 @@ import {
   type Taken,
 } from "./rules.ts";
 
-/** What the server says of an op. */
+/** The server's outcome of an op. */
 export interface Told {
   readonly seq: number;
   readonly status: string;
   readonly rev: number | null;
-  /** The effective one; null where it has none. */
+  /** The effective stamp; null where there is none. */
   readonly stamp: Stamp | null;
-  /** Of a repeated op: what it was told first, unless it was applied. */
+  /** For a repeated op: its original outcome, unless that was APPLIED. */
   readonly first: { readonly status: string } | null;
 }
 
-/** What stands on the server. */
+/** The server's current state. */
 export interface Stood {
   readonly head: { readonly maxMs: number };
   /** By `unitId`. */
@@ -45,44 +45,44 @@ export interface StoodUnit {
 }
 
 export interface Oracle {
-  /** Of `field`, or of any. */
+  /** Invents a change of `field`, or of a random one. */
   invent(random: Random, replica: Replica, where: { key: string; field?: Field; isPoison: boolean }): Made;
   made(change: Made): void;
-  /** The server has settled a push, and each op as `outcomes` say. */
+  /** The server has settled a push with these outcomes. */
   committed(push: { request: PushRequest; outcomes: readonly Told[]; headRev: number }): void;
-  /** The person has erased these namespaces, or everything. Where not all is heard, nothing may be under way. */
+  /** The person has erased these namespaces, or everything. Unless `hearsAll`, nothing may be in transit. */
   erased(namespaces: readonly string[] | undefined): void;
-  /** The server says to somebody that this stands. */
+  /** The server has returned these entries to a reader. */
   told(entries: Iterable<StoodUnit & UnitName>): void;
-  /** The film of `key` is somebody's whose lease has this fence. */
+  /** The film of `key` now belongs to the holder of this fence. */
   takenOver(key: string, fence: number): void;
-  /** How much has been committed: what a backup holds. */
+  /** The length of the commit log: what a backup contains. */
   mark(): number;
-  /** The server has lost all that came after the mark. */
+  /** The server has lost everything committed after the mark. */
   restored(mark: number): void;
-  /** A device took something over. */
+  /** A device has received something. */
   shown(before: Replica, after: Replica): void;
   /** After each step. */
   check(stood: Stood): void;
-  /** What was brief is over and was put away, and everybody has heard of it. */
+  /** Asserts that expired units were cleaned up on the server and on every replica. */
   putAway(stood: Stood, replicas: readonly Replica[]): void;
-  /** Devices that have heard of nobody for as long as anything brief is kept. */
+  /** Asserts that devices cut off for the lifetime of brief units show none of them. */
   alone(devices: Iterable<{ shows(key: string, field: Field): Json | undefined }>): void;
-  /** When all has come to rest; the last replica is one that began afresh. */
+  /** Asserts the final promises once everything has settled; the last replica is a new one. */
   end(stood: Stood, replicas: readonly Replica[]): void;
 }
 
 const DAY_MS = 24 * 3_600_000;
-/** How long the server remembers what it answered, and whom. */
+/** How long the server remembers outcomes and replicas. */
 const ANSWERS_MS = 30 * DAY_MS;
 const DEVICES_MS = 180 * DAY_MS;
-/** A key that no server takes. */
+/** A key that every server rejects. */
 const POISON = "";
 
 /**
- * `travelMs`: how long a push may take, which is as exactly as the time of a change can be known; `fields`: what the
- * person uses; `hearsAll`: whether every commit is told, and in their order. A server that is killed may have committed
- * what it tells nobody; then the answer to a repetition shows it.
+ * `travelMs`: the longest a push may take, which limits how exactly the time of a change is known. `fields`: what the
+ * person uses. `hearsAll`: whether every commit is reported, and in order. A server that is killed may have committed
+ * changes it never acknowledged; then the answer to a retry reveals them.
  */
 export function createOracle(options: {
   now: () => number;
@@ -99,15 +99,15 @@ export function createOracle(options: {
   /** By key, the highest. */
   const fences = new Map<string, number>();
   let wasRestored = false;
-  /** By unit: how much of the log was of a text that is forgotten since. */
+  /** By unit: how much of the log belongs to a text that has been forgotten since. */
   const forgotten = new Map<string, number>();
-  /** By namespace: how much of the log, and of what was made, is of before it was erased last. */
+  /** By namespace: how much of the log, and how many of the changes made, precede its last erasure. */
   const erasures = new Map<string, { readonly committed: number; readonly made: number }>();
   const fields = options.fields.map((field) => [field, FIELDS[field]] as const);
 
   const changeOf = (token: number): Made & { readonly at: number } =>
     all.get(token) ?? fail("a change that nobody made", token);
-  /** What of one field the server has taken, in its order. */
+  /** The changes of one field that the server accepted, in order. */
   const takenOf = (key: string, field: string, from = 0): Taken[] =>
     log
       .slice(Math.max(from, erasures.get(unitOf(key, field).namespace)?.committed ?? 0))
@@ -128,7 +128,7 @@ export function createOracle(options: {
     );
   }
 
-  /** What was said only when it was asked again is put where it belongs. */
+  /** Inserts changes known only from answers to retries at their place in the log. */
   function setInOrder(): void {
     if (hearsAll) return;
     const heard = new Set(log.map(({ token }) => token));
@@ -239,7 +239,7 @@ export function createOracle(options: {
       const times = Map.groupBy(log, ({ token }) => token);
       for (const [token, change] of all) {
         const taken = times.get(token) ?? [];
-        // A device that was forgotten meanwhile sends again what is the same when done twice.
+        // A device that was forgotten resends changes that are safe to apply twice.
         const isRepeatable = change.kind !== "COUNTER";
         const isTwice = taken.some((one, place) =>
           taken
@@ -247,7 +247,7 @@ export function createOracle(options: {
             .some((other) => one.clientId === other.clientId && one.committedAt - other.committedAt < DEVICES_MS),
         );
         if (taken.length > 1 && (isTwice || !isRepeatable)) fail("a change takes effect once", { change, taken });
-        // Why something was refused is told again for a month.
+        // Rejection reasons are remembered for 30 days.
         const isForgotten = now() - (refusedAt.get(token) ?? now()) > ANSWERS_MS;
         if (taken.length === 0 && !refused.has(token) && !lost.has(token) && !isForgotten)
           fail("nothing vanishes", change);
@@ -313,7 +313,7 @@ export function createOracle(options: {
   };
 }
 
-/** All that is there, the same text for the same. */
+/** All live units as a canonical text. */
 function canonical(units: Stood["units"], isOver: (unit: StoodUnit) => boolean): string {
   const lines = [...units].flatMap(([id, unit]) => (isOver(unit) ? [] : [JSON.stringify([id, unit.kind, unit.state])]));
   return lines.toSorted(compareText).join("\n");

@@ -1,11 +1,11 @@
-/** Chance from a seed: the same seed, the same run. */
+/** A seeded random generator: the same seed gives the same run. */
 export interface Random {
   /** In [0, 1). */
   next(): number;
   /** A whole number from 0 up to, not including, `below`. */
   below(below: number): number;
   chance(probability: number): boolean;
-  /** Throws RangeError for none. */
+  /** Throws RangeError when there are no items. */
   pick<Item>(items: readonly Item[]): Item;
   /** A UUID. */
   uuid(): string;

@@ -1,4 +1,4 @@
-/** Worlds in which a promise was broken once. A new one comes here with the change that mends it. */
+/** Worlds in which a promise was once broken. Add a new one together with its fix. */
 export const REGRESSIONS = [
   { seed: 29, steps: 300, broken: "a device that the server had forgotten counted again what it had counted" },
   { seed: 60, steps: 300, broken: "what a restored server had taken before it missed something was sent again" },

@@ -1,4 +1,6 @@
-/** What was promised of a field, held against all that was really done to it; whatever merges it. */
+/**
+ * The promises about each field, checked against everything that was really done to it, independently of how it merges.
+ */
 import type { Json, KindName, Stamp } from "@continuo/merge";
 import { STATES } from "@continuo/merge/protocol";
 import { usageAfter, type Usage } from "../entry/quota.ts";
@@ -11,7 +13,10 @@ export class Violation extends Error {
   override readonly name = "Violation";
 }
 
-/** A change that a person makes. Its payload carries a token, which no kind looks at, so that it is known wherever it is seen. */
+/**
+ * A change made by the person. Its payload carries a token, which every kind ignores, so that the change is recognised
+ * anywhere.
+ */
 export interface Made {
   readonly kind: KindName;
   readonly key: string;
@@ -19,7 +24,7 @@ export interface Made {
   readonly payload: { readonly type: string; readonly token: number } & { readonly [name: string]: Json };
 }
 
-/** An op that the server has taken. */
+/** An op that the server has accepted. */
 export interface Committed {
   readonly token: number;
   readonly status: string;
@@ -27,26 +32,26 @@ export interface Committed {
   readonly baseRev: number;
   readonly clientId: string;
   readonly stamp: Stamp | null;
-  /** Of the push. */
+  /** The push's headRev. */
   readonly headRev: number;
-  /** Its author held a lease, and somebody else had taken it over before this was committed. */
+  /** The author's lease had been taken over by another device before this was committed. */
   readonly isTakenOver: boolean;
-  /** At the latest: when it was heard. */
+  /** The latest possible time of the commit: when the oracle learned of it. */
   readonly committedAt: number;
-  /** At the earliest. */
+  /** The earliest possible time of the commit. */
   readonly committedFrom: number;
-  /** An answer to a repetition is all that was heard of it. */
+  /** Known only from the answer to a retry. */
   readonly isUnheard: boolean;
 }
 
-/** A change that was taken, and when it was really made. */
+/** An accepted change, and when it was really made. */
 export type Taken = Committed & Made & { readonly at: number };
 
 export function fail(promise: string, about: unknown): never {
   throw new Violation(`${promise}: ${JSON.stringify(about)}`);
 }
 
-/** Of what was taken, nothing is really later than what stands, as far as times can be known: `travelMs` apart. */
+/** Asserts that no accepted change is really later than the standing one, within the precision `travelMs`. */
 export function assertLast(
   taken: readonly Taken[],
   stamp: Stamp | null,
@@ -60,7 +65,7 @@ export function assertLast(
     fail("who writes last, by true time, stands", { taken, stamp, isGone });
 }
 
-/** What was written since the text began is in it once, unless somebody took it out. */
+/** Asserts that every word written since the text began is in it once, unless somebody removed it. */
 export function assertWritten(taken: readonly Taken[], state: Json | undefined): void {
   const { generation } = STATES.TEXT.parse(state ?? KINDS.TEXT.initial);
   const updates = taken.filter(
@@ -74,7 +79,7 @@ export function assertWritten(taken: readonly Taken[], state: Json | undefined):
     fail("what was written is in the text, once", { there, words });
 }
 
-/** An element is there exactly if somebody added it whom no remover had heard of. */
+/** Asserts that an element is present exactly if some addition of it had not been seen by anyone who removed it. */
 export function assertAddsWin(taken: readonly Taken[], elements: readonly Json[]): void {
   for (const name of new Set(taken.map(({ payload }) => payload["element"]))) {
     const about = taken.filter(({ payload }) => payload["element"] === name);
@@ -94,7 +99,9 @@ export function assertAddsWin(taken: readonly Taken[], elements: readonly Json[]
   }
 }
 
-/** Of what is kept for a while: there until its time is up, then not, and nothing comes back that was before. */
+/**
+ * Asserts that a TTL unit is there until it expires and not after, and that nothing from before its expiry comes back.
+ */
 export function assertBrief(
   taken: readonly Taken[],
   { kind, value, stamp }: { kind: KindName; value: Json | undefined; stamp: Stamp | null },
@@ -120,7 +127,10 @@ export function assertBrief(
 const sumOf = (counted: readonly Taken[]): number =>
   counted.reduce((total, { payload }) => total + Number(payload["delta"]), 0);
 
-/** What was taken since it was over the last time: from each of them others lead up to now, none too late for the one before. */
+/**
+ * The changes certainly accepted since the last expiry: a chain of changes leads from each to now, none too late for
+ * the one before.
+ */
 function surelySinceOver(taken: readonly Taken[], now: number): readonly Taken[] {
   let since = now;
   for (const { committedFrom, committedAt } of latestFirst(taken))
@@ -128,7 +138,7 @@ function surelySinceOver(taken: readonly Taken[], now: number): readonly Taken[]
   return taken.filter(({ committedFrom }) => committedFrom > since - BRIEF_MS);
 }
 
-/** What may have been taken since: there was no time after it that was surely long enough. */
+/** The changes possibly accepted since the last expiry: no later gap was certainly long enough to expire. */
 function possiblySinceOver(taken: readonly Taken[], now: number): readonly Taken[] {
   let since = now;
   for (const { committedFrom, committedAt } of latestFirst(taken)) {
@@ -141,7 +151,7 @@ function possiblySinceOver(taken: readonly Taken[], now: number): readonly Taken
 const latestFirst = (taken: readonly Taken[]): readonly Taken[] =>
   taken.toSorted((one, other) => other.committedAt - one.committedAt);
 
-/** What counts against a quota is what is there; a tombstone is nothing, also that of a number. */
+/** Asserts that usage counts exactly what is there; tombstones count for nothing, including those of numbers. */
 export function assertCounted({ entries, bytes, namespaces }: Usage, units: Iterable<Change>): void {
   const none: Usage = { entries: 0, bytes: 0, namespaces: {} };
   const there = [...units].filter(({ deleted, kind }) => !deleted || !KINDS_THAT_STAY.includes(kind));

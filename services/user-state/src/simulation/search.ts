@@ -1,17 +1,17 @@
-/** Many worlds, and what was broken in them. */
+/** Runs many worlds and collects their violations. */
 import type { Defect } from "./defects.ts";
 import { Violation } from "./rules.ts";
 import { simulate, type Report } from "./world.ts";
 
 export interface Found {
   readonly violations: readonly { readonly seed: number; readonly message: string }[];
-  /** Of all worlds together. */
+  /** The sums over all worlds. */
   readonly totals: Omit<Report, "digest">;
 }
 
 const COUNTS = ["changes", "settled", "refused", "lost", "doubled", "restores", "erasures", "expired"] as const;
 
-/** Runs `seeds` worlds, the first of seed `from`, or until a violation is `enough`; `progress` is called after each. */
+/** Runs `seeds` worlds starting at seed `from`, or until a violation matches `enough`; calls `progress` after each. */
 export async function search(options: {
   from: number;
   seeds: number;

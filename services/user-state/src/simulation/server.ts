@@ -1,4 +1,4 @@
-/** A server as devices see it, and one that runs the real use cases over a store in memory. */
+/** The server as devices see it, and an implementation that runs the real use cases over a store in memory. */
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { PushRequest, PushResponse, StateBatch, type PullRequest } from "@continuo/merge/protocol";
@@ -22,12 +22,12 @@ export interface Server {
 
 const UNAUTHENTICATED = 0.03;
 
-/** One on which the person may also erase; of all namespaces when none is said. */
+/** A server that can also erase these namespaces, or everything when none are given. */
 export interface MemoryServer extends Server {
   readonly erase: (namespaces: readonly string[] | undefined) => Promise<void>;
 }
 
-/** Tells `oracle` what it commits and what it says; `isCalm` when nobody is signed out any more. */
+/** Reports to `oracle` what it commits and returns; `isCalm` is true once nobody is signed out any more. */
 export function createMemoryServer(options: {
   memory: Memory;
   random: Random;

@@ -1,7 +1,7 @@
 /**
- * A person with several devices, a server and a bad network, in virtual time: everything that happens follows from a seed.
- * The devices run `@continuo/replica`, the server its real use cases over a store in memory; nothing else is here but
- * chance, faults, and the truth to hold them against (`oracle.ts`).
+ * A simulated world: a person with several devices, a server and a bad network, in virtual time; everything follows
+ * from a seed. The devices run `@continuo/replica`, the server its real use cases over a store in memory; the rest is
+ * chance, faults, and the oracle that checks the promises (`oracle.ts`).
  */
 import { createRetention } from "../retention/retention.ts";
 import type { Defect } from "./defects.ts";
@@ -17,12 +17,12 @@ import { createMemoryServer } from "./server.ts";
 
 export interface Options {
   readonly seed: number;
-  /** How many things happen before the network heals and all comes to rest. */
+  /** How many steps happen before the network heals and everything settles. */
   readonly steps: number;
   readonly defect?: Defect | undefined;
 }
 
-/** What a run did, the same for the same options. */
+/** The summary of a run, identical for the same options. */
 export interface Report {
   readonly changes: number;
   readonly settled: number;
@@ -31,9 +31,9 @@ export interface Report {
   readonly doubled: number;
   readonly restores: number;
   readonly erasures: number;
-  /** Units whose time was up. */
+  /** Units that expired. */
   readonly expired: number;
-  /** Of all that happened, in order. */
+  /** A hash of everything that happened, in order. */
   readonly digest: string;
 }
 
@@ -51,19 +51,19 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
   const now = (): number => time;
   let backup: { readonly stored: Stored; readonly mark: number } | undefined;
   const isOld = random.chance(0.25);
-  // What was erased comes back with a backup, and is to be erased again: that is the operator's.
+  // A restored backup brings back erased state, which the operator must erase again.
   const isErasing = seed % 5 === 3;
   const isRestored = random.chance(0.2) && !isErasing;
 
   const memory = createMemory(random.uuid(), { now, counts });
-  // Texts are slow: a world in seven has them.
+  // Texts are slow: one world in seven has them.
   const isPassing = seed % 6 === 2;
   const fields = isPassing ? PASSING_FIELDS : seed % 7 === 3 ? ALL_FIELDS : PLAIN_FIELDS;
   const oracle = createOracle({ now, travelMs: TIMEOUT_MS + LONGEST_STEP_MS, fields, hearsAll: true });
   const network = createVirtualNetwork({ random, now, counts });
   const isCalm = (): boolean => network.isHealed;
   const server = createMemoryServer({ memory, random, oracle, isCalm, now, defect });
-  // In a world in five devices take over from each other, unless months pass: a fence is not remembered for ever.
+  // In one world in five devices take over from each other, unless months pass: fences are not remembered for ever.
   const leases = seed % 5 === 1 && !isOld ? createLeases({ memory, random, oracle, now }) : undefined;
   const retain = createRetention(memory.retention);
   const erase = isErasing ? server.erase : undefined;
@@ -111,7 +111,7 @@ export async function simulate({ seed, steps, defect }: Options): Promise<Report
     }
   }
 
-  /** A device changes something and lies in a drawer for months, while the others go on. */
+  /** A device makes a change and stays offline for months while the others continue. */
   async function absence(absent: Device): Promise<void> {
     const where = { key: "a", field: random.pick(["title", "title", "info", "note"] as const) };
     absent.isOffline = true;

@@ -1,7 +1,7 @@
 import { requireViewer } from "@continuo/subgraph";
 import type { Resolvers } from "../generated/graphql.ts";
 
-/** What this subgraph knows of a device. */
+/** Resolvers for devices: their sync status. */
 export const syncStatusResolvers = {
   Device: {
     __resolveReference: ({ id }) => ({ id }),

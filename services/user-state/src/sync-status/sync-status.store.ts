@@ -1,7 +1,7 @@
 import type { Pool } from "pg";
 import type { SyncStatusStore } from "./sync-status.ts";
 
-/** A device may hold several replicas (tabs, applications): the furthest speaks for it, and what waits adds up. */
+/** A device may have several replicas (tabs, applications): the furthest represents it, and pending changes add up. */
 const READ = `
   SELECT client.device_id, max(client.acked_rev)::float8 AS acked_rev, max(client.seen_at) AS seen_at,
          sum(client.pending)::int AS pending, head.rev::float8 AS head_rev
@@ -14,12 +14,12 @@ interface Row {
   readonly device_id: string;
   readonly acked_rev: number;
   readonly seen_at: Date;
-  /** Null when no replica said. */
+  /** Null when no replica reported it. */
   readonly pending: number | null;
   readonly head_rev: number;
 }
 
-/** One statement for any number of devices. */
+/** Reads the status of any number of devices in one statement. */
 export function createSyncStatusStore(pool: Pool): SyncStatusStore {
   return {
     async load(userId, deviceIds) {

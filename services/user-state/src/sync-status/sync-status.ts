@@ -1,6 +1,6 @@
 /**
- * Sync status: how far a device's copy of the state is. The device itself is the session subgraph's;
- * here it is an id of one of the viewer's devices, or nothing.
+ * Sync status: how far a device's copy of the state has synced. The session subgraph owns the device; here it is only
+ * an id, which may not be one of the viewer's devices.
  */
 import type { Viewer } from "@continuo/access";
 import DataLoader from "dataloader";
@@ -8,13 +8,14 @@ import DataLoader from "dataloader";
 interface SyncStatus {
   readonly ackedRev: number;
   readonly headRev: number;
-  /** Changes that waited on the device when it pushed last; null when it did not say. */
+  /** Changes still waiting on the device when it last pushed; null when it did not say. */
   readonly pending: number | null;
   readonly lastSeenAt: Date;
 }
 
 /**
- * A device as the gateway names it.
+ * A device as the gateway references it.
+ *
  * @public for the generated resolver types
  */
 export interface DeviceReference {
@@ -31,7 +32,7 @@ export type SyncStatusOf = (viewer: Viewer, deviceId: string) => Promise<SyncSta
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-/** For one request, which has one viewer: its devices are gathered into one read. */
+/** Per request, which has one viewer: batches its devices into one read. */
 export function createSyncStatusOf(store: SyncStatusStore): SyncStatusOf {
   let gathering: DataLoader<string, SyncStatus | null> | undefined;
 
