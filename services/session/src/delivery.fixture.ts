@@ -43,7 +43,7 @@ export interface Deliveries extends AsyncDisposable {
   readonly system: System;
   /** Session's own role. */
   readonly pool: Pool;
-  /** A worker's environment; `jobs` are fan-out and deliveries unless told. */
+  /** A worker's environment; `jobs` default to fan-out and deliveries. */
   environment(jobs?: string): Record<string, string>;
   /** Workers, until disposed; poked continually, so that no test waits for their own polling. */
   work(retrySeconds?: readonly number[], jobs?: string): Promise<AsyncDisposable>;

@@ -25,8 +25,8 @@ export interface AssertionStore {
 /**
  * Returns the application that these credentials authenticate. Throws UNAUTHENTICATED/CLIENT_INVALID, with the same
  * message for an unknown client and for one that does not present what it is registered with: nothing, its secret, or
- * an unused assertion signed by its key. Public clients are cached for good: no
- * write changes what is cached of one (`ApplicationStore`).
+ * an unused assertion signed by its key. Public clients are cached for good, as no write
+ * changes what is cached (`ApplicationStore`).
  */
 export function createClientAuthentication(options: {
   applications: Pick<ApplicationStore, "find">;

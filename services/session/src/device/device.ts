@@ -111,7 +111,7 @@ export interface DeviceChanges {
 
 /** What a viewer may do with devices; `userId` or `session` is always the viewer's. */
 export interface Devices {
-  /** Throws NOT_FOUND/DEVICE_NOT_FOUND, also for somebody else's. */
+  /** Throws NOT_FOUND/DEVICE_NOT_FOUND, also for another user's. */
   rename(session: OwnSession, deviceId: string, name: string): Promise<Device>;
   /** Throws BAD_USER_INPUT/CURSOR_INVALID for a cursor that this change log did not issue. */
   changes(userId: string, since: string | null, first: number): Promise<DeviceChanges>;

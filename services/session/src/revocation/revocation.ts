@@ -146,7 +146,7 @@ export interface Revocations {
    * client's.
    */
   endPresented(presented: RefreshTokenParts, applicationId: string): Promise<void>;
-  /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for somebody else's. */
+  /** Throws NOT_FOUND/RECEIPT_NOT_FOUND, also for another user's. */
   receipt(viewer: Viewer, seq: string): Promise<RevocationReceipt>;
 }
 

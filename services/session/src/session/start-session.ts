@@ -40,7 +40,7 @@ export interface StartCommand {
   readonly jkt: string | null;
   /** The session in which this one was approved. It must be the user's and live, and this one does not outlive it. */
   readonly parentId: string | null;
-  /** The most sessions to evict. */
+  /** The most sessions to replace and evict. */
   readonly evictions: number;
   readonly now: Date;
 }
