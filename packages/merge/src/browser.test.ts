@@ -1,4 +1,4 @@
-/** The same code in a browser: what it is made of, what it needs, and that it does there what it does here. */
+/** The package in a browser: what its bundles contain and need, and that they behave as in Node. */
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -63,7 +63,7 @@ it("the source needs nothing that Node has and a browser of 2019 has not", async
   expect(stdout).toBe("");
 });
 
-/** What a unit shows after a few ops of a kind. */
+/** The values a unit shows along a few ops of a kind. */
 function afterOps(name: KindName, kind: Kind, apply: typeof applyOp): unknown {
   const shown: unknown[] = [];
   let state = kind.initial;
@@ -89,7 +89,7 @@ function bundled(entry: Entry): Bundle {
   return made;
 }
 
-/** Runs a bundle where there is nothing but the language and what every browser has. */
+/** Runs a bundle with nothing but the language and what every browser provides. */
 function load(entry: Entry) {
   return runInNewContext(`${bundled(entry).code};merge`, { TextEncoder, btoa, atob, crypto });
 }

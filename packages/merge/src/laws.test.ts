@@ -1,4 +1,4 @@
-/** What every kind promises. What one promises beyond is in its own test. */
+/** The laws that every kind obeys. Further promises are in each kind's own test. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fold, histories, type Authored } from "./history.fixture.ts";
@@ -11,9 +11,9 @@ import { KINDS } from "./registry.ts";
 import { text } from "./text.ts";
 
 interface Promises<State> {
-  /** The part of a state that no order of arrival changes; what is shown, unless said otherwise. */
+  /** The part of a state that does not depend on arrival order; by default what is shown. */
   readonly settled?: (state: State) => unknown;
-  /** An op that arrives once more shows nothing else, even without the protocol's seq. */
+  /** Whether a repeated op leaves the view unchanged, even without the protocol's seq. */
   readonly repeatable: boolean;
 }
 
@@ -30,7 +30,7 @@ const laws: { readonly [Name in KindName]: () => void } = {
       settled: (state) => [resumeOf(state), resumeOf(state, "FURTHEST"), resumeOf(state, "ASK")],
       repeatable: true,
     }),
-  // Which of two endings of a generation counts is the server's to say, and with it what they left behind.
+  // The server decides which of two endings of a generation counts, and with it what they left behind.
   DRAFT: () =>
     keep(KINDS.DRAFT, payloads.DRAFT, {
       settled: (state) => [state.generation, KINDS.DRAFT.view({ ...state, copies: [] })?.fields],
@@ -199,12 +199,12 @@ function keep<State, Payload extends object>(
   });
 }
 
-/** What a join settles beside what is shown. */
+/** What a join also settles besides the view. */
 function joinedPart(state: unknown): unknown {
   return typeof state === "object" && state !== null && "generation" in state ? state.generation : undefined;
 }
 
-/** The same done by other people's replicas. */
+/** The same op by another person's replica. */
 function asOthers<Payload>(op: Authored<Payload>): Authored<Payload> {
   const { context } = op;
   const stamp = { ...context.stamp, clientId: context.stamp.clientId.replace(/^a/, "b") };
@@ -219,7 +219,7 @@ function revsIn(state: unknown): number[] {
   );
 }
 
-/** As much as a payload may hold, from many devices that know of nothing. */
+/** Payloads as large as allowed, from many devices unaware of each other. */
 function heavy<Payload extends object>(step: number, payload: Payload): Pick<Authored<Payload>, "payload" | "context"> {
   const grown = { ...payload };
   for (const [key, value] of Object.entries(grown)) {
@@ -234,7 +234,7 @@ function heavy<Payload extends object>(step: number, payload: Payload): Pick<Aut
   return { payload: grown, context };
 }
 
-/** All that somebody wrote: whatever stands under a name that is not the bookkeeping of a kind. */
+/** All written content: everything in a state that is not the kind's bookkeeping. */
 function valuesIn(state: unknown): unknown[] {
   if (typeof state !== "object" || state === null) return [];
   return Object.entries(state).flatMap(([name, part]: [string, unknown]) => {

@@ -174,7 +174,7 @@ describe("an own change", () => {
       NOW,
     );
     expect([count(others), title(others)]).toEqual([6, "Dune"]);
-    // Told by a stream that does not know whom it tells.
+    // Sent by a stream that does not know its recipient.
     const told = batch({ from: "c1", to: "c2", headRev: 3, entries: [counted(6, 3)] });
     expect(receive(settled, from("c1"), told, NOW)).toMatchObject({ queue: [], cursor: "c2" });
     const back = receive(
@@ -196,7 +196,7 @@ describe("an own change", () => {
       NOW,
     );
     expect(count(back)).toBe(6);
-    // Nor after a stream that does not know whom it tells.
+    // Nor after a message of a stream that does not know its recipient.
     const told = batch({ from: "c2", to: "c3", headRev: 3, entries: [titled("Dune", 3)] });
     expect(count(receive(back, from("c2"), told, NOW))).toBe(6);
     const again = sent(add(back, 10));
@@ -347,9 +347,9 @@ describe("what others changed", () => {
     const back = receive(settled, from("c1"), restored, NOW);
     expect(count(back)).toBe(16);
     expect(sent(back).request).toMatchObject({ clientId: ME, epoch: OTHER, ops: [{ seq: 2, payload: { delta: 10 } }] });
-    // What was not answered is asked for again, also where it is in the backup: it may have been refused.
+    // Unanswered ops are sent again even if they are in the backup: they may have been rejected.
     expect(sent(receive(replica, from("c1"), restored, NOW)).request.ops.map(({ seq }) => seq)).toEqual([1, 2]);
-    // Also what had come back, and was not answered yet.
+    // So are ops that had come back but were not answered yet.
     const told = batch({ from: "c1", to: "c2", headRev: 2, lastSeq: 2, entries: [counted(16, 2)] });
     const lost = { ...restored, from: "c2", lastSeq: 0, entries: [counted(5)] };
     const anew = receive(receive(replica, from("c1"), told, NOW), from("c2"), lost, NOW);

@@ -42,8 +42,8 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
   let promised = 0;
 
   /**
-   * Each rejected caller gets a later retry time than the one before, spaced by the mean duration, so they do not all
-   * return at once.
+   * Each rejected caller gets a later retry time than the one before, spaced by the mean time between free slots, so
+   * they do not all return at once.
    */
   function overloaded(): AppError {
     const each = meanMs / concurrency;

@@ -1,4 +1,4 @@
-/** What only a person's devices can read: sealed by one, kept and merged here, opened by another. */
+/** End-to-end encryption: sealed by one device, stored and merged here, opened by another. */
 import { createKey, createRecoveryCode, openKeyRing, rootKeyOf, type KeyRing, type Sealed } from "@continuo/encryption";
 import { defineNamespace, opaque, register, set } from "@continuo/namespace";
 import { randomUUID } from "node:crypto";

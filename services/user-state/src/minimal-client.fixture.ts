@@ -1,7 +1,9 @@
-/** For tests: the least of a client, written from SYNC.md alone. Its values are registers and counters. */
+/** For tests: a minimal client, written from SYNC.md alone. Its values are registers and counters. */
 import type { OpMessage, PushResponse, StateBatch } from "@continuo/merge/protocol";
 
-/** Sends an operation and gives its data. Throws Refused for an error of the graph, anything else when no answer comes. */
+/**
+ * Sends an operation and returns its data. Throws Refused for a GraphQL error, anything else when there is no answer.
+ */
 export type Send = <Data>(query: string, variables: object) => Promise<Data>;
 
 export class Refused extends Error {
@@ -15,12 +17,12 @@ export class Refused extends Error {
 }
 
 type Instant = OpMessage["stamp"];
-/** Of registers and counters, as far as it is read here. */
+/** An entry of a register or counter, with the members used here. */
 type Entry = { state: { standing?: { stamp: Instant } | null }; value: unknown; deleted: boolean };
 type Batch = Omit<StateBatch, "entries"> & { entries: (Entry & Omit<StateBatch["entries"][number], keyof Entry>)[] };
 type Op = Omit<OpMessage, "seq"> & { seq: number | null; settledAt: number | null };
 
-/** What is kept, in one write each time. */
+/** What the client persists, in one write each time. */
 export interface Kept {
   clientId: string;
   lastSeq: number;
@@ -47,7 +49,7 @@ export function empty(clientId: string): Kept {
   return { clientId, ...rest, queue: [], rejected: [], lastStamp: { ms: 0, counter: 0 } };
 }
 
-/** `store` is called with the next copy before anything that follows from it is done. */
+/** `store` is called with the next state before the client acts on it. */
 export function createClient(kept: Kept, store: (kept: Kept) => void, send: Send, now: () => number) {
   const keep = (change: Partial<Kept>): void => store((kept = { ...kept, ...change }));
   const nameOf = (unit: { namespace: string; key: string; field: string }): string =>
@@ -93,7 +95,7 @@ export function createClient(kept: Kept, store: (kept: Kept) => void, send: Send
     }
   }
 
-  /** One push of what waits; says how long to wait before the next, in milliseconds. */
+  /** Pushes what waits once; returns how long to wait before the next push, in milliseconds. */
   async function push(): Promise<number> {
     let { lastSeq } = kept;
     const queue = kept.queue.map((op) => (op.seq === null ? { ...op, seq: (lastSeq += 1) } : op));
@@ -118,14 +120,14 @@ export function createClient(kept: Kept, store: (kept: Kept) => void, send: Send
     return retryAfterMs ?? 0;
   }
 
-  /** Under a new id, what is not settled again. */
+  /** Queues what is not settled again, under a new id. */
   function forgotten(was: string, id: string = crypto.randomUUID()): void {
     if (kept.clientId !== was) return;
     const queue = kept.queue.flatMap((op) => (op.settledAt === null ? [{ ...op, seq: null }] : []));
     keep({ clientId: id, lastSeq: 0, revealedSeq: 0, epoch: null, cursor: null, aside: null, queue });
   }
 
-  /** Pulls, pushes until nothing waits, pulls again; through whatever may be lost on the way. */
+  /** Pulls, pushes until nothing waits, and pulls again, retrying whatever is lost on the way. */
   async function sync(wait: (ms: number) => Promise<unknown>): Promise<void> {
     for (let failures = 0; ;) {
       const was = kept.clientId;

@@ -1,4 +1,4 @@
-/** What reading and forgetting cost among very many rows: whichever are not meant are not looked at. */
+/** What reads and retention cost among very many rows: they touch only the rows they concern. */
 import { randomUUID } from "node:crypto";
 import { costOf, createTestDatabase, type Cost, type Statement, type TestDatabase } from "@continuo/testkit";
 import { Client, Pool } from "pg";

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-/** The same numbers each time. */
+/** A seeded generator: the same numbers each time. */
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {
@@ -33,7 +33,7 @@ function seeded(seed: number): () => number {
 interface Device {
   readonly lost: { requests: number; replies: number };
   readonly client: () => ReturnType<typeof createClient>;
-  /** The process ends, wherever it is, and starts from what was stored. */
+  /** The client process stops at any point and restarts from what it stored. */
   restart(): void;
 }
 
@@ -75,7 +75,7 @@ function createDevice(userId: string, random: () => number, skewMs: number): Dev
   };
 }
 
-/** No time is lost on back-off here. */
+/** Skips the back-off delays. */
 const wait = (): Promise<unknown> => Promise.resolve();
 
 it("is short, and knows nothing of our own client", () => {
@@ -102,7 +102,7 @@ it("converges with others through lost requests, lost replies and restarts: each
         change("game", "g", "points", { type: "ADD", delta });
       }
       if (random() < 0.2) change("game", "g", "nowhere", { type: "SET", value: 1 });
-      // Whatever was under way ends in the middle, now and then.
+      // Now and then requests in flight are cut off.
       if (random() < 0.5)
         await device
           .client()

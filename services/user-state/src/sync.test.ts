@@ -1,4 +1,4 @@
-/** SYNC.md says what the code does, no less and no more. */
+/** SYNC.md documents the code completely and accurately. */
 import { ERROR_CODES } from "@continuo/errors";
 import { KIND_NAMES } from "@continuo/merge";
 import * as protocol from "@continuo/merge/protocol";
@@ -12,7 +12,7 @@ import { z } from "zod";
 const PAGE = readFileSync(join(import.meta.dirname, "../SYNC.md"), "utf8");
 const schema = buildSchema(loadTypeDefs(import.meta.dirname), {});
 
-/** Code blocks of a language, with what stands behind its name. */
+/** Code blocks of a language, with the text after the language name. */
 const blocks = (language: string): { about: string; text: string }[] =>
   [...PAGE.matchAll(/^```(\S+) ?(.*)\n([^]*?)^```$/gm)].flatMap(([, found, about = "", text = ""]) =>
     found === language ? [{ about, text }] : [],

@@ -1,4 +1,4 @@
-/** For tests: the user-state subgraph on a database of its own, and people who talk to it as the gateway would. */
+/** For tests: the user-state subgraph on its own database, and users who call it as the gateway would. */
 import { randomBytes, randomUUID } from "node:crypto";
 import { createIdentitySigner, generateKey, IDENTITY_HEADER, type Caller } from "@continuo/access";
 import { createTestDatabase, type TestDatabase } from "@continuo/testkit";
@@ -19,12 +19,12 @@ export interface System extends AsyncDisposable {
   readonly url: string;
   readonly env: Env;
   readonly database: TestDatabase;
-  /** As superuser: to arrange and to look. */
+  /** As superuser, to set up and inspect. */
   readonly admin: Pool;
   ask<Data>(caller: Caller | string | undefined, query: string, variables?: object): Promise<GraphAnswer<Data>>;
 }
 
-/** Seeded and serving; `variables` are more of its environment. */
+/** Starts a seeded system; `variables` extend its environment. */
 export async function startSystem(variables: Readonly<Record<string, string>> = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await createTestDatabase());
@@ -113,11 +113,11 @@ export interface OpText {
   readonly key?: string;
   readonly field?: string;
   readonly payload?: unknown;
-  /** Short for the payload that sets it. */
+  /** Shorthand for a SET payload. */
   readonly value?: unknown;
   readonly stamp?: Instant;
   readonly seen?: Instant;
-  /** The push's, if it is not said. */
+  /** Defaults to the push's. */
   readonly baseRev?: number;
   readonly schemaVersion?: number;
 }
@@ -131,22 +131,22 @@ interface PushText {
   readonly ops: readonly OpText[];
 }
 
-/** A replica on a device of somebody: what a client library would hold. */
+/** A replica on a user's device: what a client library would hold. */
 export interface Replica {
   readonly clientId: string;
   readonly caller: Caller & { readonly kind: "viewer" };
-  /** A second replica of the same user; of the same device if said so. */
+  /** Another replica of the same user, on the same device if requested. */
   sibling(options?: { sameDevice?: boolean }): Replica;
-  /** Sends a push, filled in with what a client in good order would send. */
+  /** Sends a push, filling in what a well-behaved client would send. */
   send(push: PushText): Promise<GraphAnswer<{ pushState: PushAnswer }>>;
-  /** The same, expecting an answer. */
+  /** The same, throwing unless it succeeds. */
   push(push: PushText): Promise<PushAnswer>;
   sendPull(args?: object): Promise<GraphAnswer<{ pullState: StateBatch }>>;
   pull(args?: object): Promise<StateBatch>;
   epoch(): Promise<string>;
 }
 
-/** A new person with one device and one replica, unless told whose. */
+/** Creates a replica, of a new user and device unless given. */
 export function createReplica(system: System, owner: { userId?: string; deviceId?: string } = {}): Replica {
   const { userId = randomUUID(), deviceId = randomUUID() } = owner;
   const clientId = randomUUID();
@@ -205,7 +205,7 @@ export function createReplica(system: System, owner: { userId?: string; deviceId
   return replica;
 }
 
-/** `key/field` → value of what a replica would show after these batches. */
+/** `key/field` → value, as a replica shows it after these batches. */
 export function shown(batches: readonly StateBatch[]): Record<string, unknown> {
   const state = new Map<string, unknown>();
   for (const { reset, entries } of batches) {

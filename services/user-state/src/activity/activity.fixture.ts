@@ -1,4 +1,4 @@
-/** For tests: a person's devices that say what they do, and take over from each other. */
+/** For tests: a person's devices that publish activities and take over from each other. */
 import { createReplica, type GraphAnswer, type Replica, type System } from "../system.fixture.ts";
 
 export interface LeaseAnswer {
@@ -72,7 +72,7 @@ const RESUME = `query ($people: [_Any!]!) { _entities(representations: $people) 
   ageMs device { id } activity { id title ${LEASE} } point ${POINT} alternatives ${POINT}
   entry { value kind field rev } } } } }`;
 
-/** A device of somebody, in good order. */
+/** A user's well-behaved device. */
 export interface Player {
   readonly replica: Replica;
   readonly deviceId: string;
@@ -86,13 +86,13 @@ export interface Player {
   changes(since?: string, first?: number): Promise<ChangesAnswer>;
   sendChanges(since?: string): Promise<GraphAnswer<{ activityChanges: ChangesAnswer }>>;
   resume(ofUser?: string): Promise<ResumeAnswer[]>;
-  /** What this device did to the unit; `fence` of its lease, if it has one. */
+  /** Reports progress on the unit; `fence` of its lease, if it has one. */
   report(position: number, options?: { intent?: string; fence?: number; unit?: object }): Promise<string>;
 }
 
 export const FILM = { namespace: "media", key: "dune", field: "position" };
 
-/** Namespaces with progress and drafts, one for each policy. */
+/** Adds namespaces with progress and drafts, one per resume policy. */
 export async function addMedia({ admin }: System): Promise<void> {
   for (const [name, resume] of [
     ["media", "LATEST_INTENT"],
@@ -106,7 +106,7 @@ export async function addMedia({ admin }: System): Promise<void> {
     );
 }
 
-/** A new person's, unless told whose. */
+/** Creates a player, of a new user unless `replica` is given. */
 export function createPlayer(system: System, replica: Replica = createReplica(system)): Player {
   const { caller } = replica;
   const { userId, deviceId } = caller.viewer;

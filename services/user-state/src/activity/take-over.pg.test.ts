@@ -18,11 +18,14 @@ beforeAll(async () => {
 afterAll(() => system[Symbol.asyncDispose]());
 
 interface PatientTakeOvers extends TakeOvers, AsyncDisposable {
-  /** The time is up in which `asked` may answer. */
+  /** Ends the time in which `asked` may answer. */
   endTimeOf(asked: Player): Promise<void>;
 }
 
-/** Takes over as the subgraph does, with all the time in the world for the flush unless said otherwise; until it `dies`. */
+/**
+ * Takes over as the subgraph does, with ten minutes for the flush by default; with `dies` it stops between its
+ * transactions.
+ */
 async function startPatientTakeOvers(
   { env, admin }: System,
   { flushMs = 600_000, dies = false } = {},
@@ -66,7 +69,7 @@ async function watching(): Promise<{ tv: Player; phone: Player; activity: Activi
   return { tv, phone: tv.sibling(), activity, fence };
 }
 
-/** The lease as its device sees it in what changes. */
+/** The lease as its device sees it in `activityChanges`. */
 async function leaseOn(player: Player, state: string, since?: string): Promise<ActivityAnswer & { to: string }> {
   return vi.waitFor(
     async () => {

@@ -84,7 +84,7 @@ async function fileOf(lines: readonly string[]): Promise<string> {
   return file;
 }
 
-/** Lines that were changed, with an end that sums them up. */
+/** Changed lines, with an end line whose checksum matches them. */
 function resealed(lines: readonly string[]): string[] {
   const inner = lines.slice(0, -1);
   const sha256 = createHash("sha256")
@@ -220,7 +220,7 @@ describe("an export", () => {
        FROM user_state.state_entries, generate_series(1, 100000) AS n WHERE user_id = $1`,
       [userOf(phone)],
     );
-    // What is held, not what waits for its collection.
+    // Memory in use, not garbage awaiting collection.
     setFlagsFromString("--expose-gc");
     const collect: () => void = runInNewContext("gc");
     const held = (): number => {
@@ -321,7 +321,7 @@ describe("an import", () => {
     expect(await operate("import", "--user", userOf(third), "--file", ended, "--yes")).toMatchObject({ code: 0 });
     expect((await third.sibling().pull()).entries.find(({ field }) => field === "note")?.value).toBeNull();
 
-    // Whoever had read all there was before it came had not seen any of it.
+    // A replica that was up to date before the import had not seen any of it.
     const remove = { seq: 23, namespace: "things", key: "k", field: "tips", payload: { type: "REMOVE", element: "b" } };
     expect((await other.push({ baseRev: headRev, ops: [remove] })).outcomes[0]?.current).toEqual(["b", "c"]);
   });

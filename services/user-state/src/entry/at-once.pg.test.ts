@@ -1,4 +1,4 @@
-/** Pushes that come at once: of several people one commit, and each one's own fate. */
+/** Concurrent pushes: several users share one commit, and each push has its own outcome. */
 import { randomUUID } from "node:crypto";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -9,7 +9,7 @@ import { createEntries, type PushReceipt } from "./entry.ts";
 import { createEntryStore } from "./entry.store.ts";
 import { DEFAULT_QUOTA } from "./quota.ts";
 
-/** Of a namespace that is sealed in the test, after its definition was read: what is written there, Postgres refuses. */
+/** A namespace that becomes unstored during the test, after its definition was read: Postgres refuses writes to it. */
 const SEALED = "sealed";
 
 let system: System;

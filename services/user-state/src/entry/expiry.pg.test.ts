@@ -119,7 +119,7 @@ describe("an entry of a TTL namespace", () => {
 
     expect(shown([await phone.sibling().pull()])).toEqual({ "theme/colour": "kept" });
     expect(await history(phone)).toEqual([]);
-    // Told to whoever may hold an older one, without a trace of what it was.
+    // Sent to replicas that may hold an older state, without a trace of the content.
     await phone.push({ ops: [set(2, "third")] });
     await pass(phone, TTL_MS);
     const { entries } = await phone.pull({ since: to });
@@ -284,7 +284,7 @@ it("a replica, the server before retention and the server after it show the same
     ops.map(({ field = "" }) => {
       const kind = KIND_NAMES.find((name) => name.toLowerCase() === field) ?? "REGISTER";
       const { value, state } = show(copy, { namespace: "brief", key: "k", field }, kind, kinds, now);
-      // A beginner is told of no tombstone but those that count generations.
+      // A new replica receives no tombstones except those that count generations.
       return ["draft", "text", "progress"].includes(field) ? [field, value, state] : [field, value];
     });
   const held = await take();

@@ -61,7 +61,7 @@ describe("a push that cannot be settled now", () => {
           { seq: 3, key: "held", value: 3 },
         ],
       });
-      // The push holds the head and waits for the unit; who holds the unit asks for the head.
+      // The push holds the head and waits for the unit; the unit's holder waits for the head: a deadlock.
       await expect
         .poll(async () => {
           const { rowCount } = await system.admin.query(

@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-/** Makes a user look as if they kept all but this much; what they have is of `preferences`. */
+/** Makes a user appear to have used all but this much of the quota, in `preferences`. */
 async function leave(
   { caller }: Replica,
   left: { entries?: number; bytes?: number },
@@ -69,7 +69,7 @@ describe.each(["user", "namespace"] as const)("the quota of a %s", (of) => {
         { seq: 7, key: "a", payload: { type: "DELETE" } },
       ]),
     ).toEqual(["REJECTED OVER_QUOTA", "APPLIED", "APPLIED", "APPLIED"]);
-    // What was deleted makes room, its history notwithstanding.
+    // A deletion makes room, despite the history that remains.
     const freed = await phone.push({ ops: [{ seq: 8, key: "a", value: "fo" }] });
     expect(freed.outcomes).toMatchObject([{ status: "APPLIED" }]);
     expect(freed.quotaRemaining.bytes).toBe(2);
@@ -131,7 +131,7 @@ describe("what is remembered of deletions and of what lost", () => {
       await statuses(laptop, [
         { seq: 1, key: "one more", value: 1 },
         { seq: 2, key: "b", value: `${value}.` },
-        // The same size, and what it takes the place of was not seen.
+        // The same size, replacing a value that was not seen.
         { seq: 3, key: "b", value: value.toUpperCase() },
         { seq: 4, key: "never there", payload: { type: "DELETE" } },
         { seq: 5, key: "b", value: "less" },

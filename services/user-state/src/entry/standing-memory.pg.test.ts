@@ -1,4 +1,4 @@
-/** What a push may go by instead of a read: never anything else than what a read would have found. */
+/** A push settled from the cache gets exactly what a read would have found. */
 import { randomUUID } from "node:crypto";
 import { KIND_NAMES, positionAt, type KindName } from "@continuo/merge";
 import { load, TEXT_NAME } from "@continuo/merge/text";
@@ -205,7 +205,7 @@ describe("the next push of somebody whose state one process alone changes", () =
       const { userId } = person;
       const next = createQueue(person);
       const brief = () => next([{ ...setting("a"), namespace: "brief" }]);
-      // The first of what passes is known by what was made, not by what was read.
+      // The soonest expiry comes from what the push wrote, not from a read.
       for (const { deviceId, push } of [await next([setting("a")]), await brief()]) {
         await store.settle({ userId, deviceId, push, newEpoch: randomUUID }, (before) =>
           settle(push, deviceId, before, DEFAULT_QUOTA),
@@ -227,7 +227,7 @@ describe("the next push of somebody whose state one process alone changes", () =
 
 describe("what is recalled", () => {
   const position = positionAt([], 0);
-  /** Of each kind some that meet each other. */
+  /** Units of each kind that meet each other. */
   const payloads: Record<KindName, (choice: number) => Op["payload"]> = {
     REGISTER: (choice) =>
       choice % 3 === 0 ? { type: "DELETE" } : { type: "SET", value: { b: choice, a: [choice / 7] } },
@@ -298,7 +298,7 @@ describe("what is recalled", () => {
           const { serverNow, ...before } = recalled.before;
           expect(before).toEqual({ ...read.before, serverNow: undefined });
           expect(Math.abs(serverNow - read.before.serverNow)).toBeLessThan(60_000);
-          // Sooner is but a read for nothing.
+          // A sooner expiry would only cost a read.
           expect(recalled.soonestExpiry ?? Infinity).toBeLessThanOrEqual(read.soonestExpiry ?? Infinity);
         }
       }),

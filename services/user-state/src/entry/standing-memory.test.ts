@@ -1,4 +1,4 @@
-/** What a process holds of what it remembers: nothing for long, and no more than it counts. */
+/** The limits of the cache: it holds nothing for long, and no more bytes than it counts. */
 import { randomUUID } from "node:crypto";
 import type { Json } from "@continuo/merge";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -81,7 +81,7 @@ it("is gone after a minute, also if nobody asks for it", () => {
   person.push(TEXT);
   now = 62_000;
   vi.advanceTimersByTime(61_000);
-  // Even by a clock that has been put back.
+  // Even by a clock that was set back.
   now = 1;
   expect(person.recall()).toBeUndefined();
 });

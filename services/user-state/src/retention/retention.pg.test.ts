@@ -84,7 +84,7 @@ describe("a tombstone", () => {
     );
     expect(rows).toEqual([{ counted: rows[0].stored, stored: expect.any(Number) }]);
 
-    // Whoever was before the fence starts over; whoever was past it goes on.
+    // Readers behind the fence start over; readers past it continue.
     const reset = await laptop.pull({ since: to });
     expect(reset).toMatchObject({ reset: "PRUNED", from: to });
     expect(shown([reset])).toEqual({ "kept/colour": 3 });

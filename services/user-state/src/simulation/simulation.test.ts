@@ -14,7 +14,7 @@ describe("several devices, one server and a bad network", () => {
   it(`keep every promise, in ${SEEDS} worlds`, async () => {
     const found = await search({ from: 1, seeds: SEEDS, steps: STEPS });
     expect(found.violations).toEqual([]);
-    // What was to go wrong did go wrong.
+    // The intended faults did happen.
     expect(Math.min(...Object.values(found.totals))).toBeGreaterThan(SEEDS / 10);
   });
 

@@ -1,4 +1,4 @@
-/** What streams are told from memory is what Postgres would have told. */
+/** Streams get from memory exactly what Postgres would have returned. */
 import { KIND_NAMES, positionAt, type KindName } from "@continuo/merge";
 import { load, TEXT_NAME } from "@continuo/merge/text";
 import { randomBytes, randomUUID } from "node:crypto";

@@ -1,4 +1,4 @@
-/** Many at once, as after an outage: replicas that start over with all of a large state, some that wait, and some that take over. */
+/** Many clients at once, as after an outage: some start over with a large state, some wait, and some take over. */
 import { createIdentitySigner, generateKey, IDENTITY_HEADER } from "@continuo/access";
 import { freePort } from "@continuo/testkit";
 import { spawn } from "node:child_process";
@@ -10,7 +10,7 @@ import { createReplica, startSystem, type Replica, type System } from "../system
 
 const POOL_SIZE = 4;
 const PULLS = 500;
-/** Of the service. All answers at once would be more than that alone: it would not live. */
+/** The service's heap limit: all answers at once would exceed it. */
 const HEAP_MB = 160;
 let system: System;
 beforeAll(async () => {
@@ -31,7 +31,7 @@ interface Service extends AsyncDisposable {
   pull(replica: Replica): Promise<Answer>;
 }
 
-/** The service in a process of its own, on the same database: what it takes is then what this one does not. */
+/** The service in its own process on the same database, with a memory limit of its own. */
 async function startService(): Promise<Service> {
   const { publicJwk, privateJwk } = await generateKey("Ed25519");
   const port = await freePort();
