@@ -16,7 +16,7 @@ export type DraftView = {
   readonly fields: { readonly [name: string]: Json };
   /** Long texts that lost, latest first. */
   readonly copies: readonly Copy[];
-  /** How the generation before ended. */
+  /** How the previous generation ended. */
   readonly ended: DraftState["ended"];
 };
 

@@ -65,9 +65,9 @@ export const APPLY_REJECT_REASONS = [
 export type ApplyRejectReason = (typeof APPLY_REJECT_REASONS)[number];
 
 /**
- * The outcome of an op. `state` is the same object exactly when nothing changed. APPLIED: the change stands as
- * requested. MERGED: it was merged, but another change stands. NOOP: there was nothing to change. SUPERSEDED: it came
- * after something that invalidated it. REJECTED: refused.
+ * The outcome of an op. `state` is the same object exactly when nothing changed.
+ * APPLIED: the change stands as requested. MERGED: it was merged, but another change stands. NOOP: there was nothing to
+ * change. SUPERSEDED: it came after something that invalidated it. REJECTED: refused.
  */
 export type Applied<State> =
   | {
