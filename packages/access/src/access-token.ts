@@ -5,8 +5,8 @@
 import { hash } from "node:crypto";
 import { AppError, isAppError } from "@continuo/errors";
 import { errors, jwtVerify, type JWTVerifyGetKey } from "jose";
-import { LRUCache } from "lru-cache";
 import { z } from "zod";
+import { createVerifiedCache } from "./verified-cache.ts";
 
 /** What happens to a session's operations while the gateway cannot know whether the session has been revoked. */
 export const Posture = z.enum([
@@ -65,8 +65,7 @@ export function createAccessTokenVerifier(options: {
   now?: () => Date;
 }): AccessTokenVerifier {
   const { issuer, audience, keys, now = () => new Date() } = options;
-  const newCache = (): LRUCache<string, AccessTokenClaims> => new LRUCache({ max: CACHED_TOKENS });
-  let verified = newCache();
+  let verified = createVerifiedCache<AccessTokenClaims>(CACHED_TOKENS);
 
   const findKey: JWTVerifyGetKey = async (header, jws) => {
     try {
@@ -96,7 +95,7 @@ export function createAccessTokenVerifier(options: {
 
   return {
     forget() {
-      verified = newCache();
+      verified = createVerifiedCache(CACHED_TOKENS);
     },
     async verify(token) {
       // Captured first: if `forget` runs during verification, what the old keys verified goes into the discarded cache.
@@ -104,11 +103,12 @@ export function createAccessTokenVerifier(options: {
       const key = hash("sha256", token, "base64");
       const known = cache.get(key);
       const claims = known ?? (await check(token));
-      if (claims.exp * 1000 <= now().getTime()) {
+      const seconds = now().getTime() / 1000;
+      if (claims.exp <= seconds) {
         cache.delete(key);
         throw expired();
       }
-      if (!known) cache.set(key, claims);
+      if (!known) cache.set(key, claims, seconds);
       return claims;
     },
   };

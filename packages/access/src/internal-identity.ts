@@ -9,6 +9,7 @@ import { z } from "zod";
 import { circumstancesOf, viewerOf, type Caller } from "./caller.ts";
 import { createJwtSigner } from "./jwt-signer.ts";
 import type { Jwk } from "./keys.ts";
+import { createVerifiedCache } from "./verified-cache.ts";
 
 /** Carries the signed identity from gateway to subgraph. */
 export const IDENTITY_HEADER = "x-continuo-identity";
@@ -76,13 +77,14 @@ export function createIdentitySigner(privateJwk: Jwk): IdentitySigner {
 /** Verifies with the gateway's public key. A statement seen before is not verified again until it expires. */
 export function createIdentityVerifier(publicJwk: Jwk): IdentityVerifier {
   const key = importJWK(publicJwk, "Ed25519");
-  const verified = new LRUCache<string, { caller: Caller; exp: number }>({ max: 50_000 });
+  const verified = createVerifiedCache<{ caller: Caller; exp: number }>(50_000);
 
   return {
     async verify(statement) {
       if (statement === undefined) throw refused();
+      const now = Date.now() / 1_000;
       const known = verified.get(statement);
-      if (known && known.exp > Date.now() / 1000) return known.caller;
+      if (known && known.exp > now) return known.caller;
       try {
         const { payload } = await jwtVerify(statement, await key, {
           issuer: ISSUER,
@@ -92,7 +94,7 @@ export function createIdentityVerifier(publicJwk: Jwk): IdentityVerifier {
           requiredClaims: ["exp"],
         });
         const caller = fromClaims(Claims.parse(payload));
-        verified.set(statement, { caller, exp: payload.exp ?? 0 });
+        verified.set(statement, { caller, exp: payload.exp ?? 0 }, now);
         return caller;
       } catch (cause) {
         throw refused(cause);
