@@ -38,7 +38,7 @@ export interface CountingSocket {
   /** How many batches of state arrived. */
   readonly batches: number;
   /** Characters received after those errors. */
-  readonly bytesAfter: number;
+  readonly charactersAfter: number;
   close(): void;
 }
 
@@ -119,7 +119,7 @@ function open(gateway: string, accessToken: string): CountingSocket & { readonly
   let end: SocketEnd | undefined;
   let lastWords: string[] = [];
   let batches = 0;
-  let bytesAfter = 0;
+  let charactersAfter = 0;
   const send = (message: object): void => socket.send(JSON.stringify(message));
 
   socket.addEventListener("open", () =>
@@ -127,7 +127,7 @@ function open(gateway: string, accessToken: string): CountingSocket & { readonly
   );
   socket.addEventListener("message", ({ data }) => {
     const text = String(data);
-    if (lastWords.length > 0) bytesAfter += text.length;
+    if (lastWords.length > 0) charactersAfter += text.length;
     const { type, payload } = Frame.parse(JSON.parse(text));
     if (type === "connection_ack") send({ id: "state", type: "subscribe", payload: { query: STATE_CHANGES.text } });
     if (type === "ping") send({ type: "pong" });
@@ -152,8 +152,8 @@ function open(gateway: string, accessToken: string): CountingSocket & { readonly
     get batches() {
       return batches;
     },
-    get bytesAfter() {
-      return bytesAfter;
+    get charactersAfter() {
+      return charactersAfter;
     },
     close: () => socket.close(),
   };

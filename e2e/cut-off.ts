@@ -7,7 +7,7 @@ import { RECEIPT, SIGN_OUT_DEVICE } from "./operations.ts";
 import type { System } from "./system.ts";
 
 /** Far above any expected latency; the measured ones are printed. Milliseconds. */
-const AT_THE_LATEST_MS = 5_000;
+const CLOSE_TIMEOUT_MS = 5_000;
 
 /** The two devices of each person. */
 export function pairsOf(members: readonly Member[]): (readonly [Member, Member])[] {
@@ -33,7 +33,7 @@ export async function atOf({ receipt }: SignOut): Promise<Date> {
 export async function endOf({ ended }: CountingSocket): Promise<SocketEnd> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("a socket stayed open")), 2 * AT_THE_LATEST_MS);
+    timer = setTimeout(() => reject(new Error("a socket stayed open")), 2 * CLOSE_TIMEOUT_MS);
   });
   return Promise.race([ended, late]).finally(() => clearTimeout(timer));
 }
@@ -44,7 +44,7 @@ export async function cutOff(sockets: readonly CountingSocket[], why: string, at
   for (const { code, reason } of ends) expect(`${code} ${reason}`).toBe(`4403 SESSION_ENDED: ${why}`);
   for (const { lastWords } of sockets) expect(lastWords).toEqual(["SESSION_ENDED"]);
   const latencies = ends.map((end) => end.at - at.getTime());
-  expect(Math.max(...latencies)).toBeLessThan(AT_THE_LATEST_MS);
+  expect(Math.max(...latencies)).toBeLessThan(CLOSE_TIMEOUT_MS);
   return latencies;
 }
 

@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "./graph-client.ts";
 import { liveThrough, type Load } from "./history.ts";
-import { isWeather } from "./state-client.ts";
+import { isTransient } from "./state-client.ts";
 import { startStateService, type StateService } from "./state-service.ts";
 
 const AT_ONCE = 4;
@@ -35,7 +35,7 @@ async function peopleWithBrief(condition: "due" | "not due yet"): Promise<string
 }
 
 /** Retention of expired entries, by a worker that dies in the middle of it and one that takes over. */
-async function putAway(): Promise<void> {
+async function expireAndRetain(): Promise<void> {
   const { sql, worker } = service;
   await eventually("the end of all that is brief", () => peopleWithBrief("not due yet"), isEmpty);
   const people = await peopleWithBrief("due");
@@ -91,7 +91,7 @@ test.each(Array.from({ length: Math.ceil(HISTORIES / AT_ONCE) }, (_, turn) => FI
   "nothing acknowledged is lost and nothing happens twice, whatever dies: seeds %i and the next",
   async (first) => {
     const seeds = Array.from({ length: AT_ONCE }, (_, index) => first + index);
-    const reports = await liveThrough(service, { seeds, steps: STEPS, rage, putAway });
+    const reports = await liveThrough(service, { seeds, steps: STEPS, rage, expireAndRetain });
     for (const { faults, ...counts } of reports) {
       // Every fault that was meant to happen did happen.
       expect(Math.min(...Object.values(faults))).toBeGreaterThan(0);
@@ -114,7 +114,7 @@ test("ten thousand counts of four devices are ten thousand, though a fifth of th
       try {
         return await ask();
       } catch (cause) {
-        if (!isWeather(cause)) throw cause;
+        if (!isTransient(cause)) throw cause;
         await delay(1);
       }
     }

@@ -18,7 +18,7 @@ import {
 import type { HttpFault } from "@continuo/testkit";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { isWeather, type Ground } from "./state-client.ts";
+import { isTransient, type Ground } from "./state-client.ts";
 
 export interface HistoryReport {
   readonly changes: number;
@@ -66,11 +66,14 @@ interface Lives {
   readonly steps: number;
   readonly rage: (load: Load) => Promise<void>;
   /** Waits until all TTL entries have expired, and has them tombstoned; without it, no entry has a TTL. */
-  readonly putAway?: () => Promise<void>;
+  readonly expireAndRetain?: () => Promise<void>;
 }
 
 /** Lives a history for each seed on the same ground, all in parallel and for as long as `rage` lasts. See `liveOne`. */
-export async function liveThrough(ground: Ground, { seeds, steps, rage, putAway }: Lives): Promise<HistoryReport[]> {
+export async function liveThrough(
+  ground: Ground,
+  { seeds, steps, rage, expireAndRetain }: Lives,
+): Promise<HistoryReport[]> {
   let isOver = false;
   let answers = 0;
   let waiting: { until: number; go: () => void } | undefined;
@@ -84,10 +87,12 @@ export async function liveThrough(ground: Ground, { seeds, steps, rage, putAway 
     await promise;
   };
   const isUnderFire = (): boolean => !isOver;
-  const together = putAway && onceFor(seeds.length, putAway);
+  const together = expireAndRetain && onceFor(seeds.length, expireAndRetain);
   const raging = rage(load).finally(() => (isOver = true));
   const [reports] = await Promise.all([
-    Promise.all(seeds.map((seed) => liveOne(ground, { seed, steps, isUnderFire, answered, putAway: together }))),
+    Promise.all(
+      seeds.map((seed) => liveOne(ground, { seed, steps, isUnderFire, answered, expireAndRetain: together })),
+    ),
     raging,
   ]);
   return reports;
@@ -108,7 +113,7 @@ function onceFor(many: number, work: () => Promise<void>): () => Promise<void> {
  * Takes at least `steps` steps, and continues while `isUnderFire`, calling `answered` for each push that is answered;
  * then the network heals and everything comes to rest. The person erases everything, lives on for a quarter as long,
  * and everything comes to rest again. TTL entries are there at that point, and nowhere once they have expired and
- * `putAway` is done. Throws a Violation when a promise was broken.
+ * `expireAndRetain` is done. Throws a Violation when a promise was broken.
  */
 async function liveOne(
   ground: Ground,
@@ -117,13 +122,13 @@ async function liveOne(
     steps: number;
     isUnderFire: () => boolean;
     answered: () => void;
-    putAway: (() => Promise<void>) | undefined;
+    expireAndRetain: (() => Promise<void>) | undefined;
   },
 ): Promise<HistoryReport> {
-  const { seed, steps, isUnderFire, answered, putAway } = options;
+  const { seed, steps, isUnderFire, answered, expireAndRetain } = options;
   const random = createRandom(seed);
   const counts = { changes: 0, settled: 0, refused: 0, erased: 0, kept: 0, expired: 0 };
-  const fields = putAway === undefined ? ALL_FIELDS : [...ALL_FIELDS, ...BRIEF_FIELDS];
+  const fields = expireAndRetain === undefined ? ALL_FIELDS : [...ALL_FIELDS, ...BRIEF_FIELDS];
   let isHealed = false;
   let backMs = 0;
   let mistake: { readonly cause: unknown } | undefined;
@@ -154,7 +159,7 @@ async function liveOne(
       const way: Promise<void> = ask()
         .then(answer)
         .catch((cause: unknown) => {
-          if (!isWeather(cause)) mistake ??= { cause };
+          if (!isTransient(cause)) mistake ??= { cause };
         })
         .finally(() => under.delete(way));
       under.add(way);
@@ -226,7 +231,7 @@ async function liveOne(
 
   await live((taken) => taken >= steps && !isUnderFire());
   await rest();
-  if (putAway !== undefined) await keepBriefly();
+  if (expireAndRetain !== undefined) await keepBriefly();
   // Erases at rest, since otherwise nobody could say which pushes came before it; changes still queued on devices count
   // as earlier.
   const { units } = await connection.stood();
@@ -236,9 +241,9 @@ async function liveOne(
   oracle.erased(undefined);
   await live((taken) => taken >= steps / 4);
   await rest();
-  if (putAway !== undefined) {
+  if (expireAndRetain !== undefined) {
     await keepBriefly();
-    await putAway();
+    await expireAndRetain();
     await rest();
   }
   const fresh = createDevice(surroundings, () => 0, await connection.enrol());
@@ -248,7 +253,7 @@ async function liveOne(
   }
   const all = [...devices, fresh];
   const stood = await look(all);
-  oracle.putAway(
+  oracle.expireAndRetain(
     stood,
     all.map(({ replica }) => replica),
   );

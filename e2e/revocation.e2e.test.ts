@@ -104,7 +104,7 @@ describe("a thousand sockets at two gateways", () => {
       (news) => news.every((count) => count > 0),
     );
     const gone = crowd.members.flatMap(({ sockets }) => sockets).filter(hasEnded);
-    expect(gone.reduce((bytes, { bytesAfter }) => bytes + bytesAfter, 0)).toBe(0);
+    expect(gone.reduce((bytes, { charactersAfter }) => bytes + charactersAfter, 0)).toBe(0);
     const [phone] = pairs.map(([, second]) => second);
     for (const url of system.urls) await expect(pull(url, phone)).rejects.toMatchObject({ reason: "SESSION_ENDED" });
   });

@@ -124,7 +124,7 @@ const Answer = z.object({
 const WEATHER = new Set<string>(["UNAVAILABLE", "UNAUTHENTICATED", "RATE_LIMITED"]);
 
 /** Whether a failure comes from the network, an outage or overload, and is not a mistake. */
-export function isWeather(cause: unknown): boolean {
+export function isTransient(cause: unknown): boolean {
   if (isAppError(cause)) return WEATHER.has(cause.code);
   return cause instanceof Error && (cause.message === "fetch failed" || cause.name === "TimeoutError");
 }

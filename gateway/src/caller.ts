@@ -28,7 +28,7 @@ export type Admission =
 export type ViewerAdmission = Extract<Admission, { claims: object }>;
 
 /** The caller, with the network the request came from. */
-export function cameFrom<Kind extends Admission["caller"]>(caller: Kind, network: string | undefined): Kind {
+export function withNetwork<Kind extends Admission["caller"]>(caller: Kind, network: string | undefined): Kind {
   const ipPrefix = ipPrefixOf(network);
   return ipPrefix === undefined ? caller : { ...caller, ipPrefix };
 }

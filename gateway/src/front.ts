@@ -10,7 +10,7 @@ import Fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from "fastify";
-import { cameFrom, type Admission, type Admissions } from "./caller.ts";
+import { withNetwork, type Admission, type Admissions } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import type { Nonces } from "./dpop/nonces.ts";
 import { toHttpFault } from "./errors.ts";
@@ -132,7 +132,7 @@ export function serveGraphQL(
     const { caller, claims, proof } = admitted.get(request) ?? { caller: { kind: "anonymous" } };
     const network = networkOf(request.raw);
     return {
-      caller: cameFrom(caller, network),
+      caller: withNetwork(caller, network),
       ...(claims && { grant: { grantId: claims.gid, generation: claims.gen }, session: claims }),
       network,
       isPassive: isPrefetch(request),

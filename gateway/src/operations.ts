@@ -13,7 +13,7 @@ import {
   type GraphQLError,
   OperationTypeNode,
 } from "graphql";
-import { cameFrom, type ViewerAdmission } from "./caller.ts";
+import { withNetwork, type ViewerAdmission } from "./caller.ts";
 import type { GatewayContext } from "./context.ts";
 import { formatGraphQLErrors, toGraphQLError } from "./errors.ts";
 import type { Documents } from "./limits/documents.ts";
@@ -116,7 +116,7 @@ export function createOperations(options: {
         if ("open" in prepared)
           prepared.graph.access.assert(prepared.document, request.operationName ?? undefined, claims);
         return start(prepared, request, {
-          caller: cameFrom(caller, network),
+          caller: withNetwork(caller, network),
           grant: { grantId: claims.gid, generation: claims.gen },
           session: claims,
           ...(proof && { proof }),

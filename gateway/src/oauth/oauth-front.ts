@@ -6,7 +6,7 @@ import type { Caller } from "@continuo/access";
 import { AppError, isAppError, toOAuthRefusal } from "@continuo/errors";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { cameFrom } from "../caller.ts";
+import { withNetwork } from "../caller.ts";
 import type { Proofs } from "../dpop/proofs.ts";
 import { retryAfter } from "../errors.ts";
 import type { NetworkOf } from "../rate-limit/network.ts";
@@ -57,7 +57,7 @@ export async function serveOAuth(
    * Only the token endpoint binds tokens to a key (RFC 9449 section 5); its proofs must carry a nonce of this gateway.
    */
   async function callerOf({ method, headers, raw }: FastifyRequest, path: string): Promise<Caller> {
-    const caller = cameFrom({ kind: "anonymous" }, networkOf(raw));
+    const caller = withNetwork({ kind: "anonymous" }, networkOf(raw));
     if (path !== TOKEN_PATH || headers.dpop === undefined) return caller;
     const { jkt } = await proofs.check({ method, path, proof: String(headers.dpop), nonceRequired: true });
     return { ...caller, jkt };

@@ -124,7 +124,7 @@ export function createSubscriptions(options: {
     }
     const follower: Visited = {
       visit() {
-        if (!live.isOfFormer) return;
+        if (!live.isOnFormerGraph) return;
         live.renew().catch((cause: unknown) => {
           if (isOver || isOutage(cause)) return;
           close();
@@ -223,7 +223,7 @@ class LiveOperation implements CursorSource<Event>, Asking {
   }
 
   /** Whether another graph has become current. */
-  get isOfFormer(): boolean {
+  get isOnFormerGraph(): boolean {
     return this.run.graph !== this.#shared.graph.current();
   }
 

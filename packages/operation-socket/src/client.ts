@@ -3,7 +3,7 @@
  * a socket is opened meanwhile; a subgraph that accepts no sockets is simply asked over HTTP.
  */
 import type { Logger } from "@continuo/process";
-import { type Asked, connect, type Connection, type Patience, SocketLost } from "./connection.ts";
+import { type Asked, connect, type Connection, type AskOptions, SocketLost } from "./connection.ts";
 
 export { SocketLost };
 
@@ -14,7 +14,7 @@ export interface OperationSockets extends AsyncDisposable {
    * Asks over a socket; undefined when no socket takes it. Returns the answer unchanged. Rejects with SocketLost when
    * it is not known whether the request arrived, and with another error on timeout or when nobody waits any more.
    */
-  ask(request: Asked, headers: Readonly<Record<string, string>>, patience: Patience): Promise<unknown> | undefined;
+  ask(request: Asked, headers: Readonly<Record<string, string>>, patience: AskOptions): Promise<unknown> | undefined;
 }
 
 /** Few, because messages sent together are written together; more than one, because several replicas may share an address. */

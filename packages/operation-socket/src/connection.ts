@@ -10,7 +10,7 @@ export interface Asked {
   readonly operationName?: string | undefined;
 }
 
-export interface Patience {
+export interface AskOptions {
   /** How long an answer may take. Milliseconds. */
   readonly withinMs: number;
   /** Aborted when nobody waits for the answer any more. */
@@ -27,7 +27,7 @@ export interface Connection {
    * The answer, unchanged: a GraphQL result, if the other side speaks the protocol. Undefined when the operation is too
    * long for a socket. Rejects with SocketLost, and with another error on timeout or when nobody waits any more.
    */
-  ask(request: Asked, headers: Readonly<Record<string, string>>, patience: Patience): Promise<unknown> | undefined;
+  ask(request: Asked, headers: Readonly<Record<string, string>>, patience: AskOptions): Promise<unknown> | undefined;
   /** Takes no more operations, and closes when all have been answered. */
   retire(): void;
   /** Takes no more operations, and closes now. */

@@ -19,7 +19,7 @@ const LONGEST_WAIT_SECONDS = 30;
 const PROBE_MS = 3_000;
 const PAUSE_AFTER_ERROR_MS = 500;
 /** How long `alone` waits for its lock, and how long a host that is gone may keep holding it. Milliseconds. */
-const LONELY_WITHIN_MS = 5_000;
+const LOCK_TIMEOUT_MS = 5_000;
 const SILENT_AT_MOST_MS = 60_000;
 
 /**
@@ -147,7 +147,7 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
         connectionString: databaseUrl,
         application_name: "continuo-jobs",
         connectionTimeoutMillis: 5_000,
-        lock_timeout: LONELY_WITHIN_MS,
+        lock_timeout: LOCK_TIMEOUT_MS,
         options: `-c idle_session_timeout=${SILENT_AT_MOST_MS}`,
       });
       client.on("error", () => undefined);

@@ -11,7 +11,7 @@ import { startLine } from "./line.ts";
 import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.ts";
 import type { Pokes } from "./pokes.ts";
 import { listen } from "./postgres-listener.ts";
-import { sparingly } from "./sparingly.ts";
+import { throttle } from "./throttle.ts";
 
 const CHANNEL = "continuo_pokes";
 const TIMEOUT_MS = 5_000;
@@ -54,7 +54,7 @@ export async function startPostgresPokes(options: {
   // lets the listeners in this process have their turn first.
   let gathering = new Map<string, number>();
   let flushing: Promise<void> = Promise.resolve();
-  const tellOfLost = sparingly((about: object) => logger.warn(about, "pokes were not published"));
+  const tellOfLost = throttle((about: object) => logger.warn(about, "pokes were not published"));
 
   async function flush(): Promise<void> {
     const payloads = [...gathering].map(([topic, number]) => `${own}${topic}:${number}`);

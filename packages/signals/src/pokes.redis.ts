@@ -5,7 +5,7 @@ import { assertPoke, createPokeListeners, pokesClosed } from "./poke-listeners.t
 import type { Pokes } from "./pokes.ts";
 import { attempted, createSender, parseRedisUrl } from "./redis.ts";
 import { createRedisListener } from "./redis-listener.ts";
-import { sparingly } from "./sparingly.ts";
+import { throttle } from "./throttle.ts";
 
 const PREFIX = "continuo:poke:";
 
@@ -20,7 +20,7 @@ export async function startRedisPokes(options: {
   const listeners = createPokeListeners(logger, (topic) => listener.remove(topic));
   await using stack = new AsyncDisposableStack();
   let closed = false;
-  const tellOfLost = sparingly((about: object) => logger.warn(about, "a poke was not published"));
+  const tellOfLost = throttle((about: object) => logger.warn(about, "a poke was not published"));
 
   const publisher = stack.adopt(createSender(target), (redis) => redis.disconnect());
   publisher.on("error", (cause: unknown) => logger.debug({ err: cause }, "the poke publisher lost its connection"));

@@ -7,7 +7,7 @@ import { Pool } from "pg";
 import { startLine, type OpenLine } from "./line.ts";
 import { listen } from "./postgres-listener.ts";
 import { assertRelay, createEars, relaysClosed, type Relays } from "./relays.ts";
-import { sparingly } from "./sparingly.ts";
+import { throttle } from "./throttle.ts";
 
 const CHANNEL = "continuo_relays";
 const TIMEOUT_MS = 5_000;
@@ -23,7 +23,7 @@ export function openPostgresRelays(options: { databaseUrl: string; logger: Logge
     query_timeout: TIMEOUT_MS,
   };
   const ears = createEars(logger);
-  const tellOfLost = sparingly((topic: string) => logger.warn({ topic }, "nothing was relayed: the database is away"));
+  const tellOfLost = throttle((topic: string) => logger.warn({ topic }, "nothing was relayed: the database is away"));
   const stack = new AsyncDisposableStack();
   const sending = { ...connection, options: "-c synchronous_commit=off", max: 1, idleTimeoutMillis: 0 };
   const sender = stack.adopt(new Pool(sending), (pool) => pool.end());

@@ -4,7 +4,7 @@ import { startLine } from "./line.ts";
 import { attempted, createSender, parseRedisUrl } from "./redis.ts";
 import { createRedisListener } from "./redis-listener.ts";
 import { assertRelay, createEars, relaysClosed, type Relays } from "./relays.ts";
-import { sparingly } from "./sparingly.ts";
+import { throttle } from "./throttle.ts";
 
 const PREFIX = "continuo:relay:";
 
@@ -13,7 +13,7 @@ export function openRedisRelays(options: { redisUrl: string; logger: Logger; pro
   const { logger } = options;
   const target = parseRedisUrl(options.redisUrl);
   const ears = createEars(logger);
-  const tellOfLost = sparingly((topic: string) => logger.warn({ topic }, "nothing was relayed: Redis is away"));
+  const tellOfLost = throttle((topic: string) => logger.warn({ topic }, "nothing was relayed: Redis is away"));
   const stack = new AsyncDisposableStack();
   const listener = createRedisListener({ target, prefix: PREFIX, topics: ears.topics, hear: ears.tell, logger });
   let sender: Promise<ReturnType<typeof createSender>> | undefined;

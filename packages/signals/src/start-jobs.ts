@@ -8,7 +8,7 @@ import { createGauge, type Logger } from "@continuo/process";
 import { type IQueueBackend, type JobsOptions, Queue } from "bullmq";
 import type { JobsBackend } from "./jobs.backend.ts";
 import type { JobDefinition, Jobs } from "./jobs.ts";
-import { sparingly } from "./sparingly.ts";
+import { throttle } from "./throttle.ts";
 import { startWorker } from "./worker.ts";
 
 /** How long a completed job's id is remembered, so that enqueueing it again does nothing. */
@@ -88,7 +88,7 @@ export async function startJobs(options: JobsStartOptions): Promise<Jobs> {
     const queue: AnyQueue = new Queue(name, { connection, prefix: hashTag }, factory);
     queue.on(
       "error",
-      sparingly((cause) => logger.warn({ err: cause, queue: name }, "a job queue has trouble")),
+      throttle((cause) => logger.warn({ err: cause, queue: name }, "a job queue has trouble")),
     );
     return queue;
   }

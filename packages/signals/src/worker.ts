@@ -4,7 +4,7 @@ import type { Logger } from "@continuo/process";
 import { type IQueueBackend, type Job, Worker, WaitingError } from "bullmq";
 import type { WorkerSide } from "./jobs.backend.ts";
 import type { JobDefinition, JobHandler } from "./jobs.ts";
-import { sparingly } from "./sparingly.ts";
+import { throttle } from "./throttle.ts";
 
 const RECONNECT_MS = 1_000;
 const CLOSE_GRACE_MS = 3_000;
@@ -76,7 +76,7 @@ export function startWorker<Payload>(options: WorkerStartOptions<Payload>): Asyn
 
   worker.on(
     "error",
-    sparingly((cause) => logger.warn({ err: cause }, "a worker has trouble with its queue")),
+    throttle((cause) => logger.warn({ err: cause }, "a worker has trouble with its queue")),
   );
   worker.on("failed", (job, cause) => {
     // The number of attempts does not tell: a job whose workers died has some left.

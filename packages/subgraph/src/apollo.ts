@@ -32,7 +32,7 @@ export async function startApolloServer(options: {
     stopOnTerminationSignals: false,
     persistedQueries: false,
     logger: { debug: () => {}, info: () => {}, warn: (text) => logger.warn(text), error: (text) => logger.error(text) },
-    formatError: inOurWords,
+    formatError: formatResult,
     plugins: [
       // It would wrap every field's resolver.
       ApolloServerPluginCacheControlDisabled(),
@@ -85,7 +85,10 @@ const FAULTS: Readonly<Partial<Record<string, FaultReason>>> = {
   [ApolloServerErrorCode.PERSISTED_QUERY_NOT_SUPPORTED]: "REQUEST_INVALID",
 };
 
-function inOurWords({ message, extensions, ...place }: GraphQLFormattedError, thrown: unknown): GraphQLFormattedError {
+function formatResult(
+  { message, extensions, ...place }: GraphQLFormattedError,
+  thrown: unknown,
+): GraphQLFormattedError {
   const cause = unwrapResolverError(thrown);
   const error = thrown instanceof GraphQLError ? thrown : new GraphQLError(message, { originalError: asError(cause) });
   const reason = FAULTS[String(extensions?.["code"])];

@@ -64,9 +64,9 @@ export function createStreams(
       const begun = await subscribe({ schema, document, operationName, contextValue, variableValues: variables });
       if (!(Symbol.asyncIterator in begun)) {
         leaving.abort();
-        return inOurWords(begun, contextValue);
+        return formatResult(begun, contextValue);
       }
-      const events = untilLeft(begun, leaving, (result) => inOurWords(result, contextValue));
+      const events = cancellable(begun, leaving, (result) => formatResult(result, contextValue));
       const leave = (): void => void events.return?.();
       if (signal?.aborted) leave();
       signal?.addEventListener("abort", leave, { once: true });
@@ -77,7 +77,7 @@ export function createStreams(
 }
 
 /** Formats a result as it leaves the subgraph. Logs bugs. */
-function inOurWords({ data, errors }: ExecutionResult, context: SubgraphContext): ExecutionResult {
+function formatResult({ data, errors }: ExecutionResult, context: SubgraphContext): ExecutionResult {
   const known = data === undefined ? {} : { data };
   if (!errors) return known;
   logErrors(errors, context);
@@ -89,7 +89,7 @@ function toGraphQLError({ message, path, extensions }: GraphQLFormattedError): G
 }
 
 /** A generator's results, without waiting for the next one in order to leave. */
-function untilLeft(
+function cancellable(
   results: AsyncGenerator<ExecutionResult, void, void>,
   leaving: AbortController,
   told: (result: ExecutionResult) => ExecutionResult,

@@ -11,7 +11,7 @@ export const announcePosted = (pokes: Pokes) => (): Promise<void> => pokes.publi
  * Each event is sent after each of these delays. If the queue loses its data, the event is missing only until the next
  * repetition, which also undoes what was done in between with an access token that was still valid.
  */
-export const SAID_AFTER_SECONDS = [0, 60, 3_600, 86_400] as const;
+export const REPEAT_AFTER_SECONDS = [0, 60, 3_600, 86_400] as const;
 
 /**
  * CTE that posts an event about the user in the CTE `changed (id, epoch)`, once per topic and delay (seconds). A user

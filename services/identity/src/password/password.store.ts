@@ -1,6 +1,6 @@
 import { applyUserEvents } from "@continuo/signals";
 import type { Pool } from "pg";
-import { posted, SAID_AFTER_SECONDS } from "../outbox.ts";
+import { posted, REPEAT_AFTER_SECONDS } from "../outbox.ts";
 import { MAX_FAILURES, type Attempt, type PasswordStore } from "./password.ts";
 
 /** A taken address is overwritten with itself: either way the commit waits for the disk, so timing reveals nothing. */
@@ -78,7 +78,7 @@ export function createPasswordStore(pool: Pool): PasswordStore {
       return rowCount === 1;
     },
     async replace({ authenticatorId, epoch }, to, at) {
-      const values = [authenticatorId, at, epoch, to, [applyUserEvents.name], SAID_AFTER_SECONDS];
+      const values = [authenticatorId, at, epoch, to, [applyUserEvents.name], REPEAT_AFTER_SECONDS];
       const { rowCount } = await pool.query({ name: "password_replace", text: REPLACE, values });
       return rowCount === 1;
     },

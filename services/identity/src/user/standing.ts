@@ -5,7 +5,7 @@
  */
 import { AppError } from "@continuo/errors";
 import { z } from "zod";
-import { SAID_AFTER_SECONDS } from "../outbox.ts";
+import { REPEAT_AFTER_SECONDS } from "../outbox.ts";
 import { Email, type User } from "./user.ts";
 
 /** A user as an operator names one: an id, or an e-mail address. */
@@ -72,9 +72,9 @@ export function createStandings(options: {
       await store.unlock(id);
       return find(id);
     },
-    disable: async (key) => post(store.disable((await find(key)).id, now(), SAID_AFTER_SECONDS)),
-    enable: async (key) => post(store.enable((await find(key)).id, SAID_AFTER_SECONDS)),
-    remove: async (key) => post(store.remove((await find(key)).id, SAID_AFTER_SECONDS)),
+    disable: async (key) => post(store.disable((await find(key)).id, now(), REPEAT_AFTER_SECONDS)),
+    enable: async (key) => post(store.enable((await find(key)).id, REPEAT_AFTER_SECONDS)),
+    remove: async (key) => post(store.remove((await find(key)).id, REPEAT_AFTER_SECONDS)),
   };
 }
 

@@ -37,7 +37,7 @@ export interface RevocationReceipt {
 }
 
 /** The receipt right after the commit: nothing has been heard from any replica. */
-export function heardNothing({ seq, at, sessions }: { seq: number; at: Date; sessions: number }): RevocationReceipt {
+export function freshReceipt({ seq, at, sessions }: { seq: number; at: Date; sessions: number }): RevocationReceipt {
   return { seq, at, sessionsEnded: sessions, acks: [], pendingReplicas: [] };
 }
 
@@ -182,7 +182,7 @@ export function createRevocations(options: {
     const ended = await revoke(viewer.userId, selector, reason, viewer);
     if (ended === undefined) return { receipt: undefined, deviceIds };
     return {
-      receipt: heardNothing({ seq: ended.seq, at: ended.at, sessions: ended.sessionIds.length }),
+      receipt: freshReceipt({ seq: ended.seq, at: ended.at, sessions: ended.sessionIds.length }),
       deviceIds: [...new Set([...deviceIds, ...ended.deviceIds])],
     };
   }

@@ -5,7 +5,7 @@
 import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import {
-  heardNothing,
+  freshReceipt,
   parseSeq,
   receiptNotFound,
   type Logged,
@@ -94,7 +94,7 @@ export function createUndoSignOut(options: {
         if (logged === null || deviceRev === null) return { receipt: undefined, sessions };
         await Promise.all([announce.revoked(logged), announce.devicesChanged(userId, deviceRev)]);
         const count = sessions.filter(({ reason }) => reason === null).length;
-        return { receipt: heardNothing({ seq: logged.seq, at, sessions: count }), sessions };
+        return { receipt: freshReceipt({ seq: logged.seq, at, sessions: count }), sessions };
       }
     }
   };

@@ -14,7 +14,7 @@ import { createNamespaceStore } from "../namespace/namespace.store.ts";
 import type { AddCommands, Operator } from "../operator.ts";
 import { archiveOf, inspectArchive, unitsIn } from "./archive.ts";
 import { createArchiveStore, createIntakeStore } from "./archive.store.ts";
-import { takeIn } from "./intake.ts";
+import { importArchive } from "./intake.ts";
 
 const FileOptions = z.object({ user: z.uuid(), file: z.string().min(1), overQuota: z.boolean().default(false) });
 const EraseOptions = z.object({ user: z.uuid(), namespace: z.array(z.string().min(1)).min(1).optional() });
@@ -77,7 +77,7 @@ Example: state import --user 0199… --file ada.ndjson --dry-run`,
         await using archive = await openArchive(operator, file);
         const { header, counts: told } = await inspectArchive(archive.lines());
         if (header.userId !== user) await operator.confirm(`Take the state of ${header.userId} in for ${user}?`);
-        const { counts, isComplete, rev } = await takeIn(
+        const { counts, isComplete, rev } = await importArchive(
           {
             store: createIntakeStore(pool),
             namespaces: createNamespaces({ store: createNamespaceStore(pool), now: () => performance.now() }),

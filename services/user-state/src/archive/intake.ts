@@ -96,7 +96,7 @@ const BATCH = 200;
  * Imports an inspected archive for `userId`, batch by batch; `signal` stops it between two. Resolves to what was done,
  * and whether that was everything. Throws BAD_USER_INPUT: ARCHIVE_FROM_FUTURE.
  */
-export async function takeIn(
+export async function importArchive(
   options: { store: IntakeStore; namespaces: Namespaces; newEpoch: () => string; quota: Amount | undefined },
   request: {
     userId: string;

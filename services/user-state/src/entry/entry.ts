@@ -5,7 +5,7 @@ import type { Viewer } from "@continuo/access";
 import { AppError } from "@continuo/errors";
 import { MAX_PUSH_BYTES } from "@continuo/merge/protocol";
 import { assertUpgraded, type Namespaces } from "../namespace/namespace.ts";
-import { judge, refuseForRate, type Op } from "./op.ts";
+import { validateOp, refuseForRate, type Op } from "./op.ts";
 import type { Before, Outcome, Push, Relayed, Settlement, StopReason } from "./push.ts";
 import { settle } from "./settle.ts";
 import type { Amount } from "./unit.ts";
@@ -91,12 +91,12 @@ export function createEntries(options: {
       );
       assertUpgraded(known, request.ops);
       const ops = request.ops.map((op) => {
-        const judged = judge(op, known);
-        const isRelayed = "persistence" in judged && judged.persistence === "RELAY";
-        return isRelayed && relay?.admits(userId) === false ? refuseForRate(judged) : judged;
+        const validated = validateOp(op, known);
+        const isRelayed = "persistence" in validated && validated.persistence === "RELAY";
+        return isRelayed && relay?.admits(userId) === false ? refuseForRate(validated) : validated;
       });
       // A faulty op is refused individually: it must not make the push too large.
-      const bytes = ops.reduce((sum, judged) => sum + ("fault" in judged ? 0 : judged.bytes), 0);
+      const bytes = ops.reduce((sum, validated) => sum + ("fault" in validated ? 0 : validated.bytes), 0);
       if (bytes > MAX_PUSH_BYTES)
         throw new AppError(
           "BAD_USER_INPUT",

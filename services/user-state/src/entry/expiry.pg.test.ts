@@ -163,7 +163,7 @@ describe("an entry of a TTL namespace", () => {
     expect((await phone.push({ ops: [edit(5, "Dear Alan", 1)] })).outcomes[0]?.status).toBe("APPLIED");
   });
 
-  it("leaves the quota by the next push, before that is judged", async () => {
+  it("leaves the quota by the next push, before that is validated", async () => {
     const phone = createReplica(system);
     await phone.push({ ops: [{ seq: 1, value: "kept" }] });
     const before = await usage(phone);

@@ -3,7 +3,7 @@ import type { Json, KindName } from "@continuo/merge";
 import type { PoolClient } from "pg";
 import { SERVER_NOW } from "../database/user-head.ts";
 import { stateOf, textUpdatesOf } from "./unit.store.ts";
-import { bury } from "./expiry.ts";
+import { makeTombstones } from "./expiry.ts";
 import type { Usage } from "./quota.ts";
 import type { UnitName } from "./unit.ts";
 
@@ -62,7 +62,7 @@ export async function buryExpired(connection: PoolClient, userId: string, limit?
   const { rows: due } = await connection.query<DueRow>(READ_DUE, [userId, head.server_now, limit]);
   if (due.length === 0) return 0;
   const before = { rev: head.rev, usage: { entries: head.entries, bytes: head.bytes, namespaces: head.usage } };
-  const { rev, usage, tombstones } = bury(
+  const { rev, usage, tombstones } = makeTombstones(
     before,
     due.map((row) => ({ ...row, state: stateOf(row) })),
   );

@@ -16,7 +16,7 @@ export function expiredState({ kind, state }: Pick<Unit, "kind" | "state">): Jso
 }
 
 /** Replaces `due` by tombstones, in order; `rev` and `usage` are the user's head, before and after. */
-export function bury(
+export function makeTombstones(
   { rev, usage }: { readonly rev: number; readonly usage: Usage },
   due: readonly (UnitName & Weighed)[],
 ): { readonly rev: number; readonly usage: Usage; readonly tombstones: readonly Tombstone[] } {

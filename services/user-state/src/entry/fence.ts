@@ -3,7 +3,7 @@
  * Pure, and decided from the op and a few numbers alone.
  */
 import type { Json, Stamp } from "@continuo/merge";
-import type { SoundOp } from "./op.ts";
+import type { ValidOp } from "./op.ts";
 import { kindNamed, KINDS_THAT_STAY, KINDS_WITH_GENERATIONS, type Unit } from "./unit.ts";
 
 /** Tombstones younger than this are never pruned, so only older changes can meet a pruned one. */
@@ -23,7 +23,7 @@ export interface Forgotten {
  * The state of a missing unit. An up-to-date replica may know of a unit that has been forgotten since: it continues in
  * the generation that it knows.
  */
-export function stateOfNothing({ kind, payload }: SoundOp, { prunedRev }: Forgotten): Json {
+export function stateOfNothing({ kind, payload }: ValidOp, { prunedRev }: Forgotten): Json {
   const { initial } = kindNamed(kind);
   const generation = generationOf(payload);
   const isKnown = prunedRev > 0 && generation > 0;
@@ -31,7 +31,7 @@ export function stateOfNothing({ kind, payload }: SoundOp, { prunedRev }: Forgot
 }
 
 /** Whether an op finds nothing where a forgotten removal may have been: no unit, or no such member. */
-export function meetsNothing({ kind, payload }: SoundOp, standing: Unit | undefined): boolean {
+export function meetsNothing({ kind, payload }: ValidOp, standing: Unit | undefined): boolean {
   if (standing === undefined) return true;
   return (
     kind === "MAP" && typeOf(payload) === "SET" && kindNamed(kind).standing(standing.state, payload, "").length === 0
@@ -44,7 +44,7 @@ export function meetsNothing({ kind, payload }: SoundOp, standing: Unit | undefi
  * who knew of a generation but has not read its end is too late.
  */
 export function mayMeetForgotten(
-  { kind, payload, op }: SoundOp,
+  { kind, payload, op }: ValidOp,
   stamp: Stamp,
   { prunedRev, serverNow }: Forgotten,
 ): boolean {
@@ -56,7 +56,7 @@ export function mayMeetForgotten(
 }
 
 /** Whether the author had not read of an erasure. Not decided by time, so no clock can bring anything back. */
-export function isErased({ namespace, baseRev }: SoundOp["op"], { erased }: Forgotten): boolean {
+export function isErased({ namespace, baseRev }: ValidOp["op"], { erased }: Forgotten): boolean {
   return baseRev < Math.max(erased["*"] ?? 0, (Object.hasOwn(erased, namespace) ? erased[namespace] : 0) ?? 0);
 }
 

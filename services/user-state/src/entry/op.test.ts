@@ -2,7 +2,7 @@ import { defineNamespace, register } from "@continuo/namespace";
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { namespaceOf } from "../namespace/namespace.ts";
-import { judge } from "./op.ts";
+import { validateOp } from "./op.ts";
 
 const definition = defineNamespace({
   name: "notes",
@@ -13,7 +13,7 @@ const NAMESPACES = new Map([["notes", namespaceOf([{ revision: 1, definition }])
 
 /** Why a value is refused. */
 function faultOf(field: string, value: unknown) {
-  const judged = judge(
+  const validated = validateOp(
     {
       seq: 1,
       namespace: "notes",
@@ -27,7 +27,7 @@ function faultOf(field: string, value: unknown) {
     },
     NAMESPACES,
   );
-  return "fault" in judged ? judged.fault : undefined;
+  return "fault" in validated ? validated.fault : undefined;
 }
 
 it("is refused for a value of any depth, and for no more than its depth", () => {

@@ -25,7 +25,7 @@ export interface Fault {
 }
 
 /** A valid op. */
-export interface SoundOp {
+export interface ValidOp {
   /** The op in the newest namespace version, whichever it was made under; `field` is the unit's stored name. */
   readonly op: Op;
   readonly kind: KindName;
@@ -43,7 +43,7 @@ export interface SoundOp {
 }
 
 /** A valid op, or the fault of an invalid one; `isStored` says whether anything of it may be looked up or stored. */
-export type JudgedOp = (SoundOp | { readonly op: Op; readonly fault: Fault }) & { readonly isStored: boolean };
+export type ValidatedOp = (ValidOp | { readonly op: Op; readonly fault: Fault }) & { readonly isStored: boolean };
 
 const MAX_KEY_CHARACTERS = 256;
 const MAX_MESSAGE_CHARACTERS = 1_000;
@@ -51,7 +51,7 @@ const MAX_MESSAGE_CHARACTERS = 1_000;
 export const MAX_RELAYED_BYTES = 4 * 1024;
 
 /** Validates a single op against the registered namespaces and the limits. */
-export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): JudgedOp {
+export function validateOp(op: Op, namespaces: ReadonlyMap<string, Namespace>): ValidatedOp {
   const namespace = namespaces.get(op.namespace);
   if (namespace === undefined)
     return { ...refuse(op, "NAMESPACE_UNKNOWN", "There is no such namespace."), isStored: false };
@@ -59,32 +59,32 @@ export function judge(op: Op, namespaces: ReadonlyMap<string, Namespace>): Judge
   const { persistence } = definition;
   if (persistence === "NONE")
     return { ...refuse(op, "NAMESPACE_NOT_STORED", `${name} is NONE: it stays on the device.`), isStored: false };
-  if (persistence !== "RELAY") return { ...judgeIn(namespace, persistence, op), isStored: true };
-  const judged = judgeIn(namespace, persistence, op);
+  if (persistence !== "RELAY") return { ...validateIn(namespace, persistence, op), isStored: true };
+  const validated = validateIn(namespace, persistence, op);
   // Outcomes are stored, and the message could quote the value.
-  if ("fault" in judged)
+  if ("fault" in validated)
     return {
-      ...refuse(op, judged.fault.reason, `This is not for ${name}. As it is RELAY, no more is said.`),
+      ...refuse(op, validated.fault.reason, `This is not for ${name}. As it is RELAY, no more is said.`),
       isStored: false,
     };
-  const bytes = jsonBytes([op.key, op.field, judged.payload]);
+  const bytes = jsonBytes([op.key, op.field, validated.payload]);
   if (bytes > MAX_RELAYED_BYTES)
     return {
       ...refuse(op, "VALUE_TOO_LARGE", `A change of ${name} has at most ${MAX_RELAYED_BYTES} bytes, as it is RELAY.`),
       isStored: false,
     };
-  return { ...judged, isStored: false };
+  return { ...validated, isStored: false };
 }
 
 /** The op, refused because too many were relayed before it. */
-export function refuseForRate({ op }: JudgedOp): JudgedOp {
+export function refuseForRate({ op }: ValidatedOp): ValidatedOp {
   const message = "Too many changes are relayed at once: send fewer, and only what still matters.";
   return { ...refuse(op, "OVER_QUOTA", message), isStored: false };
 }
 
-type Verdict = SoundOp | { readonly op: Op; readonly fault: Fault };
+type Verdict = ValidOp | { readonly op: Op; readonly fault: Fault };
 
-function judgeIn(namespace: Namespace, persistence: SoundOp["persistence"], op: Op): Verdict {
+function validateIn(namespace: Namespace, persistence: ValidOp["persistence"], op: Op): Verdict {
   if (op.schemaVersion > namespace.version)
     return refuse(op, "SCHEMA_VERSION_UNKNOWN", `The newest version of ${namespace.name} is ${namespace.version}.`);
   if (!isName(op.key))

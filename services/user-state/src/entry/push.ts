@@ -2,7 +2,7 @@
 import type { Json, KindName, Loser, Stamp } from "@continuo/merge";
 import type { RejectReason } from "@continuo/merge/protocol";
 import type { Forgotten } from "./fence.ts";
-import type { Fault, JudgedOp } from "./op.ts";
+import type { Fault, ValidatedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
 import type { Amount, Unit, UnitName } from "./unit.ts";
 
@@ -15,7 +15,7 @@ export interface Push {
   readonly baseRev: number;
   /** How many more changes wait on the device; undefined when the client does not say. */
   readonly pending?: number | undefined;
-  readonly ops: readonly JudgedOp[];
+  readonly ops: readonly ValidatedOp[];
 }
 
 /**

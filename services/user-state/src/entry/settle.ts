@@ -6,7 +6,7 @@
 import { AppError } from "@continuo/errors";
 import { applyOp, effectiveStamp, type Json, type KindName, type Loser, type Stamp } from "@continuo/merge";
 import { isErased, mayMeetForgotten, meetsNothing, stateOfNothing, typeOf } from "./fence.ts";
-import type { Fault, SoundOp } from "./op.ts";
+import type { Fault, ValidOp } from "./op.ts";
 import {
   MAX_REPLICAS,
   type Answer,
@@ -46,8 +46,8 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
   let toldBytes = 0;
   const faults: unknown[] = [];
 
-  for (const judged of push.ops) {
-    const { op } = judged;
+  for (const validated of push.ops) {
+    const { op } = validated;
     if (op.seq <= lastSeq) {
       outcomes.push(duplicate(op.seq, answers.get(op.seq) ?? before.answers.get(op.seq)));
       continue;
@@ -66,11 +66,11 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     let standing = found;
     let verdict: Verdict;
     try {
-      if (found !== undefined && !("fault" in judged)) standing = judged.lift(found);
+      if (found !== undefined && !("fault" in validated)) standing = validated.lift(found);
       verdict =
-        "fault" in judged
-          ? refuse(judged.fault)
-          : settleOp(judged, standing, { push, deviceId, before, rev, usage, quota });
+        "fault" in validated
+          ? refuse(validated.fault)
+          : settleOp(validated, standing, { push, deviceId, before, rev, usage, quota });
     } catch (cause) {
       // A retry would fail in the same way and block every op behind it.
       faults.push(cause);
@@ -114,10 +114,10 @@ export function settle(push: Push, deviceId: string, before: Before, quota: Amou
     answers: [...answers.values()],
     usage,
     quotaRemaining: push.ops.reduce(
-      (left, judged) =>
-        "fault" in judged || judged.persistence === "RELAY"
+      (left, validated) =>
+        "fault" in validated || validated.persistence === "RELAY"
           ? left
-          : tighter(left, remaining(usage, judged.op.namespace, { user: quota, namespace: judged.quota })),
+          : tighter(left, remaining(usage, validated.op.namespace, { user: quota, namespace: validated.quota })),
       {
         entries: quota.entries - usage.entries,
         bytes: Math.min(quota.bytes - usage.bytes, storable(usage, quota)),
@@ -161,9 +161,9 @@ function admit(push: Push, deviceId: string, before: Before): void {
  */
 function mayHaveCounted({ ops, clientNow }: Push, { clientsPrunedBefore, serverNow }: Before): boolean {
   if (clientsPrunedBefore === null) return false;
-  return ops.some((judged) => {
-    if ("fault" in judged || judged.kind !== "COUNTER") return false;
-    return serverNow - (clientNow - judged.op.stamp.ms) < clientsPrunedBefore.getTime();
+  return ops.some((validated) => {
+    if ("fault" in validated || validated.kind !== "COUNTER") return false;
+    return serverNow - (clientNow - validated.op.stamp.ms) < clientsPrunedBefore.getTime();
   });
 }
 
@@ -190,7 +190,7 @@ const MESSAGES = {
 };
 
 function settleOp(
-  sound: SoundOp,
+  sound: ValidOp,
   standing: Unit | Change | undefined,
   where: { push: Push; deviceId: string; before: Before; rev: number; usage: Usage; quota: Amount },
 ): Verdict {
@@ -251,7 +251,7 @@ function settleOp(
 }
 
 /** A relayed op meets no state and is not stored. */
-function relay({ op, kind, payload }: SoundOp, { clientId, clientNow }: Push, { serverNow }: Before): Verdict {
+function relay({ op, kind, payload }: ValidOp, { clientId, clientNow }: Push, { serverNow }: Before): Verdict {
   const stamp = effectiveStamp({ ...op.stamp, clientId }, { clientNow, serverNow, seen: null, standing: [] });
   const { namespace, key, field, schemaVersion } = op;
   return { status: "APPLIED", stamp, relayed: { namespace, key, field, kind, payload, stamp, schemaVersion } };

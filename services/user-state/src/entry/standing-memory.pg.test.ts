@@ -10,7 +10,7 @@ import { createNamespaces } from "../namespace/namespace.ts";
 import { createNamespaceStore } from "../namespace/namespace.store.ts";
 import { createReplica, startSystem, type System } from "../system.fixture.ts";
 import { createEntryStore } from "./entry.store.ts";
-import { judge, type Op } from "./op.ts";
+import { validateOp, type Op } from "./op.ts";
 import type { Push } from "./push.ts";
 import { DEFAULT_QUOTA } from "./quota.ts";
 import { settle } from "./settle.ts";
@@ -62,7 +62,7 @@ function createQueue({ epoch }: Person): (changes: readonly Change[]) => Promise
     const ops = changes.map((change) => {
       seq += 1;
       const stamp = { ms: clientNow, counter: seq % 65_536 };
-      return judge({ ...change, seq, stamp, seen: null, baseRev: 0, schemaVersion: 1 }, known);
+      return validateOp({ ...change, seq, stamp, seen: null, baseRev: 0, schemaVersion: 1 }, known);
     });
     return { deviceId, push: { clientId, epoch, clientNow, baseRev: 0, ops } };
   };

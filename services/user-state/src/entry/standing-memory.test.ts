@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Json } from "@continuo/merge";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { JudgedOp } from "./op.ts";
+import type { ValidatedOp } from "./op.ts";
 import type { Change, Settlement } from "./push.ts";
 import { createStandingMemory } from "./standing-memory.store.ts";
 import type { Standing } from "./standing.store.ts";
@@ -22,12 +22,12 @@ function createPerson(now: () => number) {
   let rev = 0;
   const pushOf = (clientId: string) => {
     const op = { ...NAME, seq: (seqs.get(clientId) ?? 0) + 1, baseRev: 0, schemaVersion: 1, seen: null };
-    const judged: JudgedOp = {
+    const validated: ValidatedOp = {
       op: { ...op, payload: null, stamp: { ms: 1, counter: 0 } },
       fault: { reason: "VALUE_INVALID", message: "" },
       isStored: true,
     };
-    return { clientId, epoch: "", clientNow: 1, baseRev: 0, ops: [judged] };
+    return { clientId, epoch: "", clientNow: 1, baseRev: 0, ops: [validated] };
   };
   return {
     recall: (clientId = PHONE) => memory.recall({ userId: USER.userId, push: pushOf(clientId) }),

@@ -2,7 +2,7 @@
 import type { Json, KindName } from "@continuo/merge";
 import type { ClientBase } from "pg";
 import { SERVER_NOW } from "../database/user-head.ts";
-import { isName, type Fault, type JudgedOp } from "./op.ts";
+import { isName, type Fault, type ValidatedOp } from "./op.ts";
 import type { Usage } from "./quota.ts";
 import type { Answer, Before, Push } from "./push.ts";
 import { KINDS_THAT_STAY, unitId, type Unit, type UnitName } from "./unit.ts";
@@ -210,7 +210,7 @@ function clientOf({ device_id: deviceId, last_seq: lastSeq }: ClientColumns): Be
  * Each unit once, by `unitId`. A faulty op's names may be invalid in Postgres, and the names of ops that are not stored
  * must not be sent to it.
  */
-export function namesOf(ops: readonly JudgedOp[]): Map<string, UnitName> {
+export function namesOf(ops: readonly ValidatedOp[]): Map<string, UnitName> {
   const met = new Map<string, UnitName>();
   for (const { op, isStored } of ops)
     if (isStored && isName(op.namespace) && isName(op.key) && isName(op.field))

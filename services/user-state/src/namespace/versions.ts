@@ -53,7 +53,7 @@ export function liftChange<
   Made extends { readonly field: string; readonly payload: Json; readonly schemaVersion: number },
 >(namespace: Namespace, change: Made): Made | undefined {
   const field = storedName(namespace, change.field, change.schemaVersion);
-  const way = wayOf(namespace, field, change.schemaVersion);
+  const way = liftPath(namespace, field, change.schemaVersion);
   if (way === undefined) return undefined;
   let payload: Json | undefined = change.payload;
   for (const { lens, before, after } of way.steps) {
@@ -76,7 +76,7 @@ export interface StoredUnit {
  * it.
  */
 export function liftUnit(namespace: Namespace, unit: StoredUnit): { field: string; state: Json } | undefined {
-  const way = wayOf(namespace, unit.field, unit.schemaVersion);
+  const way = liftPath(namespace, unit.field, unit.schemaVersion);
   if (way === undefined) return undefined;
   const state = way.steps.reduce(
     (held, { lens, before, after }) => liftState(before.kind, held, lens, takenBy(after)),
@@ -94,7 +94,7 @@ interface Step {
 /**
  * The lens steps from a version to the newest for the field stored as `stored`; undefined when the field was dropped.
  */
-function wayOf(
+function liftPath(
   namespace: Namespace,
   stored: string,
   from: number,

@@ -1,6 +1,6 @@
 /** One person's state in memory, behind the same store interfaces as Postgres: the use cases run on it unchanged. */
 import type { EntryStore } from "../entry/entry.ts";
-import { bury, expiredState } from "../entry/expiry.ts";
+import { makeTombstones, expiredState } from "../entry/expiry.ts";
 import { usageAfter, type Usage } from "../entry/quota.ts";
 import type { Answer, Before, Change } from "../entry/push.ts";
 import { KINDS_THAT_STAY, KINDS_WITH_GENERATIONS, unitId } from "../entry/unit.ts";
@@ -61,7 +61,7 @@ export function createMemory(
 
   function buryAll(): number {
     const due = [...stored.units.values()].filter(isDue);
-    const { rev, usage, tombstones } = bury(stored.head, due);
+    const { rev, usage, tombstones } = makeTombstones(stored.head, due);
     const units = new Map(stored.units);
     for (const tombstone of tombstones) {
       const unit = units.get(unitId(tombstone));

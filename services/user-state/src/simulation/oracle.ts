@@ -65,7 +65,7 @@ export interface Oracle {
   /** After each step. */
   check(stood: Stood): void;
   /** Asserts that expired units were cleaned up on the server and on every replica. */
-  putAway(stood: Stood, replicas: readonly Replica[]): void;
+  expireAndRetain(stood: Stood, replicas: readonly Replica[]): void;
   /** Asserts that devices cut off for the lifetime of brief units show none of them. */
   alone(devices: Iterable<{ shows(key: string, field: Field): Json | undefined }>): void;
   /** Asserts the final promises once everything has settled; the last replica is a new one. */
@@ -193,7 +193,7 @@ export function createOracle(options: {
       wasRestored = true;
     },
 
-    putAway({ units }, replicas) {
+    expireAndRetain({ units }, replicas) {
       for (const known of [units, ...replicas.map(({ entries }) => entries)])
         for (const key of new Set([...all.values()].map((change) => change.key)))
           for (const field of BRIEF_FIELDS) {

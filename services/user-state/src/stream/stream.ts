@@ -151,7 +151,7 @@ export function createStream(options: {
       return {
         from: since ?? null,
         to: cursors.encode(userId, { epoch: head.epoch, rev, floor: floor > rev ? floor : 0, namespaces: wanted }),
-        entries: await asOfNow(namespaces, entries),
+        entries: await liftToNewest(namespaces, entries),
         hasMore,
         headRev: head.rev,
         epoch: head.epoch,
@@ -164,7 +164,7 @@ export function createStream(options: {
 }
 
 /** Converts entries to the newest versions of their namespaces, leaving out what those no longer show. */
-async function asOfNow(namespaces: Namespaces, entries: readonly StateEntry[]): Promise<readonly StateEntry[]> {
+async function liftToNewest(namespaces: Namespaces, entries: readonly StateEntry[]): Promise<readonly StateEntry[]> {
   const known = await namespaces.find(entries.map(({ namespace }) => namespace));
   return entries.flatMap((entry) => {
     const namespace = known.get(entry.namespace);
