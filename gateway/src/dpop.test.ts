@@ -1,4 +1,4 @@
-import { circumstancesOf } from "@continuo/access";
+import { requestContextOf } from "@continuo/access";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Answer, createDpopClient, type DpopClient } from "./fixtures/dpop-client.ts";
 import { type House, type Person, startHouse } from "./fixtures/house.ts";
@@ -33,7 +33,7 @@ describe("a caller whose session is bound to a key", () => {
     const { status, headers, data } = await phone.graphql(QUERY, token);
     expect([status, data]).toEqual([200, { viewer: { user: { id: ada.userId } } }]);
     expect(headers.get("dpop-nonce")).toMatch(/^[\w-]{43}$/);
-    expect(house.state.calls.map(({ caller }) => circumstancesOf(caller).jkt)).toEqual([phone.jkt]);
+    expect(house.state.calls.map(({ caller }) => requestContextOf(caller).jkt)).toEqual([phone.jkt]);
   });
 
   it("is asked for a nonce by its first mutation, which succeeds with it and does nothing without", async () => {
@@ -197,7 +197,7 @@ describe("a caller without a bound token", () => {
     expect((await ask("none")).extensions).toMatchObject({ reason: "DPOP_PROOF_INVALID" });
     expect(house.state.calls).toEqual([]);
     expect((await ask(await phone.prove("POST", "/graphql", token))).status).toBe(200);
-    expect(house.state.calls.map(({ caller }) => circumstancesOf(caller).jkt)).toEqual([phone.jkt]);
+    expect(house.state.calls.map(({ caller }) => requestContextOf(caller).jkt)).toEqual([phone.jkt]);
   });
 
   it("may read the nonce from a page of an allowed origin, which no cache keeps", async () => {

@@ -2,7 +2,7 @@
  * Answers queries and mutations from HTTP and from sockets: parses and validates a document once, checks each request's
  * cost and permissions, runs the plan and formats the result. Independent of the transport.
  */
-import { circumstancesOf } from "@continuo/access";
+import { requestContextOf } from "@continuo/access";
 import { AppError, isAppError, outcomeOf } from "@continuo/errors";
 import type { OperationMetrics } from "@continuo/process";
 import {
@@ -269,7 +269,7 @@ const REFRESHES = new Set(["refreshSession"]);
  * known to be unused. So a mutation is never replayed, and none is made over a hijacked socket.
  */
 function assertProven({ caller, proof }: GatewayContext): void {
-  if (circumstancesOf(caller).jkt === undefined) return;
+  if (requestContextOf(caller).jkt === undefined) return;
   if (!proof)
     throw new AppError("UNAUTHENTICATED", "DPOP_REQUIRED", "A mutation needs a DPoP proof: send it over HTTP.");
   assertMayChange(proof);

@@ -1,5 +1,5 @@
 /** The limits of rates and sockets as clients meet them, through the whole gateway. */
-import { circumstancesOf } from "@continuo/access";
+import { requestContextOf } from "@continuo/access";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -82,7 +82,7 @@ describe("a gateway behind a proxy", () => {
       body: JSON.stringify({ query: `{ me { id } }` }),
     });
     expect(await stream.text()).toContain("event: complete");
-    const prefixes = house.state.calls.map(({ caller }) => circumstancesOf(caller).ipPrefix);
+    const prefixes = house.state.calls.map(({ caller }) => requestContextOf(caller).ipPrefix);
     expect(prefixes).toEqual(["10.9.1.0/24", "2001:db8:1::/48", "10.9.2.0/24"]);
     await eventually(() =>
       expect(house.state.seen.findLast(({ sessionId }) => sessionId === person.sessionId)?.ipPrefix).toBe(

@@ -5,7 +5,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type Server, WebSocket, WebSocketServer } from "ws";
-import { ConnectedSocket, Connection, type Keeping, keepConnections, type Speaker } from "./connection.ts";
+import { ConnectedSocket, Connection, type SharedState, createSharedState, type Speaker } from "./connection.ts";
 
 const MiB = 1024 * 1024;
 /** Messages of 1 MiB: more than the kernel buffers, and than may wait. */
@@ -42,11 +42,11 @@ afterEach(() => {
 const nobody = { hear: () => undefined, gone: () => undefined };
 const logger = createLogger({ name: "test", level: "silent" });
 
-type Limits = Partial<Pick<Keeping, "initWithinMs" | "closeWithinMs">>;
+type Limits = Partial<Pick<SharedState, "initWithinMs" | "closeWithinMs">>;
 
 function accept(limits: Limits = {}, speaker: Speaker = nobody): Connection {
-  const keeping = keepConnections({ pingEveryMs: PING_EVERY_MS, ...limits, logger });
-  return new Connection({ socket, stream, requestId: "of-the-upgrade" }, keeping, () => speaker);
+  const shared = createSharedState({ pingEveryMs: PING_EVERY_MS, ...limits, logger });
+  return new Connection({ socket, stream, requestId: "of-the-upgrade" }, shared, () => speaker);
 }
 
 /** A connection after `introduced`, which therefore has no deadline. */

@@ -29,7 +29,7 @@ export interface Speaker {
 }
 
 /** State and settings that all connections share. */
-export interface Keeping {
+export interface SharedState {
   readonly open: Set<ConnectedSocket>;
   readonly pings: PingRounds;
   /** How long a client may take to send `connection_init`. Milliseconds. */
@@ -61,12 +61,12 @@ const MAX_REASON_BYTES = 123;
  * Creates what connections share. A client is cut off if it sends nothing, not even a pong, or reads nothing, from one
  * ping to the next.
  */
-export function keepConnections(options: {
+export function createSharedState(options: {
   pingEveryMs: number;
   initWithinMs?: number;
   closeWithinMs?: number;
   logger: Logger;
-}): Keeping {
+}): SharedState {
   const { pingEveryMs, initWithinMs = INIT_WITHIN_MS, closeWithinMs = CLOSE_WITHIN_MS, logger } = options;
   return { open: new Set(), pings: createPingRounds(pingEveryMs), initWithinMs, closeWithinMs, logger };
 }
@@ -77,7 +77,7 @@ export class Connection implements Visited {
   readonly #stream: Socket;
   readonly #requestId: string;
   readonly #speaker: Speaker;
-  readonly #keeping: Keeping;
+  readonly #shared: SharedState;
   /** Runs until `introduced`, and again from `close` on. */
   #timer: NodeJS.Timeout | undefined;
   /** Milliseconds since the epoch. */
@@ -92,24 +92,24 @@ export class Connection implements Visited {
   /** Takes over an open socket. It is closed if `introduced` is not called within `initWithinMs`. */
   constructor(
     { socket, stream, requestId }: Upgraded,
-    keeping: Keeping,
+    shared: SharedState,
     speakerOver: (connection: Connection) => Speaker,
   ) {
     this.#socket = socket;
     this.#stream = stream;
     this.#requestId = requestId;
-    this.#keeping = keeping;
+    this.#shared = shared;
     this.#speaker = speakerOver(this);
     // Messages that have arrived are handled first: under load, `connection_init` may already be in the socket's
     // buffer.
-    this.#timer = setTimeout(() => setImmediate(() => this.#initIsDue()), keeping.initWithinMs);
+    this.#timer = setTimeout(() => setImmediate(() => this.#initIsDue()), shared.initWithinMs);
     socket.connection = this;
     socket.on("message", onMessage);
     socket.on("pong", onPong);
     socket.on("error", onError);
     socket.on("close", onClose);
-    keeping.open.add(socket);
-    keeping.pings.rounds.join(this);
+    shared.open.add(socket);
+    shared.pings.rounds.join(this);
   }
 
   get isOpen(): boolean {
@@ -147,12 +147,12 @@ export class Connection implements Visited {
     this.#socket.close(code, Buffer.byteLength(reason) > MAX_REASON_BYTES ? "" : reason);
     // A client that does not read does not answer the close frame either.
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#socket.terminate(), this.#keeping.closeWithinMs);
+    this.#timer = setTimeout(() => this.#socket.terminate(), this.#shared.closeWithinMs);
   }
 
   /** Closes with the code and reason of an error. */
   closeFor(thrown: unknown): void {
-    const { logger } = this.#keeping;
+    const { logger } = this.#shared;
     if (isAppError(thrown)) {
       logRefusal(logger, thrown, { requestId: this.#requestId });
       return this.close(codeOf(thrown), closeReason(thrown), thrown.reason);
@@ -168,7 +168,7 @@ export class Connection implements Visited {
 
   /** Like `closeFor`, but immediate: waiting data is dropped, and with it the reason, which would come after it. */
   cutOffFor(why: AppError): void {
-    if (this.isOpen) logRefusal(this.#keeping.logger, why, { requestId: this.#requestId });
+    if (this.isOpen) logRefusal(this.#shared.logger, why, { requestId: this.#requestId });
     this.#cutOff(why.reason);
   }
 
@@ -188,7 +188,7 @@ export class Connection implements Visited {
   visit(): void {
     if (this.#hasExpired()) return;
     this.#rounds += 1;
-    if (this.#rounds < this.#keeping.pings.every) return;
+    if (this.#rounds < this.#shared.pings.every) return;
     this.#rounds = 0;
     this.#ping();
   }
@@ -208,14 +208,14 @@ export class Connection implements Visited {
   }
 
   failed(cause: Error): void {
-    this.#keeping.logger.debug({ err: cause, requestId: this.#requestId }, "socket failed");
+    this.#shared.logger.debug({ err: cause, requestId: this.#requestId }, "socket failed");
   }
 
   closed(): void {
     countClosed({ transport: "SOCKET", reason: this.#endedBy ?? "CLIENT" });
     clearTimeout(this.#timer);
-    this.#keeping.open.delete(this.#socket);
-    this.#keeping.pings.rounds.leave(this);
+    this.#shared.open.delete(this.#socket);
+    this.#shared.pings.rounds.leave(this);
     this.#speaker.gone();
   }
 

@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Server, WebSocketServer } from "ws";
 import type { NetworkOf } from "../rate-limit/network.ts";
 import { upgradeIdOf } from "../request-id.ts";
-import { ConnectedSocket, Connection, keepConnections } from "./connection.ts";
+import { ConnectedSocket, Connection, createSharedState } from "./connection.ts";
 import { type Host, Peer } from "./peer.ts";
 
 export interface SocketServer extends AsyncDisposable {
@@ -37,14 +37,14 @@ export function createSocketServer(
     // Client tracking would add a close listener with a closure per socket.
     clientTracking: false,
   });
-  const keeping = keepConnections({ pingEveryMs, logger });
-  const { open } = keeping;
+  const shared = createSharedState({ pingEveryMs, logger });
+  const { open } = shared;
 
   upgrades.on("headers", (headers, request) => headers.push(`${REQUEST_ID_HEADER}: ${upgradeIdOf(request)}`));
   upgrades.on("connection", (socket: ConnectedSocket, request: IncomingMessage) => {
     const network = networkOf(request);
     const upgraded = { socket, stream: request.socket, requestId: upgradeIdOf(request) };
-    const connection = new Connection(upgraded, keeping, (connection) => new Peer(options, connection, network));
+    const connection = new Connection(upgraded, shared, (connection) => new Peer(options, connection, network));
     if (socket.protocol !== GRAPHQL_TRANSPORT_WS_PROTOCOL)
       connection.close(CloseCode.SubprotocolNotAcceptable, "Subprotocol not acceptable", "PROTOCOL");
   });

@@ -17,7 +17,7 @@ export interface EventStream {
   /** Writes `text`. Resolves when there is room for more, so that a slow client slows only its own stream. */
   send(text: string): Promise<void>;
   /** Sets the response that the body is sent by. */
-  goesOutBy(response: ServerResponse): void;
+  attachResponse(response: ServerResponse): void;
   /** Writes `words` and ends the stream; `reason` goes into the metrics. False if it had already ended. */
   end(words: string, reason: string): boolean;
   /**
@@ -114,7 +114,7 @@ export function createEventStream(options: {
       write(text);
       if (body.writableNeedDrain && !signal.aborted) await once(body, "drain", { signal }).catch(() => undefined);
     },
-    goesOutBy(given) {
+    attachResponse(given) {
       response = given;
     },
     end,

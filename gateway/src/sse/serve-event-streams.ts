@@ -181,7 +181,7 @@ function framingFor({ headers: { accept = "" } }: FastifyRequest): Framing {
 }
 
 function streamed(reply: FastifyReply, { contentType }: Framing, stream: EventStream): FastifyReply {
-  stream.goesOutBy(reply.raw);
+  stream.attachResponse(reply.raw);
   return reply
     .headers({
       "content-type": contentType,

@@ -15,7 +15,7 @@ export interface Viewer {
 }
 
 /** What came with a request besides its token. */
-interface Circumstances {
+interface RequestContext {
   /** RFC 7638 thumbprint of the key that signed the request's DPoP proof (RFC 9449); absent without a valid proof. */
   readonly jkt?: string;
   /** Coarse network address of the client: `192.0.2.0/24` or `2001:db8:1::/48`; absent if unknown. */
@@ -27,13 +27,13 @@ interface Circumstances {
  * what they share), or one of our own services on its own behalf.
  */
 export type Caller =
-  | ({ readonly kind: "viewer"; readonly viewer: Viewer } & Circumstances)
-  | ({ readonly kind: "anonymous" } & Circumstances)
+  | ({ readonly kind: "viewer"; readonly viewer: Viewer } & RequestContext)
+  | ({ readonly kind: "anonymous" } & RequestContext)
   | { readonly kind: "application"; readonly applicationId: string }
   | { readonly kind: "service"; readonly name: string };
 
 /** What came with the request besides the token; empty for application and service callers. */
-export function circumstancesOf(caller: Caller): Circumstances {
+export function requestContextOf(caller: Caller): RequestContext {
   if (caller.kind !== "viewer" && caller.kind !== "anonymous") return {};
   const { jkt, ipPrefix } = caller;
   return { ...(jkt !== undefined && { jkt }), ...(ipPrefix !== undefined && { ipPrefix }) };

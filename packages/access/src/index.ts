@@ -1,6 +1,6 @@
 export { AccessTokenClaims, createAccessTokenVerifier, Posture, type AccessTokenVerifier } from "./access-token.ts";
 export { Acr, ACR_ORDER, acrSuffices } from "./acr.ts";
-export { circumstancesOf, viewerOf, type Caller, type Viewer } from "./caller.ts";
+export { requestContextOf, viewerOf, type Caller, type Viewer } from "./caller.ts";
 export {
   createDpopVerifier,
   DPOP_CLOCK_SECONDS,

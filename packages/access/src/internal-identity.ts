@@ -6,7 +6,7 @@ import { AppError } from "@continuo/errors";
 import { importJWK, jwtVerify } from "jose";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
-import { circumstancesOf, viewerOf, type Caller } from "./caller.ts";
+import { requestContextOf, viewerOf, type Caller } from "./caller.ts";
 import { createJwtSigner } from "./jwt-signer.ts";
 import type { Jwk } from "./keys.ts";
 import { createVerifiedCache } from "./verified-cache.ts";
@@ -23,7 +23,7 @@ const LIFE_SECONDS = 60;
 /** How long a signed statement is reused, so that a busy session does not cost one signature per request. */
 const REUSE_MS = 30_000;
 
-const Circumstances = z.object({ jkt: z.string().optional(), ip_prefix: z.string().optional() });
+const RequestContext = z.object({ jkt: z.string().optional(), ip_prefix: z.string().optional() });
 
 const Claims = z.discriminatedUnion("kind", [
   z.object({
@@ -36,9 +36,9 @@ const Claims = z.discriminatedUnion("kind", [
     amr: z.array(z.string()),
     auth_time: z.number().int(),
     step_up: z.number().int().positive().optional(),
-    ...Circumstances.shape,
+    ...RequestContext.shape,
   }),
-  z.object({ kind: z.literal("anonymous"), ...Circumstances.shape }),
+  z.object({ kind: z.literal("anonymous"), ...RequestContext.shape }),
   z.object({ kind: z.literal("application"), client_id: z.string() }),
   z.object({ kind: z.literal("service"), sub: z.string() }),
 ]);
@@ -135,8 +135,8 @@ function toClaims(caller: Caller): z.infer<typeof Claims> & { sub?: string } {
   }
 }
 
-function toCircumstances(caller: Caller): z.infer<typeof Circumstances> {
-  const { jkt, ipPrefix } = circumstancesOf(caller);
+function toCircumstances(caller: Caller): z.infer<typeof RequestContext> {
+  const { jkt, ipPrefix } = requestContextOf(caller);
   return { ...(jkt !== undefined && { jkt }), ...(ipPrefix !== undefined && { ip_prefix: ipPrefix }) };
 }
 
@@ -153,6 +153,6 @@ function fromClaims(claims: z.infer<typeof Claims>): Caller {
   }
 }
 
-function fromCircumstances({ jkt, ip_prefix }: z.infer<typeof Circumstances>): { jkt?: string; ipPrefix?: string } {
+function fromCircumstances({ jkt, ip_prefix }: z.infer<typeof RequestContext>): { jkt?: string; ipPrefix?: string } {
   return { ...(jkt !== undefined && { jkt }), ...(ip_prefix !== undefined && { ipPrefix: ip_prefix }) };
 }

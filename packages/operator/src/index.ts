@@ -6,7 +6,7 @@ export {
   parseOptions,
   type AddCommands,
   type CommandInput,
-  type Desk,
+  type CommandContext,
   type Operator,
   type Report,
   type Run,

@@ -13,7 +13,7 @@ import type { z } from "zod";
 import { OperatorFault } from "./fault.ts";
 
 /** What every command may use. */
-export interface Desk {
+export interface CommandContext {
   /** Say what would be done; write nothing. */
   readonly dryRun: boolean;
   /** Aborted by Ctrl-C: finish the batch under way and report what was done. */
@@ -28,7 +28,7 @@ export interface Desk {
 }
 
 /** What a command of a service may use. */
-export type Operator<Equipment> = Equipment & Desk;
+export type Operator<Equipment> = Equipment & CommandContext;
 
 /** What was on the command line: arguments in order, options by their camel-case names. */
 export interface CommandInput {

@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { OperatorFault } from "./fault.ts";
-import type { AddCommands, Desk, Run } from "./operator.ts";
+import type { AddCommands, CommandContext, Run } from "./operator.ts";
 import { createTerminal, type Streams, type Terminal } from "./terminal.ts";
 
 const EXIT = { DONE: 0, FAILED: 1, WRONG_USE: 2, PARTIAL: 3 } as const;
@@ -18,7 +18,7 @@ export interface Program {
   readonly example: string;
 }
 
-/** Resolves to the exit code. `argv` follows the program's name; `equipment` is what commands get besides `Desk`. */
+/** Resolves to the exit code. `argv` follows the program's name; `equipment` is what commands get besides `CommandContext`. */
 export async function runProgram<Equipment extends object>(
   argv: readonly string[],
   options: Program & {
@@ -80,7 +80,7 @@ function createDesk(options: {
   signal: AbortSignal;
   dryRun: boolean;
   yes: boolean;
-}): Desk {
+}): CommandContext {
   const { streams, terminal, signal, dryRun, yes } = options;
   return {
     dryRun,

@@ -84,7 +84,7 @@ function takeTurns(client: ListenClient): void {
  * A worker's backend that polls every 30 s whatever became of its LISTEN, pauses after an error instead of spinning,
  * and leaves the shared connection open when it closes.
  */
-class PatientBackend extends PostgresQueueBackend {
+class PollingBackend extends PostgresQueueBackend {
   override get maximumBlockTimeout(): number {
     return LONGEST_WAIT_SECONDS;
   }
@@ -136,7 +136,7 @@ export async function openPostgresBackend(options: { databaseUrl: string; logger
       connection: {},
     },
     worker: {
-      factory: (name, opts) => new PatientBackend(connection, name, { ...opts, connection: databaseUrl }),
+      factory: (name, opts) => new PollingBackend(connection, name, { ...opts, connection: databaseUrl }),
       connection: {},
       drainDelay: LONGEST_WAIT_SECONDS,
     },

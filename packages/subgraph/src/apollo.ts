@@ -39,14 +39,14 @@ export async function startApolloServer(options: {
       ApolloServerPluginInlineTraceDisabled(),
       ApolloServerPluginUsageReportingDisabled(),
       fastifyApolloDrainPlugin(http),
-      handingOn(options),
+      delegateExecution(options),
     ],
   });
   await apollo.start();
   return apollo;
 }
 
-function handingOn(options: {
+function delegateExecution(options: {
   answer: Answer;
   observe: ObserveOperation;
   logger: Logger;

@@ -1,5 +1,5 @@
 /** Composition root of the identity subgraph: wires its parts and opens and closes them in order. */
-import { circumstancesOf, createGrantSigner, createIdentityVerifier } from "@continuo/access";
+import { requestContextOf, createGrantSigner, createIdentityVerifier } from "@continuo/access";
 import { startDatabase } from "@continuo/database";
 import { createHealth, createLogger } from "@continuo/process";
 import { applyUserEvents, eraseUserState, type Pokes, startOutboxRelay, startPokes } from "@continuo/signals";
@@ -75,7 +75,7 @@ export async function startApp(env: Env, { pokes: shared }: Overrides = {}): Pro
       health,
       logger,
       context: (base) => {
-        const turnstile = turnstiles.of(circumstancesOf(base.caller).ipPrefix);
+        const turnstile = turnstiles.of(requestContextOf(base.caller).ipPrefix);
         return {
           ...base,
           users: createUsers(userStore, base.caller),

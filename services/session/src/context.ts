@@ -1,5 +1,5 @@
 /** What this service's resolvers use, created per request: the caller, and batched reads on their behalf. */
-import { circumstancesOf, type Viewer } from "@continuo/access";
+import { requestContextOf, type Viewer } from "@continuo/access";
 import { requireViewer, type SubgraphContext } from "@continuo/subgraph";
 import DataLoader from "dataloader";
 import type { AuditStore } from "./audit/security-event.ts";
@@ -76,7 +76,7 @@ const SHOWN_MS = 28 * 24 * 3_600_000;
 export function createContext(base: SubgraphContext, service: SessionService): Context {
   const { stores, ...shared } = service;
   const at = service.now();
-  const { jkt, ipPrefix } = circumstancesOf(base.caller);
+  const { jkt, ipPrefix } = requestContextOf(base.caller);
   const own = new Set(base.caller.kind === "viewer" ? [base.caller.viewer.sessionId, base.caller.viewer.deviceId] : []);
   const sessions = new DataLoader((ids: readonly string[]) => stores.sessions.byIds(ids));
   const devices = new DataLoader((ids: readonly string[]) => stores.devices.byIds(ids, at));

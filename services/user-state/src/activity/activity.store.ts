@@ -3,7 +3,7 @@ import { inTransaction } from "@continuo/database";
 import type { Pool } from "pg";
 import { lockHead } from "../database/user-head.ts";
 import type { UnitName } from "../entry/unit.ts";
-import type { Activity, ActivityStore, Decision, ReadActivity, Situation } from "./activity.ts";
+import type { Activity, ActivityStore, Decision, ReadActivity, UnitSnapshot } from "./activity.ts";
 import {
   closeUnitTo,
   readUnit,
@@ -128,7 +128,7 @@ export function createActivityStore(pool: Pool): ActivityStore & ResumeStore {
       return rows[0] && activityOf(rows[0]);
     },
 
-    look: (userId, unit) => situation(pool, userId, unit),
+    look: (userId, unit) => unitSnapshot(pool, userId, unit),
 
     decide: ({ userId, unit, newEpoch }, decide) =>
       inTransaction(pool, async (connection) => {
@@ -139,7 +139,7 @@ export function createActivityStore(pool: Pool): ActivityStore & ResumeStore {
         });
         const head = rows[0];
         if (head === undefined) throw new Error("an upsert returned no row");
-        const met: Situation = { ...(await situation(connection, userId, unit)), rev: head.activity_rev + 1 };
+        const met: UnitSnapshot = { ...(await unitSnapshot(connection, userId, unit)), rev: head.activity_rev + 1 };
         const decision = decide(met);
         await storeActivities(connection, userId, met, decision);
         const closing = { head, name: unit, unit: met.unit, fence: decision.closeTo, now: met.now };
@@ -181,7 +181,11 @@ interface ReadRow extends ActivityRow {
   readonly newest_fence: number;
 }
 
-async function situation(connection: Connection, userId: string, unit: UnitName): Promise<Omit<Situation, "rev">> {
+async function unitSnapshot(
+  connection: Connection,
+  userId: string,
+  unit: UnitName,
+): Promise<Omit<UnitSnapshot, "rev">> {
   const values = [userId, unit.namespace, unit.key, unit.field];
   const { rows } = await connection.query<ActivityRow>({ name: "activity_of_unit", text: OF_UNIT, values });
   return { activities: rows.map(activityOf), ...(await readUnit(connection, userId, unit)) };
@@ -190,7 +194,7 @@ async function situation(connection: Connection, userId: string, unit: UnitName)
 async function storeActivities(
   connection: Connection,
   userId: string,
-  met: Situation,
+  met: UnitSnapshot,
   { activities }: Pick<Decision<unknown>, "activities">,
 ): Promise<void> {
   if (activities.length === 0) return;

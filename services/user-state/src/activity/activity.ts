@@ -11,7 +11,7 @@ import type { Unit, UnitName } from "../entry/unit.ts";
 import { isStored, kindOf, type Namespace, type Namespaces } from "../namespace/namespace.ts";
 import { liftChange, liftUnit } from "../namespace/versions.ts";
 import {
-  closingOf,
+  decideClosing,
   isHeldElsewhere,
   isLast,
   LEASE_MS,
@@ -62,7 +62,7 @@ export interface StandingUnit extends Unit {
 }
 
 /** The state of one unit and its activities, which a decision is based on. */
-export interface Situation {
+export interface UnitSnapshot {
   readonly now: Date;
   /** The revision that a change of activities gets now. */
   readonly rev: number;
@@ -86,7 +86,7 @@ export interface Settled<Result> extends Decision<Result> {
 export interface ActivityStore {
   find(userId: string, id: string): Promise<Activity | undefined>;
   /** Reads without a lock. */
-  look(userId: string, unit: UnitName): Promise<Omit<Situation, "rev">>;
+  look(userId: string, unit: UnitName): Promise<Omit<UnitSnapshot, "rev">>;
   /**
    * Runs one transaction under the lock of the user's head row (created with `newEpoch` if missing): reads, calls
    * `decide`, and stores. An exception from `decide` rolls everything back. The returned revisions are those that
@@ -94,7 +94,7 @@ export interface ActivityStore {
    */
   decide<Result>(
     request: { userId: string; unit: Closing; newEpoch: string },
-    decide: (met: Situation) => Settled<Result>,
+    decide: (met: UnitSnapshot) => Settled<Result>,
   ): Promise<{ result: Result; activityRev: number | null; stateRev: number | null }>;
   /**
    * Returns the activities with a revision above `since`, by revision; activities of one revision are never split
@@ -196,7 +196,7 @@ export function changing({ store, announce, newId }: ActivityOptions) {
   return async <Result>(
     userId: string,
     unit: Closing,
-    decide: (met: Situation) => Decision<Result>,
+    decide: (met: UnitSnapshot) => Decision<Result>,
   ): Promise<Result> => {
     const { result, activityRev, stateRev } = await store.decide({ userId, unit, newEpoch: newId() }, (met) =>
       settled(unit, met, decide(met)),
@@ -207,9 +207,9 @@ export function changing({ store, announce, newId }: ActivityOptions) {
   };
 }
 
-function settled<Result>(unit: Closing, met: Situation, { activities, result }: Decision<Result>): Settled<Result> {
+function settled<Result>(unit: Closing, met: UnitSnapshot, { activities, result }: Decision<Result>): Settled<Result> {
   const all = new Map([...met.activities, ...activities].map((each) => [each.id, each]));
-  const { closeTo, late } = closingOf([...all.values()], met.unit, unit, met.now);
+  const { closeTo, late } = decideClosing([...all.values()], met.unit, unit, met.now);
   const stored = new Map(
     [...activities, ...late.map((each) => ({ ...each, rev: met.rev }))].map((each) => [each.id, each]),
   );
@@ -269,14 +269,14 @@ export async function view(namespaces: Namespaces, activity: ReadActivity): Prom
 }
 
 /** The activity as a read right after the decision would return it. */
-export function asRead(activity: Activity, { activities, now }: Situation): ReadActivity {
+export function asRead(activity: Activity, { activities, now }: UnitSnapshot): ReadActivity {
   return { ...activity, newestFence: newestOf([...activities, activity])?.fence ?? 0, now };
 }
 
 /** A new activity, open for ACTIVITY_LIFE_MS, without a lease. */
 export function opened(
   { kind, title, uris, namespace, key, field }: Content & UnitName,
-  { now, rev }: Situation,
+  { now, rev }: UnitSnapshot,
   by: Pick<Activity, "id" | "deviceId" | "stamp" | "at">,
 ): Activity {
   const about = { kind, title, uris, namespace, key, field };
@@ -298,7 +298,7 @@ export function activityNotFound(): AppError {
 }
 
 function publish(
-  met: Situation,
+  met: UnitSnapshot,
   published: Content & UnitName & { id: string; deviceId: string; stamp: Instant; clientNow: number },
 ): Decision<ReadActivity> {
   const { now, rev, activities, unit } = met;
@@ -328,7 +328,7 @@ function publish(
   };
 }
 
-function end(met: Situation, id: string): Decision<ReadActivity> {
+function end(met: UnitSnapshot, id: string): Decision<ReadActivity> {
   const { now, rev, activities } = met;
   const activity = activities.find((each) => each.id === id);
   if (activity === undefined) throw activityNotFound();

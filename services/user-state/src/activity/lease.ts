@@ -88,7 +88,7 @@ export interface Closing extends UnitName {
  * decision is about. So an interrupted take-over is finished by whatever its devices do next. `closeTo` is null when
  * there is nothing to do; `late` are the devices that missed their deadline and must be told.
  */
-export function closingOf<Each extends Leased>(
+export function decideClosing<Each extends Leased>(
   all: readonly Each[],
   unit: Unit | undefined,
   name: Closing,

@@ -23,7 +23,7 @@ import {
   type ActivityView,
   type Decision,
   type ReadActivity,
-  type Situation,
+  type UnitSnapshot,
 } from "./activity.ts";
 import { FLUSH_MS, isAsked, isHeldElsewhere, isLast, LEASE_MS, newestOf, nextFence } from "./lease.ts";
 import { entryOf } from "./resume.ts";
@@ -104,7 +104,7 @@ export function createTakeOvers(
 
 /** Transfers the lease, and asks its holder, or the device already being asked, for a flush. */
 function begin(
-  met: Situation,
+  met: UnitSnapshot,
   { activityId, deviceId, id, flushMs }: { activityId: string; deviceId: string; id: string; flushMs: number },
 ): Decision<number> {
   const { now, rev, activities } = met;
@@ -142,7 +142,7 @@ function begin(
  * time.
  */
 function finish(
-  met: Situation,
+  met: UnitSnapshot,
   { activityId, deviceId, fence }: { activityId: string; deviceId: string; fence: number },
 ): Decision<{ own: ReadActivity; flushed: Flushed }> {
   const { now, rev, activities } = met;
@@ -168,7 +168,7 @@ function answerOf(asked: Activity | undefined, wasOwn: boolean): Flushed {
 }
 
 /** Records that the device has pushed everything, so nobody waits any longer. */
-function confirm(met: Situation, activityId: string): Decision<ReadActivity> {
+function confirm(met: UnitSnapshot, activityId: string): Decision<ReadActivity> {
   const { now, rev, activities } = met;
   const own = activities.find((each) => each.id === activityId);
   if (own === undefined) throw activityNotFound();

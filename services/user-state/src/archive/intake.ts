@@ -6,7 +6,7 @@
 import { AppError } from "@continuo/errors";
 import { expire, type Json } from "@continuo/merge";
 import { isName } from "../entry/op.ts";
-import { grown, growthOf, mayBecome, mayStore, remaining, storable, type Usage } from "../entry/quota.ts";
+import { grown, growthOf, fitsQuota, fitsStorage, remaining, storable, type Usage } from "../entry/quota.ts";
 import {
   bytesOf,
   isShown,
@@ -149,7 +149,7 @@ export async function importArchive(
       const fits = (change: TakenIn): boolean =>
         quota === undefined ||
         left === undefined ||
-        (mayBecome(standing, change, growth, left) && mayStore(growth, storable(held, quota)));
+        (fitsQuota(standing, change, growth, left) && fitsStorage(growth, storable(held, quota)));
       const isTooMuch = "change" in joined && !fits(joined.change);
       const taken: Taken = isTooMuch ? { reason: "OVER_QUOTA" } : joined;
       if ("change" in taken) {

@@ -62,7 +62,7 @@ export function tighter(one: Amount, other: Amount): Amount {
 }
 
 /** Whether a unit may change with this much quota left, given the growth of the change. */
-export function mayBecome(before: Unit | undefined, after: Unit, growth: Amount, left: Amount): boolean {
+export function fitsQuota(before: Unit | undefined, after: Unit, growth: Amount, left: Amount): boolean {
   if (growth.entries > 0 && left.entries < growth.entries) return false;
   if (growth.bytes <= 0 || left.bytes >= growth.bytes) return true;
   return growth.entries === 0 && (isOfFixedSize(after) || viewBytes(after) <= viewBytes(before));
@@ -75,7 +75,7 @@ export function storable({ namespaces }: Usage, { entries, bytes }: Amount): num
 }
 
 /** Whether there is room for what is remembered. A change that shrinks what is shown always has room. */
-export function mayStore(growth: Growth, left: number): boolean {
+export function fitsStorage(growth: Growth, left: number): boolean {
   return growth.stored <= Math.max(0, left) || growth.entries < 0 || growth.bytes < 0;
 }
 

@@ -18,7 +18,7 @@ import {
   type Settlement,
   type StopReason,
 } from "./push.ts";
-import { grown, growthOf, mayBecome, mayStore, remaining, storable, tighter, type Usage } from "./quota.ts";
+import { grown, growthOf, fitsQuota, fitsStorage, remaining, storable, tighter, type Usage } from "./quota.ts";
 import { bytesOf, isShown, kindNamed, textStateOf, unitId, type Amount, type Unit } from "./unit.ts";
 
 /**
@@ -237,12 +237,12 @@ function settleOp(
   };
   const left = remaining(usage, op.namespace, { user: where.quota, namespace: sound.quota });
   const growth = growthOf(op, standing, change);
-  if (!mayBecome(standing, change, growth, left))
+  if (!fitsQuota(standing, change, growth, left))
     return refuse({
       reason: "OVER_QUOTA",
       message: `Of the quota ${Math.max(0, left.entries)} entries and ${Math.max(0, left.bytes)} bytes are left.`,
     });
-  if (!mayStore(growth, storable(usage, where.quota)))
+  if (!fitsStorage(growth, storable(usage, where.quota)))
     return refuse({
       reason: "OVER_QUOTA",
       message: "Too much is remembered of what was deleted and of what lost: it is forgotten in time.",

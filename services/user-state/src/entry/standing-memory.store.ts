@@ -32,7 +32,7 @@ interface Remembered {
    * Whether the last push met what the push before it had left, and none is in progress on this state. Otherwise other
    * processes write too, and settling from the cache would often waste a statement.
    */
-  isOursAlone: boolean;
+  isSoleWriter: boolean;
   readonly clients: Map<string, NonNullable<Before["client"]>>;
   /** By `unitId`; null where there is no unit. */
   readonly units: Map<string, Unit | null>;
@@ -57,7 +57,7 @@ export function createStandingMemory(now: () => number): StandingMemory {
     recall({ userId, push: { clientId, ops } }) {
       const known = byUser.get(userId);
       const client = known?.clients.get(clientId);
-      if (known === undefined || client === undefined || !known.isOursAlone) return undefined;
+      if (known === undefined || client === undefined || !known.isSoleWriter) return undefined;
       if (ops.some(({ op }) => op.seq <= client.lastSeq)) return undefined;
       const units = new Map<string, Unit>();
       for (const id of namesOf(ops).keys()) {
@@ -66,7 +66,7 @@ export function createStandingMemory(now: () => number): StandingMemory {
         if (unit !== null) units.set(id, apart(unit));
       }
 
-      known.isOursAlone = false;
+      known.isSoleWriter = false;
       const { head, moved, at, soonestExpiry } = known;
       const serverNow = Math.max(head.serverNow, Math.floor(moved.serverNow + now() - at));
       const before: Before = { ...head, serverNow, client, siblings: 0, units, answers: new Map() };
@@ -75,8 +75,8 @@ export function createStandingMemory(now: () => number): StandingMemory {
 
     keep({ userId, deviceId, push }, { before, version, soonestExpiry }, made, moved) {
       const last = byUser.get(userId);
-      const isOursAlone = last?.moved.version === version;
-      const mayGrow = isOursAlone && last.bytes < MAX_BYTES_OF_USER;
+      const isSoleWriter = last?.moved.version === version;
+      const mayGrow = isSoleWriter && last.bytes < MAX_BYTES_OF_USER;
       const { clients, units } = mayGrow ? last : { clients: new Map(), units: new Map() };
       let bytes = mayGrow ? last.bytes : BYTES_AROUND;
       const set = (id: string, unit: Unit | null): void => {
@@ -100,7 +100,7 @@ export function createStandingMemory(now: () => number): StandingMemory {
         moved,
         at: now(),
         soonestExpiry: made.changes.reduce((soonest, { expiresAt }) => sooner(soonest, expiresAt), soonestExpiry),
-        isOursAlone,
+        isSoleWriter,
         clients,
         units,
         bytes,

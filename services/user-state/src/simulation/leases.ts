@@ -1,5 +1,5 @@
 /** Leases of the film, granted and taken over by the real use cases over activities in memory. */
-import { createActivities, type Activity, type ActivityStore, type Situation } from "../activity/activity.ts";
+import { createActivities, type Activity, type ActivityStore, type UnitSnapshot } from "../activity/activity.ts";
 import { closeUnit, newestOf } from "../activity/lease.ts";
 import { createTakeOvers } from "../activity/take-over.ts";
 import { usageAfter } from "../entry/quota.ts";
@@ -20,7 +20,7 @@ export function createLeases(options: { memory: Memory; random: Random; oracle: 
   const { memory, random, oracle, now } = options;
   const activities = new Map<string, Activity>();
 
-  const look = (unit: { namespace: string; key: string; field: string }): Omit<Situation, "rev"> => ({
+  const look = (unit: { namespace: string; key: string; field: string }): Omit<UnitSnapshot, "rev"> => ({
     now: new Date(now()),
     activities: [...activities.values()].filter((each) => unitId(each) === unitId(unit)),
     unit: memory.stored().units.get(unitId(unit)),
@@ -31,7 +31,7 @@ export function createLeases(options: { memory: Memory; random: Random; oracle: 
     look: async (_userId, unit) => look(unit),
     changes: async () => ({ head: 0, erased: 0, hasMore: false, activities: [] }),
     async decide({ unit: name }, decide) {
-      const met: Situation = { ...look(name), rev: 1 };
+      const met: UnitSnapshot = { ...look(name), rev: 1 };
       const decision = decide(met);
       for (const activity of decision.activities) activities.set(activity.id, activity);
       const { closeTo } = decision;
