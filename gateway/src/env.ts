@@ -49,7 +49,7 @@ export const Env = z
     PUBLIC_URL: baseUrl
       .optional()
       .describe(
-        "Where clients reach the gateway, as DPoP proofs name it (htu); required in production, in development default where it listens.",
+        "Public URL of the gateway, as DPoP proofs name it (htu); required in production, in development default where it listens.",
       ),
     TOKEN_ISSUER: envTypes.issuer.describe("`iss` of the access tokens to accept."),
     TOKEN_AUDIENCE: z.string().default("continuo").describe("`aud` of the access tokens to accept."),
@@ -73,7 +73,7 @@ export const Env = z
       .string()
       .optional()
       .describe(
-        "Where the last good supergraph is kept for a start with a bad one; default SUPERGRAPH_FILE with `.last-good`.",
+        "Keeps the last good supergraph for a start with a bad one; default SUPERGRAPH_FILE with `.last-good`.",
       ),
     TRUSTED_DOCUMENTS: z
       .string()
@@ -86,7 +86,9 @@ export const Env = z
       .int()
       .min(0)
       .default(0)
-      .describe("Proxies in front that append to X-Forwarded-For; whoever sends more of it is not believed."),
+      .describe(
+        "How many trusted proxies in front append to X-Forwarded-For; what came before their entries is ignored.",
+      ),
     OPERATIONS_PER_SESSION: rate("Operations of a session in 10 s.", 300),
     OPERATIONS_PER_NETWORK: rate(
       "Operations of a network (IPv4 /24, IPv6 /64) in 10 s; of this machine any number.",

@@ -1,7 +1,7 @@
+import { databaseUnreachable, SetupError } from "@continuo/process";
 import type { Pool } from "pg";
 import { assertMigrated } from "./migrations/history.ts";
 import { openDatabase, type Database, type DatabaseOptions } from "./open-database.ts";
-import { databaseUnreachable, SetupError } from "@continuo/process";
 
 export interface StartOptions<Client> extends DatabaseOptions<Client> {
   /** The Postgres schema that the process keeps its tables in. */

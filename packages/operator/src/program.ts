@@ -52,7 +52,7 @@ export async function runProgram<Equipment extends object>(
     .usage("<noun> <verb> [options]")
     .option("--json", "the result as one JSON document on stdout; errors and progress as JSON lines on stderr")
     .option("--dry-run", "say what would be done, and write nothing")
-    .option("--yes", "do not ask before what cannot be taken back")
+    .option("--yes", "do not ask before irreversible changes")
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
       writeOut: (text) => streams.stdout.write(text),

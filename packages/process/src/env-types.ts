@@ -24,13 +24,13 @@ export const databasePoolSize = z.coerce
 export const logLevel = z
   .enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"])
   .default("info")
-  .describe("From which level on this process logs.");
+  .describe("The lowest level that this process logs.");
 
 /** The lowest level that a command logs, on stderr: stdout is for its result. */
 export const commandLogLevel = logLevel
   .removeDefault()
   .default("warn")
-  .describe("From which level on a command logs, on stderr.");
+  .describe("The lowest level that a command logs, on stderr.");
 
 /** `development` shows more (GraphiQL, introspection, open operations); `production` is closed. */
 export const mode = z

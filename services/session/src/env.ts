@@ -25,7 +25,7 @@ const masterKeys = z
   .transform((text) => text.split(",").map((key) => key.trim()))
   .pipe(z.tuple([envTypes.secret256], envTypes.secret256))
   .describe(
-    "32 random bytes in base64url: seals secrets at rest, root of refresh tokens. While it is replaced, both, joined by a comma.",
+    "32 random bytes in base64url: seals secrets at rest, root of refresh tokens. While it is being replaced: both keys, joined by a comma.",
   );
 
 const keyRotationDays = z.coerce.number().int().min(0).max(3_650).default(90);
@@ -67,7 +67,7 @@ export const WorkerEnv = z
     PRIVATE_RECIPIENTS: z
       .enum(["refuse", "allow"])
       .default("refuse")
-      .describe("Whether webhooks and logout addresses may be private ones, and those without TLS."),
+      .describe("Whether webhook and logout URLs may be of private addresses and without TLS."),
   })
   .refine(({ JOBS, TOKEN_ISSUER }) => TOKEN_ISSUER !== undefined || !JOBS.includes("deliver-notices"), {
     path: ["TOKEN_ISSUER"],

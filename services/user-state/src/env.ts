@@ -17,7 +17,9 @@ const quotas = {
   QUOTA_ENTRIES: quota
     .default(DEFAULT_QUOTA.entries)
     .describe("How many entries a person may keep, in all namespaces."),
-  QUOTA_BYTES: quota.default(DEFAULT_QUOTA.bytes).describe("How many bytes they may be. A quota refuses growth alone."),
+  QUOTA_BYTES: quota
+    .default(DEFAULT_QUOTA.bytes)
+    .describe("How many bytes those may take. A quota refuses nothing but growth."),
 };
 
 /** What the subgraph needs. */

@@ -7,8 +7,8 @@ import { cp, lstat, mkdtemp, readFile, rename, rm, stat, symlink } from "node:fs
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
-import { z } from "zod";
 import { SetupError } from "@continuo/process";
+import { z } from "zod";
 import type { Account } from "./account.ts";
 
 /** Absolute paths of the programs. */

@@ -3,8 +3,8 @@
  * the lock ends with the session, so a killed supervisor never leaves it behind.
  */
 import { realpath } from "node:fs/promises";
-import { Client, DatabaseError } from "pg";
 import { SetupError } from "@continuo/process";
+import { Client, DatabaseError } from "pg";
 import type { Cluster } from "./cluster.ts";
 
 /** "Continuo" in ASCII, as a number. */

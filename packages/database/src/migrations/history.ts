@@ -5,8 +5,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ClientBase, Pool } from "pg";
 import { SetupError } from "@continuo/process";
+import type { ClientBase, Pool } from "pg";
 
 /** The repository's `prisma/`: schema files, migrations, grants. */
 export const prismaDirectory = fileURLToPath(new URL("../../../../prisma/", import.meta.url));

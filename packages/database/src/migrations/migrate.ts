@@ -2,9 +2,9 @@
  * Brings a database to what this version of the code expects: roles, tables, queues, grants. Idempotent.
  * The only code that connects as administrator.
  */
-import { databaseUnreachable, type Logger, SetupError } from "@continuo/process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { databaseUnreachable, type Logger, SetupError } from "@continuo/process";
 import { Client, DatabaseError } from "pg";
 import { loadLedger, loadMigrations, prismaDirectory } from "./history.ts";
 import { ensureRoles, type RolePasswords } from "./roles.ts";

@@ -9,10 +9,10 @@ import { createStandings, UserKey, type Standings } from "./standing.ts";
 const Options = z.object({ user: UserKey });
 
 export const addUserCommands: AddCommands = (program, run) => {
-  const users = program.command("users").description("Who may sign in.");
+  const users = program.command("users").description("Users, and whether they may sign in.");
 
   ofUser(users.command("show"))
-    .description("Show a user, since when they are disabled, and how often signing in as them has failed in a row.")
+    .description("Show a user: since when they are disabled, and how many sign-ins have failed in a row.")
     .action(
       run(async (operator, { options }) => {
         const { user } = parseOptions(Options, options);
@@ -21,12 +21,12 @@ export const addUserCommands: AddCommands = (program, run) => {
     );
 
   ofUser(users.command("unlock"))
-    .description("Let a user try again to sign in, whose password was locked by too many failures.")
+    .description("Unlock a password that too many failed sign-ins have locked.")
     .addHelpText("after", "\nExample: users unlock --user ada@example.com")
     .action(run(upon(({ id }, { standings }) => standings.unlock(id))));
 
   ofUser(users.command("disable"))
-    .description("Let nobody sign in as a user, and end every session of theirs. What is kept of them stays.")
+    .description("Disable a user: end every session, and refuse new sign-ins. Their data stays.")
     .addHelpText("after", "\nExample: users disable --user ada@example.com --dry-run")
     .action(
       run(
@@ -38,11 +38,11 @@ export const addUserCommands: AddCommands = (program, run) => {
     );
 
   ofUser(users.command("enable"))
-    .description("Let a user who was disabled sign in again. Their former sessions stay ended.")
+    .description("Enable a disabled user. Their former sessions stay ended.")
     .action(run(upon(({ id }, { standings }) => standings.enable(id))));
 
   ofUser(users.command("delete"))
-    .description("Delete a user for good: how they sign in, every session, and all their state.")
+    .description("Delete a user permanently: credentials, every session, and all their state.")
     .addHelpText("after", "\nExample: users delete --user ada@example.com --dry-run")
     .action(
       run(

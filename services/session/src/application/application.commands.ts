@@ -29,8 +29,8 @@ export const addApplicationCommands: AddCommands = (program, run) => {
     .requiredOption("--name <name>", "as people are shown it")
     .option("--confidential", "it runs on a server and keeps a secret, which is shown once")
     .option("--keys <path>", "or authenticates by these keys: a JWK Set of public ones; - for standard input")
-    .option("--may-introspect", "it may ask about tokens (RFC 7662)")
-    .option("--logout-uri <uri>", "where it hears of its ended sessions")
+    .option("--may-introspect", "it may introspect tokens (RFC 7662)")
+    .option("--logout-uri <uri>", "URL for back-channel logout")
     .addHelpText("after", '\nExample: applications add orders --name "Orders" --confidential --may-introspect')
     .action(
       run(async (operator, { args, options }) => {
@@ -95,7 +95,7 @@ export const addApplicationCommands: AddCommands = (program, run) => {
 
   applications
     .command("set-logout-uri <id> [uri]")
-    .description("Say where an application hears of its ended sessions; without an address, nowhere.")
+    .description("Set an application's URL for back-channel logout; without a URL, remove it.")
     .action(
       run(async (operator, { args }) => {
         const [id, uri = null] = parseOptions(z.tuple([z.string(), LogoutUri.optional()]), args);

@@ -45,7 +45,7 @@ export const addAuditCommands: AddCommands = (program, run) => {
 
   audit
     .command("verify")
-    .description("Check that nothing was changed, taken out, put in or moved. Ends with 1 when something was.")
+    .description("Check that no event was changed, removed, inserted or moved. The exit code is 1 if one was.")
     .option("--user <id>", "the events of this user")
     .option("--all", "everybody's")
     .option("--file <path>", "an export that a user has kept (GET /account/security-events)")

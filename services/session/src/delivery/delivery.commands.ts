@@ -22,11 +22,11 @@ const RetryOptions = Choice.extend({ all: z.boolean().default(false), pending: z
 
 /** Adds the `outbox` commands. */
 export const addOutboxCommands: AddCommands = (program, run) => {
-  const outbox = program.command("outbox").description("Webhooks and logout addresses that are still to be told.");
+  const outbox = program.command("outbox").description("Undelivered events for webhooks and logout URLs.");
 
   outbox
     .command("list")
-    .description("Show what is not delivered: on its way, or given up.")
+    .description("Show undelivered events: pending, or given up.")
     .option("--failed", "only what is given up")
     .option("--recipient <recipient>", "only to webhook:<id> or logout:<session id>")
     .option("--seq <seq>", "only of this entry of the revocation log")
@@ -39,11 +39,11 @@ export const addOutboxCommands: AddCommands = (program, run) => {
 
   outbox
     .command("retry")
-    .description("Try again what was given up, from the start of the schedule.")
+    .description("Retry events that were given up, from the start of the schedule.")
     .option("--all", "everything that was given up")
     .option("--recipient <recipient>", "only to webhook:<id> or logout:<session id>")
     .option("--seq <seq>", "only of this entry of the revocation log")
-    .option("--pending", "also what is on its way, without waiting for its time; some may be told twice")
+    .option("--pending", "also pending ones, at once; a receiver may be notified twice")
     .addHelpText("after", "\nExample: outbox retry --all --dry-run")
     .action(
       run(async (operator, { options }) => {

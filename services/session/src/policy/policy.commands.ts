@@ -17,7 +17,7 @@ const LEFT_OUT = "\nWhat the file leaves out is as in the version in force.";
 export const addPolicyCommands: AddCommands = (program, run) => {
   const policies = program
     .command("policies")
-    .description("The rules of applications for their sessions: tried over the real sessions, then activated.");
+    .description("Session policies of applications: tried against the real sessions, then activated.");
 
   policies
     .command("list [application]")
@@ -41,7 +41,7 @@ export const addPolicyCommands: AddCommands = (program, run) => {
 
   policies
     .command("draft <application>")
-    .description("Write a draft, in place of the former one. It governs nothing until it is activated.")
+    .description("Write a draft, replacing the former one. It has no effect until it is activated.")
     .requiredOption("--file <path>", 'the rules as JSON, for example {"idleSeconds": 900}; - for standard input')
     .addHelpText("after", `${LEFT_OUT}\nExample: policies draft bank --file policy.json`)
     .action(
@@ -60,7 +60,7 @@ export const addPolicyCommands: AddCommands = (program, run) => {
 
   policies
     .command("try <application> [version]")
-    .description("Say what a version, or the rules in a file, would do to the sessions of this moment. Writes nothing.")
+    .description("Show what a version, or the rules in a file, would do to the current sessions. Writes nothing.")
     .option("--file <path>", "the rules as JSON, instead of a version; - for standard input")
     .addHelpText("after", `${LEFT_OUT}\nExample: policies try bank --file policy.json`)
     .action(
@@ -84,7 +84,7 @@ export const addPolicyCommands: AddCommands = (program, run) => {
 
   policies
     .command("activate <application> <version>")
-    .description("Put a draft in force, and move all sessions to it. Told again, it finishes what was cut short.")
+    .description("Activate a draft, and move all sessions to it. Repeated, it finishes what was interrupted.")
     .addHelpText("after", "\nExample: policies activate bank 3 --dry-run")
     .action(
       run(async (operator, { args }) => {

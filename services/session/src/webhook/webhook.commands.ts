@@ -15,7 +15,7 @@ const Id = z.tuple([z.uuid()]);
 
 /** Adds the `webhooks` commands. */
 export const addWebhookCommands: AddCommands = (program, run) => {
-  const webhooks = program.command("webhooks").description("Addresses that are told of ended sessions.");
+  const webhooks = program.command("webhooks").description("URLs that are notified of ended sessions.");
   const allowPrivate = ["--allow-private", "the workers have PRIVATE_RECIPIENTS=allow"] as const;
 
   webhooks
@@ -25,7 +25,7 @@ export const addWebhookCommands: AddCommands = (program, run) => {
 
   webhooks
     .command("add <url>")
-    .description("Tell an address of ended sessions. Its secret (Standard Webhooks) is shown once.")
+    .description("Notify a URL of ended sessions. Its secret (Standard Webhooks) is shown once.")
     .option("--application <id>", "only those of this application")
     .option(...allowPrivate)
     .addHelpText("after", "\nExample: webhooks add https://example.com/continuo --application orders")
@@ -63,7 +63,7 @@ export const addWebhookCommands: AddCommands = (program, run) => {
 
   webhooks
     .command("disable <id>")
-    .description("Tell a webhook nothing more. What it is still to be told is dropped.")
+    .description("Disable a webhook. Its undelivered events are dropped.")
     .action(
       run(async (operator, { args }) => {
         const [id] = parseOptions(Id, args);

@@ -20,11 +20,11 @@ const FileOptions = z.object({ user: z.uuid(), file: z.string().min(1), overQuot
 const EraseOptions = z.object({ user: z.uuid(), namespace: z.array(z.string().min(1)).min(1).optional() });
 
 export const addStateCommands: AddCommands = (program, run) => {
-  const state = program.command("state").description("What is kept of a person.");
+  const state = program.command("state").description("The stored state of a person.");
 
   state
     .command("export")
-    .description("Write all that is kept of a person to a file, as it is at this moment (NDJSON).")
+    .description("Export all stored state of a person to a file, as of this moment (NDJSON).")
     .requiredOption("--user <id>", "whose")
     .option("--file <path>", "where to; - for standard output", "-")
     .addHelpText("after", "\nExample: state export --user 0199… --file ada.ndjson")
@@ -58,10 +58,10 @@ export const addStateCommands: AddCommands = (program, run) => {
 
   state
     .command("import")
-    .description("Take in a file that was exported: each unit is merged with what stands, and nothing is taken away.")
+    .description("Import an exported file: each unit is merged with the stored one, and nothing is removed.")
     .requiredOption("--user <id>", "whose it becomes")
     .option("--file <path>", "where from; - for standard input", "-")
-    .option("--over-quota", "take it also where it is more than the person may keep")
+    .option("--over-quota", "import even beyond the person's quota")
     .addHelpText(
       "after",
       `
@@ -103,9 +103,11 @@ Example: state import --user 0199… --file ada.ndjson --dry-run`,
 
   state
     .command("erase")
-    .description("Delete what is kept of a person, for good; their devices drop their copies when they ask next.")
+    .description(
+      "Erase the stored state of a person permanently; their devices drop their copies at their next request.",
+    )
     .requiredOption("--user <id>", "whose")
-    .option("--namespace <name...>", "only this; all without")
+    .option("--namespace <name...>", "only this namespace; default: all")
     .addHelpText("after", "\nExample: state erase --user 0199… --namespace notes --dry-run")
     .action(
       run(async (operator, { options }) => {

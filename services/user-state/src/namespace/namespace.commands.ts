@@ -10,7 +10,7 @@ import { publish, type Publication, type PublicationStore } from "./publication.
 export const addNamespaceCommands: AddCommands = (program, run) => {
   const namespaces = program
     .command("namespaces")
-    .description("What applications may keep of a person's state: definitions, published once and for all.");
+    .description("What applications may store of a person's state. A published definition never changes.");
 
   namespaces
     .command("list")
