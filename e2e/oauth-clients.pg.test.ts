@@ -523,7 +523,7 @@ it("a fault of ours is told as one, under a request id, and nothing of what it w
     status: 500,
     body: { error: "server_error", error_description: "UNEXPECTED: Something went wrong on our side." },
   });
-  expect(revoked.headers.get("x-request-id")).toBeTruthy();
+  expect(revoked.headers.get("x-request-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   expect(await introspect(access_token)).toMatchObject({ active: true });
 });
 
